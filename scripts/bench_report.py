@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Reads Google Benchmark's JSON and prints, for each workload, the median of each implementation and penstock's ratio to the best peer.
+
+A benchmark is named BM_<workload><<implementation>> or BM_<workload>/<implementation>, with further arguments behind: they belong to the
+workload. An implementation whose name begins with "penstock" is ours. Where every implementation of a workload counts items, the time
+an item is compared, else the time an iteration.
+"""
+
+import argparse
+import datetime
+import json
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+
+NANOSECONDS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
+SETTINGS = re.compile(r"/(real_time|process_time|manual_time|(iterations|repeats|min_time|min_warmup_time):[^/]+)")
+
+
+def split_name(name):
+    """(workload, implementation) of a benchmark's name; the implementation is "" where it names none."""
+    name = SETTINGS.sub("", name)
+    name = name.removeprefix("BM_")
+    if match := re.match(r"^(\w+)<(.*)>((?:/[^<>]*)?)$", name):
+        workload, implementation, arguments = match.groups()
+    elif match := re.match(r"^(\w+)/([^/]*[A-Za-z_][^/:]*(?:::[^/]*)?)((?:/.*)?)$", name):
+        workload, implementation, arguments = match.groups()
+    else:
+        return name, ""
+    return workload + arguments, implementation
+
+
+def is_ours(implementation):
+    return implementation.startswith("penstock")
+
+
+def read(files):
+    """workload -> implementation -> list of samples (ns an iteration, ns an item or None), one a repetition."""
+    workloads = {}
+    errors = []
+    for file in files:
+        text = pathlib.Path(file).read_text(encoding="utf-8")
+        if not text.strip():
+            continue  # no benchmark of this program matched the filter
+        for run in json.loads(text)["benchmarks"]:
+            if run.get("run_type") == "aggregate":
+                continue
+            if run.get("error_occurred"):
+                errors.append(f"{run['name']}: {run.get('error_message', '')}")
+                continue
+            workload, implementation = split_name(run.get("run_name", run["name"]))
+            rate = run.get("items_per_second")
+            sample = (run["real_time"] * NANOSECONDS[run.get("time_unit", "ns")], 1e9 / rate if rate else None)
+            workloads.setdefault(workload, {}).setdefault(implementation, []).append(sample)
+    return workloads, errors
+
+
+def summarise(workloads):
+    """Rows (workload, implementation, median ns, unit, spread, ratio to the best peer or None); ours first, then the peers by speed."""
+    rows = []
+    natural = lambda text: [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
+    for workload, implementations in sorted(workloads.items(), key=lambda pair: natural(pair[0])):
+        by_item = all(item is not None for samples in implementations.values() for _, item in samples)
+        times = {name: [item if by_item else iteration for iteration, item in samples] for name, samples in implementations.items()}
+        medians = {name: statistics.median(samples) for name, samples in times.items()}
+        peers = [median for name, median in medians.items() if not is_ours(name)]
+        best = min(peers) if peers and len(peers) < len(medians) else None
+        for name in sorted(medians, key=lambda name: (not is_ours(name), medians[name])):
+            spread = (max(times[name]) - min(times[name])) / medians[name] if medians[name] else 0.0
+            rows.append((workload, name, medians[name], "item" if by_item else "iteration", spread, medians[name] / best if best else None))
+    return rows
+
+
+def duration(ns):
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns:.3g} ns"
+
+
+def table(rows):
+    lines = ["| workload | implementation | median | spread | ratio to the best peer |", "|---|---|---:|---:|---:|"]
+    for workload, name, median, unit, spread, ratio in rows:
+        shown = f"**`{name}`**" if is_ours(name) else f"`{name}`" if name else ""
+        ratio = "" if ratio is None else f"**{ratio:.2f}**" if is_ours(name) else f"{ratio:.2f}"
+        lines.append(f"| {workload} | {shown} | {duration(median)}/{unit} | {100 * spread:.0f} % | {ratio} |")
+    return "\n".join(lines)
+
+
+def output_of(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def machine(build_dir):
+    """Date, processor, compiler and commit, in a line."""
+    cpu = platform.processor() or platform.machine()
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists() and (found := re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE)):
+        cpu = found.group(1)
+    cores = output_of("nproc") or "?"
+    compiler = ""
+    cache = pathlib.Path(build_dir, "CMakeCache.txt") if build_dir else None
+    if cache and cache.exists() and (found := re.search(r"^CMAKE_CXX_COMPILER:\w+=(.+)$", cache.read_text(encoding="utf-8"), re.MULTILINE)):
+        compiler = output_of(found.group(1), "--version").split("\n")[0]
+    commit = output_of("git", "describe", "--always", "--dirty") or "unknown"
+    today = datetime.date.today().isoformat()
+    return f"{today}; {cpu}, {cores} CPUs, {platform.system()} {platform.release()}; {compiler or 'unknown compiler'}; commit {commit}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--build-dir", help="to name the compiler in the heading")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
+    options = parser.parse_args()
+    workloads, errors = read(options.files)
+    rows = summarise(workloads)
+    if not rows:
+        sys.exit("no benchmark ran")
+    text = f"Measured on {machine(options.build_dir)}. A median is that of the repetitions, the spread is (greatest − least) / median.\n\n{table(rows)}\n"
+    print(text)
+    for error in errors:
+        print(f"error: {error}")
+    if options.markdown:
+        pathlib.Path(options.markdown).write_text(text, encoding="utf-8")
+    sys.exit(bool(errors))
+
+
+if __name__ == "__main__":
+    main()
