@@ -1,0 +1,168 @@
+// penstock/core/detail/async_wait.hpp: a coroutine waits.
+//
+// completion_wait is a wait whose end calls a function, through a scheduler: what the coroutine awaiter below and other adapters are
+// made of. async_operation is what `x.async_acquire()` returns: lazy, not started before it is awaited, and changed by the modifiers
+// with_timeout, with_stop and via (core/modifiers.hpp).
+//
+// How it ends   The winner completes the node outside the lock. complete() hands the frame's work item to the scheduler and touches nothing
+//               more (race 3). The item runs there: a granted wait resumes; a woken one looks again *there*, so that nothing is held
+//               for a coroutine that still waits for a thread, and either resumes or is in line again.
+// Frame         Everything is filled in before the node is linked, and nothing is touched after unlocking (race 4).
+// Stop, timers  Their callbacks are registered before the node is linked (race 7) and unregistered by the resumed side, without a lock
+//               (races 8 and 14). A callback that completes the operation itself returns without touching it again.
+#pragma once
+
+#include <coroutine>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/wait_operation.hpp>
+#include <penstock/core/scheduler.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Owner, class Node, class Scheduler = any_scheduler>
+class completion_wait : public wait_operation<Owner, Node>, public work_item {
+ public:
+  using operation = wait_operation<Owner, Node>;
+  using sync = typename operation::sync;
+  using stop_token = typename sync::stop_token;
+  using resume_function = void (*)(completion_wait&) noexcept;
+
+  using operation::operation;
+
+  /// True: decided, `how` tells the outcome, and nothing will be called. False: `resume(*this)` will be called on the scheduler, maybe
+  /// before this returns: the caller touches nothing of the operation any more.
+  bool start(const stop_token& stop, const basic_deadline<sync>& limit, Scheduler where, resume_function resume) {
+    if (stop.stop_requested()) {
+      this->how = outcome::cancelled;
+      return true;
+    }
+    if (this->owner().try_pass(*this)) return true;
+    if (limit.passed()) {
+      this->how = outcome::timeout;
+      return true;
+    }
+    scheduler_ = std::move(where);
+    resume_ = resume;
+    this->run = [](work_item& self) noexcept { static_cast<completion_wait&>(self).on_scheduler(); };
+    this->complete = [](wait_node<sync>& node) noexcept {
+      auto& self = static_cast<completion_wait&>(node);
+      const Scheduler to = self.scheduler_;  // a copy: once the item is handed over, the frame may be gone
+      to.execute(self);
+    };
+    if (stop.stop_possible()) callback_.emplace(stop, on_stop{this});
+    if (!limit.is_never()) timer_.emplace(limit.queue() != nullptr ? *limit.queue() : sync::steady_timers(), limit.when(), *this);
+    return this->advance(link_at::back);
+  }
+
+  /// The resumed side calls this before it looks at `how`: afterwards no callback is registered and none runs.
+  void finish() noexcept {
+    timer_.reset();
+    callback_.reset();
+  }
+
+ private:
+  struct on_stop {
+    completion_wait* wait;
+    void operator()() const noexcept { wait->interrupt(outcome::cancelled); }
+  };
+
+  void on_scheduler() noexcept {
+    if (this->how == outcome::woken && !this->advance(link_at::front)) return;  // in line again: *this may be gone already
+    resume_(*this);
+  }
+
+  Scheduler scheduler_{};
+  resume_function resume_ = nullptr;
+  std::optional<typename sync::template stop_callback<on_stop>> callback_;
+  std::optional<armed_timer<operation>> timer_;
+};
+
+/// The scheduler of a coroutine, from its promise; the default (inline) if it has none.
+template <class Promise>
+[[nodiscard]] any_scheduler scheduler_of(const Promise& promise) noexcept {
+  if constexpr (requires { any_scheduler{promise.get_scheduler()}; }) {
+    return any_scheduler{promise.get_scheduler()};
+  } else {
+    return any_scheduler{};
+  }
+}
+
+/// The stop token of a coroutine, from its promise; one that is never stopped if it has none.
+template <class Promise>
+[[nodiscard]] std::stop_token stop_token_of(const Promise& promise) noexcept {
+  if constexpr (requires { promise.get_stop_token(); }) {
+    return promise.get_stop_token();
+  } else {
+    return {};
+  }
+}
+
+/// What the modifiers set. Each `|` replaces an earlier one of its kind.
+struct wait_options {
+  penstock::deadline deadline = {};
+  std::int64_t timeout = never;         // from the start of the wait, on the clock of `timers`
+  timer_queue* timers = nullptr;        // null: the steady clock
+  std::optional<std::stop_token> stop;  // instead of the promise's
+  std::optional<any_scheduler> scheduler;
+
+  [[nodiscard]] penstock::deadline limit() const {
+    if (timeout == never) return deadline;
+    if (timers == nullptr) return penstock::deadline::after(std::chrono::nanoseconds{timeout});
+    return {saturating_add(timers->now(), timeout), *timers};
+  }
+};
+
+template <class Owner, class Node>
+class wait_awaiter : public completion_wait<Owner, Node> {
+ public:
+  using base = completion_wait<Owner, Node>;
+
+  template <class... Arguments>
+  wait_awaiter(wait_options options, Owner& owner, Arguments&&... arguments)
+      : base{owner, static_cast<Arguments&&>(arguments)...}, options_{std::move(options)} {}
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+
+  // Out of line: clang may keep parts of the caller's frame in flight across an inlined await_suspend (LLVM issue 56301).
+  template <class Promise>
+  [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
+    waiting_ = waiting;
+    return !this->start(options_.stop ? *options_.stop : stop_token_of(waiting.promise()), options_.limit(),
+                        options_.scheduler ? *options_.scheduler : scheduler_of(waiting.promise()),
+                        [](base& self) noexcept { static_cast<wait_awaiter&>(self).waiting_.resume(); });
+  }
+
+  auto await_resume() {
+    this->finish();
+    return Node::take_result(this->how);
+  }
+
+ private:
+  wait_options options_;
+  std::coroutine_handle<> waiting_;
+};
+
+/// A wait that has not begun: await it, once. Dropping it does nothing.
+template <class Owner, class Node, class... Arguments>
+class [[nodiscard]] async_operation {
+ public:
+  explicit async_operation(Owner& owner, Arguments... arguments) : owner_{&owner}, arguments_{std::move(arguments)...} {}
+
+  wait_awaiter<Owner, Node> operator co_await() && {
+    return std::apply(
+        [this](Arguments&... a) { return wait_awaiter<Owner, Node>{std::move(options_), *owner_, std::move(a)...}; }, arguments_);
+  }
+
+  [[nodiscard]] wait_options& options() noexcept { return options_; }
+
+ private:
+  Owner* owner_;
+  std::tuple<Arguments...> arguments_;
+  wait_options options_;
+};
+
+}  // namespace penstock::inline v0_1::detail

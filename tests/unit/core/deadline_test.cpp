@@ -1,0 +1,68 @@
+#include <penstock/core/deadline.hpp>
+
+#include <chrono>
+
+#include <penstock/core/manual_clock.hpp>
+
+#include "../../support/catch.hpp"
+
+using namespace std::chrono_literals;
+using penstock::deadline;
+using penstock::manual_clock;
+
+TEST_CASE("deadline: the default is never", "[deadline]") {
+  constexpr deadline d;
+  STATIC_REQUIRE(d.is_never());
+  CHECK_FALSE(d.passed());
+  CHECK(d.queue() == nullptr);
+  CHECK(penstock::wait_limits{}.deadline.is_never());
+  CHECK_FALSE(penstock::wait_limits{}.stop.stop_possible());
+}
+
+TEST_CASE("deadline: a steady time point is taken as it is, without a timer queue", "[deadline]") {
+  const auto when = std::chrono::steady_clock::now() + 1h;
+  const deadline d{when};
+  CHECK(d.when() == when.time_since_epoch().count());
+  CHECK(d.queue() == nullptr);
+  CHECK_FALSE(d.passed());
+  CHECK(deadline{std::chrono::steady_clock::now()}.passed());
+  CHECK(deadline{std::chrono::steady_clock::time_point::max()}.is_never());
+}
+
+TEST_CASE("deadline: a timeout that overflows means never, a negative one has passed", "[deadline][hazard-22]") {
+  CHECK(deadline::after(std::chrono::hours::max()).is_never());
+  CHECK(deadline::after(std::chrono::nanoseconds::max()).is_never());
+  CHECK(deadline::after(std::chrono::hours::min()).passed());
+  CHECK(deadline::after(-1ns).passed());
+  CHECK(deadline::after(0ns).passed());
+  CHECK_FALSE(deadline::after(1h).passed());
+  manual_clock clock;
+  CHECK(deadline::after(std::chrono::hours::max(), clock).is_never());
+  CHECK(deadline::after(-1h, clock).passed());
+}
+
+TEST_CASE("deadline: passes by the clock that it was made for", "[deadline]") {
+  manual_clock clock;
+  const deadline by_timeout = deadline::after(10ms, clock);
+  const deadline by_point{clock.now() + 10ms, clock};
+  CHECK(by_timeout.when() == by_point.when());
+  CHECK(by_timeout.queue() == &clock.timers());
+  clock.advance(10ms - 1ns);
+  CHECK_FALSE(by_timeout.passed());
+  CHECK_FALSE(by_point.passed());
+  clock.advance(1ns);
+  CHECK(by_timeout.passed());
+  CHECK(by_point.passed());
+  clock.advance(-1ns);
+  CHECK_FALSE(by_timeout.passed());
+}
+
+TEST_CASE("deadline: std's other clocks have a service of their own, the steady one needs none", "[deadline]") {
+  std::chrono::system_clock wall;
+  const deadline d{std::chrono::system_clock::now() + 1h, wall};
+  CHECK(d.queue() == &penstock::timer_service<std::chrono::system_clock>::shared());
+  CHECK_FALSE(d.passed());
+  CHECK(deadline::after(-1h, wall).passed());
+  std::chrono::steady_clock steady;
+  CHECK(deadline::after(1h, steady).queue() == nullptr);
+}
