@@ -1,0 +1,332 @@
+// penstock/sync/semaphore.hpp: permits that threads and coroutines acquire, wait for and release.
+//
+//   penstock::semaphore connections{8};
+//   if (auto permit = connections.acquire_permit(deadline::after(50ms))) use(database);   // given back at the end of the scope
+//
+// State          one atomic word: the free permits (negative: debt) and four flags. Whoever takes permits or announces a waiter does it by
+//                compare-exchange on that word, so "nothing free, so I wait" and "somebody waits, so I wake" cannot miss each other.
+// Invariants     free + held = total: every permit is free, held, or on its way to a waiter that will hold it or pass it on.
+//                The flag `waiting` is set exactly while the line is not empty, when the lock is free.
+// Fairness       fairness::eventual (default): a newcomer may take a free permit although others wait, which keeps a contended semaphore
+//                fast; but a waiter that has stood in line for 0.5 ms gets the next permits handed over directly, and until then nobody
+//                overtakes (as in WebKit's ParkingLot). At the most one woken waiter is on its way at a time.
+//                That one goes on where its waiter does: a coroutine whose scheduler does not run holds up those behind it.
+//                fairness::fifo: while somebody waits, nobody overtakes; a request for many permits is not starved by small ones. A caller
+//                polls for at most some 30 µs before it takes its place in line.
+// Thread safety  every member may be called concurrently. A semaphore may be destroyed when no member runs, nobody waits and every
+//                operation that waited has resumed.
+// Cancellation   a wait that is stopped or times out takes nothing, and those behind it are served if they can be.
+// Cost           uncontended: one compare-exchange to acquire, one fetch_add to release; no lock, no system call. Waiting does not allocate.
+#pragma once
+
+#include <cassert>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <mutex>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <utility>
+
+#include <penstock/core/detail/async_wait.hpp>
+#include <penstock/core/detail/blocking_wait.hpp>
+#include <penstock/core/detail/gate.hpp>
+#include <penstock/core/modifiers.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/sync/permit.hpp>
+
+namespace penstock::inline v0_1 {
+
+enum class fairness : std::uint8_t {
+  eventual,  ///< newcomers may overtake, for about 0.5 ms at the most
+  fifo,      ///< strictly in order of arrival in the line
+};
+
+struct semaphore_options {
+  penstock::fairness fairness = fairness::eventual;
+};
+
+template <class Sync = detail::std_sync>
+class basic_semaphore {
+ public:
+  using sync = Sync;
+  using count = std::ptrdiff_t;
+  using permit = basic_permit<basic_semaphore>;
+
+  /// The most permits that may be free at a time.
+  static constexpr count max() noexcept {
+    return sizeof(count) < sizeof(std::int64_t) ? std::numeric_limits<count>::max() : static_cast<count>(std::int64_t{1} << 58);
+  }
+
+  /// Throws std::invalid_argument unless 0 <= permits <= max().
+  explicit basic_semaphore(count permits, semaphore_options options = {})
+      : state_{checked(permits, "permits") * one}, fifo_{options.fairness == fairness::fifo} {}
+  basic_semaphore(const basic_semaphore&) = delete;
+  basic_semaphore& operator=(const basic_semaphore&) = delete;
+  ~basic_semaphore() { assert(waiters_.empty() && "a semaphore was destroyed while somebody waits for it"); }
+
+  /// Waits until `n` permits are free and takes them all at once. errc::closed if the semaphore is or gets closed. Every acquiring member
+  /// throws std::invalid_argument unless 0 <= n <= max(); n = 0 takes nothing and does not wait.
+  result<void> acquire(count n = 1) {
+    if (take(n)) return {};
+    return finish(wait{*this, n}.run());
+  }
+  /// Also ends when stop is requested, with errc::cancelled; at once, and without a permit, if it was before the call.
+  result<void> acquire(const typename Sync::stop_token& stop, count n = 1) {
+    return finish(wait{*this, checked(n, "n")}.run(stop, detail::never));
+  }
+  /// Also ends at a deadline, with errc::timeout. What is free is taken even if the deadline has passed.
+  result<void> acquire(const wait_limits& limits, count n = 1) {
+    return finish(wait{*this, checked(n, "n")}.run(limits.stop, limits.deadline));
+  }
+  /// Never waits: errc::empty if fewer than `n` permits can be had now.
+  result<void> try_acquire(count n = 1) {
+    if (take(n)) return {};
+    return is_closed() ? errc::closed : errc::empty;
+  }
+  /// Waits at the most for `timeout`: errc::timeout after that, and never before.
+  template <class Rep, class Period>
+  result<void> try_acquire_for(std::chrono::duration<Rep, Period> timeout, count n = 1) {
+    if (take(n)) return {};
+    return acquire({.deadline = deadline::after(timeout)}, n);
+  }
+  result<void> try_acquire_until(deadline until, count n = 1) { return acquire({.deadline = until}, n); }
+
+  /// `co_await s.async_acquire()` is a result<void>; observes the coroutine's stop token; takes with_timeout, with_stop and via.
+  auto async_acquire(count n = 1) { return detail::async_operation<basic_semaphore, request, count>{*this, checked(n, "n")}; }
+
+  /// The same forms, with an owner that gives the permits back.
+  result<permit> acquire_permit(count n = 1) { return own(acquire(n), n); }
+  result<permit> acquire_permit(const typename Sync::stop_token& stop, count n = 1) { return own(acquire(stop, n), n); }
+  result<permit> acquire_permit(const wait_limits& limits, count n = 1) { return own(acquire(limits, n), n); }
+  result<permit> try_acquire_permit(count n = 1) { return own(try_acquire(n), n); }
+  auto async_acquire_permit(count n = 1) {
+    return detail::async_operation<basic_semaphore, permit_request, basic_semaphore*, count>{*this, this, checked(n, "n")};
+  }
+
+  /// Gives `n` permits back (or adds new ones) and serves who waits. May run resumed coroutines on this thread unless they have a scheduler.
+  /// Throws std::invalid_argument if n < 0 or more than max() permits would be free.
+  void release(count n = 1) {
+    const std::int64_t added = checked(n, "n") * one;
+    // release: pairs with the acquire of who takes these permits
+    const std::int64_t before = state_.fetch_add(added, std::memory_order_release);
+    if ((before >> flag_bits) > max() - n) [[unlikely]] {
+      state_.fetch_sub(added, std::memory_order_relaxed);  // relaxed: takes back what nobody needed to see
+      throw std::invalid_argument{"penstock::semaphore: more than max() permits would be free"};
+    }
+    if ((before & (waiting | waking)) == waiting) hand_out();
+  }
+
+  /// Enlarges the semaphore while it is in use. As release().
+  void add_permits(count n) { release(n); }
+  /// Shrinks the semaphore while it is in use: takes `n` permits away at once if they are free; what is lacking is a debt that the next
+  /// releases pay. Never waits.
+  /// Throws std::invalid_argument if n < 0 or the debt would exceed max(); then nothing has changed.
+  void reduce_permits(count n) {
+    const std::int64_t taken = checked(n, "n") * one;
+    std::int64_t word = state_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange decides
+    do {
+      if ((word >> flag_bits) < n - max()) throw std::invalid_argument{"penstock::semaphore: the debt would exceed max()"};
+      // relaxed: gives nobody access to anything
+    } while (!state_.compare_exchange_weak(word, word - taken, std::memory_order_relaxed, std::memory_order_relaxed));
+  }
+
+  /// Every wait ends with errc::closed, now and from now on. Permits can still be released. Idempotent.
+  void close() noexcept {
+    detail::wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      // Relaxed: the outcome travels in the nodes, and nobody infers anything else from the flag. Linking is a compare-exchange
+      // on the same word, so a waiter that is not in the line by now finds the flag (race 13).
+      state_.fetch_or(closed, std::memory_order_relaxed);
+      waiters_.win_all(detail::outcome::closed, won);
+      state_.fetch_and(~(waiting | held), std::memory_order_relaxed);  // relaxed: as above
+    }
+    won.complete_all();
+  }
+
+  // relaxed, in all three: a snapshot that may be out of date when it is looked at
+  [[nodiscard]] bool is_closed() const noexcept { return (state_.load(std::memory_order_relaxed) & closed) != 0; }
+  /// Free permits; negative while there is a debt.
+  [[nodiscard]] count available() const noexcept {
+    return static_cast<count>(state_.load(std::memory_order_relaxed) >> flag_bits);
+  }
+  /// How many stand in line now.
+  [[nodiscard]] std::size_t waiters() const noexcept {
+    std::scoped_lock guard{lock_};
+    return waiters_.size();
+  }
+
+  // The hooks of detail::wait_operation; not for users.
+  struct request;
+  struct permit_request;
+  typename Sync::mutex& wait_lock() noexcept { return lock_; }
+  bool try_pass(request& r) noexcept;
+  bool ready(const request& r) const noexcept;
+  detail::step try_or_link(request& r, detail::link_at where, detail::wait_list<Sync>& won) noexcept;
+  void unlinked(request&, detail::wait_list<Sync>& won) noexcept { serve(won); }
+  void gave_up(request&, detail::wait_list<Sync>& won) noexcept {
+    state_.fetch_and(~waking, std::memory_order_relaxed);  // relaxed: a flag of the protocol; it publishes nothing
+    serve(won);
+  }
+
+ private:
+  using wait = detail::blocking_wait<basic_semaphore, request>;
+
+  static constexpr int flag_bits = 4;
+  static constexpr std::int64_t one = 1 << flag_bits;  // one permit, in the word
+  static constexpr std::int64_t closed = 1;
+  static constexpr std::int64_t waiting = 2;  // the line is not empty: releasing takes the lock
+  static constexpr std::int64_t waking =
+      4;  // a woken waiter is on its way, and will serve the line when it arrives: releasing need not
+  static constexpr std::int64_t held = 8;            // nobody may overtake the line
+  static constexpr std::int64_t patience = 500'000;  // ns
+
+  static count checked(count n, const char* what) {
+    if (n < 0 || n > max()) [[unlikely]] {
+      throw std::invalid_argument{std::string{"penstock::semaphore: "} + what + " is " + std::to_string(n)};
+    }
+    return n;
+  }
+
+  bool take(count n) {
+    const std::int64_t price = checked(n, "n") * one;
+    std::int64_t word = state_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange decides
+    while ((word & (closed | held)) == 0 && (word >= price || n == 0)) {
+      // acquire: pairs with the release in release(); an acquire load before it would not do, for this is where the permit is got (race 2)
+      if (state_.compare_exchange_weak(word, word - price, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    }
+    return n == 0 && (word & closed) == 0;
+  }
+
+  static result<void> finish(detail::outcome how) noexcept { return detail::to_result(how); }
+  result<permit> own(const result<void>& r, count n) {
+    if (!r) return r.error();
+    return permit{*this, n};
+  }
+
+  void hand_out() noexcept {
+    detail::wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      serve(won);
+    }
+    won.complete_all();
+  }
+
+  // With lock_ held: gives the head of the line what it can have.
+  void serve(detail::wait_list<Sync>& won) noexcept;
+  [[nodiscard]] bool first_in_line_is_owed(const request& head) const noexcept {
+    return fifo_ || Sync::now() - head.since >= patience;
+  }
+
+  typename Sync::template atomic<std::int64_t> state_;
+  mutable typename Sync::mutex lock_;
+  detail::wait_queue<Sync> waiters_;  // guarded by lock_
+  const bool fifo_;
+};
+
+template <class Sync>
+struct basic_semaphore<Sync>::request : detail::wait_node<Sync> {
+  explicit request(count n) noexcept : wanted{n} {}
+  static result<void> take_result(detail::outcome decided) noexcept { return detail::to_result(decided); }
+
+  const count wanted;
+  detail::nanoseconds_point since = 0;  // when it took its place in line
+};
+
+template <class Sync>
+struct basic_semaphore<Sync>::permit_request : request {
+  permit_request(basic_semaphore* s, count n) noexcept : request{n}, semaphore{s} {}
+  result<permit> take_result(detail::outcome decided) noexcept {
+    return semaphore->own(detail::to_result(decided), this->wanted);
+  }
+
+  basic_semaphore* semaphore;
+};
+
+template <class Sync>
+bool basic_semaphore<Sync>::try_pass(request& r) noexcept {
+  if (take(r.wanted)) {
+    r.how = detail::outcome::granted;
+    return true;
+  }
+  if (!is_closed()) return false;
+  r.how = detail::outcome::closed;
+  return true;
+}
+
+template <class Sync>
+bool basic_semaphore<Sync>::ready(const request& r) const noexcept {
+  const std::int64_t word = state_.load(std::memory_order_relaxed);  // relaxed: only a hint
+  return (word & closed) != 0 || word >= r.wanted * one;
+}
+
+template <class Sync>
+detail::step basic_semaphore<Sync>::try_or_link(request& r, detail::link_at where, detail::wait_list<Sync>& won) noexcept {
+  const bool woken = r.how == detail::outcome::woken;
+  const std::int64_t arrived = woken ? ~waking : ~std::int64_t{0};
+  std::int64_t word = state_.load(std::memory_order_relaxed);  // relaxed: each branch below confirms it by a compare-exchange
+  for (;;) {
+    if ((word & closed) != 0) {
+      if (woken) state_.fetch_and(~waking, std::memory_order_relaxed);  // relaxed: see close()
+      r.how = detail::outcome::closed;
+      return detail::step::passed;
+    }
+    if (word >= r.wanted * one && (woken || (word & held) == 0)) {
+      // acquire: pairs with the release in release()
+      if (!state_.compare_exchange_weak(word, (word - r.wanted * one) & arrived, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) {
+        continue;
+      }
+      r.how = detail::outcome::granted;
+      if (woken) serve(won);  // releases that came while it was on its way left the line to it
+      return detail::step::passed;
+    }
+    if (where == detail::link_at::nowhere) return detail::step::refused;
+    const std::int64_t stand = waiting | (fifo_ || (woken && first_in_line_is_owed(r)) ? held : 0);
+    // Announced in the same step that confirms that there is too little for us (race 1). Relaxed: a release after it sees the flag
+    // in the value that it adds to, and takes the lock that we hold.
+    if (!state_.compare_exchange_weak(word, (word | stand) & arrived, std::memory_order_relaxed, std::memory_order_relaxed))
+      continue;
+    if (where == detail::link_at::front) {
+      waiters_.push_front(r);
+    } else {
+      if (!fifo_) r.since = Sync::now();
+      waiters_.push_back(r);
+    }
+    return detail::step::linked;
+  }
+}
+
+template <class Sync>
+void basic_semaphore<Sync>::serve(detail::wait_list<Sync>& won) noexcept {
+  std::int64_t word = state_.load(std::memory_order_relaxed);  // relaxed: each branch below confirms it by a compare-exchange
+  for (;;) {
+    auto* const head = static_cast<request*>(waiters_.front());
+    if (head == nullptr) {
+      state_.fetch_and(~(waiting | held), std::memory_order_relaxed);  // relaxed: flags of the protocol, changed under the lock
+      return;
+    }
+    if ((word & waking) != 0) return;  // the woken one stood before this head, and will serve the line
+    const std::int64_t price = head->wanted * one;
+    const bool enough = word >= price;
+    const bool owed = first_in_line_is_owed(*head);
+    std::int64_t after = owed ? word | held : word & ~held;
+    if (enough) after = owed ? after - price : after | waking;
+    // acquire: the permits of several releases may go to one waiter, which learns of them through its node and not through the word
+    if (after != word && !state_.compare_exchange_weak(word, after, std::memory_order_acquire, std::memory_order_relaxed))
+      continue;
+    if (!enough) return;
+    waiters_.win(*head, owed ? detail::outcome::granted : detail::outcome::woken, won);
+    word = after;
+    if (!owed && !waiters_.empty()) return;
+  }
+}
+
+using semaphore = basic_semaphore<>;
+using permit = basic_permit<semaphore>;
+
+}  // namespace penstock::inline v0_1
