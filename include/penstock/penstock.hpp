@@ -1,0 +1,31 @@
+// penstock/penstock.hpp: everything in the core library. The adapters (ext/) and the helpers for tests (testing/) are included by name.
+#pragma once
+
+#include <penstock/channel/channel.hpp>
+#include <penstock/core/clock.hpp>
+#include <penstock/core/deadline.hpp>
+#include <penstock/core/errc.hpp>
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/core/modifiers.hpp>
+#include <penstock/core/move_only_function.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/core/scheduler.hpp>
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/sync_wait.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/core/task_group.hpp>
+#include <penstock/core/timer_service.hpp>
+#include <penstock/core/version.hpp>
+#include <penstock/observe/busy_time.hpp>
+#include <penstock/observe/counter.hpp>
+#include <penstock/observe/gauge.hpp>
+#include <penstock/observe/histogram.hpp>
+#include <penstock/pool/sizing.hpp>
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/event.hpp>
+#include <penstock/sync/future.hpp>
+#include <penstock/sync/mutex.hpp>
+#include <penstock/sync/permit.hpp>
+#include <penstock/sync/semaphore.hpp>
+#include <penstock/sync/shared_mutex.hpp>
+#include <penstock/sync/wait_group.hpp>

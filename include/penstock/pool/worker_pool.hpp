@@ -1,0 +1,380 @@
+// penstock/pool/worker_pool.hpp: a fixed number of threads that run what is submitted, from a bounded queue.
+//
+//   penstock::worker_pool pool{{.threads = 8, .queue_capacity = 1024}};
+//   penstock::future<image> thumbnail = pool.submit([&] { return scale(picture); });
+//   auto page = penstock::spawn(pool, render(request));   // a coroutine that lives on the pool
+//
+// Queue          bounded: what post() and submit() do when it is full is the pool's overflow policy. Coroutines that go on here are no
+//                submissions: they are never refused, and need no memory.
+// Order          tasks begin in the order of their submission. Coroutines go first, up to fifteen in a row.
+// Errors         an exception that leaves a posted task goes to on_error and is counted (failed()); one of a submitted task goes to its future.
+// Waiting inside a worker never hangs the pool on itself: a worker that posts into its own full pool runs the task itself (at once; when it is
+//                32 tasks deep, after it has returned, up to queue_capacity of them). One that waits for a submitted task that has not begun
+//                runs it on the spot. What can never end (draining, shutting down or destroying the pool from
+//                one of its workers) is an error at once.
+// Thread safety  every member may be called concurrently, but for construction and destruction.
+// Destruction    finishes what is queued, then joins: as shutdown(). Destroying a pool inside one of its own tasks ends the program with a
+//                message, for it could only hang. Coroutines that still run on the pool must have ended or come back by then. When the
+//                last worker has ended (shutdown(), request_stop()), coroutines of the pool go on on the thread that completes what they await.
+// Memory         the queue's slots, allocated at construction; a task of up to 48 bytes allocates nothing when posted; submit() allocates once.
+// Fork           threads stay with the parent: in a child, posting fails with std::errc::operation_not_permitted.
+#pragma once
+
+#include <atomic>
+#include <cassert>
+#include <concepts>
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#if defined(__linux__)
+#include <pthread.h>
+#endif
+
+#include <penstock/core/detail/fork.hpp>
+#include <penstock/core/modifiers.hpp>
+#include <penstock/core/move_only_function.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/core/scheduler.hpp>
+#include <penstock/pool/detail/task_queue.hpp>
+#include <penstock/pool/sizing.hpp>
+#include <penstock/sync/future.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// What a pool does with a task when its queue is full.
+enum class overflow : unsigned char {
+  wait,         ///< the submitter waits for room
+  reject,       ///< the submission fails with errc::rejected
+  caller_runs,  ///< the submitter runs the task itself
+};
+
+struct worker_pool_options {
+  std::size_t threads = 0;            ///< 0: available_processors(), which knows affinity and containers
+  std::size_t queue_capacity = 1024;  ///< tasks that wait to be run; at least 1
+  std::string name = "penstock";      ///< threads are called name-0, name-1, … where the system shows names
+  penstock::overflow overflow = overflow::wait;
+  /// Gets what a posted task threw, on the worker; may be called by several workers at a time. Default: only counted.
+  move_only_function<void(std::exception_ptr) const> on_error = {};
+};
+
+namespace detail {
+
+template <class F>
+concept submittable = (std::invocable<F&> || std::invocable<F&, std::stop_token>) && std::is_nothrow_destructible_v<F>;
+
+}  // namespace detail
+
+class worker_pool {
+ public:
+  /// Starts the threads. Throws std::invalid_argument if queue_capacity is 0; std::system_error if a thread cannot be started, after
+  /// joining those that were.
+  explicit worker_pool(worker_pool_options options = {});
+  worker_pool(const worker_pool&) = delete;
+  worker_pool& operator=(const worker_pool&) = delete;
+  ~worker_pool();
+
+  /// Runs `f()` on a worker, some time; nobody hears of its end. When the queue is full, the overflow policy decides. errc::closed after
+  /// shutdown() or request_stop(), errc::rejected by policy; the task is then destroyed.
+  template <class F>
+    requires std::constructible_from<move_only_function<void()>, F>
+  result<void> post(F&& f) {
+    task work{std::forward<F>(f)};
+    return put(work);
+  }
+  /// The same, but waiting for room, if that is the policy, ends with errc::timeout or errc::cancelled.
+  template <class F>
+    requires std::constructible_from<move_only_function<void()>, F>
+  result<void> post(const wait_limits& limits, F&& f) {
+    task work{std::forward<F>(f)};
+    return put(work, limits);
+  }
+  /// Never waits and never runs the task here: errc::full if there is no room.
+  template <class F>
+    requires std::constructible_from<move_only_function<void()>, F>
+  result<void> try_post(F&& f) {
+    task work{std::forward<F>(f)};
+    if (origin_.forked()) return forked_error();
+    return queue_.try_push(work);
+  }
+
+  /// Runs `f()`, or `f(stop_token)` with the pool's own token, on a worker; its value or exception goes to the future. If the task is
+  /// refused the future says why; if it is dropped by request_stop(), errc::cancelled.
+  template <class F>
+    requires detail::submittable<std::decay_t<F>>
+  [[nodiscard]] auto submit(F&& f, const wait_limits& limits = {});
+
+  /// `co_await pool.schedule()` goes on on one of the workers.
+  [[nodiscard]] auto schedule() noexcept { return get_scheduler().schedule(); }
+  [[nodiscard]] any_scheduler get_scheduler() noexcept { return any_scheduler{*this}; }
+
+  /// Waits until nothing is queued and nothing runs; others may go on submitting meanwhile. errc::deadlock on one of the pool's workers.
+  result<void> drain(const wait_limits& limits = {});
+
+  /// Lets nothing in any more, finishes what is queued and joins the workers. Idempotent; concurrent calls all wait for the end.
+  /// errc::deadlock, and nothing happens, on one of the pool's workers.
+  result<void> shutdown();
+
+  /// Lets nothing in any more and drops what is queued: futures of dropped tasks get errc::cancelled. Tasks that run see it in
+  /// their stop token. Does not wait.
+  void request_stop() noexcept;
+
+  [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_.get_token(); }
+  [[nodiscard]] std::size_t threads() const noexcept { return thread_count_; }
+  [[nodiscard]] std::size_t queue_capacity() const noexcept { return queue_.capacity(); }
+  /// Tasks that wait to be run.
+  [[nodiscard]] std::size_t queued() const noexcept { return queue_.queued(); }
+  /// Posted tasks that threw.
+  [[nodiscard]] std::size_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }  // relaxed: a counter
+
+  // What any_scheduler asks of a context.
+  void execute(work_item& item) noexcept {
+    if (origin_.forked() || !queue_.push(item)) detail::trampoline::execute(item);  // no worker is left to run it
+  }
+  /// Whether the calling thread is one of this pool's workers.
+  [[nodiscard]] bool running_here() const noexcept { return current_ == this; }
+
+ private:
+  using task = move_only_function<void()>;
+  using queue = detail::task_queue<task>;
+
+  template <class F, class R>
+  class submitted;
+
+  result<void> put(task& work, const wait_limits& limits = {});
+  static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
+  void run_worker(std::size_t index) noexcept;
+  void run(detail::work<task>& found) noexcept;
+  void join() noexcept;
+
+  static constexpr unsigned deepest = 32;  // tasks that a thread runs one inside the other because a queue is full
+
+  static inline thread_local const worker_pool* current_ = nullptr;
+  static inline thread_local unsigned nested_ = 0;
+  static inline thread_local std::vector<task>* postponed_ = nullptr;  // of the worker that this thread is
+
+  const std::size_t thread_count_;
+  queue queue_;
+  const penstock::overflow overflow_;
+  const move_only_function<void(std::exception_ptr) const> on_error_;
+  const std::string name_;
+  std::stop_source stop_;
+  std::atomic<std::size_t> failed_{0};
+  detail::process_origin origin_;
+  std::mutex joining_;
+  std::vector<std::thread> workers_;  // guarded by joining_ once the constructor is through
+};
+
+inline worker_pool::worker_pool(worker_pool_options options)
+    : thread_count_{options.threads != 0 ? options.threads : available_processors()},
+      queue_{options.queue_capacity, thread_count_},
+      overflow_{options.overflow},
+      on_error_{std::move(options.on_error)},
+      name_{std::move(options.name)} {
+  origin_.remember();
+  workers_.reserve(thread_count_);
+  try {
+    for (std::size_t i = 0; i < thread_count_; ++i) workers_.emplace_back([this, i] { run_worker(i); });
+  } catch (...) {
+    queue_.close();
+    join();
+    throw;
+  }
+}
+
+inline worker_pool::~worker_pool() {
+  if (running_here()) {
+    std::fputs("penstock::worker_pool: a pool was destroyed by one of its own workers, which cannot wait for itself\n", stderr);
+    std::terminate();
+  }
+  if (origin_.forked()) {
+    for (std::thread& worker : workers_) std::construct_at(&worker);  // forgotten: they exist in the parent only
+    queue_.abandon();
+    return;
+  }
+  static_cast<void>(shutdown());
+}
+
+inline result<void> worker_pool::put(task& work, const wait_limits& limits) {
+  if (origin_.forked()) return forked_error();
+  if (limits.stop.stop_requested()) return errc::cancelled;
+  result<void> pushed = queue_.try_push(work);
+  if (pushed || pushed.error() != errc::full) return pushed;
+  if (overflow_ == overflow::reject) return errc::rejected;
+  const bool worker = running_here();  // a worker that waited for room could wait for itself
+  if (overflow_ == overflow::caller_runs || worker) {
+    // Tasks that submit themselves again and again would use up the stack: 32 deep a worker keeps them for later, when what it runs now has
+    // returned. As many as the queue may hold, though; beyond that it goes deeper.
+    if (worker && nested_ >= deepest && postponed_->size() < queue_.capacity()) {
+      postponed_->push_back(std::move(work));
+      return {};
+    }
+    if (worker || nested_ < deepest) {
+      ++nested_;
+      detail::work<task> here{std::move(work)};
+      run(here);
+      --nested_;
+      return {};
+    }
+  }
+  detail::blocking_wait<queue, queue::room_node> wait{queue_, work};
+  return detail::to_result(wait.run(limits.stop, limits.deadline));
+}
+
+// A submitted task and its future's state, in one allocation. The queue holds one share of it, the future another. Whoever claims it first
+// runs it or decides that it will not run: a worker, a worker that waits for it, the queue when it drops it.
+template <class F, class R>
+class worker_pool::submitted : public detail::future_state<R> {
+ public:
+  using state = detail::future_state<R>;
+
+  template <class G>
+  submitted(worker_pool& pool, G&& f)
+      : state{[](state& s) noexcept { delete static_cast<submitted*>(&s); }}, pool_{pool}, f_{std::forward<G>(f)} {
+    this->set_assist([](state& s) noexcept {
+      auto& self = static_cast<submitted&>(s);
+      if (self.pool_.running_here()) self.run();  // a call like any other: nothing else runs here in between
+    });
+  }
+
+  void run() noexcept {
+    if (!claim()) return;
+    this->set_from([this]() -> R {
+      F f{std::move(*f_)};  // what it holds is released before the future is ready
+      f_.reset();
+      if constexpr (std::invocable<F&>) {
+        return f();
+      } else {
+        return f(pool_.get_stop_token());
+      }
+    });
+  }
+  void drop(std::error_code why) noexcept {
+    if (!claim()) return;
+    f_.reset();
+    this->set_error(why);
+  }
+
+  // What lies in the queue.
+  class entry {
+   public:
+    explicit entry(detail::state_ref<submitted> task) noexcept : task_{std::move(task)} {}
+    entry(entry&&) noexcept = default;
+    entry& operator=(entry&&) = delete;
+    ~entry() {
+      if (task_) task_->drop(errc::cancelled);
+    }
+    void operator()() noexcept { task_->run(); }
+
+   private:
+    detail::state_ref<submitted> task_;
+  };
+
+ private:
+  // relaxed: decides between claimants; the callable came to each of them through the queue's lock, or with the future
+  bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
+
+  worker_pool& pool_;
+  std::optional<F> f_;
+  std::atomic<bool> claimed_{false};
+};
+
+template <class F>
+  requires detail::submittable<std::decay_t<F>>
+auto worker_pool::submit(F&& f, const wait_limits& limits) {
+  using callable = std::decay_t<F>;
+  using value = typename decltype([] {
+    if constexpr (std::invocable<callable&>) {
+      return std::type_identity<std::invoke_result_t<callable&>>{};
+    } else {
+      return std::type_identity<std::invoke_result_t<callable&, std::stop_token>>{};
+    }
+  }())::type;
+  using work_type = submitted<callable, value>;
+
+  detail::state_ref<work_type> state{new work_type{*this, std::forward<F>(f)}};
+  state->add_owner();
+  future<value> result{detail::state_ref<detail::future_state<value>>{state.operator->()}};
+  task work{typename work_type::entry{state.share()}};
+  if (const auto put_in = put(work, limits); !put_in) state->drop(put_in.error());
+  return result;
+}
+
+inline result<void> worker_pool::drain(const wait_limits& limits) {
+  if (running_here()) return errc::deadlock;
+  if (origin_.forked()) return forked_error();
+  detail::blocking_wait<queue, queue::drained_node> wait{queue_};
+  return detail::to_result(wait.run(limits.stop, limits.deadline));
+}
+
+inline result<void> worker_pool::shutdown() {
+  if (running_here()) return errc::deadlock;
+  if (origin_.forked()) return forked_error();
+  queue_.close();
+  join();
+  return {};
+}
+
+inline void worker_pool::join() noexcept {
+  std::scoped_lock guard{joining_};
+  for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
+}
+
+inline void worker_pool::request_stop() noexcept {
+  if (origin_.forked()) return;  // the tasks are the parent's
+  queue_.close();
+  stop_.request_stop();
+  while (queue_.drop_one()) {
+  }
+}
+
+inline void worker_pool::run_worker(std::size_t index) noexcept {
+#if defined(__linux__)
+  std::string name = name_.substr(0, 11) + '-' + std::to_string(index);
+  name.resize(name.size() < 15 ? name.size() : 15);  // what the kernel keeps
+  ::pthread_setname_np(::pthread_self(), name.c_str());
+#else
+  static_cast<void>(index);
+#endif
+  current_ = this;
+  std::vector<task> postponed;
+  postponed_ = &postponed;
+  detail::work<task> found;
+  for (bool worked = false; queue_.next(found, worked); worked = true) {
+    run(found);
+    // In their order; each may postpone others. All of them are part of the piece that has just been run.
+    while (!postponed.empty()) {
+      found.task = std::move(postponed.front());
+      postponed.erase(postponed.begin());
+      if (!stop_.stop_requested()) run(found);
+      found = {};
+    }
+  }
+}
+
+inline void worker_pool::run(detail::work<task>& found) noexcept {
+  try {
+    found();
+    found = {};  // what the task holds is released by the time it counts as done
+  } catch (...) {
+    failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
+    if (!on_error_) return;
+    try {
+      on_error_(std::current_exception());
+    } catch (...) {  // a handler that fails has nobody left to tell
+    }
+  }
+}
+
+}  // namespace penstock::inline v0_1
