@@ -1,0 +1,108 @@
+// The N-th thread cannot be created (hazard-20). This program defines pthread_create in front of the real one.
+#include <chrono>
+#include <cstddef>
+#include <stop_token>
+#include <system_error>
+#include <thread>
+
+#include <penstock/core/modifiers.hpp>
+#include <penstock/core/spawn.hpp>
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/semaphore.hpp>
+
+#include "support/catch.hpp"
+
+#if defined(__linux__)
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <cerrno>
+
+using namespace std::chrono_literals;
+
+// Where a sanitizer is linked statically its own pthread_create goes by this name, and must not be left out.
+extern "C" [[gnu::weak]] int __interceptor_pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+
+namespace {
+
+std::size_t until_failure = 0;  // 0: all succeed; n: the n-th from now on fails
+std::size_t created = 0;
+
+struct failing_thread {
+  explicit failing_thread(std::size_t nth) {
+    until_failure = nth;
+    created = 0;
+  }
+  failing_thread(const failing_thread&) = delete;
+  failing_thread& operator=(const failing_thread&) = delete;
+  ~failing_thread() { until_failure = 0; }
+};
+
+}  // namespace
+
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                              void* argument) noexcept {
+  if (until_failure != 0 && --until_failure == 0) return EAGAIN;
+  ++created;
+  if (__interceptor_pthread_create != nullptr) return __interceptor_pthread_create(thread, attributes, start, argument);
+  using function = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  const auto next = reinterpret_cast<function>(::dlsym(RTLD_NEXT, "pthread_create"));
+  return next(thread, attributes, start, argument);
+}
+
+TEST_CASE("thread creation: the interposed function is the one that std::thread calls", "[fault]") {
+  const failing_thread first{1};
+  REQUIRE_THROWS_AS(std::thread([] {}), std::system_error);
+  std::thread second{[] {}};
+  second.join();
+  REQUIRE(created == 1);
+}
+
+TEST_CASE("thread creation: a pool joins the workers that it has when the next one cannot be started", "[fault]") {
+  constexpr std::size_t threads = 5;
+  for (std::size_t n = 1; n <= threads; ++n) {
+    const failing_thread nth{n};
+    // A worker that is not joined ends the program, by std::thread's destructor; memory that it holds is the leak check's.
+    REQUIRE_THROWS_AS(penstock::worker_pool(penstock::worker_pool_options{.threads = threads}), std::system_error);
+    REQUIRE(created == n - 1);
+  }
+  penstock::worker_pool pool{{.threads = threads}};
+  REQUIRE(pool.submit([] { return 42; }).get() == 42);
+}
+
+// The shared timer threads start once in a process, so what happens before and after is one test case.
+TEST_CASE("thread creation: a deadline whose timer thread cannot be started is an error, and the line is as it was", "[fault]") {
+  penstock::semaphore s{0};
+  std::chrono::system_clock wall;
+  SECTION("blocking, on a clock that needs a timer") {
+    {
+      const failing_thread first{1};
+      REQUIRE_THROWS_AS(s.try_acquire_until({std::chrono::system_clock::now() + 1h, wall}), std::system_error);
+      REQUIRE(created == 0);
+    }
+    REQUIRE(s.waiters() == 0);
+    REQUIRE(s.try_acquire_until({std::chrono::system_clock::now() + 1ms, wall}).error() == penstock::errc::timeout);
+  }
+  SECTION("a coroutine's, with a stop token") {
+    std::stop_source stop;
+    {
+      const failing_thread first{1};
+      auto failed = penstock::spawn(s.async_acquire() | penstock::with_timeout(1h) | penstock::with_stop(stop.get_token()));
+      REQUIRE(failed.done());
+      REQUIRE_THROWS_AS(failed.result(), std::system_error);
+      REQUIRE(created == 0);
+    }
+    stop.request_stop();  // reaches nobody: the wait has unregistered
+    REQUIRE(s.waiters() == 0);
+    REQUIRE(penstock::spawn(s.async_acquire() | penstock::with_timeout(1ms)).result().error() == penstock::errc::timeout);
+  }
+  s.release();
+  REQUIRE(s.try_acquire());
+}
+
+#else
+
+TEST_CASE("thread creation: cannot be made to fail here", "[fault]") { WARN("not tested in this build"); }
+
+#endif

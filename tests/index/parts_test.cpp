@@ -1,0 +1,119 @@
+#include "../support/catch.hpp"
+
+#include "file_reader.hpp"
+#include "text.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <unistd.h>
+
+using namespace fulltext;
+using namespace std::string_literals;
+
+namespace {
+
+// A file that is removed at the end of the test.
+class temporary_file {
+ public:
+  explicit temporary_file(std::string_view content)
+      : path_{(std::filesystem::temp_directory_path() / ("penstock-parts-" + std::to_string(::getpid()))).string()} {
+    std::ofstream{path_, std::ios::binary} << content;
+  }
+  ~temporary_file() { std::filesystem::remove(path_); }
+  temporary_file(const temporary_file&) = delete;
+  temporary_file& operator=(const temporary_file&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// The pieces of a content, each checked to lie where it says.
+std::vector<std::string> pieces_of(const std::string& content, std::size_t most) {
+  const temporary_file file{content};
+  file_reader reader{file.path()};
+  std::vector<std::string> pieces;
+  std::string so_far;
+  while (!reader.at_end()) {
+    pieces.push_back(reader.next(most));
+    REQUIRE(pieces.back().size() <= most);
+    REQUIRE(reader.position().offset == so_far.size());
+    REQUIRE(reader.position().first_line == static_cast<std::uint64_t>(std::count(so_far.begin(), so_far.end(), '\n')));
+    so_far += pieces.back();
+  }
+  REQUIRE(so_far == content);
+  return pieces;
+}
+
+}  // namespace
+
+TEST_CASE("text: what has a NUL early on or little that is text is binary", "[index]") {
+  REQUIRE_FALSE(looks_binary(""));
+  REQUIRE_FALSE(looks_binary("plain text\r\n\twith \x1b[1mcolours\f"));
+  REQUIRE_FALSE(
+      looks_binary("Gr\xfc\xdf"
+                   "e aus M\xfcnchen, in Latin-1"));
+  REQUIRE(looks_binary("text\0"s));
+  REQUIRE(looks_binary("\x01\x02\x03 abc"));
+  REQUIRE_FALSE(looks_binary(std::string(binary_sample, 'x') + '\0'));
+}
+
+TEST_CASE("text: UTF-8 is recognised by the standard's table and everything else becomes Latin-1", "[index]") {
+  std::string buffer;
+  const std::string good = "aé€\U0001F600z";
+  REQUIRE(utf8_length(good) == good.size());
+  REQUIRE(as_utf8(good, buffer).data() == good.data());
+  for (const char* bad : {"\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8", "\x80", "\xe2\x82"}) {
+    INFO(bad);
+    REQUIRE(utf8_length("ok"s + bad) == 2);
+    REQUIRE(is_utf8(as_utf8("long enough for eight bytes at a time "s + bad + "é", buffer)));
+  }
+  REQUIRE(as_utf8("caf\xe9 €\xff", buffer) == "café €ÿ");
+}
+
+TEST_CASE("text: folding keeps every word of a line once, and the line's number", "[index]") {
+  word_splitter splitter;
+  REQUIRE(splitter.fold_lines("") == "");
+  REQUIRE(splitter.fold_lines("The the THE\n\n--\ncafé Cafe other_word x2\n") == "the\n\n\ncafe other_word x2");
+  REQUIRE(splitter.fold_lines("\n\nlast") == "\n\nlast");
+  std::string long_words(255, 'a');  // built in steps: g++ 12 warns of the sums without cause
+  long_words.append(1, ' ').append(256, 'b').append(" c");
+  std::string folded(255, 'a');
+  folded.append(" c");
+  REQUIRE(splitter.fold_lines(long_words) == folded);
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += "w" + std::to_string(i) + " ";
+  REQUIRE(splitter.fold_lines(many + many + "\n" + many) ==
+          many.substr(0, many.size() - 1) + "\n" + many.substr(0, many.size() - 1));
+  REQUIRE(splitter.words("std::vector<int> Vector") == std::vector<std::string>{"std", "vector", "int"});
+}
+
+TEST_CASE("file_reader: pieces end after a line, else between words, and make up the file", "[index]") {
+  REQUIRE(pieces_of("", 10) == std::vector<std::string>{""});
+  REQUIRE(pieces_of("0123456789", 10) == std::vector<std::string>{"0123456789"});
+  REQUIRE(pieces_of("one\ntwo\nthree\n", 9) == std::vector<std::string>{"one\ntwo\n", "three\n"});
+  REQUIRE(pieces_of("word another", 9) == std::vector<std::string>{"word ", "another"});
+  REQUIRE(pieces_of("abcdefghijkl", 5) == std::vector<std::string>{"abcde", "fghij", "kl"});
+}
+
+TEST_CASE("file_reader: looking at the beginning loses nothing", "[index]") {
+  const temporary_file file{"first line\nsecond line\n"};
+  file_reader reader{file.path()};
+  REQUIRE(reader.beginning(8) == "first li");
+  REQUIRE(reader.remaining() == 23);
+  REQUIRE(reader.next(15) == "first line\n");
+  REQUIRE(reader.next(15) == "second line\n");
+  REQUIRE(reader.at_end());
+}
+
+TEST_CASE("file_reader: what is no regular file is refused", "[index]") {
+  REQUIRE_THROWS_AS(file_reader{"/"}, std::system_error);
+  REQUIRE_THROWS_AS(file_reader{"/nowhere/at/all"}, std::system_error);
+}

@@ -1,0 +1,65 @@
+// Readers and writers.
+#include "support/suite.hpp"
+
+#include <penstock/sync/shared_mutex.hpp>
+
+namespace {
+
+using model::require;
+using model::var;
+using shared_mutex = penstock::basic_shared_mutex<model::model_sync>;
+
+// A writer is alone, readers are not; each reader sees whole writes.
+template <int Writers, int Readers>
+struct readers_writers : model::suite<readers_writers<Writers, Readers>, Writers + Readers> {
+  shared_mutex m;
+  var<int> a{0};
+  var<int> b{0};
+
+  void thread(unsigned index) {
+    if (index < Writers) {
+      m.lock();
+      a = a + 1;
+      b = b + 1;
+      m.unlock();
+    } else {
+      m.lock_shared();
+      require(a == b, "a whole write");
+      m.unlock_shared();
+    }
+  }
+  void after() { require(a == Writers && b == Writers && m.waiters() == 0, "all have written"); }
+};
+
+// Cancelled writers do not hold the readers behind them up.
+struct stopped_writer : model::suite<stopped_writer, 4> {
+  shared_mutex m;
+  model::stop_state stop;
+  var<int> a{0};
+
+  void thread(unsigned index) {
+    if (index < 2) {
+      m.lock_shared();
+      require(a >= 0, "readable");
+      m.unlock_shared();
+    } else if (index == 2) {
+      if (auto guard = m.lock(model::stop_token{stop})) a = a + 1;
+    } else {
+      stop.request_stop();
+    }
+  }
+  void after() {
+    require(m.waiters() == 0 && m.try_lock(), "nobody holds it");
+    m.unlock();
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  model::session session{"shared_mutex", argc, argv};
+  session.random<readers_writers<2, 1>>("two writers and a reader");
+  session.random<readers_writers<1, 2>>("a writer and two readers");
+  session.random<stopped_writer>("a stopped writer between readers");
+  return session.result();
+}

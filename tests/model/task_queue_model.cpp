@@ -1,0 +1,190 @@
+// The queue of the worker pool: no task is lost between workers that search, sleep and end.
+#include "support/suite.hpp"
+
+#include <penstock/pool/detail/task_queue.hpp>
+
+namespace {
+
+using model::model_sync;
+using model::require;
+using model::stop_token;
+using model::var;
+using penstock::errc;
+using penstock::detail::outcome;
+using penstock::detail::work_item;
+
+// Counts that it ran, in plain data.
+struct task {
+  var<int>* ran = nullptr;
+  void operator()() { *ran = *ran + 1; }
+};
+using queue = penstock::detail::task_queue<task, model_sync>;
+using room_wait = penstock::detail::blocking_wait<queue, queue::room_node>;
+using drained_wait = penstock::detail::blocking_wait<queue, queue::drained_node>;
+
+struct resumption : work_item {
+  resumption() {
+    run = [](work_item& item) noexcept {
+      auto& self = static_cast<resumption&>(item);
+      self.ran = self.ran + 1;
+    };
+  }
+  var<int> ran{0};
+};
+
+template <class Derived, int Threads, int Workers, int Capacity>
+struct queue_suite : model::suite<Derived, Threads> {
+  std::unique_ptr<queue> q;
+  var<int> ran[3] = {var<int>{0}, var<int>{0}, var<int>{0}};
+  int polls = 0;
+
+  void before() {
+    q = std::make_unique<queue>(Capacity, Workers);
+    model::the_world.polls = polls;
+  }
+  void work() {
+    penstock::detail::work<task> found;
+    for (bool worked = false; q->next(found, worked); worked = true) {
+      if (found.resumption != nullptr) {
+        found.resumption->run(*found.resumption);
+      } else {
+        found.task();
+      }
+    }
+  }
+  bool push(int i) {
+    task t{&ran[i]};
+    return q->try_push(t).has_value();
+  }
+  void after() {
+    require(q->outstanding() == 0 && q->queued() == 0 && q->idle() == 0, "nothing is left");
+    q.reset();
+  }
+};
+
+// A worker and one who submits and closes: what went in is run.
+template <int Polls>
+struct submit_close : queue_suite<submit_close<Polls>, 2, 1, 2> {
+  submit_close() { this->polls = Polls; }
+  void thread(unsigned index) {
+    if (index == 0) {
+      this->work();
+    } else {
+      require(this->push(0), "there is room");
+      this->q->close();
+      require(!this->push(1), "closed");
+    }
+  }
+  void after() {
+    require(this->ran[0] == 1, "it ran");
+    queue_suite<submit_close, 2, 1, 2>::after();
+  }
+};
+
+// Without closing, the one who submits waits for the end of its tasks: a lost one is a deadlock.
+template <int Polls>
+struct two_workers : queue_suite<two_workers<Polls>, 3, 2, 3> {
+  two_workers() { this->polls = Polls; }
+  void thread(unsigned index) {
+    if (index < 2) {
+      this->work();
+    } else {
+      require(this->push(0) && this->push(1), "there is room");
+      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      require(this->ran[0] == 1 && this->ran[1] == 1, "both have run by then");
+      require(this->push(2), "there is room");
+      this->q->close();
+    }
+  }
+  void after() {
+    require(this->ran[2] == 1, "it ran");
+    queue_suite<two_workers, 3, 2, 3>::after();
+  }
+};
+
+// More tasks than places: the one who submits waits for room, or gives up at its deadline.
+struct room : queue_suite<room, 2, 1, 1> {
+  room() { polls = 1; }
+  void thread(unsigned index) {
+    if (index == 0) {
+      work();
+    } else {
+      for (int i = 0; i < 3; ++i) {
+        task t{&ran[i]};
+        const outcome how = i < 2 ? room_wait{*q, t}.run() : room_wait{*q, t}.run(10);
+        require(how == outcome::granted || (i == 2 && how == outcome::timeout), "it went in, or timed out");
+        if (how != outcome::granted) ran[i] = 1;
+      }
+      q->close();
+    }
+  }
+  void after() {
+    require(ran[0] == 1 && ran[1] == 1 && ran[2] == 1, "all ran");
+    queue_suite::after();
+  }
+};
+
+// Two who submit to a queue of one place, one of which is stopped while it waits for room.
+struct room_stop : queue_suite<room_stop, 4, 1, 1> {
+  model::stop_state stop;
+  penstock::detail::basic_parker<model_sync> done[2];
+
+  void thread(unsigned index) {
+    if (index == 0) {
+      work();
+    } else if (index == 1) {
+      for (auto& d : done) d.park();
+      q->close();
+    } else {
+      task t{&ran[index - 2]};
+      const outcome how = index == 2 ? room_wait{*q, t}.run(stop_token{stop}, model::never) : room_wait{*q, t}.run();
+      require(how == outcome::granted || (index == 2 && how == outcome::cancelled), "it went in, or was cancelled");
+      if (how != outcome::granted) ran[0] = 1;
+      if (index == 3) stop.request_stop();
+      done[index - 2].unpark();
+    }
+  }
+  void after() {
+    require(ran[0] == 1 && ran[1] == 1, "both ran or were cancelled");
+    queue_suite::after();
+  }
+};
+
+// Resumptions come from outside, count against no capacity, and none is lost, not even while the last worker ends.
+template <int Polls>
+struct resumptions : queue_suite<resumptions<Polls>, 3, 1, 1> {
+  resumption items[2];
+
+  resumptions() { this->polls = Polls; }
+  void thread(unsigned index) {
+    if (index == 0) {
+      this->work();
+    } else if (index == 1) {
+      require(this->q->push(items[0]), "a worker lives");
+      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      require(items[0].ran == 1, "it has run by then");
+      this->q->close();
+    } else if (!this->q->push(items[1])) {
+      items[1].run(items[1]);  // the last worker has ended
+    }
+  }
+  void after() {
+    require(items[1].ran == 1, "it ran");
+    queue_suite<resumptions, 3, 1, 1>::after();
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  model::session session{"task_queue", argc, argv};
+  session.bounded<submit_close<0>, 3>("submit and close");
+  session.bounded<submit_close<1>, 2>("submit and close, searching");
+  session.random<two_workers<0>>("two workers");
+  session.random<two_workers<2>>("two workers, searching");
+  session.random<room>("waiting for room");
+  session.random<room_stop>("waiting for room and stop");
+  session.random<resumptions<0>>("resumptions");
+  session.random<resumptions<2>>("resumptions, searching");
+  return session.result();
+}

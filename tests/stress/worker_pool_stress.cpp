@@ -1,0 +1,229 @@
+// A worker pool under submission, cancellation and shutdown at the same time, and then all of it once more on one processor.
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/modifiers.hpp>
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/semaphore.hpp>
+
+#include "support/park_delay.hpp"
+#include "support/stress.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using penstock::errc;
+using penstock::worker_pool;
+
+penstock::overflow some_policy(stress::random& random) {
+  constexpr penstock::overflow all[] = {penstock::overflow::wait, penstock::overflow::reject, penstock::overflow::caller_runs};
+  return all[random.below<std::size_t>(3)];
+}
+
+// Threads submit while somebody ends the pool in one way or another (hazards 7, 8, 9). Whatever was accepted ran once or was dropped and
+// destroyed; every future tells how it ended.
+void churn(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random choose = c.generator(round * 100);
+    std::atomic<int> posted{0}, ran{0}, alive{0}, valued{0}, refused{0};
+    // Counts the tasks that exist, and takes part in the moves that tasks make.
+    struct token {
+      explicit token(std::atomic<int>& n) noexcept : count{&n} { ++*count; }
+      token(token&& other) noexcept : count{other.count} { ++*count; }
+      ~token() { --*count; }
+      std::atomic<int>* count;
+    };
+    {
+      worker_pool pool{{.threads = 1 + choose.below<std::size_t>(3),
+                        .queue_capacity = 1 + choose.below<std::size_t>(8),
+                        .overflow = some_policy(choose)}};
+      std::vector<std::jthread> submitters;
+      stress::start_line start{4};
+      for (std::uint64_t t = 0; t < 3; ++t) {
+        submitters.emplace_back([&, random = c.generator(round * 100 + t + 1)]() mutable {
+          std::vector<penstock::future<int>> futures;
+          start.wait();
+          for (int i = 0; i < 50; ++i) {
+            switch (random.below(4)) {
+              case 0:
+                futures.push_back(pool.submit([held = token{alive}, i] { return i; }));
+                break;
+              case 1:
+                futures.push_back(pool.submit([held = token{alive}, i](const std::stop_token&) { return i; },
+                                              {.deadline = penstock::deadline::after(random.below(50) * 1us)}));
+                break;
+              case 2:
+                if (pool.try_post([&ran, held = token{alive}] { ++ran; })) ++posted;
+                break;
+              default:
+                if (pool.post([&ran, held = token{alive}] { ++ran; })) ++posted;
+            }
+          }
+          for (auto& f : futures) {
+            try {
+              static_cast<void>(f.get());
+              ++valued;
+            } catch (const std::system_error& e) {
+              c.check(e.code() == errc::closed || e.code() == errc::cancelled || e.code() == errc::rejected ||
+                          e.code() == errc::timeout,
+                      "an error that a future does not have");
+              ++refused;
+            }
+          }
+        });
+      }
+      start.wait();
+      std::this_thread::sleep_for(choose.below(150) * 1us);
+      const int how = choose.below(4);
+      if (how == 0) c.check(pool.shutdown().has_value(), "shutdown failed");
+      if (how == 1) {
+        // Somebody waits for the end of what is dropped meanwhile.
+        std::jthread drainer{[&] { c.check(pool.drain().has_value(), "drain failed"); }};
+        if (choose.one_in(2)) std::this_thread::yield();
+        pool.request_stop();
+      }
+      if (how == 2) {
+        c.check(pool.drain().has_value(), "drain failed");  // others go on submitting meanwhile
+        pool.request_stop();                                // drained, then aborted
+      }
+      submitters.clear();
+      if (how == 3) c.check(pool.drain().has_value(), "drain failed");
+      if (how == 3) c.check(ran == posted, "an accepted task did not run by the end of drain()");
+      if (how != 1 && how != 2) {
+        static_cast<void>(pool.shutdown());
+        c.check(ran == posted, "an accepted task did not run by the end of shutdown()");
+      }
+    }
+    c.check(ran <= posted, "a task ran that was not accepted, or twice");
+    c.check(alive == 0, "a task was not destroyed, or destroyed twice");
+  }
+}
+
+// Hazard 7, and tasks that submit tasks while the pool is destroyed (hazard 10). In the long tier at least 10^5 pools.
+void build_and_destroy(stress::context& c) {
+  const std::uint64_t least = stress::current_tier() == stress::tier::long_ ? 100'000 : 0;
+  for (std::uint64_t round = 0; (c.time_left() || round < least) && !c.failed(); ++round) {
+    stress::random random = c.generator(round);
+    std::atomic<int> accepted{0}, ran{0};
+    struct chain {
+      worker_pool& pool;
+      std::atomic<int>&accepted, &ran;
+      int left;
+      void operator()() const {
+        ++ran;
+        if (left > 0 && pool.post(chain{pool, accepted, ran, left - 1})) ++accepted;
+      }
+    };
+    {
+      worker_pool pool{{.threads = 1 + random.below<std::size_t>(4), .queue_capacity = 2}};
+      for (int i = random.below(4); i > 0; --i) {
+        if (pool.post(chain{pool, accepted, ran, random.below(5)})) ++accepted;
+      }
+    }
+    c.check(accepted == ran, "an accepted task did not run before the pool was gone");
+  }
+}
+
+// Hazard 18: every worker waits for tasks that wait for tasks.
+int sum_by_halves(worker_pool& pool, int from, int to) {
+  if (to - from == 1) return from;
+  const int middle = from + (to - from) / 2;
+  penstock::future<int> left = pool.submit([&pool, from, middle] { return sum_by_halves(pool, from, middle); });
+  const int right = sum_by_halves(pool, middle, to);
+  return left.get() + right;
+}
+
+void nested(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random random = c.generator(round);
+    worker_pool pool{{.threads = 1 + random.below<std::size_t>(3), .queue_capacity = 1 + random.below<std::size_t>(4)}};
+    c.check(pool.submit([&pool] { return sum_by_halves(pool, 0, 64); }).get() == 63 * 64 / 2, "a nested task is lost");
+  }
+}
+
+// Hazard 19: each exception of a posted task reaches the handler and the counter.
+void exceptions(stress::context& c) {
+  while (c.time_left() && !c.failed()) {
+    constexpr int tasks = 100;
+    std::atomic<int> handled{0};
+    {
+      worker_pool pool{{.threads = 3, .queue_capacity = 8, .on_error = [&handled](const std::exception_ptr&) { ++handled; }}};
+      for (int i = 0; i < tasks; ++i) {
+        const penstock::result<void> r = pool.post([i] {
+          if (i % 2 == 0) throw std::runtime_error{"on purpose"};
+        });
+        c.check(r.has_value(), "a task was refused");
+      }
+      c.check(pool.drain().has_value() && pool.failed() == tasks / 2, "a failure was not counted");
+    }
+    c.check(handled == tasks / 2, "an exception did not reach the handler");
+  }
+}
+
+// Hazard 15: whoever releases, grants, stops or times out, a coroutine of the pool goes on on the pool.
+penstock::task<> hop(stress::context& c, worker_pool& pool, penstock::semaphore& s, stress::random random,
+                     std::atomic<int>& ended) {
+  for (int i = 0; i < 30; ++i) {
+    penstock::result<void> r;
+    if (random.one_in(2)) {
+      r = co_await s.async_acquire();
+    } else {
+      r = co_await (s.async_acquire() | penstock::with_timeout(random.below(100) * 1us));
+    }
+    c.check(pool.running_here(), "a coroutine went on outside its pool");
+    if (r) s.release();
+    if (random.one_in(4)) co_await pool.schedule();
+  }
+  ++ended;
+}
+
+void coroutines(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    constexpr int count = 20;
+    std::atomic<int> ended{0};
+    penstock::semaphore s{2};
+    {
+      worker_pool pool{{.threads = 2, .queue_capacity = 1}};
+      std::vector<penstock::spawned<void>> all;
+      for (std::uint64_t i = 0; i < count; ++i)
+        all.push_back(penstock::spawn(pool, hop(c, pool, s, c.generator(round * 100 + i), ended)));
+      for (int i = 0; i < 200; ++i) {
+        if (s.try_acquire()) s.release();  // from outside the pool
+      }
+      all[0].request_stop();
+      for (auto& one : all) one.wait();
+    }
+    c.check(ended == count, "a coroutine did not end");
+    c.check(s.available() == 2 && s.waiters() == 0, "a permit was lost");
+  }
+}
+
+}  // namespace
+
+int main() {
+  stress::run run{"worker_pool"};
+  run.scenario("submission and shutdown", 350ms, churn);
+  run.scenario("submission and shutdown, delays before each sleep", 200ms, [&](stress::context& c) {
+    park_delay::enable(run.seed());
+    churn(c);
+    park_delay::disable();
+  });
+  run.scenario("construction and destruction", 250ms, build_and_destroy);
+  run.scenario("tasks that wait for tasks", 150ms, nested);
+  run.scenario("exceptions", 100ms, exceptions);
+  run.scenario("coroutines", 200ms, coroutines);
+  run.again_on_one_processor();
+  return run.finish();
+}
