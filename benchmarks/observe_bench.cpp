@@ -1,0 +1,246 @@
+// What recording costs, alone and under contention.
+//
+// Peers. `atomic_add`: one std::atomic fetch_add, the least that any exact concurrent statistic can cost; the floor for counter
+// and histogram. `mutex_histogram`: the same buckets with an exact sum, under a std::mutex, as written by hand where a histogram
+// must be shared. `fixed_bounds`: a search in 16 bounds, an atomic count for the bucket and an atomic sum, the construction of
+// Prometheus' client libraries; it knows a quantile only to within a bound's distance. `with_exact_sum`: our histogram with an
+// exact sum, the design that was not taken. `per_thread`: one histogram for each thread, to be merged. A sorted vector under a
+// mutex is no peer: it grows without bound.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+
+#include <penstock/observe/busy_time.hpp>
+#include <penstock/observe/counter.hpp>
+#include <penstock/observe/gauge.hpp>
+#include <penstock/observe/histogram.hpp>
+
+namespace {
+
+constexpr int most_threads = 4;
+
+// glibc leaves out the atomics of a mutex as long as the process has had one thread only; a concurrent program never sees that.
+[[maybe_unused]] const bool has_had_threads = (std::thread{[] {}}.join(), true);
+
+struct atomic_add {
+  void record(std::uint64_t value, int) { total.fetch_add(value, std::memory_order_relaxed); }
+  void add() { total.fetch_add(1, std::memory_order_relaxed); }
+
+  std::atomic<std::uint64_t> total{0};
+};
+
+struct shared {
+  void record(std::uint64_t value, int) { histogram.record(value); }
+
+  penstock::histogram histogram;
+};
+
+struct per_thread {
+  void record(std::uint64_t value, int thread) { histograms[static_cast<std::size_t>(thread)].record(value); }
+
+  std::array<penstock::histogram, most_threads> histograms;
+};
+
+struct with_exact_sum {
+  void record(std::uint64_t value, int) {
+    histogram.record(value);
+    sum.fetch_add(value, std::memory_order_relaxed);
+  }
+
+  penstock::histogram histogram;
+  alignas(penstock::detail::cache_line) std::atomic<std::uint64_t> sum{0};
+};
+
+struct mutex_histogram {
+  using layout = penstock::detail::log_linear<7, 42>;
+
+  void record(std::uint64_t value, int) {
+    const std::scoped_lock guard{mutex};
+    ++counts[layout::index(value)];
+    sum += value;
+    least = std::min(least, value);
+    greatest = std::max(greatest, value);
+  }
+
+  std::mutex mutex;
+  std::array<std::uint64_t, layout::size> counts{};
+  std::uint64_t sum = 0;
+  std::uint64_t least = layout::greatest;
+  std::uint64_t greatest = 0;
+};
+
+struct fixed_bounds {
+  fixed_bounds() {
+    std::uint64_t bound = 1'000;
+    for (auto& b : bounds) b = bound *= 3;
+  }
+
+  void record(std::uint64_t value, int) {
+    const auto bucket = static_cast<std::size_t>(std::lower_bound(bounds.begin(), bounds.end(), value) - bounds.begin());
+    counts[bucket].fetch_add(1, std::memory_order_relaxed);
+    sum.fetch_add(value, std::memory_order_relaxed);
+  }
+
+  std::array<std::uint64_t, 16> bounds{};
+  std::array<std::atomic<std::uint64_t>, 17> counts{};
+  std::atomic<std::uint64_t> sum{0};
+};
+
+// xorshift64, and a shift by some of its own bits: magnitudes from about 1 us to 1 h, as latencies in ns would have.
+struct spread_values {
+  explicit spread_values(int thread) : state{0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(thread)} {}
+
+  std::uint64_t next() {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (state >> 22) >> (state & 31);
+  }
+
+  std::uint64_t state;
+};
+
+template <class T>
+T& instance() {
+  static T it;
+  return it;
+}
+
+// What the loop itself costs: to be subtracted from the record_spread lines.
+void BM_values_spread(benchmark::State& state) {
+  spread_values values{state.thread_index()};
+  for (auto _ : state) benchmark::DoNotOptimize(values.next());
+}
+BENCHMARK(BM_values_spread)->UseRealTime();
+
+// Values over many magnitudes: threads seldom meet in a bucket.
+template <class T>
+void BM_record_spread(benchmark::State& state) {
+  auto& recorder = instance<T>();
+  spread_values values{state.thread_index()};
+  for (auto _ : state) recorder.record(values.next(), state.thread_index());
+}
+
+// The worst case: all threads record the same value, in one bucket.
+template <class T>
+void BM_record_same(benchmark::State& state) {
+  auto& recorder = instance<T>();
+  std::uint64_t value = 12'345;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(value);
+    recorder.record(value, state.thread_index());
+  }
+}
+
+#define RECORDERS(workload)                                                                  \
+  BENCHMARK_TEMPLATE(workload, shared)->UseRealTime()->ThreadRange(1, most_threads);         \
+  BENCHMARK_TEMPLATE(workload, per_thread)->UseRealTime()->ThreadRange(1, most_threads);     \
+  BENCHMARK_TEMPLATE(workload, with_exact_sum)->UseRealTime()->ThreadRange(1, most_threads); \
+  BENCHMARK_TEMPLATE(workload, atomic_add)->UseRealTime()->ThreadRange(1, most_threads);     \
+  BENCHMARK_TEMPLATE(workload, fixed_bounds)->UseRealTime()->ThreadRange(1, most_threads);   \
+  BENCHMARK_TEMPLATE(workload, mutex_histogram)->UseRealTime()->ThreadRange(1, most_threads)
+
+RECORDERS(BM_record_spread);
+RECORDERS(BM_record_same);
+
+template <class T>
+void BM_count(benchmark::State& state) {
+  auto& events = instance<T>();
+  for (auto _ : state) events.add();
+}
+BENCHMARK_TEMPLATE(BM_count, penstock::counter)->UseRealTime()->ThreadRange(1, most_threads);
+BENCHMARK_TEMPLATE(BM_count, penstock::basic_counter<1>)->UseRealTime()->ThreadRange(1, most_threads);
+BENCHMARK_TEMPLATE(BM_count, atomic_add)->UseRealTime()->ThreadRange(1, most_threads);
+
+struct atomic_level {
+  void add() { level.fetch_add(1, std::memory_order_relaxed); }
+  void sub() { level.fetch_sub(1, std::memory_order_relaxed); }
+
+  std::atomic<std::int64_t> level{0};
+};
+
+template <class T>
+void BM_up_down(benchmark::State& state) {
+  auto& level = instance<T>();
+  for (auto _ : state) {
+    level.add();
+    level.sub();
+  }
+}
+BENCHMARK_TEMPLATE(BM_up_down, penstock::gauge)->UseRealTime()->ThreadRange(1, most_threads);
+BENCHMARK_TEMPLATE(BM_up_down, atomic_level)->UseRealTime()->ThreadRange(1, most_threads);
+
+// Peer of busy_time: add the length of each occupation when it ends. It needs no lock, and knows nothing of what is going on now.
+struct sum_of_finished {
+  using clock = std::chrono::steady_clock;
+
+  struct scope {
+    explicit scope(sum_of_finished& s) : sum{s}, start{clock::now()} {}
+    ~scope() { sum.busy.fetch_add((clock::now() - start).count(), std::memory_order_relaxed); }
+    sum_of_finished& sum;
+    clock::time_point start;
+  };
+
+  std::atomic<clock::rep> busy{0};
+};
+
+struct integral {
+  using scope = penstock::busy_scope<std::chrono::steady_clock>;
+  operator penstock::busy_time&() { return time; }
+
+  penstock::busy_time time{most_threads};
+};
+
+// One occupation of a slot: two readings of the clock included.
+template <class T>
+void BM_occupy(benchmark::State& state) {
+  auto& slots = instance<T>();
+  for (auto _ : state) {
+    const typename T::scope scope{slots};
+    benchmark::ClobberMemory();
+  }
+}
+BENCHMARK_TEMPLATE(BM_occupy, integral)->UseRealTime()->ThreadRange(1, most_threads);
+BENCHMARK_TEMPLATE(BM_occupy, sum_of_finished)->UseRealTime()->ThreadRange(1, most_threads);
+
+penstock::histogram_snapshot spread_snapshot() {
+  penstock::histogram h;
+  spread_values values{0};
+  for (int i = 0; i < 100'000; ++i) h.record(values.next());
+  return h.snapshot();
+}
+
+void BM_snapshot(benchmark::State& state) {
+  penstock::histogram h;
+  spread_values values{0};
+  for (int i = 0; i < 100'000; ++i) h.record(values.next());
+  for (auto _ : state) benchmark::DoNotOptimize(h.snapshot());
+}
+BENCHMARK(BM_snapshot)->UseRealTime();
+
+void BM_quantile(benchmark::State& state) {
+  const auto s = spread_snapshot();
+  for (auto _ : state) benchmark::DoNotOptimize(s.quantile(0.99));
+}
+BENCHMARK(BM_quantile)->UseRealTime();
+
+void BM_merge(benchmark::State& state) {
+  const auto part = spread_snapshot();
+  auto total = part;
+  for (auto _ : state) {
+    total.merge(part);
+    benchmark::DoNotOptimize(total);
+  }
+}
+BENCHMARK(BM_merge)->UseRealTime();
+
+}  // namespace
+
+BENCHMARK_MAIN();
