@@ -1,0 +1,68 @@
+// The little of JSON that the reports need: one object or array, written from front to back.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <concepts>
+#include <iterator>
+#include <string>
+#include <string_view>
+
+#include "text.hpp"
+
+namespace fulltext {
+
+/// A JSON string. A byte that is no part of UTF-8 (names of files may have such) becomes the escape \udcXX, from which Python's
+/// os.fsencode() makes the byte again.
+[[nodiscard]] inline std::string json_string(std::string_view s) {
+  std::string out = "\"";
+  while (!s.empty()) {
+    const std::size_t good = utf8_length(s);
+    for (const char c : s.substr(0, good)) {
+      if (c == '"' || c == '\\') {
+        out.append({'\\', c});
+      } else if (static_cast<unsigned char>(c) < 0x20) {
+        fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+      } else {
+        out.push_back(c);
+      }
+    }
+    s.remove_prefix(good);
+    if (s.empty()) break;
+    fmt::format_to(std::back_inserter(out), "\\udc{:02x}", static_cast<unsigned>(static_cast<unsigned char>(s.front())));
+    s.remove_prefix(1);
+  }
+  return out.append("\"");
+}
+
+/// An object under construction: `json_object{}.add("files", 3).add("path", "/etc").text()`. Keys are plain words.
+class json_object {
+ public:
+  json_object& add(std::string_view key, std::string_view value) { return raw(key, json_string(value)); }
+  json_object& add(std::string_view key, const char* value) { return add(key, std::string_view{value}); }
+  json_object& add(std::string_view key, bool value) { return raw(key, value ? "true" : "false"); }
+  template <class Number>
+    requires std::integral<Number> || std::floating_point<Number>
+  json_object& add(std::string_view key, Number value) {
+    return raw(key, fmt::format("{}", value));
+  }
+  /// Of something that is JSON already.
+  json_object& raw(std::string_view key, std::string_view json) {
+    fmt::format_to(std::back_inserter(text_), "{}\"{}\": {}", text_.empty() ? "" : ", ", key, json);
+    return *this;
+  }
+  [[nodiscard]] std::string text() const { return "{" + text_ + "}"; }
+
+ private:
+  std::string text_;
+};
+
+/// `[f(item), …]`, where f makes JSON.
+template <class Range, class F>
+[[nodiscard]] std::string json_array(const Range& range, F f) {
+  std::string text;
+  for (const auto& item : range) text.append(text.empty() ? "" : ", ").append(f(item));
+  return "[" + text + "]";
+}
+
+}  // namespace fulltext

@@ -1,0 +1,167 @@
+#include "options.hpp"
+
+#include <charconv>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <system_error>
+
+namespace fulltext {
+
+const char* const usage =
+    R"(penstock-index: full-text search in your own files
+
+  penstock-index build DIR... --db FILE [options]     index the text files of directory trees, or bring an index up to date
+    --max-memory SIZE   memory above SQLite's cache of 16 MiB; default 64MiB, at least 32MiB
+    --threads N         threads that cut text into words; default: one for each processor
+    --readers N         threads that read files; default 4
+    --open-files N      files that may be open at a time; default 32
+    --follow            follow symbolic links
+    --json              report as JSON
+    --quiet             no progress
+
+  penstock-index search --db FILE WORD... [options]   files that have all words, best first, as path:line: text
+    --limit N           how many files are shown; default 20
+    --json              answer as JSON
+
+  A word is a run of letters, digits and underscores, in any case and with or without accents; WORD* stands for any ending.
+  Exit status: 0 done (search: found), 1 search: nothing found, 2 error, 130 interrupted (run it again to go on).
+)";
+
+namespace {
+
+// The arguments of a command, one after the other. `--name=value` is `--name value`; after `--` there are no options.
+class argument_reader {
+ public:
+  explicit argument_reader(std::vector<std::string> arguments) : arguments_{std::move(arguments)} {}
+
+  // Goes to the next argument; false at the end.
+  bool next() {
+    if (inline_value_) throw usage_error{name_ + " takes no value"};
+    if (at_ < arguments_.size() && !only_operands_ && arguments_[at_] == "--") {
+      only_operands_ = true;
+      ++at_;
+    }
+    if (at_ == arguments_.size()) return false;
+    name_ = arguments_[at_++];
+    if (const std::size_t equals = name_.find('='); is_option() && equals != std::string::npos) {
+      inline_value_ = name_.substr(equals + 1);
+      name_.resize(equals);
+    }
+    return true;
+  }
+  [[nodiscard]] bool is_option() const { return !only_operands_ && name_.size() > 1 && name_.front() == '-'; }
+  [[nodiscard]] bool is(std::string_view option) const { return is_option() && name_ == option; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+  // The option's value.
+  std::string value() {
+    if (inline_value_) {
+      std::string v = *std::move(inline_value_);
+      inline_value_.reset();
+      return v;
+    }
+    if (at_ == arguments_.size()) throw usage_error{name_ + " needs a value"};
+    return arguments_[at_++];
+  }
+  std::size_t number(std::size_t least, std::size_t most) {
+    const std::string v = value();
+    return checked(v, parse(v, ""), least, most);
+  }
+  // A number of bytes, with an optional unit.
+  std::size_t bytes(std::size_t least, std::size_t most) {
+    const std::string v = value();
+    const std::size_t digits = v.find_first_not_of("0123456789");
+    const std::string unit = digits == std::string::npos ? "" : v.substr(digits);
+    std::size_t factor = 1;
+    if (unit == "KiB" || unit == "K" || unit == "k") factor = std::size_t{1} << 10;
+    if (unit == "MiB" || unit == "M") factor = std::size_t{1} << 20;
+    if (unit == "GiB" || unit == "G") factor = std::size_t{1} << 30;
+    const std::size_t n = parse(v, factor == 1 ? "" : unit);
+    return n > most / factor ? checked(v, most + 1, least, most) : checked(v, n * factor, least, most);
+  }
+
+ private:
+  [[nodiscard]] std::size_t parse(const std::string& v, std::string_view rest) const {
+    std::size_t n = 0;
+    const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
+    if (error != std::errc{} || end != v.data() + v.size() - rest.size())
+      throw usage_error{name_ + ": " + v + " is not a number"};
+    return n;
+  }
+  [[nodiscard]] std::size_t checked(const std::string& v, std::size_t n, std::size_t least, std::size_t most) const {
+    if (n < least) throw usage_error{name_ + ": " + v + " is too little"};
+    if (n > most) throw usage_error{name_ + ": " + v + " is too much"};
+    return n;
+  }
+
+  std::vector<std::string> arguments_;
+  std::size_t at_ = 0;
+  std::string name_;
+  std::optional<std::string> inline_value_;
+  bool only_operands_ = false;
+};
+
+build_options parse_build(argument_reader a) {
+  build_options o;
+  while (a.next()) {
+    if (a.is("--db")) {
+      o.database = a.value();
+    } else if (a.is("--max-memory")) {
+      o.max_memory = a.bytes(std::size_t{32} << 20, std::size_t{64} << 30);
+    } else if (a.is("--threads")) {
+      o.threads = a.number(1, 256);
+    } else if (a.is("--readers")) {
+      o.readers = a.number(1, 256);
+    } else if (a.is("--open-files")) {
+      o.open_files = a.number(1, 4096);
+    } else if (a.is("--follow")) {
+      o.follow_links = true;
+    } else if (a.is("--json")) {
+      o.json = true;
+    } else if (a.is("--quiet")) {
+      o.quiet = true;
+    } else if (a.is_option()) {
+      throw usage_error{"build has no option " + a.name()};
+    } else {
+      o.roots.push_back(a.name());
+    }
+  }
+  if (o.roots.empty()) throw usage_error{"build needs a directory"};
+  if (o.database.empty()) throw usage_error{"build needs --db FILE"};
+  return o;
+}
+
+search_options parse_search(argument_reader a) {
+  search_options o;
+  while (a.next()) {
+    if (a.is("--db")) {
+      o.database = a.value();
+    } else if (a.is("--limit")) {
+      o.limit = a.number(1, 1'000'000);
+    } else if (a.is("--json")) {
+      o.json = true;
+    } else if (a.is_option()) {
+      throw usage_error{"search has no option " + a.name()};
+    } else {
+      o.words.push_back(a.name());
+    }
+  }
+  if (o.words.empty()) throw usage_error{"search needs a word"};
+  if (o.database.empty()) throw usage_error{"search needs --db FILE"};
+  return o;
+}
+
+}  // namespace
+
+command parse_command_line(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) throw usage_error{"what is to be done? build or search"};
+  const std::string& what = arguments.front();
+  if (what == "--help" || what == "-h" || what == "help") return help_wanted{};
+  argument_reader rest{{arguments.begin() + 1, arguments.end()}};
+  if (what == "build") return parse_build(std::move(rest));
+  if (what == "search") return parse_search(std::move(rest));
+  throw usage_error{"there is no command " + what};
+}
+
+}  // namespace fulltext

@@ -1,0 +1,45 @@
+// The command line.
+#pragma once
+
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace fulltext {
+
+struct build_options {
+  std::vector<std::string> roots;
+  std::string database;
+  std::size_t max_memory = std::size_t{64} << 20;  // in bytes, above SQLite's page cache
+  std::size_t threads = 0;                         // that fold text; 0: one for each processor
+  std::size_t readers = 4;                         // threads that read files
+  std::size_t open_files = 32;
+  bool follow_links = false;
+  bool json = false;
+  bool quiet = false;
+};
+
+struct search_options {
+  std::string database;
+  std::vector<std::string> words;
+  std::size_t limit = 20;
+  bool json = false;
+};
+
+struct help_wanted {};
+
+using command = std::variant<build_options, search_options, help_wanted>;
+
+class usage_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Throws usage_error.
+[[nodiscard]] command parse_command_line(const std::vector<std::string>& arguments);
+
+extern const char* const usage;
+
+}  // namespace fulltext

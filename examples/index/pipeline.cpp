@@ -1,0 +1,248 @@
+#include "pipeline.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "memory.hpp"
+#include "text.hpp"
+
+namespace fulltext {
+
+using penstock::errc;
+using steady = std::chrono::steady_clock;
+
+namespace {
+
+// The longest time between two commits, and so how much work a crash or Ctrl-C can undo.
+constexpr auto commit_interval = std::chrono::milliseconds{500};
+
+// The memory that is allowed: a quarter for pieces on their way, an eighth for FTS5, which may need twice of it; the rest for the
+// program, the stacks and what the allocator keeps.
+constexpr std::size_t memory_for_pieces(const build_options& o) { return o.max_memory / 4; }
+constexpr writer_options memory_for_writer(const build_options& o) { return {.merge_bytes = o.max_memory / 8}; }
+
+// What a piece takes: its bytes, and about as much again for its words.
+constexpr std::int64_t piece_cost(std::size_t size) { return static_cast<std::int64_t>(2 * size + 1024); }
+
+}  // namespace
+
+pipeline::pipeline(const build_options& options, std::stop_source stop)
+    : options_{options},
+      roots_{resolve_roots(options.roots)},
+      walk_options_{options.follow_links, files_of_database(options.database)},
+      stop_{std::move(stop)},
+      writer_{options.database, memory_for_writer(options)},
+      catalog_{options.database},
+      open_files_{static_cast<std::int64_t>(options.open_files)},
+      memory_{static_cast<std::int64_t>(memory_for_pieces(options)), {.fairness = penstock::fairness::fifo}},
+      read_{"read", options.readers},
+      fold_{"fold", options.threads} {}
+
+void pipeline::run() {
+  const steady::time_point began = steady::now();
+  start(walk_, [this] { walk_trees(); });
+  start(read_, [this] { read_files(); });
+  start(fold_, [this] { fold_pieces(); });
+  start(write_, [this] { write_index(); });
+
+  walk_.join();
+  found_.close();
+  read_.join();
+  pieces_.close();
+  fold_.join();
+  requests_.close();
+  write_.join();
+
+  elapsed_ = steady::now() - began;
+  if (failure_ != nullptr) std::rethrow_exception(failure_);
+}
+
+template <class Body>
+void pipeline::start(stage& s, Body body) {
+  s.start([this, body] {
+    try {
+      body();
+    } catch (...) {
+      // Only the first to request stop: what others throw then is a consequence. run() reads it after joining this thread.
+      if (stop_.request_stop()) failure_ = std::current_exception();
+    }
+  });
+}
+
+void pipeline::walk_trees() {
+  std::optional<stage::work> busy{walk_};
+  const auto pass_on = [&](auto& to, auto item) {
+    busy.reset();  // waiting for room is no work
+    static_cast<void>(to.push(stopped_, std::move(item)));
+    busy.emplace(walk_);
+  };
+  const auto on_file = [&](found_file&& file) {
+    const std::optional<known_file> known = catalog_.find(file.path);
+    const bool unchanged = known && known->size == static_cast<std::int64_t>(file.size) && known->modified_ns == file.modified_ns;
+    if (!unchanged) return pass_on(found_, std::move(file));
+    if (known->binary) {
+      skips_.add(skip_reason::binary, file.path);
+    } else {
+      files_unchanged_.add();
+      bytes_unchanged_.add(file.size);
+    }
+    count_done(file.size);
+    pass_on(requests_, write_request{unchanged_file{known->row}});
+  };
+  const auto on_skip = [&](skip_reason why, std::string_view path, std::string_view detail) { skips_.add(why, path, detail); };
+  walk(stopped_, roots_, walk_options_, {on_file, on_skip});
+}
+
+void pipeline::read_files() {
+  while (const auto found = found_.pop({.stop = stopped_})) {
+    try {
+      read(*found);
+    } catch (const std::system_error& error) {
+      const bool vanished = error.code() == std::errc::no_such_file_or_directory;
+      skips_.add(vanished ? skip_reason::vanished : skip_reason::unreadable_file, found->path, error.code().message());
+      count_done(found->size);
+    }
+  }
+}
+
+void pipeline::read(const found_file& found) {
+  const auto open = open_files_.acquire_permit(stopped_);
+  if (!open) return;
+  open_files_depth_.set(static_cast<std::int64_t>(options_.open_files) - open_files_.available());
+
+  std::optional<file_reader> file;
+  std::shared_ptr<indexed_file> target;
+  for (std::uint32_t ordinal = 0; !file || !file->at_end(); ++ordinal) {
+    const auto size =
+        static_cast<std::size_t>(std::clamp<std::uint64_t>(file ? file->remaining() : found.size, binary_sample, piece_size));
+    auto memory = memory_.acquire_permit(stopped_, piece_cost(size));
+    if (!memory) return;
+    memory_depth_.set(static_cast<std::int64_t>(memory_for_pieces(options_)) - memory_.available());
+
+    piece p{.memory = *std::move(memory)};
+    bool binary = false;
+    {
+      const stage::work busy{read_};
+      if (!file) {
+        file.emplace(found.path);
+        target = std::make_shared<indexed_file>();
+        target->path = found.path;
+        target->size = static_cast<std::int64_t>(file->size());
+        target->modified_ns = file->modified_ns();
+        binary = looks_binary(file->beginning(binary_sample));
+      }
+      if (!binary) p.bytes = file->next(size);
+    }
+    if (binary) {
+      skips_.add(skip_reason::binary, found.path);
+      count_done(found.size);
+      static_cast<void>(requests_.push(stopped_, binary_file{std::move(target)}));
+      return;
+    }
+    p.file = target;
+    p.content = {.ordinal = ordinal, .last = file->at_end(), .position = file->position()};
+    if (!pieces_.push(stopped_, std::move(p))) return;
+  }
+}
+
+void pipeline::fold_pieces() {
+  word_splitter splitter;
+  std::string utf8;
+  while (auto p = pieces_.pop({.stop = stopped_})) {
+    {
+      const stage::work busy{fold_};
+      p->content.hash = content_hash(p->bytes);
+      p->content.words = splitter.fold_lines(as_utf8(p->bytes, utf8));
+    }
+    const auto size = static_cast<std::int64_t>(p->bytes.size());
+    p->bytes = {};
+    p->memory.split(size).release();
+    if (!requests_.push(stopped_, *std::move(p))) return;
+  }
+}
+
+void pipeline::write_index() {
+  const std::stop_callback interrupt{stopped_, [this] { writer_.interrupt(); }};
+  steady::time_point next_commit = steady::now() + commit_interval;
+  for (;;) {
+    auto request = requests_.pop({.stop = stopped_, .deadline = next_commit});
+    if (request) {
+      const stage::work busy{write_};
+      if (auto* const p = std::get_if<piece>(&*request)) {
+        if (writer_.write(*p->file, p->content)) {
+          const auto size = static_cast<std::uint64_t>(p->file->size);
+          ++written_.files;
+          written_.bytes += size;
+          count_done(size);
+        }
+      } else if (auto* const binary = std::get_if<binary_file>(&*request)) {
+        writer_.write_binary(*binary->file);
+      } else {
+        writer_.still_there(std::get<unchanged_file>(*request).row);
+      }
+    } else if (request.error() != errc::timeout) {
+      break;  // closed, or stopped
+    }
+    if (steady::now() < next_commit) continue;
+    commit();
+    next_commit = steady::now() + commit_interval;
+  }
+  if (stopped_.stop_requested()) return;
+  commit();
+  const stage::work busy{write_};
+  files_removed_ = writer_.finish(roots_);
+}
+
+void pipeline::commit() {
+  const stage::work busy{write_};
+  const steady::time_point began = steady::now();
+  writer_.commit();
+  commit_times_.record(steady::now() - began);
+  indexed_.files += std::exchange(written_.files, 0);
+  indexed_.bytes += std::exchange(written_.bytes, 0);
+}
+
+void pipeline::count_done(std::uint64_t size) noexcept {
+  files_done_.add();
+  bytes_done_.add(size);
+}
+
+pipeline::progress pipeline::survey(const std::stop_token& stop) const {
+  progress all;
+  walk(stop, roots_, walk_options_, {[&all](found_file&& file) {
+         ++all.files;
+         all.bytes += file.size;
+       }});
+  return all;
+}
+
+build_report pipeline::report() const {
+  build_report r;
+  r.interrupted = stopped_.stop_requested();
+  r.elapsed = elapsed_;
+  r.files_indexed = indexed_.files;
+  r.files_unchanged = files_unchanged_.value();
+  r.files_removed = static_cast<std::uint64_t>(files_removed_);
+  r.bytes_indexed = indexed_.bytes;
+  r.bytes_unchanged = bytes_unchanged_.value();
+  r.skipped = skips_.counts();
+  r.stages = {walk_.report(), read_.report(), fold_.report(), write_.report(), {"commit", 0, commit_times_.snapshot()}};
+  r.bounds = {found_.report(), pieces_.report(), requests_.report()};
+  r.bounds.push_back({"open files", options_.open_files, static_cast<std::size_t>(open_files_depth_.peak())});
+  r.bounds.push_back({"bytes in flight", memory_for_pieces(options_), static_cast<std::size_t>(memory_depth_.peak())});
+  r.database = options_.database;
+  for (const std::string& path : files_of_database(options_.database)) {
+    std::error_code absent;
+    const std::uintmax_t size = std::filesystem::file_size(path, absent);
+    if (!absent) r.database_bytes += size;
+  }
+  r.max_memory = options_.max_memory;
+  r.cache_memory = memory_for_writer(options_).cache_bytes;
+  r.peak_memory = peak_resident_bytes();
+  return r;
+}
+
+}  // namespace fulltext

@@ -1,0 +1,123 @@
+// Builds an index in four stages, with a bounded queue between each two:
+//
+//   walk ──────────▶ read ──────────▶ fold ──────────▶ write
+//   finds files      pieces of text   words by lines   the one connection that writes
+//   1 thread         a few threads    one for each     1 thread
+//                                     processor
+//
+// Bounded     a stage that is ahead of the next one waits for room in the queue. A semaphore bounds the files that are open, and
+//             another one, counted in bytes, the memory of all pieces that were read and are not written yet: a piece carries its
+//             permit along.
+// Ends        from front to back: each stage is joined, then the queue behind it closed, so that the next one ends when it has
+//             drained it.
+// Stop        every wait ends when stop is requested, and what is in the queues is dropped: the index is as of the last commit,
+//             and the next run goes on from there. A stage that fails stops the others, and run() throws its exception.
+#pragma once
+
+#include <penstock/observe/counter.hpp>
+#include <penstock/sync/semaphore.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "file_reader.hpp"
+#include "options.hpp"
+#include "report.hpp"
+#include "stage.hpp"
+#include "store.hpp"
+#include "walker.hpp"
+
+namespace fulltext {
+
+class pipeline {
+ public:
+  /// Opens the index. Throws std::runtime_error.
+  pipeline(const build_options& options, std::stop_source stop);
+
+  /// Does the work; once. Returns when it is done or was stopped; throws what a stage threw.
+  void run();
+
+  /// How far it is: files and bytes that have been dealt with, in whatever way. Any thread.
+  struct progress {
+    std::uint64_t files = 0;
+    std::uint64_t bytes = 0;
+  };
+  [[nodiscard]] progress done() const noexcept { return {files_done_.value(), bytes_done_.value()}; }
+
+  /// Counts what there is to do, on the calling thread, by a walk of its own.
+  [[nodiscard]] progress survey(const std::stop_token& stop) const;
+
+  /// After run().
+  [[nodiscard]] build_report report() const;
+
+ private:
+  // What travels between the stages.
+  struct piece {
+    std::shared_ptr<indexed_file> file = {};
+    folded_piece content = {};  // the fold stage adds the hash and the words
+    std::string bytes = {};
+    penstock::permit memory = {};
+  };
+  struct binary_file {
+    std::shared_ptr<indexed_file> file;
+  };
+  struct unchanged_file {
+    std::int64_t row;
+  };
+  using write_request = std::variant<piece, binary_file, unchanged_file>;
+
+  void walk_trees();
+  void read_files();
+  void read(const found_file& found);
+  void fold_pieces();
+  void write_index();
+  void commit();
+
+  template <class Body>
+  void start(stage& s, Body body);
+  void count_done(std::uint64_t size) noexcept;
+
+  const build_options options_;
+  const std::vector<std::string> roots_;
+  const walk_options walk_options_;
+  std::stop_source stop_;
+  const std::stop_token stopped_ = stop_.get_token();
+  std::exception_ptr failure_;  // of the stage that stopped the others
+
+  index_writer writer_;
+  catalog catalog_;
+
+  penstock::semaphore open_files_;
+  penstock::semaphore memory_;  // in bytes
+  penstock::gauge open_files_depth_;
+  penstock::gauge memory_depth_;
+
+  queue<found_file> found_{"files to read", 256};
+  queue<piece> pieces_{"pieces to fold", 64};
+  queue<write_request> requests_{"requests to write", 256};
+
+  skip_ledger skips_;
+  penstock::counter files_done_;
+  penstock::counter bytes_done_;
+  progress written_;  // by the write stage; not committed yet
+  progress indexed_;  // by the write stage; committed
+  penstock::counter files_unchanged_;
+  penstock::counter bytes_unchanged_;
+  std::int64_t files_removed_ = 0;
+  std::chrono::steady_clock::duration elapsed_{};
+  penstock::histogram commit_times_;
+
+  // Last: their threads use all of the above.
+  stage walk_{"walk", 1};
+  stage read_;
+  stage fold_;
+  stage write_{"write", 1};
+};
+
+}  // namespace fulltext

@@ -1,0 +1,142 @@
+#include "search.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <map>
+#include <system_error>
+
+#include "file_reader.hpp"
+#include "json.hpp"
+#include "store.hpp"
+
+namespace fulltext {
+
+namespace {
+
+// A line of a file, given where a piece begins and how many lines of it come before; cut to a readable length. Control characters
+// become spaces: what is found in a file must not move the cursor of who searches.
+std::string read_line(const std::string& path, std::int64_t offset, std::uint64_t lines_before) {
+  constexpr std::size_t longest = 240;
+  std::string piece(piece_size, '\0');
+  std::ifstream file{path, std::ios::binary};
+  file.seekg(offset);
+  file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+  piece.resize(static_cast<std::size_t>(file.gcount()));
+
+  std::string_view line = piece;
+  for (; lines_before > 0 && !line.empty(); --lines_before) line.remove_prefix(std::min(line.find('\n'), line.size() - 1) + 1);
+  line = line.substr(0, line.find('\n'));
+  line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+  std::string buffer;
+  std::string text{as_utf8(line, buffer)};
+  std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, ' ');
+  text.resize(utf8_length(std::string_view{text}.substr(0, longest)));
+  return text.erase(text.find_last_not_of(' ') + 1);
+}
+
+}  // namespace
+
+// One word, as a query of FTS5.
+struct searcher::term {
+  std::string word;
+  std::string match;
+};
+
+searcher::searcher(const std::string& path) : db_{path, SQLITE_OPEN_READONLY} { prepare_index(db_, path); }
+
+std::vector<searcher::term> searcher::terms_of(const std::vector<std::string>& query) {
+  std::vector<term> terms;
+  for (const std::string& argument : query) {
+    std::string buffer;
+    const std::vector<std::string> words = splitter_.words(as_utf8(argument, buffer));
+    for (const std::string& word : words) {
+      const bool prefix = argument.ends_with('*') && word == words.back();
+      const term t{prefix ? word + '*' : word, '"' + word + (prefix ? "\" *" : "\"")};
+      const bool known = std::any_of(terms.begin(), terms.end(), [&](const term& other) { return other.match == t.match; });
+      if (!known) terms.push_back(t);
+    }
+  }
+  return terms;
+}
+
+search_result searcher::search(const std::vector<std::string>& query, std::size_t limit) {
+  search_result result;
+  const std::vector<term> terms = terms_of(query);
+  for (const term& t : terms) result.words.push_back(t.word);
+  if (terms.empty()) return result;
+
+  db_.run("BEGIN");  // one state of the index for all that follows
+  db_.run("CREATE TEMP TABLE IF NOT EXISTS found(file INTEGER, rank REAL); DELETE FROM temp.found");
+  {
+    statement find{db_,
+                   "INSERT INTO temp.found SELECT piece.file, min(words.rank) FROM words JOIN piece ON piece.id = words.rowid "
+                   "WHERE words MATCH ?1 GROUP BY piece.file"};
+    for (const term& t : terms) find.run(std::string_view{t.match});
+
+    statement best{db_,
+                   "SELECT file.id, file.path, file.size, file.modified, sum(found.rank) AS total, count(*) OVER () "
+                   "FROM temp.found JOIN file ON file.id = found.file GROUP BY found.file HAVING count(*) = ?1 "
+                   "ORDER BY total, file.path LIMIT ?2"};
+    best.bind(static_cast<std::int64_t>(terms.size()), static_cast<std::int64_t>(limit));
+    while (best.step()) {
+      hit& h = result.hits.emplace_back();
+      h.path = best.bytes(1);
+      h.score = -best.real(4);
+      result.files = static_cast<std::uint64_t>(best.integer(5));
+      try {
+        const file_reader now{h.path};
+        h.up_to_date = static_cast<std::int64_t>(now.size()) == best.integer(2) &&
+                       (now.modified_ns() == best.integer(3) || best.integer(3) < 0);
+      } catch (const std::system_error&) {
+        h.up_to_date = false;
+      }
+      locate(h, best.integer(0), terms);
+    }
+  }
+  db_.run("COMMIT");
+  return result;
+}
+
+// Finds the line to show: of the piece that has the most of the words, the first line that has the most of them.
+void searcher::locate(hit& h, std::int64_t file, const std::vector<term>& terms) {
+  statement pieces{db_, "SELECT id, offset, first_line FROM piece WHERE file = ?1 ORDER BY ordinal"};
+  statement lines{db_, "SELECT hit_lines(words) FROM words WHERE words MATCH ?1 AND rowid = ?2"};
+  std::size_t most = 0;
+  std::int64_t offset = 0;
+  std::uint64_t lines_before = 0;
+  for (pieces.bind(file); pieces.step();) {
+    std::map<std::uint64_t, std::size_t> words_on;
+    for (const term& t : terms) {
+      if (!lines.bind(std::string_view{t.match}, pieces.integer(0)).step()) continue;
+      const std::string_view list = lines.bytes(0);
+      for (const char* at = list.data(); at < list.data() + list.size(); ++at) {
+        std::uint64_t line = 0;
+        at = std::from_chars(at, list.data() + list.size(), line).ptr;
+        ++words_on[line];
+      }
+      lines.reset();
+    }
+    const auto best = std::max_element(words_on.begin(), words_on.end(), [](auto& a, auto& b) { return a.second < b.second; });
+    if (best == words_on.end() || best->second <= most) continue;
+    most = best->second;
+    offset = pieces.integer(1);
+    lines_before = best->first;
+    h.line = static_cast<std::uint64_t>(pieces.integer(2)) + lines_before + 1;
+    h.lines = words_on.size();
+  }
+  h.text = read_line(h.path, offset, lines_before);
+}
+
+std::string as_json(const search_result& result) {
+  json_object o;
+  o.raw("words", json_array(result.words, [](const std::string& w) { return json_string(w); })).add("files", result.files);
+  o.raw("hits", json_array(result.hits, [](const hit& h) {
+          json_object one;
+          one.add("path", h.path).add("line", h.line).add("text", h.text).add("lines", h.lines).add("score", h.score);
+          return one.add("up_to_date", h.up_to_date).text();
+        }));
+  return o.text();
+}
+
+}  // namespace fulltext

@@ -1,0 +1,215 @@
+#include "store.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "fts.hpp"
+
+namespace fulltext {
+
+namespace {
+
+constexpr int application = 0x70656e73;  // "pens"
+constexpr int version = 1;
+
+constexpr const char* schema = R"(
+  CREATE TABLE file(
+    id INTEGER PRIMARY KEY,
+    path BLOB NOT NULL UNIQUE,   -- bytes: names need not be UTF-8
+    size INTEGER NOT NULL,       -- in bytes; -1: in the index only in part
+    modified INTEGER NOT NULL,   -- nanoseconds since 1970; -1: unknown
+    binary INTEGER NOT NULL,
+    run INTEGER NOT NULL         -- the last that saw it as it is here
+  );
+  CREATE TABLE piece(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- the row in words; never used twice, for dead rows stay there
+    file INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    first_line INTEGER NOT NULL,
+    hash INTEGER NOT NULL,
+    UNIQUE(file, ordinal)
+  );
+  CREATE TABLE run(last INTEGER NOT NULL);
+  INSERT INTO run VALUES(0);
+  CREATE VIRTUAL TABLE words USING fts5(line, content='', tokenize='folded_lines');
+)";
+
+}  // namespace
+
+std::vector<std::string> files_of_database(const std::string& path) {
+  std::error_code ignored;  // it may not exist yet
+  const std::string real = std::filesystem::weakly_canonical(path, ignored).string();
+  return {real, real + "-wal", real + "-shm", real + "-journal"};
+}
+
+void prepare_index(database& db, const std::string& path) {
+  if (db.integer("PRAGMA application_id") != application) throw std::runtime_error{path + " is not an index of penstock-index"};
+  if (const std::int64_t found = db.integer("PRAGMA user_version"); found != version) {
+    throw std::runtime_error{path + " is an index of version " + std::to_string(found) + ", and this program writes version " +
+                             std::to_string(version) + ": remove it and build it again"};
+  }
+  add_line_search(db);
+}
+
+catalog::catalog(const std::string& path)
+    : db_{path, SQLITE_OPEN_READONLY}, find_{db_, "SELECT id, size, modified, binary FROM file WHERE path = ?1"} {}
+
+std::optional<known_file> catalog::find(std::string_view path) {
+  if (!find_.bind(blob{path}).step()) return std::nullopt;
+  const known_file found{find_.integer(0), find_.integer(1), find_.integer(2), find_.integer(3) != 0};
+  find_.reset();
+  return found;
+}
+
+index_writer::file_lock::file_lock(const std::string& path)
+    : descriptor_{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)} {
+  if (descriptor_ < 0) throw std::runtime_error{path + ": " + std::generic_category().message(errno)};
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    ::close(descriptor_);
+    if (error == EWOULDBLOCK) throw std::runtime_error{path + ": another build is at work on it"};
+    throw std::runtime_error{path + ": " + std::generic_category().message(error)};
+  }
+}
+
+index_writer::file_lock::~file_lock() { ::close(descriptor_); }
+
+struct index_writer::statements {
+  explicit statements(database& db) : db_{db} {}
+  database& db_;
+
+  statement find_file{db_, "SELECT id FROM file WHERE path = ?1"};
+  statement add_file{db_, "INSERT INTO file(path, size, modified, binary, run) VALUES(?1, -1, -1, 0, 0)"};
+  statement reopen_file{db_, "UPDATE file SET size = -1 WHERE id = ?1"};
+  statement complete_file{db_, "UPDATE file SET size = ?2, modified = ?3, binary = ?4, run = ?5 WHERE id = ?1"};
+  statement see_file{db_, "UPDATE file SET run = ?2 WHERE id = ?1"};
+  statement find_piece{db_, "SELECT hash, offset, first_line FROM piece WHERE file = ?1 AND ordinal = ?2"};
+  statement add_piece{db_, "INSERT OR REPLACE INTO piece(file, ordinal, offset, first_line, hash) VALUES(?1, ?2, ?3, ?4, ?5)"};
+  statement drop_pieces{db_, "DELETE FROM piece WHERE file = ?1 AND ordinal >= ?2"};
+  statement add_words{db_, "INSERT INTO words(rowid, line) VALUES(?1, ?2)"};
+};
+
+index_writer::index_writer(const std::string& path, const writer_options& options) : lock_{path}, db_{path} {
+  // In this order: the page size is settled with the first write, and SQLite counts the size of the cache in pages of the size of
+  // that moment.
+  if (db_.integer("PRAGMA page_count") == 0) db_.run("PRAGMA page_size = 8192");
+  db_.run("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
+  db_.run("PRAGMA cache_size = -" + std::to_string(options.cache_bytes / 1024));
+  if (db_.integer("PRAGMA page_count") <= 1 && db_.integer("SELECT count(*) FROM sqlite_schema") == 0) {
+    add_line_search(db_);
+    db_.run("BEGIN IMMEDIATE; " + std::string{schema} + "PRAGMA application_id = " + std::to_string(application) +
+            "; PRAGMA user_version = " + std::to_string(version) + "; COMMIT");
+  } else {
+    prepare_index(db_, path);
+  }
+
+  db_.run("BEGIN IMMEDIATE");
+  db_.run("INSERT INTO words(words, rank) VALUES('hashsize', " + std::to_string(options.merge_bytes) + ")");
+  const std::int64_t rows = db_.integer("SELECT count(*) FROM words_docsize");
+  if (rows > 2 * db_.integer("SELECT count(*) FROM piece")) {
+    db_.run("INSERT INTO words(words) VALUES('delete-all'); DELETE FROM piece; DELETE FROM file");
+  }
+  db_.run("UPDATE run SET last = last + 1");
+  run_ = db_.integer("SELECT last FROM run");
+  db_.run("COMMIT");
+  sql_ = std::make_unique<statements>(db_);
+}
+
+index_writer::~index_writer() {
+  if (!interrupted_.load()) return;
+  // A checkpoint when the last connection closes would take its time; one of the next run will do it.
+  sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
+void index_writer::interrupt() noexcept {
+  interrupted_.store(true);
+  db_.interrupt();
+}
+
+void index_writer::locate(indexed_file& file) {
+  if (!writing_) db_.run("BEGIN IMMEDIATE");
+  writing_ = true;
+  if (file.row != 0) return;
+  if (sql_->find_file.bind(blob{file.path}).step()) {
+    file.row = sql_->find_file.integer(0);
+    file.was_known = true;
+    sql_->find_file.reset();
+    sql_->reopen_file.run(file.row);
+  } else {
+    sql_->add_file.run(blob{file.path});
+    file.row = db_.last_row();
+  }
+}
+
+bool index_writer::write(indexed_file& file, const folded_piece& piece) {
+  locate(file);
+  const auto ordinal = std::int64_t{piece.ordinal};
+  const auto offset = static_cast<std::int64_t>(piece.position.offset);
+  const auto first_line = static_cast<std::int64_t>(piece.position.first_line);
+  const auto hash = static_cast<std::int64_t>(piece.hash);
+
+  bool same = false;
+  if (file.was_known && sql_->find_piece.bind(file.row, ordinal).step()) {
+    statement& old = sql_->find_piece;
+    same = old.integer(0) == hash && old.integer(1) == offset && old.integer(2) == first_line;
+    old.reset();
+  }
+  if (!same) {
+    sql_->add_piece.run(file.row, ordinal, offset, first_line, hash);
+    sql_->add_words.run(db_.last_row(), std::string_view{piece.words});
+  }
+  ++file.written;
+  if (piece.last) file.expected = piece.ordinal + 1;
+  if (file.written != file.expected) return false;
+  complete(file, false);
+  return true;
+}
+
+void index_writer::write_binary(indexed_file& file) {
+  locate(file);
+  complete(file, true);
+}
+
+void index_writer::complete(indexed_file& file, bool binary) {
+  if (file.was_known) sql_->drop_pieces.run(file.row, std::int64_t{file.expected});
+  sql_->complete_file.run(file.row, file.size, file.modified_ns, std::int64_t{binary}, run_);
+}
+
+void index_writer::still_there(std::int64_t row) {
+  if (!writing_) db_.run("BEGIN IMMEDIATE");
+  writing_ = true;
+  sql_->see_file.run(row, run_);
+}
+
+void index_writer::commit() {
+  if (writing_) db_.run("COMMIT");
+  writing_ = false;
+}
+
+std::int64_t index_writer::finish(const std::vector<std::string>& roots) {
+  if (!writing_) db_.run("BEGIN IMMEDIATE");
+  writing_ = true;
+  // A root itself, or what begins with it and a slash: '0' comes after '/'.
+  constexpr const char* gone = "run <> ?1 AND (path = ?2 OR (path > ?3 AND path < ?4))";
+  statement drop_pieces{db_, ("DELETE FROM piece WHERE file IN (SELECT id FROM file WHERE " + std::string{gone} + ")").c_str()};
+  statement drop_files{db_, ("DELETE FROM file WHERE " + std::string{gone}).c_str()};
+  std::int64_t removed = 0;
+  for (const std::string& root : roots) {
+    const std::string stem = root == "/" ? "" : root;
+    const std::string first = stem + '/';
+    const std::string beyond = stem + '0';
+    drop_pieces.run(run_, blob{root}, blob{first}, blob{beyond});
+    drop_files.run(run_, blob{root}, blob{first}, blob{beyond});
+    removed += db_.changes();
+  }
+  commit();
+  return removed;
+}
+
+}  // namespace fulltext
