@@ -3,7 +3,8 @@
 // Threads record what they called and what they got, with a stamp before and after (recorder). check() then searches for an order in which
 // a sequential model gives the same answers: the algorithm of Wing and Gong (1993) with Lowe's memoisation (2017): operations that are
 // minimal in real time are tried one after another, and a pair (set of operations done, state of the model) is tried once.
-// Exponential at worst; histories of a few hundred operations by a few threads take milliseconds.
+// Exponential at worst; right histories of a few hundred operations by a few threads take milliseconds. A wrong one that is hard to refute
+// ends at a bound on the effort, and is then said to be undecided, which counts as a failure like a counterexample.
 //
 // For queues, check_queue_values() looks at single values and pairs of values instead. That is P-compositionality as far as a FIFO allows it:
 // what holds for the whole history holds for what concerns two of its values, so a violation there is one, and names two operations
@@ -81,14 +82,14 @@ class recorder {
   std::vector<log> logs_;
 };
 
-/// Empty: the history is linearizable. Otherwise the counterexample, as text.
+/// Empty: the history is linearizable. Otherwise the counterexample, as text. It tries `effort` states at most.
 template <class Model>
 class checker {
  public:
   using operation = typename Model::operation;
 
-  [[nodiscard]] static std::optional<std::string> check(const history<operation>& calls, Model initial) {
-    return checker{calls, std::move(initial)}.search();
+  [[nodiscard]] static std::optional<std::string> check(const history<operation>& calls, Model initial, std::size_t effort) {
+    return checker{calls, std::move(initial), effort}.search();
   }
 
  private:
@@ -112,7 +113,8 @@ class checker {
     Model before;
   };
 
-  checker(const history<operation>& calls, Model initial) : calls_{calls}, state_{std::move(initial)} {
+  checker(const history<operation>& calls, Model initial, std::size_t effort)
+      : calls_{calls}, state_{std::move(initial)}, effort_{effort} {
     std::vector<std::pair<stamp, event>> sorted;
     for (std::size_t i = 0; i < calls.size(); ++i) {
       sorted.push_back({calls[i].invoked, event{.call = i, .response = false}});
@@ -162,6 +164,7 @@ class checker {
       Model after = state_;
       if (after.apply(calls_[e.call].operation)) {
         done_.flip(e.call);
+        if (seen_.size() == effort_) return "undecided after " + std::to_string(effort_) + " states. So far " + counterexample();
         if (is_new(after)) {
           path_.push_back({at, std::move(state_)});
           state_ = std::move(after);
@@ -229,6 +232,7 @@ class checker {
 
   const history<operation>& calls_;
   Model state_;
+  std::size_t effort_;
   std::vector<event> events_;
   done_set done_;
   std::vector<step> path_;
@@ -238,8 +242,9 @@ class checker {
 };
 
 template <class Model>
-[[nodiscard]] std::optional<std::string> check(const history<typename Model::operation>& calls, Model initial) {
-  return checker<Model>::check(calls, std::move(initial));
+[[nodiscard]] std::optional<std::string> check(const history<typename Model::operation>& calls, Model initial,
+                                               std::size_t effort = 1'000'000) {
+  return checker<Model>::check(calls, std::move(initial), effort);
 }
 
 /// What a call was answered.
