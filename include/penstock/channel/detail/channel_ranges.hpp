@@ -1,55 +1,91 @@
-// penstock/channel/detail/channel_ranges.hpp: many items in one call: the second half of channel.hpp, which includes it.
+// penstock/channel/detail/channel_ranges.hpp: many items in one call: the last part of channel.hpp, which includes it.
 #pragma once
 
 #include <cstddef>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <ranges>
+#include <system_error>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <penstock/channel/channel.hpp>
 
 namespace penstock::inline v0_1 {
 
-template <class T, class Sync>
+template <class T, channel_policy Policy, class Sync>
 template <std::ranges::input_range Range>
   requires std::same_as<std::ranges::range_value_t<Range>, T>
-range_result basic_channel<T, Sync>::push_range(Range&& range, const wait_limits& limits) {
+range_result basic_channel<T, Policy, Sync>::push_range(Range&& range, const wait_limits& limits) {
+  constexpr bool in_memory = std::ranges::contiguous_range<Range> && std::ranges::sized_range<Range> &&
+                             std::same_as<std::ranges::range_reference_t<Range>, T&>;
   range_result moved;
   std::size_t silent = 0;  // items that went in and woke nobody yet
   struct announce {        // also when a move throws
     basic_channel& channel;
     std::size_t& n;
-    void operator()() noexcept { channel.wake(channel.available_, std::exchange(n, 0)); }
-    ~announce() {
-      if (n > 0) (*this)();
+    void operator()() noexcept {
+      if (n > 0) channel.wake(channel.available_, std::exchange(n, 0));
     }
+    ~announce() { (*this)(); }
   } wake_consumers{*this, silent};
-  for (auto&& element : range) {
+
+  auto at = std::ranges::begin(range);
+  const auto end = std::ranges::end(range);
+  while (at != end) {
     if (limits.stop.stop_requested()) {
       moved.error = errc::cancelled;
       return moved;
     }
-    T& item = element;
-    if (items_.try_push(item) == detail::ring_step::done) {
-      ++silent;
-      // A range of one pass, another channel say, may wait for its next element: nobody may sleep beside this one meanwhile.
-      if constexpr (!std::ranges::forward_range<Range>) wake_consumers();
-    } else {
-      if (silent > 0) wake_consumers();
-      if (result<void> pushed = push(limits, std::move(item)); !pushed) {
+    std::size_t n = 0;
+    if constexpr (in_memory) {
+      detail::ring_step why;
+      n = items_.try_push_n(std::to_address(at), static_cast<std::size_t>(end - at), why);
+      silent += n;
+    }
+    if (n == 0) {
+      wake_consumers();
+      result<void> pushed;
+      if constexpr (std::same_as<std::ranges::range_reference_t<Range>, T&>) {
+        pushed = push(limits, std::move(*at));
+      } else {
+        pushed = push(limits, T(*at));  // constant, or made on the way
+      }
+      if (!pushed) {
         moved.error = pushed.error();
         return moved;
       }
+      n = 1;
     }
-    ++moved.count;
+    moved.count += n;
+    if constexpr (in_memory) {
+      at += static_cast<std::ranges::range_difference_t<Range>>(n);
+    } else {
+      ++at;  // may wait, if the range is another channel, say: whoever waits for the items before has been woken
+    }
   }
   return moved;
 }
 
-template <class T, class Sync>
+template <class T, channel_policy Policy, class Sync>
 template <std::output_iterator<T> Out>
-range_result basic_channel<T, Sync>::pop_n(Out out, std::size_t most, const wait_limits& limits) {
+range_result basic_channel<T, Policy, Sync>::pop_n(Out out, std::size_t most, const wait_limits& limits) {
+  return pop_some(most, limits, [&out](T&& item) noexcept(noexcept(*out++ = std::move(item))) { *out++ = std::move(item); });
+}
+
+template <class T, channel_policy Policy, class Sync>
+range_result basic_channel<T, Policy, Sync>::pop_n(std::vector<T>& into, std::size_t most, const wait_limits& limits) {
+  const std::size_t inside = items_.size() + 1;
+  const std::size_t n = most < inside ? most : inside;
+  into.reserve(into.size() + n);  // may throw: before anything is taken
+  return pop_some(n, limits, [&into](T&& item) noexcept(nothrow) { into.push_back(std::move(item)); });
+}
+
+template <class T, channel_policy Policy, class Sync>
+template <class Put>
+range_result basic_channel<T, Policy, Sync>::pop_some(std::size_t most, const wait_limits& limits, Put put) {
   range_result moved;
   if (most == 0) return moved;
   result<T> first = pop(limits);
@@ -57,45 +93,59 @@ range_result basic_channel<T, Sync>::pop_n(Out out, std::size_t most, const wait
     moved.error = first.error();
     return moved;
   }
-  std::size_t silent = 0;  // places that became free and woke nobody yet
-  struct announce {        // also when a move throws
-    basic_channel& channel;
-    std::size_t& n;
-    ~announce() {
-      if (n > 0) channel.wake(channel.room_, n);
-    }
-  } wake_producers{*this, silent};
-  *out++ = std::move(*first);
+  put(std::move(*first));
   moved.count = 1;
-  for (std::optional<T> item; moved.count < most && take_out(item) == detail::ring_step::done; ++moved.count) {
-    ++silent;
-    *out++ = std::move(*item);
+  if constexpr (nothrow && std::is_nothrow_invocable_v<Put&, T&&>) {
+    if (rules_ == nullptr) {
+      const std::size_t n = items_.try_pop_n(most - 1, put);
+      if (n > 0) wake(room_, n);
+      moved.count += n;
+      return moved;
+    }
   }
+  for (std::optional<T> item; moved.count < most && pop_now(item) == detail::ring_step::done; ++moved.count)
+    put(std::move(*item));
   return moved;
 }
 
-template <class T, class Sync>
-class basic_channel<T, Sync>::iterator {
+template <class T, channel_policy Policy, class Sync>
+class basic_channel<T, Policy, Sync>::iterator {
  public:
   using value_type = T;
   using difference_type = std::ptrdiff_t;
   using iterator_concept = std::input_iterator_tag;
 
-  explicit iterator(basic_channel& channel) : channel_{&channel} { ++*this; }
+  explicit iterator(basic_channel& channel) : channel_{&channel} {}
   iterator(iterator&&) = default;
   iterator& operator=(iterator&&) = default;
 
-  T& operator*() const noexcept { return *item_; }
+  // Pops when the item is asked for and not when the one before is left: who stops after n items (views::take) has taken n.
+  T& operator*() const {
+    fetch();
+    return *item_;
+  }
   iterator& operator++() {
+    fetch();
     item_.reset();
-    result<T> next = channel_->pop();
-    if (next) item_.emplace(std::move(*next));
     return *this;
   }
   void operator++(int) { ++*this; }
-  friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return !it.item_.has_value(); }
+  friend bool operator==(const iterator& it, std::default_sentinel_t) {
+    it.fetch();
+    return !it.item_.has_value();
+  }
 
  private:
+  void fetch() const {
+    if (item_) return;
+    result<T> next = channel_->pop();
+    if (next) {
+      item_.emplace(std::move(*next));
+    } else if (next.error() != errc::closed) {
+      throw std::system_error{next.error()};
+    }
+  }
+
   basic_channel* channel_;
   mutable std::optional<T> item_;
 };

@@ -1,14 +1,17 @@
 // penstock/channel/detail/ring.hpp: a bounded queue for many producers and many consumers that never waits for room or for items.
 //
-// A position is one word: the index of a slot in the low bits, above it a bit that says "closed" (in the tail only), above that the lap.
-// Each slot carries a stamp that says what it is ready for: equal to a position, to be written by the producer that claims this position;
-// one more, to be read by the consumer that claims it; after that it is stamped with the position one lap on. So an operation reads the line
-// of its slot and not the index that the other side writes, any capacity works without a division, and capacity 1 is not ambiguous.
-// After D. Vyukov, "Bounded MPMC queue" (1024cores), with laps in place of plain tickets.
+// A position is one word: the index of a slot in the low bits, above it two flags (in the tail only), above those the lap. The flags are
+// *closed*, and *guarded*: pushes go another way, under the owner's lock. Each slot carries a stamp that says what it is ready for: equal to
+// a position, to be written by the producer that claims this position; one more, to be read by the consumer that claims it; after that it is
+// stamped with the position one lap on. So an operation reads the line of its slot and not the index that the other side writes, any capacity
+// works without a division, and capacity 1 is not ambiguous. After D. Vyukov, "Bounded MPMC queue" (1024cores), with laps in place of plain
+// tickets.
 //
 // Linearizable  the claim (compare-exchange of tail or head) is the moment of a push or pop; "full" and "empty" are told only when the
 //               indices say so at one moment. An operation that meets a slot which another claimed and has not finished yet waits for that one
 //               (polling, then yielding; it never parks).
+// Waiters       look at the indices, by seq_cst loads. The claims are seq_cst too: who claims and then looks for waiters, and who announces
+//               itself and then looks at the indices, cannot both miss the other. The stamps need less: they only hand the item over.
 // Order         of claims; so each producer's items come out in its order.
 // Item types    moving must not throw, for a claim cannot be given back: other types take locked_ring.hpp.
 #pragma once
@@ -16,27 +19,14 @@
 #include <atomic>
 #include <bit>
 #include <cstddef>
-#include <limits>
 #include <memory>
-#include <new>
 #include <optional>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
-#include <utility>
 
+#include <penstock/channel/detail/ring_slot.hpp>
 #include <penstock/core/detail/sync.hpp>
 
 namespace penstock::inline v0_1::detail {
-
-enum class ring_step : unsigned char { done, full, empty, closed };
-
-inline std::size_t checked_capacity(std::size_t capacity, std::size_t slot_size) {
-  if (capacity == 0 || capacity > std::numeric_limits<std::size_t>::max() / 8 / slot_size) {
-    throw std::invalid_argument{"penstock::channel: capacity is " + std::to_string(capacity)};
-  }
-  return capacity;
-}
 
 template <class T, class Sync = std_sync>
 class ring {
@@ -46,7 +36,6 @@ class ring {
   explicit ring(std::size_t capacity)
       : capacity_{checked_capacity(capacity, sizeof(slot))},
         closed_{std::bit_ceil(capacity + 1)},
-        lap_{closed_ * 2},
         slots_{std::make_unique<slot[]>(capacity)} {
     for (std::size_t i = 0; i < capacity; ++i) {
       slots_[i].stamp.store(i, std::memory_order_relaxed);  // relaxed: whoever hands the ring to another thread publishes this
@@ -58,125 +47,170 @@ class ring {
     }
   }
 
-  /// done: `item` was moved from; full, closed: it is untouched.
+  /// done: `item` was moved from; full, closed, guarded: it is untouched.
   ring_step try_push(T& item) noexcept {
-    contention others;
+    contention<Sync> others;
     std::size_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
     for (;;) {
-      if ((tail & closed_) != 0) return ring_step::closed;
-      slot& s = slots_[tail & (closed_ - 1)];
+      if ((tail & flags()) != 0) [[unlikely]]
+        return (tail & closed_) != 0 ? ring_step::closed : ring_step::guarded;
+      slot& s = slots_[index(tail)];
       const std::size_t stamp = s.stamp.load(std::memory_order_acquire);  // acquire: pairs with the store that ends try_pop()
       if (stamp == tail) {
-        // seq_cst, as all that a waiter may look at: who claims and then looks for waiters, and who announces itself and then looks at
-        // the indices, cannot both miss the other.
         if (!tail_.compare_exchange_weak(tail, after(tail), std::memory_order_seq_cst, std::memory_order_relaxed)) continue;
         s.put(item);
-        s.stamp.store(stamp + 1,
-                      std::memory_order_seq_cst);  // publishes the item to try_pop(), and comes before the look for waiters
+        s.stamp.store(stamp + 1, std::memory_order_release);  // release: hands the item to try_pop()
         return ring_step::done;
       }
-      if (stamp + lap_ == tail + 1 && head_.load(std::memory_order_seq_cst) + lap_ == tail) return ring_step::full;
+      if (stamp + lap() == tail + 1 && head_.load(std::memory_order_seq_cst) + lap() == tail) return ring_step::full;
       others.wait();
       tail = tail_.load(std::memory_order_relaxed);  // relaxed: as above
     }
   }
 
+  /// As many of `n` items as there is room for, in one claim. None: `why` tells.
+  std::size_t try_push_n(T* items, std::size_t n, ring_step& why) noexcept {
+    std::size_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
+    for (;;) {
+      if ((tail & flags()) != 0) {
+        why = (tail & closed_) != 0 ? ring_step::closed : ring_step::guarded;
+        return 0;
+      }
+      const std::size_t inside = distance(head_.load(std::memory_order_seq_cst), tail);
+      if (inside > capacity_) {  // the tail is out of date
+        tail = tail_.load(std::memory_order_relaxed);
+        continue;
+      }
+      const std::size_t claimed = n < capacity_ - inside ? n : capacity_ - inside;
+      if (claimed == 0) {
+        why = ring_step::full;
+        return 0;
+      }
+      if (!tail_.compare_exchange_weak(tail, after(tail, claimed), std::memory_order_seq_cst, std::memory_order_relaxed))
+        continue;
+      for (std::size_t i = 0; i < claimed; ++i, tail = after(tail)) {
+        slot& s = wait_for(tail, tail);
+        s.put(items[i]);
+        s.stamp.store(tail + 1, std::memory_order_release);  // release: as in try_push()
+      }
+      return claimed;
+    }
+  }
+
+  /// While guarded, with the owner's lock held, and knowing that there is room: also into a closed ring.
+  void push_claimed(T& item) noexcept {
+    const std::size_t tail = tail_.load(std::memory_order_relaxed) & ~flags();  // relaxed: changes under the owner's lock only
+    tail_.fetch_add(after(tail) - tail, std::memory_order_seq_cst);
+    slot& s = wait_for(tail, tail);
+    s.put(item);
+    s.stamp.store(tail + 1, std::memory_order_release);  // release: as in try_push()
+  }
+
   /// done: `out` holds the oldest item. empty: there is none; closed: and there will be none.
   ring_step try_pop(std::optional<T>& out) noexcept {
-    contention others;
+    contention<Sync> others;
     std::size_t head = head_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
     for (;;) {
-      slot& s = slots_[head & (closed_ - 1)];
+      slot& s = slots_[index(head)];
       const std::size_t stamp = s.stamp.load(std::memory_order_acquire);  // acquire: pairs with the store that ends try_push()
       if (stamp == head + 1) {
         if (!head_.compare_exchange_weak(head, after(head), std::memory_order_seq_cst, std::memory_order_relaxed)) continue;
         s.take(out);
-        s.stamp.store(head + lap_,
-                      std::memory_order_seq_cst);  // gives the slot to the next lap, and comes before the look for waiters
+        s.stamp.store(head + lap(), std::memory_order_release);  // release: gives the slot to the next lap
         return ring_step::done;
       }
       if (stamp == head) {
         const std::size_t tail = tail_.load(std::memory_order_seq_cst);
-        if ((tail & ~closed_) == head) return (tail & closed_) != 0 ? ring_step::closed : ring_step::empty;
+        if ((tail & ~flags()) == head) return (tail & closed_) != 0 ? ring_step::closed : ring_step::empty;
       }
       others.wait();
       head = head_.load(std::memory_order_relaxed);  // relaxed: as above
     }
   }
 
+  /// Up to `n` of the oldest items, in one claim, each given to `take(T&&)`, which must not throw.
+  template <class Take>
+  std::size_t try_pop_n(std::size_t n, Take take) noexcept {
+    std::size_t head = head_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
+    for (;;) {
+      const std::size_t inside = distance(head, tail_.load(std::memory_order_seq_cst) & ~flags());
+      if (inside > capacity_) {  // the head is out of date
+        head = head_.load(std::memory_order_relaxed);
+        continue;
+      }
+      const std::size_t claimed = n < inside ? n : inside;
+      if (claimed == 0) return 0;
+      if (!head_.compare_exchange_weak(head, after(head, claimed), std::memory_order_seq_cst, std::memory_order_relaxed))
+        continue;
+      for (std::size_t i = 0; i < claimed; ++i, head = after(head)) {
+        slot& s = wait_for(head, head + 1);
+        s.take(take);
+        s.stamp.store(head + lap(), std::memory_order_release);  // release: as in try_pop()
+      }
+      return claimed;
+    }
+  }
+
   /// By the indices, not by the slots: a waiter that parks on these cannot be stranded by slots that get ready out of order.
   [[nodiscard]] bool full() const noexcept {
     const std::size_t head = head_.load(std::memory_order_seq_cst);
-    return head + lap_ == (tail_.load(std::memory_order_seq_cst) & ~closed_);
+    return head + lap() == (tail_.load(std::memory_order_seq_cst) & ~flags());
   }
   [[nodiscard]] bool empty() const noexcept {
     const std::size_t head = head_.load(std::memory_order_seq_cst);
-    return head == (tail_.load(std::memory_order_seq_cst) & ~closed_);
+    return head == (tail_.load(std::memory_order_seq_cst) & ~flags());
   }
   [[nodiscard]] bool is_closed() const noexcept { return (tail_.load(std::memory_order_seq_cst) & closed_) != 0; }
+  [[nodiscard]] bool is_guarded() const noexcept { return (tail_.load(std::memory_order_seq_cst) & guarded()) != 0; }
 
   /// No push is claimed from now on. The flag lies in the word that a push claims by, so none slips past it. False: it was closed before.
   bool close() noexcept { return (tail_.fetch_or(closed_, std::memory_order_seq_cst) & closed_) == 0; }
+  /// No push is claimed from now on but by push_claimed().
+  void guard() noexcept { tail_.fetch_or(guarded(), std::memory_order_seq_cst); }
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
 
-  /// Exact when nothing else runs; otherwise some number that it may have been.
+  /// Exact when nothing else runs; otherwise some number that it may have been. Never less than it is while nothing is pushed.
   [[nodiscard]] std::size_t size() const noexcept {
     for (;;) {
-      const std::size_t tail = tail_.load(std::memory_order_seq_cst) & ~closed_;
+      const std::size_t tail = tail_.load(std::memory_order_seq_cst) & ~flags();
       const std::size_t head = head_.load(std::memory_order_seq_cst);
-      if ((tail_.load(std::memory_order_seq_cst) & ~closed_) != tail) continue;
-      const std::size_t t = tail & (closed_ - 1);
-      const std::size_t h = head & (closed_ - 1);
-      if (t > h) return t - h;
-      if (t < h) return capacity_ - h + t;
-      return tail == head ? 0 : capacity_;
+      if ((tail_.load(std::memory_order_seq_cst) & ~flags()) == tail) return distance(head, tail);
     }
   }
 
  private:
-  struct slot {
-    typename Sync::template atomic<std::size_t> stamp{0};
-    // The item, in uninitialised memory; whoever claimed the slot owns it until the next stamp.
-    alignas(T) std::byte memory[sizeof(T)];
-    [[no_unique_address]] typename Sync::access_check check;
+  using slot = ring_slot<T, Sync>;
 
-    void put(T& item) noexcept {
-      check.write();
-      ::new (static_cast<void*>(memory)) T(std::move(item));
-    }
-    void take(std::optional<T>& out) noexcept {
-      check.write();
-      T* const item = std::launder(reinterpret_cast<T*>(memory));
-      out.emplace(std::move(*item));
-      item->~T();
-    }
-  };
+  [[nodiscard]] std::size_t guarded() const noexcept { return closed_ << 1; }
+  [[nodiscard]] std::size_t flags() const noexcept { return closed_ | closed_ << 1; }
+  [[nodiscard]] std::size_t lap() const noexcept { return closed_ << 2; }
+  [[nodiscard]] std::size_t index(std::size_t position) const noexcept { return position & (closed_ - 1); }
 
-  // Another operation is between its claim and its last store: it needs the processor more than we do.
-  class contention {
-   public:
-    void wait() noexcept {
-      if (round_ < 6 && Sync::parallel()) {
-        for (int i = 1 << round_; i > 0; --i) Sync::pause();
-        ++round_;
-      } else {
-        Sync::yield();
-      }
-    }
+  [[nodiscard]] std::size_t after(std::size_t position) const noexcept {
+    const std::size_t i = index(position);
+    return i + 1 < capacity_ ? position + 1 : position - i + lap();
+  }
+  [[nodiscard]] std::size_t after(std::size_t position, std::size_t n) const noexcept {  // n <= capacity_
+    return index(position) + n < capacity_ ? position + n : position + n - capacity_ + lap();
+  }
+  // How far `to` is ahead; more than capacity_ if it is not.
+  [[nodiscard]] std::size_t distance(std::size_t from, std::size_t to) const noexcept {
+    const std::size_t laps = (to - index(to)) - (from - index(from));
+    if (laps == 0) return index(to) - index(from);
+    return laps == lap() ? capacity_ - index(from) + index(to) : capacity_ + 1;
+  }
 
-   private:
-    int round_ = 0;
-  };
-
-  std::size_t after(std::size_t position) const noexcept {
-    const std::size_t index = position & (closed_ - 1);
-    return index + 1 < capacity_ ? position + 1 : position - index + lap_;
+  // The slot of a claimed position, when whoever had it before is through with it.
+  slot& wait_for(std::size_t position, std::size_t stamp) noexcept {
+    slot& s = slots_[index(position)];
+    for (contention<Sync> others; s.stamp.load(std::memory_order_acquire) != stamp;)
+      others.wait();  // acquire: as in the single ones
+    return s;
   }
 
   const std::size_t capacity_;
   const std::size_t closed_;
-  const std::size_t lap_;
   const std::unique_ptr<slot[]> slots_;
   alignas(cache_line) typename Sync::template atomic<std::size_t> head_{0};
   alignas(cache_line) typename Sync::template atomic<std::size_t> tail_{0};

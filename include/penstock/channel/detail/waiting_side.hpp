@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <utility>
@@ -10,25 +11,78 @@
 
 namespace penstock::inline v0_1::detail {
 
+template <class Sync>
+struct channel_node : wait_node<Sync> {
+  nanoseconds_point since = 0;  // when it was linked; only where waits are timed
+  bool tentative = false;       // it may take something else instead (select): wake it, hand nothing over
+};
+
 /// Producers who wait for room, or consumers who wait for an item. The line is guarded by the channel's lock; `waiting`, its length, is read
 /// without it by everyone on the other side after each operation, and is all that they pay while nobody waits.
 template <class Sync>
-struct waiting_side {
-  wait_queue<Sync> line;
+class waiting_side {
+ public:
+  using node = channel_node<Sync>;
+
   typename Sync::template atomic<std::size_t> waiting{0};
 
+  // All below: with the lock held.
+
+  void link(node& n, bool at_front) noexcept {
+    if (timed_) n.since = Sync::now();
+    if (at_front) {
+      line_.push_front(n);
+    } else {
+      line_.push_back(n);
+    }
+    count();
+  }
+  void unlink(node& n) noexcept {
+    line_.unlink(n);
+    left(n);
+  }
+  /// The node was taken out already.
+  void left(node& n) noexcept {
+    if (timed_) {
+      ++waits_;
+      waited_ += std::chrono::nanoseconds{Sync::now() - n.since};
+    }
+    count();
+  }
+  void win(node& n, outcome how, wait_list<Sync>& won) noexcept {
+    line_.win(n, how, won);
+    left(n);
+  }
+  void wake(std::size_t most, wait_list<Sync>& won) noexcept {
+    for (; most > 0 && !line_.empty(); --most) win(*first(), outcome::woken, won);
+  }
+  void win_all(outcome how, wait_list<Sync>& won) noexcept {
+    while (!line_.empty()) win(*first(), how, won);
+  }
+  [[nodiscard]] node* first() const noexcept { return static_cast<node*>(line_.front()); }
+  [[nodiscard]] bool idle() const noexcept { return line_.empty(); }
+
+  /// Before anybody waits: measure how long.
+  void time_waits() noexcept { timed_ = true; }
+  [[nodiscard]] std::size_t waits() const noexcept { return waits_; }
+  [[nodiscard]] std::chrono::nanoseconds waited() const noexcept { return waited_; }
+
+ private:
   // seq_cst: comes before the look at the indices that confirms that waiting is right, as the other side changes the indices before it
   // looks here (race 1).
-  void count() noexcept { waiting.store(line.size(), std::memory_order_seq_cst); }
-  void wake(std::size_t most, wait_list<Sync>& won) noexcept {
-    for (; most > 0 && !line.empty(); --most) line.win(*line.front(), outcome::woken, won);
-    count();
-  }
-  void wake_all(outcome how, wait_list<Sync>& won) noexcept {
-    line.win_all(how, won);
-    count();
-  }
-  [[nodiscard]] bool idle() const noexcept { return line.empty(); }
+  void count() noexcept { waiting.store(line_.size(), std::memory_order_seq_cst); }
+
+  wait_queue<Sync> line_;
+  bool timed_ = false;
+  std::size_t waits_ = 0;
+  std::chrono::nanoseconds waited_{0};
+};
+
+/// The item of a wait that keeps it.
+template <class T>
+struct kept_item {
+  explicit kept_item(T&& i) : kept{std::move(i)} {}
+  T kept;
 };
 
 /// What a wait carries to its end when moving an item threw; nothing where moving cannot.

@@ -28,6 +28,8 @@ namespace penstock::inline v0_1::detail {
       return errc::closed;
     case outcome::timeout:
       return errc::timeout;
+    case outcome::rejected:
+      return errc::rejected;
     default:
       return errc::cancelled;
   }

@@ -30,6 +30,7 @@ enum class outcome : std::uint8_t {
   closed,     ///< the primitive was closed
   timeout,    ///< the deadline passed
   cancelled,  ///< stop was requested
+  rejected,   ///< refused by the primitive's policy
 };
 
 template <class Sync>

@@ -1,0 +1,73 @@
+// penstock/channel/channel_options.hpp: what a channel can be asked for beyond its capacity, and what it can tell.
+//
+//   penstock::channel<page> pages{{.capacity = 1024, .max_weight = 64 << 20, .weight = [](const page& p) { return p.size(); }}};
+//   penstock::channel<sample> latest{{.capacity = 16, .when_full = when_full::drop_oldest}};
+//
+// Cost  what is not asked for costs nothing. With any of these (but capacity) a channel takes its lock once per push and once per pop.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <limits>
+#include <system_error>
+
+#include <penstock/core/move_only_function.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// Who uses a channel. A promise: debug builds report two threads at one end of an spsc channel.
+enum class channel_policy : unsigned char {
+  mpmc,  ///< many producers, many consumers
+  spsc,  ///< one producer and one consumer at a time; twice as fast. abort() counts as the consumer's, reserve() as the producer's
+};
+
+/// What a push does that finds no room.
+enum class when_full : unsigned char {
+  wait,         ///< it waits
+  reject,       ///< it fails with errc::rejected, in every form
+  drop_newest,  ///< its own item is dropped, and it succeeds
+  drop_oldest,  ///< as many of the oldest items are dropped as it needs room; not with channel_policy::spsc
+};
+
+template <class T>
+struct channel_options {
+  std::size_t capacity = 1024;  ///< items; at least 1
+  /// The sum of the weights inside, in the unit of `weight`. A heavier item is std::invalid_argument.
+  std::size_t max_weight = std::numeric_limits<std::size_t>::max();
+  /// What an item weighs: the same each time it is asked. Must not throw, and must not come back to the channel.
+  move_only_function<std::size_t(const T&) const> weight = {};
+  /// Depth (weight, if there is `weight`, else items) from which above_high_water() holds until the depth has fallen to low_water. 0: none.
+  std::size_t high_water = 0;
+  std::size_t low_water = 0;
+  penstock::when_full when_full = when_full::wait;
+  /// Gets each item that `when_full` drops, on the thread that pushes, without a lock. Must not throw.
+  move_only_function<void(T&&) const> on_drop = {};
+  bool metrics = false;  ///< count what stats() tells
+};
+
+/// What happened in a channel since it was made; zero, but for depth and weight, unless channel_options::metrics.
+/// pushed == popped + dropped_oldest + discarded + depth, whenever nothing runs.
+struct channel_stats {
+  std::size_t depth = 0;                   ///< items inside
+  std::size_t weight = 0;                  ///< what they weigh
+  std::size_t peak_depth = 0;              ///< the most items that were inside
+  std::size_t pushed = 0;                  ///< items that went in
+  std::size_t popped = 0;                  ///< items that consumers took
+  std::size_t refused = 0;                 ///< pushes that found no room and did not wait
+  std::size_t dropped_newest = 0;          ///< by when_full::drop_newest; these never went in
+  std::size_t dropped_oldest = 0;          ///< by when_full::drop_oldest
+  std::size_t discarded = 0;               ///< by abort()
+  std::size_t push_waits = 0;              ///< waits for room that slept or suspended, and are over
+  std::size_t pop_waits = 0;               ///< waits for an item, likewise
+  std::chrono::nanoseconds push_waited{};  ///< how long they took, altogether
+  std::chrono::nanoseconds pop_waited{};
+};
+
+/// How many items a range operation moved, and why it ended before the last one (no error: it did not).
+struct [[nodiscard]] range_result {
+  std::size_t count = 0;
+  std::error_code error{};
+  explicit operator bool() const noexcept { return !error; }
+};
+
+}  // namespace penstock::inline v0_1

@@ -1,0 +1,367 @@
+// penstock/channel/detail/channel_guarded.hpp: channels with options, and reserved places: the third part of channel.hpp, which includes it.
+//
+// A ring that is *guarded* refuses plain pushes. They come here and take the channel's lock, under which what is inside, what is promised and
+// who waits can be weighed together. Pops stay what they are, and account for what they took afterwards. Room is handed over: whoever
+// makes room puts the item of the first in line in, or gives it its places, so a big request is not starved by small ones, and nobody
+// overtakes. (A tentative one is only woken: it may take something else in the meantime.)
+//
+// Lifetime    a waiter that was granted may destroy the channel once it has resumed; who granted it touches the channel no more after unlocking.
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <penstock/channel/channel.hpp>
+
+namespace penstock::inline v0_1 {
+
+template <class T, channel_policy Policy, class Sync>
+basic_channel<T, Policy, Sync>::basic_channel(options o)
+    : items_{o.capacity}, rules_{rules::needed(o) ? std::make_unique<rules>(std::move(o)) : nullptr} {
+  if (rules_ == nullptr) return;
+  if (spsc && rules_->options.when_full == when_full::drop_oldest) {
+    throw std::invalid_argument{"penstock::channel: when_full::drop_oldest with channel_policy::spsc"};
+  }
+  if (!nothrow && rules_->options.weight) {
+    throw std::invalid_argument{"penstock::channel: a weight function for items whose move may throw"};
+  }
+  if (rules_->options.metrics) {
+    room_.time_waits();
+    available_.time_waits();
+  }
+  items_.guard();
+}
+
+template <class T, channel_policy Policy, class Sync>
+std::size_t basic_channel<T, Policy, Sync>::checked_weight(const T& item) const {
+  const std::size_t weight = rules_ == nullptr ? 1 : rules_->weigh(item);
+  if (rules_ != nullptr && rules_->too_heavy(weight)) {
+    throw std::invalid_argument{"penstock::channel: an item weighs " + std::to_string(weight)};
+  }
+  return weight;
+}
+
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::check_reservation(std::size_t places, std::size_t weight) const {
+  if (places == 0 || places > capacity()) {
+    throw std::invalid_argument{"penstock::channel: places to reserve are " + std::to_string(places)};
+  }
+  if (rules_ != nullptr && rules_->too_heavy(weight)) {
+    throw std::invalid_argument{"penstock::channel: the weight to reserve is " + std::to_string(weight)};
+  }
+}
+
+template <class T, channel_policy Policy, class Sync>
+[[gnu::noinline]] detail::ring_step basic_channel<T, Policy, Sync>::push_guarded(T& item, std::size_t weight) {
+  using detail::ring_step;
+  for (;;) {
+    detail::wait_list<Sync> won;
+    std::optional<T> dropped;
+    ring_step s;
+    {
+      std::scoped_lock guard{lock_};
+      s = enter_if_first(item, weight, won);
+      if (s == ring_step::full && rules_ != nullptr) {
+        switch (rules_->options.when_full) {
+          case when_full::wait:
+            break;
+          case when_full::reject:
+            s = ring_step::rejected;
+            rules_->happened(&channel_stats::refused);
+            break;
+          case when_full::drop_newest:
+            s = ring_step::dropped;
+            rules_->happened(&channel_stats::dropped_newest);
+            break;
+          case when_full::drop_oldest:
+            if (items_.try_pop(dropped) == ring_step::done) {
+              rules_->left(rules_->weigh(*dropped), &channel_stats::dropped_oldest, won);
+              hand_over_room(won);
+              s = enter_if_first(item, weight, won);
+            } else {
+              s = ring_step::rejected;  // what takes the room is reserved, and cannot be dropped
+              rules_->happened(&channel_stats::refused);
+            }
+        }
+      }
+    }
+    won.complete_all();
+    if (s == ring_step::dropped) {
+      dropped.emplace(std::move(item));
+      s = ring_step::done;
+    }
+    if (!dropped) return s;
+    if (rules_->options.on_drop) rules_->options.on_drop(std::move(*dropped));
+    if (s != ring_step::full) return s;
+  }
+}
+
+// A waiter's look, without the lock.
+template <class T, channel_policy Policy, class Sync>
+[[gnu::noinline]] bool basic_channel<T, Policy, Sync>::pass_guarded(room_node& n) noexcept {
+  using detail::ring_step;
+  ring_step s = ring_step::done;
+  if (n.item != nullptr) {
+    if constexpr (nothrow) {
+      s = push_guarded(*n.item, n.weight);
+    } else {
+      try {
+        s = push_guarded(*n.item, n.weight);
+      } catch (...) {
+        n.caught = std::current_exception();
+      }
+    }
+  } else {
+    std::scoped_lock guard{lock_};
+    if (items_.is_closed()) {
+      s = ring_step::closed;
+    } else if (room_.idle() && fits(n.places, n.weight)) {
+      promise(n);
+    } else {
+      s = ring_step::full;
+    }
+  }
+  if (s == ring_step::full) return false;
+  n.how = s == ring_step::done       ? detail::outcome::granted
+          : s == ring_step::rejected ? detail::outcome::rejected
+                                     : detail::outcome::closed;
+  return true;
+}
+
+// With lock_ held: the guarded form of park().
+template <class T, channel_policy Policy, class Sync>
+detail::step basic_channel<T, Policy, Sync>::link_guarded(room_node& n, detail::link_at where,
+                                                          detail::wait_list<Sync>& won) noexcept {
+  if (items_.is_closed()) {
+    n.how = detail::outcome::closed;
+    return detail::step::passed;
+  }
+  const bool at_front = where == detail::link_at::front;
+  const bool first = at_front || room_.idle();
+  if (!first || !fits(n.places, n.weight)) {
+    if (where == detail::link_at::nowhere) return detail::step::refused;
+    room_.link(n, at_front);
+    // Announced; a pop that was before that, and saw nobody, is seen now.
+    if (!first || !fits(n.places, n.weight)) return detail::step::linked;
+    room_.unlink(n);
+  }
+  admit(n, won);
+  n.how = detail::outcome::granted;
+  hand_over_room(won);  // there may be room for the next one, too
+  return detail::step::passed;
+}
+
+template <class T, channel_policy Policy, class Sync>
+bool basic_channel<T, Policy, Sync>::fits(std::size_t places, std::size_t weight) const noexcept {
+  // relaxed: reserved_ changes under lock_
+  return items_.size() + reserved_.load(std::memory_order_relaxed) + places <= items_.capacity() &&
+         (rules_ == nullptr || rules_->bears(weight));
+}
+
+template <class T, channel_policy Policy, class Sync>
+detail::ring_step basic_channel<T, Policy, Sync>::enter_if_first(T& item, std::size_t weight, detail::wait_list<Sync>& won) {
+  if (items_.is_closed()) return detail::ring_step::closed;
+  if (!room_.idle() || !fits(1, weight)) return detail::ring_step::full;
+  enter(item, weight, won);
+  return detail::ring_step::done;
+}
+
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::enter(T& item, std::size_t weight, detail::wait_list<Sync>& won) {
+  items_.push_claimed(item);
+  if (rules_ != nullptr) rules_->entered(weight, won);
+  available_.wake(1, won);
+}
+
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::promise(room_node& n) noexcept {
+  // relaxed: orders nothing; consumers look at it once the channel is closed, and that happens under lock_
+  reserved_.store(reserved_.load(std::memory_order_relaxed) + n.places, std::memory_order_relaxed);
+  if (rules_ != nullptr) rules_->reserved_weight += n.weight;
+}
+
+// Gives a waiter what it waits for; there is room.
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::admit(room_node& n, detail::wait_list<Sync>& won) noexcept {
+  if (n.item == nullptr) {
+    promise(n);
+  } else if constexpr (nothrow) {
+    enter(*n.item, n.weight, won);
+  } else {
+    try {
+      enter(*n.item, n.weight, won);
+    } catch (...) {
+      n.caught = std::current_exception();
+    }
+  }
+}
+
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::hand_over_room(detail::wait_list<Sync>& won) noexcept {
+  while (auto* const n = static_cast<room_node*>(room_.first())) {
+    if (!fits(n->places, n->weight)) return;
+    if (n->tentative) return room_.win(*n, detail::outcome::woken, won);
+    admit(*n, won);
+    room_.win(*n, detail::outcome::granted, won);
+  }
+}
+
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::room_is_free(std::size_t places, detail::wait_list<Sync>& won) noexcept {
+  if (items_.is_guarded()) {
+    hand_over_room(won);
+  } else {
+    room_.wake(places, won);
+  }
+}
+
+// An item has left a channel with options. Without the lock.
+template <class T, channel_policy Policy, class Sync>
+[[gnu::noinline]] void basic_channel<T, Policy, Sync>::account_for(std::size_t weight,
+                                                                   std::size_t channel_stats::* why) noexcept {
+  detail::wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    rules_->left(weight, why, won);
+    hand_over_room(won);
+  }
+  won.complete_all();
+}
+
+// A try_push() that found no room.
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::refused() noexcept {
+  std::scoped_lock guard{lock_};
+  rules_->happened(&channel_stats::refused);
+}
+
+// --- slots
+
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::guard() noexcept {
+  std::scoped_lock guard{lock_};
+  if (!items_.is_guarded()) items_.guard();
+}
+
+template <class T, channel_policy Policy, class Sync>
+auto basic_channel<T, Policy, Sync>::reserve(const wait_limits& limits, std::size_t places, std::size_t weight) -> result<slots> {
+  check_reservation(places, weight);
+  guard();
+  detail::blocking_wait<basic_channel, reserve_node> wait{*this, this, places, weight};
+  return wait.take_result(wait.run(limits.stop, limits.deadline));
+}
+
+template <class T, channel_policy Policy, class Sync>
+auto basic_channel<T, Policy, Sync>::try_reserve(std::size_t places, std::size_t weight) -> result<slots> {
+  check_reservation(places, weight);
+  guard();
+  reserve_node n{this, places, weight};
+  if (!pass_guarded(n)) return errc::full;
+  return n.take_result(n.how);
+}
+
+template <class T, channel_policy Policy, class Sync>
+result<void> basic_channel<T, Policy, Sync>::push_reserved(T& item, slots& from) {
+  if (from.places_ == 0) return errc::full;
+  const bool weighed = rules_ != nullptr && rules_->options.weight;
+  const std::size_t weight = weighed ? rules_->weigh(item) : 1;
+  if (weighed && weight > from.weight_) {
+    throw std::invalid_argument{"penstock::channel: an item weighs " + std::to_string(weight) + ", more than was reserved"};
+  }
+  detail::wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    if (aborted_.load(std::memory_order_relaxed)) return errc::closed;  // relaxed: written under lock_
+    enter(item, weight, won);
+    --from.places_;
+    const std::size_t spent = weighed ? weight : 0;
+    from.weight_ -= spent;
+    unreserve(1, spent + (from.places_ == 0 ? std::exchange(from.weight_, 0) : 0), won);
+  }
+  won.complete_all();
+  return {};
+}
+
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::give_back(slots& held) noexcept {
+  detail::wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    unreserve(std::exchange(held.places_, 0), std::exchange(held.weight_, 0), won);
+  }
+  won.complete_all();
+}
+
+// With lock_ held; what came of the places is inside by now.
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::unreserve(std::size_t places, std::size_t weight, detail::wait_list<Sync>& won) noexcept {
+  const std::size_t left = reserved_.load(std::memory_order_relaxed) - places;  // relaxed: changes under lock_
+  reserved_.store(
+      left, std::memory_order_seq_cst);  // seq_cst: comes after the push, for a consumer that finds nothing reserved looks again
+  if (rules_ != nullptr) rules_->reserved_weight -= weight;
+  if (left == 0 && items_.is_closed()) available_.win_all(detail::outcome::woken, won);
+  hand_over_room(won);
+}
+
+// --- what else options bring
+
+template <class T, channel_policy Policy, class Sync>
+std::vector<T> basic_channel<T, Policy, Sync>::abort() {
+  detail::wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    aborted_.store(true, std::memory_order_seq_cst);
+    close_locked(errc::closed, nullptr, won);
+  }
+  won.complete_all();
+  std::vector<T> discarded;
+  discarded.reserve(items_.size());
+  for (std::optional<T> item; items_.try_pop(item) == detail::ring_step::done; item.reset()) {
+    if (rules_ != nullptr) account_for(rules_->weigh(*item), &channel_stats::discarded);
+    discarded.push_back(std::move(*item));
+  }
+  return discarded;
+}
+
+template <class T, channel_policy Policy, class Sync>
+auto basic_channel<T, Policy, Sync>::drained() -> water_mark& {
+  if (rules_ == nullptr || rules_->options.high_water == 0) throw std::invalid_argument{"penstock::channel: high_water is 0"};
+  return rules_->mark;
+}
+
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::set_max_weight(std::size_t weight) {
+  if (weight == 0 || rules_ == nullptr || !rules_->options.weight) {
+    throw std::invalid_argument{"penstock::channel: max_weight is " + std::to_string(weight) + ", or nothing is weighed"};
+  }
+  detail::wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    rules_->set_max_weight(weight);
+    hand_over_room(won);
+  }
+  won.complete_all();
+}
+
+template <class T, channel_policy Policy, class Sync>
+channel_stats basic_channel<T, Policy, Sync>::stats() const noexcept {
+  std::scoped_lock guard{lock_};
+  channel_stats told{};
+  if (rules_ != nullptr) {
+    told = rules_->count;
+  } else {
+    told.depth = items_.size();
+  }
+  told.push_waits = room_.waits();
+  told.push_waited = room_.waited();
+  told.pop_waits = available_.waits();
+  told.pop_waited = available_.waited();
+  return told;
+}
+
+}  // namespace penstock::inline v0_1

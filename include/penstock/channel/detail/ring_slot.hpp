@@ -1,0 +1,75 @@
+// penstock/channel/detail/ring_slot.hpp: what the rings are made of: a stamp, memory for one item, and the wait for a neighbour.
+#pragma once
+
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <penstock/core/detail/sync.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+enum class ring_step : unsigned char {
+  done,
+  full,
+  empty,
+  closed,
+  guarded,   ///< pushes go through the owner's lock now
+  rejected,  ///< by a channel's policy
+  dropped,   ///< likewise
+};
+
+inline std::size_t checked_capacity(std::size_t capacity, std::size_t slot_size) {
+  if (capacity == 0) throw std::invalid_argument{"penstock::channel: capacity is 0, and there is no rendezvous: the least is 1"};
+  if (capacity > std::numeric_limits<std::size_t>::max() / 16 / slot_size) {
+    throw std::invalid_argument{"penstock::channel: capacity is " + std::to_string(capacity)};
+  }
+  return capacity;
+}
+
+template <class T, class Sync>
+struct ring_slot {
+  typename Sync::template atomic<std::size_t> stamp{0};
+  // The item, in uninitialised memory; whoever claimed the slot owns it until the next stamp.
+  alignas(T) std::byte memory[sizeof(T)];
+  [[no_unique_address]] typename Sync::access_check check;
+
+  void put(T& item) noexcept {
+    check.write();
+    ::new (static_cast<void*>(memory)) T(std::move(item));
+  }
+  void take(std::optional<T>& out) noexcept {
+    take([&out](T&& item) { out.emplace(std::move(item)); });
+  }
+  template <class Take>
+  void take(Take&& to) noexcept {
+    check.write();
+    T* const item = std::launder(reinterpret_cast<T*>(memory));
+    to(std::move(*item));
+    item->~T();
+  }
+};
+
+/// Another operation is between its claim and its last store: it needs the processor more than we do.
+template <class Sync>
+class contention {
+ public:
+  void wait() noexcept {
+    if (round_ < 6 && Sync::parallel()) {
+      for (int i = 1 << round_; i > 0; --i) Sync::pause();
+      ++round_;
+    } else {
+      Sync::yield();
+    }
+  }
+
+ private:
+  int round_ = 0;
+};
+
+}  // namespace penstock::inline v0_1::detail
