@@ -255,7 +255,7 @@ TEST_CASE("stop points: a stop requested before the call gets nothing, even what
   stop.request_stop();
   hooked_semaphore s{1};
   CHECK(s.acquire(stop.get_token()).error() == errc::cancelled);
-  basic_channel<int, hooked_sync> c{1};
+  basic_channel<int, channel_policy::mpmc, hooked_sync> c{1};
   CHECK(c.push(stop.get_token(), 1).error() == errc::cancelled);
   CHECK(c.try_push(1));
   CHECK(c.pop(stop.get_token()).error() == errc::cancelled);
@@ -497,7 +497,7 @@ TEST_CASE("stop points: a wait for an event with stop and the event at every two
 
 TEST_CASE("stop points: a blocked push or pop of a channel is stopped at every step, and the item is inside or kept", "[fault]") {
   at_every_point<1>([&](world& w, const auto& at) {
-    basic_channel<std::string, hooked_sync> c{1};
+    basic_channel<std::string, channel_policy::mpmc, hooked_sync> c{1};
     REQUIRE(c.try_push("first"));
     std::stop_source stop;
     w.actions = {{at[0], [&] { stop.request_stop(); }}};
@@ -509,7 +509,7 @@ TEST_CASE("stop points: a blocked push or pop of a channel is stopped at every s
     REQUIRE(c.size() == 1);
   });
   at_every_point<1>([&](world& w, const auto& at) {
-    basic_channel<std::string, hooked_sync> c{1};
+    basic_channel<std::string, channel_policy::mpmc, hooked_sync> c{1};
     std::stop_source stop;
     w.actions = {{at[0], [&] { stop.request_stop(); }}};
     w.rescue = [&] { c.close(); };

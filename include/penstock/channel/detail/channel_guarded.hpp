@@ -82,8 +82,9 @@ template <class T, channel_policy Policy, class Sync>
             if (items_.try_pop(dropped) == ring_step::done) {
               rules_->left(rules_->weigh(*dropped), &channel_stats::dropped_oldest, won);
               hand_over_room(won);
-              s = enter_if_first(item, weight, won);
-            } else {
+            }
+            s = enter_if_first(item, weight, won);  // a consumer may have been quicker: then there is room, and nothing to drop
+            if (s == ring_step::full && !dropped) {
               s = ring_step::rejected;  // what takes the room is reserved, and cannot be dropped
               rules_->happened(&channel_stats::refused);
             }
