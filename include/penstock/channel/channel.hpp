@@ -210,6 +210,7 @@ class basic_channel {
   result<slots> try_reserve(std::size_t places = 1, std::size_t weight = 0);
   auto async_reserve(std::size_t places = 1, std::size_t weight = 0) {
     check_reservation(places, weight);
+    guard();
     return detail::async_operation<basic_channel, reserve_node, basic_channel*, std::size_t, std::size_t>{*this, this, places,
                                                                                                           weight};
   }
@@ -230,6 +231,10 @@ class basic_channel {
   /// How many items are inside; out of date as soon as it is told, if others are at work.
   [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
   [[nodiscard]] bool empty() const noexcept { return items_.empty(); }
+
+  /// How many producers, or consumers, stand in line now.
+  [[nodiscard]] std::size_t waiting_producers() const noexcept { return room_.waiting.load(std::memory_order_seq_cst); }
+  [[nodiscard]] std::size_t waiting_consumers() const noexcept { return available_.waiting.load(std::memory_order_seq_cst); }
 
   /// Whether the depth has reached high_water and not fallen to low_water since. False without a mark.
   [[nodiscard]] bool above_high_water() const noexcept { return rules_ != nullptr && rules_->mark.above(); }

@@ -1,7 +1,10 @@
 #include <penstock/channel/detail/ring.hpp>
+#include <penstock/channel/detail/spsc_ring.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <stdexcept>
@@ -17,6 +20,7 @@ namespace {
 using channel_testing::quiet;
 using penstock::detail::ring;
 using penstock::detail::ring_step;
+using penstock::detail::spsc_ring;
 
 template <class Ring>
 ring_step push(Ring& r, int value) {
@@ -38,10 +42,11 @@ int pop(Ring& r) {
 
 }  // namespace
 
-TEST_CASE("ring: fills and empties in order at every capacity and from every place", "[channel]") {
+TEMPLATE_TEST_CASE("ring: fills and empties in order at every capacity and from every place", "[channel]", ring<quiet>,
+                   spsc_ring<quiet>) {
   for (const int capacity : {1, 2, 3, 4, 5, 7, 8, 9, 64, 100}) {
     INFO("capacity " << capacity);
-    ring<quiet> r{static_cast<std::size_t>(capacity)};
+    TestType r{static_cast<std::size_t>(capacity)};
     int in = 0;
     int out = 0;
     REQUIRE(r.capacity() == static_cast<std::size_t>(capacity));
@@ -64,8 +69,8 @@ TEST_CASE("ring: fills and empties in order at every capacity and from every pla
   CHECK(quiet::living == 0);
 }
 
-TEST_CASE("ring: a closed one refuses and drains", "[channel]") {
-  ring<quiet> r{3};
+TEMPLATE_TEST_CASE("ring: a closed one refuses and drains", "[channel]", ring<quiet>, spsc_ring<quiet>) {
+  TestType r{3};
   CHECK(push(r, 1) == ring_step::done);
   CHECK(push(r, 2) == ring_step::done);
   CHECK_FALSE(r.is_closed());
@@ -83,8 +88,8 @@ TEST_CASE("ring: a closed one refuses and drains", "[channel]") {
   CHECK(push(r, 4) == ring_step::closed);
 }
 
-TEST_CASE("ring: a full one that is closed says closed, not full", "[channel]") {
-  ring<quiet> r{1};
+TEMPLATE_TEST_CASE("ring: a full one that is closed says closed, not full", "[channel]", ring<quiet>, spsc_ring<quiet>) {
+  TestType r{1};
   CHECK(push(r, 1) == ring_step::done);
   CHECK(r.full());
   r.close();
@@ -108,11 +113,12 @@ TEST_CASE("ring: a capacity that cannot be is refused, and the message tells it"
   }
 }
 
-TEST_CASE("ring: what is left inside is destroyed with it, once", "[channel][hazard-30]") {
+TEMPLATE_TEST_CASE("ring: what is left inside is destroyed with it, once", "[channel][hazard-30]", ring<quiet>,
+                   spsc_ring<quiet>) {
   for (const int begin : {0, 1, 4}) {
     for (int left = 0; left <= 5; ++left) {
       {
-        ring<quiet> r{5};
+        TestType r{5};
         for (int i = 0; i < begin; ++i) {
           REQUIRE(push(r, i) == ring_step::done);
           REQUIRE(pop(r) == i);
@@ -196,5 +202,89 @@ TEST_CASE("ring: between threads each item arrives once, and each producer's in 
     }
     CHECK(once == producers * each);
     CHECK(in_order);
+  }
+}
+
+TEMPLATE_TEST_CASE("ring: batches go in and come out in order, as far as there is room, from every place", "[channel]", ring<int>,
+                   spsc_ring<int>) {
+  for (const std::size_t capacity : {std::size_t{1}, std::size_t{3}, std::size_t{4}, std::size_t{10}}) {
+    INFO("capacity " << capacity);
+    TestType r{capacity};
+    int in = 0;
+    int out = 0;
+    for (std::size_t batch = 1; batch <= 2 * capacity + 1; ++batch) {
+      std::vector<int> items(batch);
+      for (int& i : items) i = in++;
+      ring_step why = ring_step::done;
+      const std::size_t pushed = r.try_push_n(items.data(), batch, why);
+      REQUIRE(pushed == std::min(batch, capacity));
+      in -= static_cast<int>(batch - pushed);
+      REQUIRE(r.size() == pushed);
+      if (pushed == capacity) {
+        REQUIRE(r.try_push_n(items.data(), 1, why) == 0);
+        REQUIRE(why == ring_step::full);
+      }
+      const std::size_t some = (pushed + 1) / 2;
+      const auto take = [&](int&& i) noexcept { CHECK(i == out++); };
+      REQUIRE(r.try_pop_n(some, take) == some);
+      REQUIRE(r.try_pop_n(capacity + 1, take) == pushed - some);
+      REQUIRE(r.try_pop_n(1, take) == 0);
+    }
+    REQUIRE(in == out);
+    r.close();
+    ring_step why = ring_step::done;
+    REQUIRE(r.try_push_n(&in, 1, why) == 0);
+    REQUIRE(why == ring_step::closed);
+  }
+}
+
+TEMPLATE_TEST_CASE("ring: a guarded one refuses plain pushes and lets its owner push, also when it is closed", "[channel]",
+                   ring<quiet>, spsc_ring<quiet>) {
+  TestType r{2};
+  REQUIRE(push(r, 1) == ring_step::done);
+  CHECK_FALSE(r.is_guarded());
+  r.guard();
+  CHECK(r.is_guarded());
+  CHECK(push(r, 2) == ring_step::guarded);
+  quiet two{2};
+  r.push_claimed(two);
+  CHECK(r.size() == 2);
+  CHECK(pop(r) == 1);
+  r.close();
+  CHECK(push(r, 3) == ring_step::closed);
+  quiet three{3};
+  r.push_claimed(three);
+  CHECK(pop(r) == 2);
+  CHECK(pop(r) == 3);
+  CHECK(pop(r) == -2);
+  CHECK(pop(r) == -2);
+}
+
+TEST_CASE("ring: an spsc one that is closed while its producer pushes loses nothing", "[channel]") {
+  for (int round = 0; round < 300; ++round) {
+    spsc_ring<int> r{static_cast<std::size_t>(1 + round % 3)};
+    int pushed = 0;
+    int popped = 0;
+    {
+      std::jthread producer{[&] {
+        for (int item = 0;;) {
+          const ring_step s = r.try_push(item);
+          if (s == ring_step::closed) return;
+          if (s == ring_step::done) item = ++pushed;
+        }
+      }};
+      std::jthread consumer{[&] {
+        for (std::optional<int> out;;) {
+          const ring_step s = r.try_pop(out);
+          if (s == ring_step::closed) return;
+          if (s != ring_step::done) continue;
+          if (*out != popped) std::abort();
+          ++popped;
+        }
+      }};
+      for (int i = 0; i < round % 7; ++i) std::this_thread::yield();
+      r.close();
+    }
+    REQUIRE(pushed == popped);
   }
 }
