@@ -2,6 +2,9 @@
 #pragma once
 
 #include <penstock/channel/channel.hpp>
+#include <penstock/channel/channel_options.hpp>
+#include <penstock/channel/endpoints.hpp>
+#include <penstock/channel/slots.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>
