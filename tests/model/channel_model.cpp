@@ -390,12 +390,12 @@ struct reserve_stop : channel_suite<reserve_stop<Shape>, 3, Shape, 2> {
 
 // A slot outlives close(): its item comes out before the end.
 template <class Shape>
-struct slot_and_close : channel_suite<slot_and_close<Shape>, 3, Shape, 1> {
+struct slot_and_close : channel_suite<slot_and_close<Shape>, 3, Shape, 2> {
   std::optional<typename Shape::channel::slots> held;
   var<int> got{0};
 
   void before() {
-    channel_suite<slot_and_close, 3, Shape, 1>::before();
+    channel_suite<slot_and_close, 3, Shape, 2>::before();
     auto r = this->c->try_reserve();
     require(r.has_value(), "an empty channel has a place");
     held.emplace(*std::move(r));
