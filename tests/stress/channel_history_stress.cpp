@@ -38,11 +38,18 @@ answer answer_of(const std::error_code& error) {
   return answer::gave_up;
 }
 
-template <class T>
+template <class Channel>
 class session {
  public:
-  session(stress::context& c, std::size_t capacity, int threads)
-      : context_{c}, channel_{capacity}, record_{threads}, start_{threads} {}
+  using T = typename Channel::value_type;
+
+  // `in_turn`: pushes take their turn, for the channel has options or places are reserved; otherwise a push that comes just then may be quicker.
+  session(stress::context& c, std::size_t capacity, bool in_turn, stress::random& random, int threads)
+      : context_{c},
+        in_turn_{in_turn},
+        channel_{options(capacity, in_turn && random.one_in(2))},
+        record_{threads},
+        start_{threads} {}
 
   // Every way to push, or only the one that does not wait.
   void push(int thread, int value, bool wait, stress::random& random) {
@@ -68,7 +75,16 @@ class session {
 
   // After the threads have ended.
   void judge(bool completely) {
-    const auto calls = record_.take();
+    auto calls = record_.take();
+    if (in_turn_) {
+      for (auto& a : calls) {
+        if (a.operation.got != answer::full) continue;
+        for (const auto& b : calls) {
+          const bool overlap = b.invoked < a.responded && a.invoked < b.responded;
+          if (overlap && b.thread != a.thread && b.operation.what == kind::push) a.operation.others_come_first = true;
+        }
+      }
+    }
     auto wrong = linearizability::check_queue_values(calls);
     if (!wrong && completely) wrong = linearizability::check(calls, linearizability::queue_model{channel_.capacity()});
     context_.check(!wrong, wrong.value_or(""));
@@ -76,9 +92,14 @@ class session {
 
  private:
   penstock::result<void> push_waiting(T&& item, stress::random& random) {
-    switch (random.below(5)) {
+    switch (random.below(6)) {
       case 0:
         return channel_.push(std::move(item));
+      case 5: {
+        if (!in_turn_) return channel_.push(std::move(item));
+        auto slots = channel_.reserve();
+        return slots ? slots->push(std::move(item)) : penstock::result<void>{slots.error()};
+      }
       case 1:
         return channel_.try_push(std::move(item));
       case 2:
@@ -112,24 +133,30 @@ class session {
     }
   }
 
+  static penstock::channel_options<T> options(std::size_t capacity, bool with_options) {
+    return {.capacity = capacity, .metrics = with_options};
+  }
+
   stress::context& context_;
-  penstock::basic_channel<T> channel_;
+  const bool in_turn_;
+  Channel channel_;
   linearizability::recorder<operation> record_;
   stress::start_line start_;
 };
 
-// Two producers and two consumers, who wait; the last producer closes.
-template <class T>
-void producers_and_consumers(stress::context& c, std::uint64_t number, int items, bool completely) {
+// Producers and as many consumers, who wait; the last producer closes. In every other session there are reservations among the pushes: the
+// first one turns a plain channel into one that takes its lock.
+template <class Channel>
+void producers_and_consumers(stress::context& c, std::uint64_t number, int items, bool completely, int side) {
   stress::random choose = c.generator(number * 100);
-  session<T> s{c, 1 + choose.below<std::size_t>(3), 4};
-  std::atomic<int> producers{2};
+  session<Channel> s{c, 1 + choose.below<std::size_t>(3), choose.one_in(2), choose, 2 * side};
+  std::atomic<int> producers{side};
   {
     std::vector<std::jthread> threads;
-    for (int t = 0; t < 4; ++t) {
+    for (int t = 0; t < 2 * side; ++t) {
       threads.emplace_back([&, t, random = c.generator(number * 100 + static_cast<std::uint64_t>(t) + 1)]() mutable {
         s.begin_together();
-        if (t < 2) {
+        if (t < side) {
           for (int i = 0; i < items; ++i) s.push(t, t * 10'000'000 + i, true, random);
           if (--producers == 0) s.close(t);
         } else {
@@ -143,11 +170,11 @@ void producers_and_consumers(stress::context& c, std::uint64_t number, int items
 }
 
 // Everybody pushes and pops and nobody waits, so "full" and "empty" are told often; somebody may close in the middle.
-template <class T>
+template <class Channel>
 void without_waiting(stress::context& c, std::uint64_t number) {
   constexpr int calls = 30;
   stress::random choose = c.generator(number * 100);
-  session<T> s{c, 1 + choose.below<std::size_t>(3), 4};
+  session<Channel> s{c, 1 + choose.below<std::size_t>(3), choose.one_in(3), choose, 4};
   const bool closes = choose.one_in(2);
   {
     std::vector<std::jthread> threads;
@@ -177,28 +204,36 @@ void delays(std::uint64_t number, bool wanted) {
   }
 }
 
-template <class T>
-void scenarios(stress::run& run, const std::string& items) {
-  run.scenario("nobody waits, " + items, 400ms, [](stress::context& c) {
-    for (std::uint64_t i = 0; c.time_left() && !c.failed(); ++i) without_waiting<T>(c, i);
-  });
-  run.scenario("producers and consumers wait, " + items, 700ms, [](stress::context& c) {
+template <class Channel>
+void waiting_scenarios(stress::run& run, const std::string& items, int side) {
+  run.scenario("producers and consumers wait, " + items, 600ms, [side](stress::context& c) {
     for (std::uint64_t i = 0; c.time_left() && !c.failed(); ++i) {
       delays(i, i % 2 == 0);
-      producers_and_consumers<T>(c, i, 20, true);
+      producers_and_consumers<Channel>(c, i, 20, true, side);
     }
     delays(0, false);
   });
-  run.scenario("long histories, " + items, 300ms, [](stress::context& c) {
-    for (std::uint64_t i = 0; c.time_left() && !c.failed(); ++i) producers_and_consumers<T>(c, i, 1000, false);
+  run.scenario("long histories, " + items, 300ms, [side](stress::context& c) {
+    for (std::uint64_t i = 0; c.time_left() && !c.failed(); ++i) producers_and_consumers<Channel>(c, i, 1000, false, side);
   });
+}
+
+template <class Channel>
+void scenarios(stress::run& run, const std::string& items) {
+  run.scenario("nobody waits, " + items, 400ms, [](stress::context& c) {
+    for (std::uint64_t i = 0; c.time_left() && !c.failed(); ++i) without_waiting<Channel>(c, i);
+  });
+  waiting_scenarios<Channel>(run, items, 2);
 }
 
 }  // namespace
 
 int main() {
   stress::run run{"channel_history"};
-  scenarios<int>(run, "items that move without throwing");
-  scenarios<careful_item>(run, "items whose move may throw");
+  scenarios<penstock::channel<int>>(run, "items that move without throwing");
+  scenarios<penstock::channel<careful_item>>(run, "items whose move may throw");
+  waiting_scenarios<penstock::channel<int, penstock::channel_policy::spsc>>(run, "one producer and one consumer", 1);
+  // [hazard-13]: on a single processor whoever polls keeps the processor from those that it waits for.
+  run.again_on_one_processor();
   return run.finish();
 }

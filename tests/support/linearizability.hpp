@@ -260,6 +260,8 @@ struct queue_operation {
   enum class kind : std::uint8_t { push, pop, close } what = kind::push;
   int value = 0;  // pushed, or popped
   answer got = answer::ok;
+  bool others_come_first =
+      false;  // a push beside one that waits, or has a place reserved: it may find no room although the queue is not full
 };
 
 inline std::string to_string(const queue_operation& o) {
@@ -283,7 +285,7 @@ struct queue_model {
     if (o.got == answer::gave_up) return true;
     if (o.what == kind::push) {
       if (o.got == answer::closed) return closed;
-      if (o.got == answer::full) return !closed && items.size() == capacity;
+      if (o.got == answer::full) return !closed && (items.size() == capacity || o.others_come_first);
       if (o.got != answer::ok || closed || items.size() == capacity) return false;
       items.push_back(o.value);
       return true;
