@@ -4,7 +4,9 @@
 #include <penstock/channel/channel.hpp>
 #include <penstock/channel/channel_options.hpp>
 #include <penstock/channel/endpoints.hpp>
+#include <penstock/channel/select.hpp>
 #include <penstock/channel/slots.hpp>
+#include <penstock/channel/ticker.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>
