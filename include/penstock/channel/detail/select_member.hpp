@@ -37,8 +37,9 @@ class select_waiter {
 
   /// By the winner of a case's node, outside the lock.
   void arrive(case_set bit) noexcept {
-    // release: hands the node back to collect(). acquire: pairs with fall_asleep(), for waking may go on with what the waiter wrote before.
-    if (arrived_.fetch_or(bit, std::memory_order_acq_rel) == asleep) wake_(*this);
+    // release: pairs with the acquire in collect(), which hands the node back; what fall_asleep() released comes with it, for this goes on
+    // with its release sequence
+    if (arrived_.fetch_or(bit, std::memory_order_release) == asleep) wake_(*this);
   }
 
  protected:
@@ -49,12 +50,12 @@ class select_waiter {
 
   /// The cases that were won and completed since the last time. Their nodes are the waiter's again.
   case_set collect() noexcept {
-    return arrived_.exchange(0, std::memory_order_acquire) & ~asleep;  // acquire: pairs with the fetch_or in arrive()
+    return arrived_.exchange(0, std::memory_order_acquire) & ~asleep;  // acquire: pairs with arrive() and fall_asleep()
   }
   /// True: the next arrival calls `wake`, maybe before this returns. False: one has come already.
   bool fall_asleep() noexcept {
     case_set seen = 0;
-    // release: pairs with the fetch_or in arrive(). relaxed on failure: collect() acquires
+    // release: pairs with the acquire in collect(), maybe on another thread. relaxed on failure: collect() acquires
     return arrived_.compare_exchange_strong(seen, asleep, std::memory_order_release, std::memory_order_relaxed);
   }
   /// The waiter wakes by itself. False: an arrival has called `wake` or is about to.
