@@ -29,7 +29,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <functional>
-#include <optional>
+#include <stdexcept>
 #include <stop_token>
 #include <tuple>
 #include <type_traits>
@@ -97,6 +97,11 @@ inline constexpr bool is_awaited_case<stop_spec<std_sync>> = true;
 template <>
 inline constexpr bool is_awaited_case<time_spec<std_sync>> = true;
 
+template <class... Specs>
+void check_enabled(const Specs&... specs) {
+  if (!(specs.enabled || ...)) throw std::invalid_argument{"penstock::select: every case is switched off by when(false, ...)"};
+}
+
 template <class Case, class F>
 void call_branch(Case& happened, F& f) {
   if constexpr (Case::kind == case_kind::channel) {
@@ -152,12 +157,28 @@ template <std::invocable F>
   return {{}, std::move(f)};
 }
 
+/// The branch or the case as it is, or one that does not happen: `when(a_is_open, on_pop(a, f))`, `when(a_is_open, pop_case(a))`. A channel that was
+/// found closed would happen again each time; this leaves it out.
+template <class Branch>
+  requires detail::is_branch<Branch>
+[[nodiscard]] Branch when(bool condition, Branch branch) {
+  branch.spec.enabled = branch.spec.enabled && condition;
+  return branch;
+}
+template <class Case>
+  requires detail::is_awaited_case<Case>
+[[nodiscard]] Case when(bool condition, Case which) {
+  which.enabled = which.enabled && condition;
+  return which;
+}
+
 /// Waits until one of the branches can happen, lets it happen, calls its function and returns its index. The function runs when the select is
 /// over: no lock is held, nothing is linked, and it may select again. What it throws passes; so does what moving an item throws, and what
-/// starting a timer throws (then nothing happened).
+/// starting a timer throws (then nothing happened). Throws std::invalid_argument if every branch is switched off.
 template <class... Branches>
   requires(sizeof...(Branches) > 0 && (detail::is_branch<std::remove_cvref_t<Branches>> && ...))
 std::size_t select(Branches&&... branches) {
+  detail::check_enabled(branches.spec...);
   detail::blocking_selection<detail::std_sync, typename std::remove_cvref_t<Branches>::spec_type...> selection{branches.spec...};
   const std::size_t happened = selection.run();
   [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -259,7 +280,9 @@ class select_awaiter : public completion_selection<std_sync, any_scheduler, Spec
 template <class... Specs>
 class [[nodiscard]] async_select_operation {
  public:
-  explicit async_select_operation(Specs... specs) : specs_{std::move(specs)...} {}
+  explicit async_select_operation(Specs... specs) : specs_{std::move(specs)...} {
+    std::apply([](const Specs&... s) { check_enabled(s...); }, specs_);
+  }
 
   select_awaiter<Specs...> operator co_await() && {
     return std::apply([this](const Specs&... specs) { return select_awaiter<Specs...>{std::move(options_), specs...}; }, specs_);
@@ -276,7 +299,7 @@ class [[nodiscard]] async_select_operation {
 
 /// `co_await async_select(…)` is a result<selected<…>>: the case that happened; errc::cancelled if stop was requested of the coroutine,
 /// errc::timeout at the limit of `| with_timeout`, `| with_deadline`; then nothing happened. `| with_stop` and `| via` work as for every wait.
-/// Items of a stricter alignment than operator new gives are refused, as by async_pop().
+/// Throws std::invalid_argument if every case is switched off. Items of a stricter alignment than operator new gives are refused, as by async_pop().
 template <class... Specs>
   requires(sizeof...(Specs) > 0 && sizeof...(Specs) + 2 <= detail::most_cases && (detail::is_awaited_case<Specs> && ...))
 auto async_select(Specs... cases) {

@@ -293,6 +293,27 @@ TEST_CASE("select: the same channel may be named several times", "[select]") {
   }
 }
 
+TEST_CASE("select: a branch that is switched off does not happen", "[select]") {
+  channel<int> a{1};
+  channel<int> b{1};
+  a.close();
+  CHECK(b.push(1));
+  for (int i = 0; i < 20; ++i) {
+    CHECK(select(when(false, on_pop(a, never_called)), on_pop(b, ignore)) == 1);
+    CHECK(b.push(1));
+    CHECK(spawn(async_select(when(false, pop_case(a)), when(true, pop_case(b)))).result()->index() == 1);
+    CHECK(b.push(1));
+  }
+  CHECK(select(when(false, on_pop(b, never_called)), when(false, on_timeout(0ns, never_called)),
+               when(false, on_stop(stopped_token(), never_called)), when(false, otherwise(never_called)),
+               on_timeout(1us, [] {})) == 4);
+  CHECK_THROWS_AS(select(when(false, on_pop(b, never_called))), std::invalid_argument);
+  CHECK_THROWS_AS(async_select(when(false, pop_case(b))), std::invalid_argument);
+  // Woken by the one that is left.
+  auto waiting = spawn(async_select(when(false, pop_case(a)), pop_case(b), when(false, timeout_case(0ns))));
+  CHECK(waiting.result()->index() == 1);
+}
+
 TEST_CASE("select: no branch starves, whatever pattern the selects come in", "[select]") {
   channel<int> a{1};
   channel<int> b{1};
@@ -516,7 +537,7 @@ TEST_CASE("async_select: the coroutine's stop token and the modifiers end it wit
     CHECK(spawn(async_select(pop_case(a)) | with_deadline({clock.now(), clock})).result()->index() == 0);
   }
   CHECK(clock.next_timer() == no_timer);
-  CHECK(a.push(1));  // nobody is left in the lines: debug builds would say so when the channels go
+  // Nobody is left in the lines: debug builds would say so when the channels go.
 }
 
 TEST_CASE("async_select: goes on in the coroutine's scheduler, or where via says", "[select][hazard-15]") {

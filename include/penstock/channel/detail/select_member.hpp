@@ -117,31 +117,39 @@ class select_member : public wait_operation<Owner, Node> {
 
 enum class case_kind : std::uint8_t { channel, stop, time, otherwise };
 
+// What is asked for. A case that is not enabled does not happen.
 template <class Channel>
 struct pop_spec {
   Channel* channel;
+  bool enabled = true;
 };
 template <class Channel>
 struct push_spec {
   Channel* channel;
   typename Channel::value_type* item;
+  bool enabled = true;
 };
 template <class Channel>
 struct push_copy_spec {
   Channel* channel;
   const typename Channel::value_type* item;
+  bool enabled = true;
 };
 template <class Sync>
 struct stop_spec {
-  typename Sync::stop_token token;
+  typename Sync::stop_token token{};
+  bool enabled = true;
 };
 template <class Sync>
 struct time_spec {
   basic_deadline<Sync> at{};
   nanoseconds_point timeout = never;  // from the first look that found nothing, on the clock of `timers`
   basic_timer_queue<Sync>* timers = nullptr;
+  bool enabled = true;
 };
-struct otherwise_spec {};
+struct otherwise_spec {
+  bool enabled = true;
+};
 
 template <class Spec>
 class case_of;

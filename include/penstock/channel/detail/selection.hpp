@@ -55,24 +55,30 @@ class selection : public select_waiter<Sync> {
 
   template <class... Specs>
   explicit selection(typename select_waiter<Sync>::wake_function wake, const Specs&... specs)
-      : select_waiter<Sync>{wake}, cases_(specs...), start_{select_turn<Sync>::below(static_cast<std::uint32_t>(count))} {}
+      : select_waiter<Sync>{wake},
+        cases_(specs...),
+        enabled_{enabled_of(specs...)},
+        start_{select_turn<Sync>::below(static_cast<std::uint32_t>(count))} {}
 
   /// The look that comes before any waiting. True: a case happened.
   bool look_first() {
     for (std::size_t i = 0; i < count && chosen_ == none; ++i) {
       visit(i, [&](auto& c) {
         if constexpr (kind_of<decltype(c)> == case_kind::stop) {
-          if (c.requested()) chosen_ = i;
+          if (enabled(i) && c.requested()) chosen_ = i;
         }
       });
     }
-    return chosen_ != none || take(channels);
+    return chosen_ != none || look();
   }
+
+  bool look() noexcept { return take(channels & enabled_); }
 
   /// For who has just looked in vain: what happens without waiting.
   bool look_second() noexcept {
     std::size_t last = none;
     for (std::size_t i = 0; i < count && chosen_ == none; ++i) {
+      if (!enabled(i)) continue;
       visit(i, [&](auto& c) {
         if constexpr (kind_of<decltype(c)> == case_kind::time) {
           c.begin();
@@ -104,6 +110,7 @@ class selection : public select_waiter<Sync> {
   bool begin(bool waiter_has_steady_deadline) {
     case_set todo = 0;
     for (std::size_t i = 0; i < count; ++i) {
+      if (!enabled(i)) continue;
       visit(i, [&](auto& c) {
         constexpr case_kind kind = kind_of<decltype(c)>;
         if constexpr (kind != case_kind::otherwise) c.attach(*this, bit(i));
@@ -155,6 +162,7 @@ class selection : public select_waiter<Sync> {
 
   template <class Case>
   static constexpr case_kind kind_of = std::remove_cvref_t<Case>::kind;
+  [[nodiscard]] bool enabled(std::size_t i) const noexcept { return (enabled_ & bit(i)) != 0; }
   static constexpr case_set bit(std::size_t i) noexcept { return case_set{1} << i; }
   static constexpr case_set channels = [] {
     case_set set = 0;
@@ -229,10 +237,19 @@ class selection : public select_waiter<Sync> {
     }
   }
 
+  template <class... Specs>
+  static case_set enabled_of(const Specs&... specs) noexcept {
+    case_set set = 0;
+    std::size_t i = 0;
+    ((set |= specs.enabled ? bit(i) : 0, ++i), ...);
+    return set;
+  }
+
   template <class V>
   using var = typename Sync::template var<V>;
 
   std::tuple<Cases...> cases_;
+  const case_set enabled_;
   const std::size_t start_;
   var<case_set> linked_{0};
   var<case_set> woken_{0};
@@ -253,7 +270,7 @@ class blocking_selection : public selection<Sync, case_of<Specs>...> {
   std::size_t run() {
     if (this->look_first() || this->look_second()) return this->chosen();
     for (polling<Sync> poll; poll.again();) {
-      if (this->take(base::channels)) return this->chosen();
+      if (this->look()) return this->chosen();
     }
     find_deadline();
     for (bool over = this->begin(true); !over; over = this->proceed()) {
@@ -279,7 +296,7 @@ class blocking_selection : public selection<Sync, case_of<Specs>...> {
     for (std::size_t i = 0; i < base::count; ++i) {
       this->visit(i, [&](auto& c) {
         if constexpr (base::template kind_of<decltype(c)> == case_kind::time) {
-          if (c.deadline().queue() == nullptr && c.deadline().when() < until_) {
+          if (this->enabled(i) && c.deadline().queue() == nullptr && c.deadline().when() < until_) {
             until_ = c.deadline().when();
             first_to_expire_ = i;
           }
