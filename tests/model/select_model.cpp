@@ -4,7 +4,7 @@
 #include "support/suite.hpp"
 
 #include <penstock/channel/channel.hpp>
-#include <penstock/channel/detail/selection.hpp>
+#include <penstock/channel/detail/select_waits.hpp>
 
 namespace penstock::inline v0_1::detail {
 

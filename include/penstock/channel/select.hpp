@@ -36,7 +36,7 @@
 #include <utility>
 #include <variant>
 
-#include <penstock/channel/detail/selection.hpp>
+#include <penstock/channel/detail/select_waits.hpp>
 #include <penstock/core/detail/async_wait.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>

@@ -9,7 +9,6 @@
 // Fields        all of them the waiter's own: of the thread, or of whoever runs the coroutine. Sleeping and waking hands them over.
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -17,9 +16,7 @@
 #include <utility>
 
 #include <penstock/channel/detail/select_member.hpp>
-#include <penstock/core/detail/parker.hpp>
 #include <penstock/core/detail/polling.hpp>
-#include <penstock/core/detail/work_item.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -256,99 +253,6 @@ class selection : public select_waiter<Sync> {
   var<std::size_t> chosen_{none};
   var<std::size_t> fallback_{none};
   var<bool> settling_{false};
-};
-
-/// A thread selects.
-template <class Sync, class... Specs>
-class blocking_selection : public selection<Sync, case_of<Specs>...> {
- public:
-  using base = selection<Sync, case_of<Specs>...>;
-
-  explicit blocking_selection(const Specs&... specs) : base{wake, specs...} { this->polls_ = true; }
-
-  /// The index of the case that happened. Afterwards no node is linked, no callback runs and no timer is armed.
-  std::size_t run() {
-    if (this->look_first() || this->look_second()) return this->chosen();
-    for (polling<Sync> poll; poll.again();) {
-      if (this->look()) return this->chosen();
-    }
-    find_deadline();
-    for (bool over = this->begin(true); !over; over = this->proceed()) {
-      if (parker_.park_until(until_)) {
-        parker_.reset();
-      } else if (this->stay_awake()) {
-        until_ = never;
-        this->expire(first_to_expire_);
-      } else {
-        parker_.park();  // somebody is about to wake us: that counts (race 9)
-        parker_.reset();
-      }
-    }
-    this->disarm();
-    return this->chosen();
-  }
-
- private:
-  static void wake(select_waiter<Sync>& waiter) noexcept { static_cast<blocking_selection&>(waiter).parker_.unpark(); }
-
-  // The steady clock needs no timer: the futex has a deadline.
-  void find_deadline() noexcept {
-    for (std::size_t i = 0; i < base::count; ++i) {
-      this->visit(i, [&](auto& c) {
-        if constexpr (base::template kind_of<decltype(c)> == case_kind::time) {
-          if (this->enabled(i) && c.deadline().queue() == nullptr && c.deadline().when() < until_) {
-            until_ = c.deadline().when();
-            first_to_expire_ = i;
-          }
-        }
-      });
-    }
-  }
-
-  basic_parker<Sync> parker_;
-  nanoseconds_point until_ = never;
-  std::size_t first_to_expire_ = 0;
-};
-
-/// A coroutine, or whatever else goes on by a function that is called through a scheduler, selects. Two cases more than are asked for: stop is
-/// requested of the coroutine (index sizeof...(Specs)), and the limit of the whole wait (one more).
-template <class Sync, class Scheduler, class... Specs>
-class completion_selection : public selection<Sync, case_of<Specs>..., case_of<stop_spec<Sync>>, case_of<time_spec<Sync>>>,
-                             public work_item {
- public:
-  using base = selection<Sync, case_of<Specs>..., case_of<stop_spec<Sync>>, case_of<time_spec<Sync>>>;
-  using resume_function = void (*)(completion_selection&) noexcept;
-  static constexpr std::size_t stopped = sizeof...(Specs);
-  static constexpr std::size_t timed_out = stopped + 1;
-
-  explicit completion_selection(const Specs&... specs) : base{wake, specs..., stop_spec<Sync>{}, time_spec<Sync>{}} {}
-
-  /// True: a case happened, and nothing will be called. False: `resume(*this)` will be called on the scheduler, maybe before this returns.
-  bool start(const typename Sync::stop_token& stop, const basic_deadline<Sync>& limit, Scheduler where, resume_function resume) {
-    this->template at<stopped>().set(stop);
-    this->template at<timed_out>().set(limit);
-    if (this->look_first() || this->look_second()) return true;
-    scheduler_ = std::move(where);
-    resume_ = resume;
-    this->run = [](work_item& self) noexcept {
-      auto& me = static_cast<completion_selection&>(self);
-      if (me.proceed()) me.resume_(me);
-    };
-    return this->begin(false);
-  }
-
-  /// The resumed side calls this: afterwards no callback runs and no timer is armed.
-  using base::disarm;
-
- private:
-  static void wake(select_waiter<Sync>& waiter) noexcept {
-    auto& self = static_cast<completion_selection&>(waiter);
-    const Scheduler to = self.scheduler_;  // a copy: once the item is handed over, the frame may be gone
-    to.execute(self);
-  }
-
-  Scheduler scheduler_{};
-  resume_function resume_ = nullptr;
 };
 
 }  // namespace penstock::inline v0_1::detail
