@@ -118,7 +118,7 @@ struct pop_passes_on : select_suite<pop_passes_on, 4> {
   void after() { left(in_a, 0); }
 };
 
-// Woken in vain: what it was woken for is gone, and the next item comes by the other channel, or by this one again.
+// Woken in vain: what it was woken for is gone, and the next item comes by the same channel.
 struct pop_thief : select_suite<pop_thief, 3> {
   void thread(unsigned index) {
     if (index == 0) {
@@ -126,8 +126,7 @@ struct pop_thief : select_suite<pop_thief, 3> {
     } else if (index == 1) {
       push_to(*a, 1);
     } else {
-      auto r = a->try_pop();
-      if (r) push_to(*r == 1 ? *a : *b, 2);
+      if (a->try_pop()) push_to(*a, 2);
     }
   }
   void after() { left(0); }

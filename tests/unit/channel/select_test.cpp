@@ -470,16 +470,15 @@ task<int> push_a_copy(channel<std::vector<int>>& c, const std::vector<int>& kept
   co_return s->index() == 0 && s->get<0>() ? 1 : 0;
 }
 
-task<int> sum_until_closed(channel<int>& a, channel<int>& b) {
+task<int> sum_until_one_is_closed(channel<int>& a, channel<int>& b) {
   int sum = 0;
-  for (int open = 2; open > 0;) {
+  for (;;) {
     auto s = co_await async_select(pop_case(a), pop_case(b));
     if (!s) co_return -1;
     result<int>& got = s->index() == 0 ? s->get<0>() : s->get<1>();
     if (!got) co_return sum;
     sum += *got;
   }
-  co_return sum;
 }
 
 }  // namespace
@@ -492,7 +491,7 @@ TEST_CASE("async_select: inside a task", "[select]") {
 
   channel<int> a{1};
   channel<int> b{1};
-  auto summing = spawn(sum_until_closed(a, b));
+  auto summing = spawn(sum_until_one_is_closed(a, b));
   for (int i = 1; i <= 10; ++i) CHECK((i % 2 == 0 ? a : b).push(i));
   a.close();
   REQUIRE(summing.done());
