@@ -32,7 +32,6 @@ class leaping_clock {
   using rep = duration::rep;
   using period = duration::period;
   using time_point = std::chrono::time_point<leaping_clock, duration>;
-  static constexpr bool is_steady = true;
 
   time_point now() const noexcept { return time_point{duration{timers_.time}}; }
   timer_queue& timers() noexcept { return timers_; }
