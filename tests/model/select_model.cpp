@@ -26,7 +26,7 @@ using model::var;
 using penstock::errc;
 namespace detail = penstock::detail;
 
-using channel = penstock::basic_channel<int, model_sync>;
+using channel = penstock::basic_channel<int, penstock::channel_policy::mpmc, model_sync>;
 using pop = detail::pop_spec<channel>;
 using push = detail::push_spec<channel>;
 using stopped = detail::stop_spec<model_sync>;

@@ -106,8 +106,9 @@ void pop_all(arena& a, stress::random& random, const std::stop_token& stop) {
         penstock::select(penstock::on_pop(*a.lines[n], got(n)), penstock::on_timeout(random.below(50) * 1us, [] {}));
         break;
       case 1:
+        // With a limit: if all consumers waited for the same two, a producer could wait for the third one for ever.
         penstock::select(penstock::on_pop(*a.lines[n], got(n)), penstock::on_pop(*a.lines[m], got(m)),
-                         penstock::on_stop(stop, [] {}));
+                         penstock::on_timeout(random.below(500) * 1us, [] {}), penstock::on_stop(stop, [] {}));
         break;
       case 2:
         if (auto r = a.lines[n]->try_pop_for(random.below(50) * 1us)) a.take(*std::move(r));

@@ -160,7 +160,8 @@ class case_of<pop_spec<Channel>> : public select_member<Channel, typename Channe
   static constexpr case_kind kind = case_kind::channel;
   using result_type = result<typename Channel::value_type>;
 
-  explicit case_of(const pop_spec<Channel>& spec) : select_member<Channel, typename Channel::pop_node>{*spec.channel} {}
+  explicit case_of(const pop_spec<Channel>& spec)
+      : select_member<Channel, typename Channel::pop_node>{*spec.channel, spec.channel} {}
   result_type take_result() { return this->result_of(this->how); }
 };
 
@@ -171,7 +172,7 @@ class case_of<push_spec<Channel>> : public select_member<Channel, typename Chann
   using result_type = result<void>;
 
   explicit case_of(const push_spec<Channel>& spec)
-      : select_member<Channel, typename Channel::push_node>{*spec.channel, spec.item} {}
+      : select_member<Channel, typename Channel::push_node>{*spec.channel, spec.channel, spec.item} {}
   result_type take_result() { return this->result_of(this->how); }
 };
 
