@@ -1,12 +1,14 @@
 // penstock/penstock.hpp: everything in the core library. The adapters (ext/) and the helpers for tests (testing/) are included by name.
 #pragma once
 
+#include <penstock/channel/broadcast.hpp>
 #include <penstock/channel/channel.hpp>
 #include <penstock/channel/channel_options.hpp>
 #include <penstock/channel/endpoints.hpp>
 #include <penstock/channel/select.hpp>
 #include <penstock/channel/slots.hpp>
 #include <penstock/channel/ticker.hpp>
+#include <penstock/channel/watch.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>

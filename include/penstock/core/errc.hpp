@@ -22,6 +22,8 @@ enum class errc {
   rejected,        ///< refused by an overflow policy
   deadlock,        ///< waiting here could never end [resource_deadlock_would_occur]
   broken_promise,  ///< who was to give the value went away without
+  lagged,          ///< fell behind: items were lost, what comes next is still to be had
+  disconnected,    ///< fell behind and was cut off for it: this will not change
 };
 
 namespace detail {
@@ -48,6 +50,10 @@ class errc_category final : public std::error_category {
         return "waiting would never end";
       case errc::broken_promise:
         return "the promise was dropped without a value";
+      case errc::lagged:
+        return "fell behind and lost items";
+      case errc::disconnected:
+        return "fell behind and was disconnected";
     }
     return "unknown penstock error " + std::to_string(value);
   }
@@ -67,6 +73,8 @@ class errc_category final : public std::error_category {
         return std::make_error_condition(std::errc::resource_deadlock_would_occur);
       case errc::rejected:
       case errc::broken_promise:
+      case errc::lagged:
+      case errc::disconnected:
         break;  // the standard has no condition that means this
     }
     return {value, *this};

@@ -1,0 +1,219 @@
+// penstock/channel/broadcast.hpp: every subscriber sees every item that is published after it subscribed, in one order for all.
+//
+//   penstock::broadcast<quote> quotes{1024, {.when_slow = slow_subscriber::lose_oldest}};
+//   auto mine = quotes.subscribe();
+//   std::jthread feed{[&] { while (auto q = read()) if (!quotes.publish(*q)) break; quotes.close(); }};
+//   for (const quote& q : mine) show(q);   // until closed and drained; mine.total_lost() tells what it was too slow for
+//
+// Invariants     at the most capacity() items are inside, each stored once. A subscriber gets every position from where it subscribed on, once
+//                and in order, or is told how many it lost. The one publisher whose turn it is (busy_) writes the slot at the end; end_,
+//                busy_, subscribers_ and both lines change under lock_ only. No subscriber waits unless it is at the end; without
+//                subscribers no publisher waits.
+// User code      copies, moves and destructors of T run under no lock: readers copy beside each other from a slot that cannot be reused meanwhile
+//                (detail/broadcast_ring.hpp argues it), a publisher moves in its turn, for which others wait by polling as they do for
+//                a claimed slot of a channel. The destructor of an item may use the broadcast (if moving T cannot throw); its copy and
+//                move constructors must not.
+// Fairness       publishers that wait for room are woken in order of arrival; one that comes just then may be quicker. Subscribers that wait
+//                are all woken by one publication, in one locked step, and completed outside it in the order in which they came to wait.
+// Thread safety  every member may be called concurrently, but for construction and destruction. A subscription belongs to one consumer at a
+//                time. A broadcast may be destroyed when its subscriptions are gone, no member runs and every wait has resumed.
+// Cancellation   a wait that is stopped or times out takes nothing and loses nothing; a publisher's wake is passed on.
+// Cost           publish: two short locks, and one step per subscriber that waits. pop of what is there: no lock, one copy and one (wait) or
+//                three atomic read-modify-writes. The number of subscribers that do not wait costs nothing. All memory is allocated at
+//                construction; neither subscribing nor waiting allocates. For big items publish std::shared_ptr<const X>.
+#pragma once
+
+#include <atomic>
+#include <cassert>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <iterator>
+#include <limits>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <penstock/channel/detail/broadcast_ring.hpp>
+#include <penstock/channel/detail/turn.hpp>
+#include <penstock/channel/detail/waiting_side.hpp>
+#include <penstock/core/detail/async_wait.hpp>
+#include <penstock/core/detail/blocking_wait.hpp>
+#include <penstock/core/detail/gate.hpp>
+#include <penstock/core/modifiers.hpp>
+#include <penstock/core/result.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// What becomes of a subscriber that is capacity() items behind when the next one is published.
+enum class slow_subscriber : std::uint8_t {
+  wait,         ///< it holds the publisher back: publish() waits, try_publish() says errc::full
+  lose_oldest,  ///< it loses its oldest item; its next pop says errc::lagged, once, and lost() tells how many
+  disconnect,   ///< it is cut off: its pops say errc::disconnected from now on
+};
+
+struct broadcast_options {
+  slow_subscriber when_slow = slow_subscriber::wait;
+};
+
+template <std::copy_constructible T, class Sync = detail::std_sync>
+class basic_broadcast {
+ public:
+  using sync = Sync;
+  using value_type = T;
+  using stop_token = typename Sync::stop_token;
+  class subscription;
+
+  /// All memory is allocated here. Throws std::invalid_argument unless 0 < capacity and its size in bytes can be counted.
+  explicit basic_broadcast(std::size_t capacity, broadcast_options options = {})
+      : items_{capacity, options.when_slow != slow_subscriber::wait}, when_slow_{options.when_slow} {}
+  basic_broadcast(const basic_broadcast&) = delete;
+  basic_broadcast& operator=(const basic_broadcast&) = delete;
+  /// Nothing is inside: the last reader of each item takes it out, and the subscriptions are gone.
+  ~basic_broadcast() {
+    assert(subscribers_.load() == 0 && "a broadcast was destroyed before its subscriptions");
+    assert(room_.idle() && readers_.empty() && "a broadcast was destroyed while somebody waits in it");
+  }
+
+  /// Sees what is published from now on, by publications that begin later at least. On a closed broadcast: nothing.
+  [[nodiscard]] subscription subscribe() noexcept { return subscription{*this}; }
+
+  /// Waits until the slowest subscriber leaves room (slow_subscriber::wait; otherwise never). errc::closed if the broadcast is or gets closed;
+  /// then, and in every other case of failure, `item` is untouched. Without subscribers it succeeds and the item is gone. May run resumed
+  /// coroutines on this thread unless they have a scheduler.
+  result<void> publish(T&& item) {
+    publish_wait wait{*this, item};
+    return wait.result_of(wait.run());
+  }
+  /// Also ends when stop is requested, with errc::cancelled; at once if it was before the call.
+  result<void> publish(const stop_token& stop, T&& item) {
+    publish_wait wait{*this, item};
+    return wait.result_of(wait.run(stop, detail::never));
+  }
+  /// Also ends at a deadline, with errc::timeout; if there is room, it is used even after the deadline.
+  result<void> publish(const wait_limits& limits, T&& item) {
+    publish_wait wait{*this, item};
+    return wait.result_of(wait.run(limits.stop, limits.deadline));
+  }
+  /// Never waits for room: errc::full if a subscriber holds the publisher back.
+  result<void> try_publish(T&& item) {
+    switch (publish_now(item)) {
+      case progress::done:
+        return {};
+      case progress::closed:
+        return errc::closed;
+      default:
+        return errc::full;
+    }
+  }
+  template <class Rep, class Period>
+  result<void> try_publish_for(std::chrono::duration<Rep, Period> timeout, T&& item) {
+    return publish({.deadline = deadline::after(timeout)}, std::move(item));
+  }
+  result<void> try_publish_until(deadline until, T&& item) { return publish({.deadline = until}, std::move(item)); }
+  /// `co_await b.async_publish(std::move(item))` is a result<void>. It refers to the caller's object, which must live until then.
+  auto async_publish(T&& item) { return detail::async_operation<basic_broadcast, publish_node, T*>{*this, &item}; }
+
+  /// The same for an item that the caller keeps: a copy is published.
+  result<void> publish(const T& item) { return publish(T(item)); }
+  result<void> publish(const stop_token& stop, const T& item) { return publish(stop, T(item)); }
+  result<void> publish(const wait_limits& limits, const T& item) { return publish(limits, T(item)); }
+  result<void> try_publish(const T& item) { return try_publish(T(item)); }
+  template <class Rep, class Period>
+  result<void> try_publish_for(std::chrono::duration<Rep, Period> timeout, const T& item) {
+    return try_publish_for(timeout, T(item));
+  }
+  result<void> try_publish_until(deadline until, const T& item) { return try_publish_until(until, T(item)); }
+
+  /// Nothing is published any more; what is inside can still be popped, and then pops say `why`. Publishers that wait get errc::closed. Only
+  /// the first close counts.
+  void close(std::error_code why = errc::closed) noexcept;
+
+  // relaxed, in both: a snapshot that may be out of date when it is looked at
+  [[nodiscard]] bool is_closed() const noexcept { return (end_.load(std::memory_order_relaxed) & closed) != 0; }
+  /// How many subscriptions there are, less those that know that they were disconnected.
+  [[nodiscard]] std::size_t subscribers() const noexcept { return subscribers_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t capacity() const noexcept { return items_.capacity(); }
+
+  // The hooks of detail::wait_operation; not for users.
+  struct publish_node;
+  struct pop_node;
+  typename Sync::mutex& wait_lock() noexcept { return lock_; }
+  bool try_pass(publish_node& n) noexcept;
+  bool try_pass(pop_node& n) noexcept;
+  bool ready(const publish_node&) const noexcept {
+    const std::uint64_t end = end_.load(std::memory_order_seq_cst);
+    return items_.lossy() || (end & closed) != 0 || subscribers_.load(std::memory_order_seq_cst) == 0 || items_.vacant(end >> 1);
+  }
+  detail::step try_or_link(publish_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;
+  detail::step try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;
+  void unlinked(publish_node&, detail::wait_list<Sync>&) noexcept { room_.count(); }
+  void unlinked(pop_node&, detail::wait_list<Sync>&) noexcept {}
+  void gave_up(publish_node&, detail::wait_list<Sync>& won) noexcept { call_publisher(won); }
+
+ private:
+  using ring = detail::broadcast_ring<T, Sync>;
+  using position = typename ring::position;
+  using publish_wait = detail::blocking_wait<basic_broadcast, publish_node>;
+  using pop_wait = detail::blocking_wait<basic_broadcast, pop_node>;
+  using thrown_by_move = std::conditional_t<ring::moves_safely, detail::nothrow_move, detail::throwing_move>;
+  enum class progress : std::uint8_t { done, full, closed, others_turn };
+  static constexpr std::uint64_t closed = 1;
+  static constexpr position nobody_listens = std::numeric_limits<position>::max();
+
+  progress publish_now(T& item) noexcept(ring::moves_safely);
+  progress begin_turn(position& at) noexcept;
+  void move_in(position at, T& item, std::optional<T>& evicted) noexcept(ring::moves_safely);
+  bool end_turn(position at) noexcept;
+  void give_turn_back() noexcept;
+
+  // With lock_ held: room at the end is for the first publisher in line. It is told of room when its slot gets vacant, when a turn ends, and when
+  // another one that was told leaves; while a turn lasts, its end will see to it.
+  void call_publisher(detail::wait_list<Sync>& won) noexcept {
+    if (!room_.idle() && !busy_ && items_.vacant(end_.load(std::memory_order_relaxed) >> 1))
+      room_.wake(1, won);  // relaxed: lock_ orders it
+  }
+  // After a slot got vacant.
+  void made_room() noexcept {
+    if (room_.waiting.load(std::memory_order_seq_cst) == 0) return;  // seq_cst: see waiting_side::count()
+    detail::wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      call_publisher(won);
+    }
+    won.complete_all();
+  }
+
+  position enter() noexcept {
+    std::scoped_lock guard{lock_};
+    subscribers_.store(subscribers_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // relaxed, all three: lock_
+    return end_.load(std::memory_order_relaxed) >> 1;
+  }
+  void leave(position next) noexcept;
+
+  ring items_;
+  const slow_subscriber when_slow_;
+  std::error_code why_{errc::closed};  // written before end_ says closed
+  // The position after the last one, times two, plus `closed`: one word, so that "closed and nothing more to come" is seen at once (race 13).
+  alignas(detail::cache_line) typename Sync::template atomic<std::uint64_t> end_{0};
+  typename Sync::template atomic<position> oldest_{0};  // lossy: what is before it was evicted
+  alignas(detail::cache_line) mutable typename Sync::mutex lock_;
+  typename Sync::template var<bool> busy_{false};  // guarded by lock_: a publisher's turn
+  typename Sync::template atomic<std::size_t> subscribers_{0};
+  detail::waiting_side<Sync> room_;   // publishers wait here
+  detail::wait_queue<Sync> readers_;  // guarded by lock_: subscribers wait here, all of them at the end
+};
+
+template <std::copy_constructible T>
+using broadcast = basic_broadcast<T>;
+template <std::copy_constructible T>
+using subscription = typename basic_broadcast<T>::subscription;
+
+}  // namespace penstock::inline v0_1
+
+#include <penstock/channel/detail/broadcast_publish.hpp>
+#include <penstock/channel/detail/broadcast_subscription.hpp>
