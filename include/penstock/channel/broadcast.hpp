@@ -146,8 +146,8 @@ class basic_broadcast {
   bool try_pass(publish_node& n) noexcept;
   bool try_pass(pop_node& n) noexcept;
   bool ready(const publish_node&) const noexcept {
-    const std::uint64_t end = end_.load(std::memory_order_seq_cst);
-    return items_.lossy() || (end & closed) != 0 || subscribers_.load(std::memory_order_seq_cst) == 0 || items_.vacant(end >> 1);
+    const std::uint64_t end = end_.load(std::memory_order_relaxed);  // relaxed, both: exact under lock_, a hint without
+    return items_.lossy() || (end & closed) != 0 || subscribers_.load(std::memory_order_relaxed) == 0 || items_.vacant(end >> 1);
   }
   detail::step try_or_link(publish_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;
   detail::step try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;

@@ -86,7 +86,8 @@ auto basic_broadcast<T, Sync>::begin_turn(position& at) noexcept -> progress {
   if (!items_.lossy()) {
     if (!items_.vacant(end >> 1)) return progress::full;
   } else if ((end >> 1) >= items_.capacity()) {
-    // Before the item goes: a reader that misses it learns here how much it lost. release: pairs with the acquire in fall_behind()
+    // Before the item goes: a reader that misses it has seen the stamp change, so it sees this, too. release: pairs with the acquire in
+    // fall_behind(), so that it also sees the end that this turn began at.
     oldest_.store((end >> 1) - items_.capacity() + 1, std::memory_order_release);
   }
   at = end >> 1;
@@ -118,7 +119,7 @@ bool basic_broadcast<T, Sync>::end_turn(position at) noexcept {
     std::scoped_lock guard{lock_};
     listening = subscribers_.load(std::memory_order_relaxed);  // relaxed: changed under lock_
     items_.publish(at, listening);                             // before anyone is woken for it
-    // release: pairs with the acquire in subscription::news()
+    // release: pairs with the acquire in subscription::end_seen()
     end_.store((at + 1) << 1, std::memory_order_release);
     busy_ = false;
     readers_.win_all(detail::outcome::granted, won);
@@ -150,8 +151,9 @@ void basic_broadcast<T, Sync>::close(std::error_code why) noexcept {
       const std::uint64_t end = end_.load(std::memory_order_relaxed);  // relaxed: changed under lock_
       if ((end & closed) != 0) return;
       if (why) why_ = why;
-      end_.store(end | closed, std::memory_order_seq_cst);  // publishes why_; and ready() looks at it without the lock
-      readers_.win_all(detail::outcome::granted, won);      // granted: there is something to tell
+      end_.store(end | closed,
+                 std::memory_order_release);            // release: pairs with the acquire in subscription::end_seen(), for why_
+      readers_.win_all(detail::outcome::granted, won);  // granted: there is something to tell
       room_.wake_all(detail::outcome::closed, won);
     }
     won.complete_all();

@@ -59,7 +59,8 @@ class broadcast_ring {
     if (p >= capacity_ && s.own(stamp_of(p - capacity_))) {
       while (s.pins.load(std::memory_order_seq_cst) != 0) others.wait();
       s.take_out(evicted);
-      s.stamp.store(empty, std::memory_order_relaxed);  // relaxed: only the publisher whose turn it is looks for an empty slot
+      // release: who finds its position gone also finds oldest_ moved on. Only the publisher whose turn it is looks for an empty slot.
+      s.stamp.store(empty, std::memory_order_release);
     } else {
       while (!vacant(p)) others.wait();  // its last reader is about to empty it
     }

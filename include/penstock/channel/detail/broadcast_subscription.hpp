@@ -120,7 +120,8 @@ result<T> basic_broadcast<T, Sync>::subscription::take() {
 // The item at next_ was evicted.
 template <std::copy_constructible T, class Sync>
 std::error_code basic_broadcast<T, Sync>::subscription::fall_behind() noexcept {
-  const position oldest = from_->oldest_.load(std::memory_order_acquire);  // acquire: pairs with the release in begin_turn()
+  // acquire: pairs with the release in begin_turn(). It is past next_, and the end that is seen from now on is not before it.
+  const position oldest = from_->oldest_.load(std::memory_order_acquire);
   lost_ = oldest - next_;
   total_lost_ += lost_;
   next_ = oldest;
@@ -142,7 +143,8 @@ void basic_broadcast<T, Sync>::leave(position next) noexcept {
   }
   won.complete_all();
   // It counts as a reader of what was published before: passes it unread.
-  for (next = std::max(next, oldest_.load(std::memory_order_acquire)); next != end; ++next) {  // acquire: as in fall_behind()
+  // relaxed: saves looks at what is gone, no more. It may be past `end` by now.
+  for (next = std::max(next, oldest_.load(std::memory_order_relaxed)); next < end; ++next) {
     std::optional<T> remains;
     bool emptied = false;
     if (typename ring::reading item{items_, next}; item) emptied = item.pass(remains);
