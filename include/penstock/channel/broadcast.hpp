@@ -17,7 +17,7 @@
 //                are all woken by one publication, in one locked step, and completed outside it in the order in which they came to wait.
 // Thread safety  every member may be called concurrently, but for construction and destruction. A subscription belongs to one consumer at a
 //                time. A broadcast may be destroyed when its subscriptions are gone, no member runs and every wait has resumed.
-// Cancellation   a wait that is stopped or times out takes nothing and loses nothing; a publisher's wake is passed on.
+// Cancellation   a wait that is stopped or times out takes nothing and loses nothing; room that a stopped publisher was called for is the next one's.
 // Cost           publish: two short locks, and one step per subscriber that waits. pop of what is there: no lock, one copy and one (wait) or
 //                three atomic read-modify-writes. The number of subscribers that do not wait costs nothing. All memory is allocated at
 //                construction; neither subscribing nor waiting allocates. For big items publish std::shared_ptr<const X>.
@@ -153,7 +153,8 @@ class basic_broadcast {
   detail::step try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;
   void unlinked(publish_node&, detail::wait_list<Sync>&) noexcept { room_.count(); }
   void unlinked(pop_node&, detail::wait_list<Sync>&) noexcept {}
-  void gave_up(publish_node&, detail::wait_list<Sync>& won) noexcept { call_publisher(won); }
+  // No gave_up(): a publisher that was called takes the room if there is any, stopped or not; it gives up only where it has seen under lock_,
+  // announced or not, that there is none, and then whoever makes room calls the next.
 
  private:
   using ring = detail::broadcast_ring<T, Sync>;
@@ -171,8 +172,8 @@ class basic_broadcast {
   bool end_turn(position at) noexcept;
   void give_turn_back() noexcept;
 
-  // With lock_ held: room at the end is for the first publisher in line. It is told of room when its slot gets vacant, when a turn ends, and when
-  // another one that was told leaves; while a turn lasts, its end will see to it.
+  // With lock_ held: room at the end is for the first publisher in line. It is told of room when its slot gets vacant and when a turn ends;
+  // while a turn lasts, its end will see to it.
   void call_publisher(detail::wait_list<Sync>& won) noexcept {
     if (!room_.idle() && !busy_ && items_.vacant(end_.load(std::memory_order_relaxed) >> 1))
       room_.wake(1, won);  // relaxed: lock_ orders it
