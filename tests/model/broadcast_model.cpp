@@ -145,11 +145,13 @@ struct room_in_a_turn : broadcast_suite<room_in_a_turn, 3> {
     } else {
       pop(0, 1);
       pop(0, 2);
-      pop(0, 4);
-      pop(0, 4);
     }
   }
-  void after() { end(); }
+  void after() {
+    pop(0, 4);
+    pop(0, 4);
+    end();
+  }
 };
 
 // The subscriber that holds the publisher back goes away.

@@ -18,6 +18,7 @@
 #include <penstock/core/task.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
+#include "support/counting_new.hpp"
 #include "support/park_delay.hpp"
 #include "support/stress.hpp"
 
@@ -254,6 +255,43 @@ void come_and_go(stress::context& c, slow_subscriber policy) {
   }
 }
 
+// Once it is made, nothing of a broadcast allocates: neither coming and going nor publishing, popping and waiting, of threads or coroutines.
+void without_allocating(stress::context& c) {
+  constexpr int count = 2000;
+  for (const auto policy : {slow_subscriber::wait, slow_subscriber::lose_oldest, slow_subscriber::disconnect}) {
+    penstock::broadcast<int> b{4, {.when_slow = policy}};
+    std::atomic<bool> coroutine_ended{false};
+    const auto pop_all = [](penstock::subscription<int> parameter, std::atomic<bool>& ended) -> penstock::task<> {
+      penstock::subscription<int> s = std::move(parameter);
+      for (;;) {
+        const penstock::result<int> r = co_await s.async_pop();
+        if (!r && r.error() != errc::lagged) break;
+      }
+      ended = true;
+    };
+    auto coroutine = penstock::spawn(pop_all(b.subscribe(), coroutine_ended));
+    stress::start_line begun{2};
+    std::atomic<bool> reader_ended{false};
+    std::jthread reader{[&, s = b.subscribe()]() mutable {
+      begun.wait();
+      for ([[maybe_unused]] const int i : s) {
+      }
+      reader_ended = true;
+    }};
+    begun.wait();
+    const long before = counting_new::made;
+    for (int i = 0; i < count; ++i) {
+      c.check(b.publish(i).has_value(), "not published");
+      auto passing = b.subscribe();
+      c.check(!passing.try_pop().has_value(), "came too late for this");
+      if (i % 16 == 0) std::this_thread::yield();
+    }
+    b.close();
+    while (!reader_ended || !coroutine_ended) std::this_thread::yield();
+    c.check(counting_new::made == before, "something allocates");  // not counted under the sanitizers
+  }
+}
+
 // One sets, one updates, the others wait or look: versions only grow, values belong to their versions, and everybody sees the last one.
 void watch_mix(stress::context& c) {
   using value = basic_item<false>;
@@ -339,6 +377,7 @@ int main() {
   run.scenario("lose the oldest, items whose move may throw", 200ms,
                [](stress::context& c) { come_and_go<throwing>(c, slow_subscriber::lose_oldest); });
   run.scenario("disconnect", 300ms, [](stress::context& c) { come_and_go<quiet>(c, slow_subscriber::disconnect); });
+  run.scenario("nothing allocates", 100ms, without_allocating);
   run.scenario("watch", 300ms, watch_mix);
   run.again_on_one_processor();
   return run.finish();
