@@ -189,6 +189,19 @@ struct last_one_leaves : broadcast_suite<last_one_leaves, 3> {
   void after() { end(); }
 };
 
+// The only subscriber leaves while an item is moved in: it is published to nobody, and leaves no trace.
+struct leaves_in_a_turn : broadcast_suite<leaves_in_a_turn, 2> {
+  void before() { begin(1, 1); }
+  void thread(unsigned index) {
+    if (index == 0) {
+      publish(1);
+    } else {
+      s[0].reset();
+    }
+  }
+  void after() { end(); }
+};
+
 // A publisher that leaves the line, or was called and is stopped, takes nobody's room.
 struct publish_stop : broadcast_suite<publish_stop, 4> {
   model::stop_state stop;
@@ -431,6 +444,7 @@ int main(int argc, char** argv) {
   session.random<room_in_a_turn>("room for two publishers");
   session.random<slow_one_leaves>("the slow subscriber leaves");
   session.random<last_one_leaves>("the last subscriber leaves");
+  session.bounded<leaves_in_a_turn, 3>("the last subscriber leaves in a turn");
   session.random<publish_stop>("publish, stop and a follower");
   session.random<publish_timeout>("publish, timeout and a follower");
   session.random<publish_throws>("a move that throws, and a follower");
