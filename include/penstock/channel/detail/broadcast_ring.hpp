@@ -85,9 +85,7 @@ class broadcast_ring {
     }
     reading(const reading&) = delete;
     reading& operator=(const reading&) = delete;
-    ~reading() {
-      if (pinned_) slot_.pins.fetch_sub(1, std::memory_order_release);  // release: pairs with the evictor's look
-    }
+    ~reading() { unpin(); }
 
     /// False: the item was evicted.
     explicit operator bool() const noexcept { return there_; }
@@ -105,18 +103,25 @@ class broadcast_ring {
       return result<T>{std::as_const(item)};
     }
 
-    /// The reader is done with this position; once. True: it was the last one, the slot is vacant now, and what is left of the item
-    /// goes to `remains`.
+    /// The reader is done with this position and looks at it no more; once. True: it was the last one, the slot is vacant now, and what is
+    /// left of the item goes to `remains`.
     bool pass(std::optional<T>& remains) noexcept {
       // release: my copying comes before whoever empties the slot. acquire: if that is me, so does the others'.
-      if (slot_.unread.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
-      return slot_.empty_out(stamp_, moved_, remains);
+      const bool last = slot_.unread.fetch_sub(1, std::memory_order_acq_rel) == 1;
+      const bool emptied = last && slot_.empty_out(stamp_, moved_, remains);
+      unpin();
+      return emptied;
     }
 
    private:
+    void unpin() noexcept {
+      if (std::exchange(pinned_, false))
+        slot_.pins.fetch_sub(1, std::memory_order_release);  // release: pairs with the evictor's look
+    }
+
     slot& slot_;
     const position stamp_;
-    const bool pinned_;
+    bool pinned_;
     bool there_ = true;
     bool moved_ = false;
   };

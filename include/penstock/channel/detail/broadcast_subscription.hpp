@@ -87,6 +87,7 @@ class basic_broadcast<T, Sync>::subscription {
     return take();
   }
   result<T> take();
+  result<T> take(typename ring::reading& item);
   std::error_code fall_behind() noexcept;
   void leave() noexcept {
     if (std::exchange(listening_, false)) from_->leave(next_);
@@ -104,17 +105,21 @@ result<T> basic_broadcast<T, Sync>::subscription::take() {
   if (!listening_) return errc::disconnected;
   const std::uint64_t end = end_seen();
   if (end >> 1 == next_) return (end & closed) != 0 ? from_->why_ : std::error_code{errc::empty};
-  std::optional<T> remains;  // destroyed last: its destructor may use the broadcast
   {
     typename ring::reading item{from_->items_, next_};
-    if (item) {
-      result<T> copy = item.get();
-      ++next_;
-      if (item.pass(remains)) from_->made_room();
-      return copy;
-    }
+    if (item) return take(item);
   }
   return fall_behind();
+}
+
+// One return, so that the copy is made where the caller wants it: moving it once more could throw.
+template <std::copy_constructible T, class Sync>
+result<T> basic_broadcast<T, Sync>::subscription::take(typename ring::reading& item) {
+  std::optional<T> remains;  // destroyed last, when nothing is pinned: its destructor may use the broadcast
+  result<T> copy = item.get();
+  ++next_;
+  if (item.pass(remains)) from_->made_room();
+  return copy;
 }
 
 // The item at next_ was evicted.
@@ -146,9 +151,8 @@ void basic_broadcast<T, Sync>::leave(position next) noexcept {
   // relaxed: saves looks at what is gone, no more. It may be past `end` by now.
   for (next = std::max(next, oldest_.load(std::memory_order_relaxed)); next < end; ++next) {
     std::optional<T> remains;
-    bool emptied = false;
-    if (typename ring::reading item{items_, next}; item) emptied = item.pass(remains);
-    if (emptied) made_room();
+    typename ring::reading item{items_, next};
+    if (item && item.pass(remains)) made_room();
   }
 }
 
