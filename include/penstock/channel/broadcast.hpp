@@ -151,7 +151,7 @@ class basic_broadcast {
   }
   detail::step try_or_link(publish_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;
   detail::step try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;
-  void unlinked(publish_node&, detail::wait_list<Sync>&) noexcept { room_.count(); }
+  void unlinked(publish_node& n, detail::wait_list<Sync>&) noexcept { room_.left(n); }
   void unlinked(pop_node&, detail::wait_list<Sync>&) noexcept {}
   // No gave_up(): a publisher that was called takes the room if there is any, stopped or not; it gives up only where it has seen under lock_,
   // announced or not, that there is none, and then whoever makes room calls the next.

@@ -267,9 +267,7 @@ class basic_channel {
   bool ready(const room_node&) const noexcept { return !items_.full() || items_.is_closed(); }
   bool ready(const pop_node&) const noexcept { return !items_.empty() || drained_for_good(); }
   detail::step try_or_link(room_node& n, detail::link_at where, detail::wait_list<Sync>& won) noexcept;
-  detail::step try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept {
-    return park(n, available_, where);
-  }
+  detail::step try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;
   void unlinked(room_node& n, detail::wait_list<Sync>& won) noexcept {
     room_.left(n);
     if (items_.is_guarded()) hand_over_room(won);  // a heavy one that blocked lighter ones may be gone

@@ -9,7 +9,7 @@
 namespace penstock::inline v0_1 {
 
 template <std::copy_constructible T, class Sync>
-struct basic_broadcast<T, Sync>::publish_node : detail::wait_node<Sync>, thrown_by_move {
+struct basic_broadcast<T, Sync>::publish_node : detail::channel_node<Sync>, thrown_by_move {
   explicit publish_node(T& i) noexcept : item{&i} {}
   explicit publish_node(T* i) noexcept : item{i} {}
 
@@ -41,17 +41,7 @@ bool basic_broadcast<T, Sync>::try_pass(publish_node& n) noexcept {
 
 template <std::copy_constructible T, class Sync>
 detail::step basic_broadcast<T, Sync>::try_or_link(publish_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept {
-  if (where == detail::link_at::nowhere) return ready(n) ? detail::step::look_again : detail::step::refused;
-  if (where == detail::link_at::front) {
-    room_.line.push_front(n);
-  } else {
-    room_.line.push_back(n);
-  }
-  room_.count();  // announced, then looked again: readers make room without the lock (race 1)
-  if (!ready(n)) return detail::step::linked;
-  room_.line.unlink(n);
-  room_.count();
-  return detail::step::look_again;
+  return room_.park(n, where, [&] { return ready(n); });
 }
 
 template <std::copy_constructible T, class Sync>

@@ -305,7 +305,7 @@ void basic_channel<T, Policy, Sync>::unreserve(std::size_t places, std::size_t w
   reserved_.store(
       left, std::memory_order_seq_cst);  // seq_cst: comes after the push, for a consumer that finds nothing reserved looks again
   if (rules_ != nullptr) rules_->reserved_weight -= weight;
-  if (left == 0 && items_.is_closed()) available_.win_all(detail::outcome::woken, won);
+  if (left == 0 && items_.is_closed()) available_.wake_all(detail::outcome::woken, won);
   hand_over_room(won);
 }
 

@@ -198,16 +198,17 @@ detail::step basic_channel<T, Policy, Sync>::try_or_link(room_node& n, detail::l
   return items_.is_guarded() ? link_guarded(n, where, won) : park(n, room_, where);
 }
 
-// With lock_ held: link, announce, then look once more at what the other side changes without the lock.
+template <class T, channel_policy Policy, class Sync>
+detail::step basic_channel<T, Policy, Sync>::try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept {
+  return park(n, available_, where);
+}
+
 template <class T, channel_policy Policy, class Sync>
 template <class Node>
 detail::step basic_channel<T, Policy, Sync>::park(Node& n, side& mine, detail::link_at where) noexcept {
-  if (where == detail::link_at::nowhere) return ready(n) ? detail::step::look_again : detail::step::refused;
-  assert((!spsc || mine.idle()) && "two wait at the same end of a channel_policy::spsc channel");
-  mine.link(n, where == detail::link_at::front);
-  if (!ready(n)) return detail::step::linked;
-  mine.unlink(n);
-  return detail::step::look_again;
+  assert((!spsc || where == detail::link_at::nowhere || mine.idle()) &&
+         "two wait at the same end of a channel_policy::spsc channel");
+  return mine.park(n, where, [&] { return ready(n); });
 }
 
 template <class T, channel_policy Policy, class Sync>
@@ -228,8 +229,8 @@ void basic_channel<T, Policy, Sync>::close_locked(std::error_code why, std::exce
     exception_ = std::move(exception);
     items_.close();  // publishes both
   }
-  room_.win_all(detail::outcome::closed, won);
-  available_.win_all(detail::outcome::woken, won);
+  room_.wake_all(detail::outcome::closed, won);
+  available_.wake_all(detail::outcome::woken, won);
   if (rules_ != nullptr) rules_->mark.retire(won);
 }
 

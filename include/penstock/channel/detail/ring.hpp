@@ -24,6 +24,7 @@
 #include <type_traits>
 
 #include <penstock/channel/detail/ring_slot.hpp>
+#include <penstock/channel/detail/turn.hpp>
 #include <penstock/core/detail/sync.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -49,7 +50,7 @@ class ring {
 
   /// done: `item` was moved from; full, closed, guarded: it is untouched.
   ring_step try_push(T& item) noexcept {
-    contention<Sync> others;
+    turn_wait<Sync> others;
     std::size_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
     for (;;) {
       if ((tail & flags()) != 0) [[unlikely]]
@@ -108,7 +109,7 @@ class ring {
 
   /// done: `out` holds the oldest item. empty: there is none; closed: and there will be none.
   ring_step try_pop(std::optional<T>& out) noexcept {
-    contention<Sync> others;
+    turn_wait<Sync> others;
     std::size_t head = head_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
     for (;;) {
       slot& s = slots_[index(head)];
@@ -204,7 +205,7 @@ class ring {
   // The slot of a claimed position, when whoever had it before is through with it.
   slot& wait_for(std::size_t position, std::size_t stamp) noexcept {
     slot& s = slots_[index(position)];
-    for (contention<Sync> others; s.stamp.load(std::memory_order_acquire) != stamp;)
+    for (turn_wait<Sync> others; s.stamp.load(std::memory_order_acquire) != stamp;)
       others.wait();  // acquire: as in the single ones
     return s;
   }

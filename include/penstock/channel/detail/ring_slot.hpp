@@ -1,4 +1,4 @@
-// penstock/channel/detail/ring_slot.hpp: what the rings are made of: a stamp, memory for one item, and the wait for a neighbour.
+// penstock/channel/detail/ring_slot.hpp: what the rings are made of: a stamp, and memory for one item.
 #pragma once
 
 #include <cstddef>
@@ -53,23 +53,6 @@ struct ring_slot {
     to(std::move(*item));
     item->~T();
   }
-};
-
-/// Another operation is between its claim and its last store: it needs the processor more than we do.
-template <class Sync>
-class contention {
- public:
-  void wait() noexcept {
-    if (round_ < 6 && Sync::parallel()) {
-      for (int i = 1 << round_; i > 0; --i) Sync::pause();
-      ++round_;
-    } else {
-      Sync::yield();
-    }
-  }
-
- private:
-  int round_ = 0;
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include <penstock/channel/detail/ring_slot.hpp>
+#include <penstock/channel/detail/turn.hpp>
 #include <penstock/core/detail/sync.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -74,7 +75,7 @@ class spsc_ring {
   void push_claimed(T& item) noexcept {
     const std::size_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: changes under the owner's lock only
     slot& s = slots_[index(tail)];
-    for (contention<Sync> others; (s.stamp.load(std::memory_order_acquire) & ~closed_) != tail;)
+    for (turn_wait<Sync> others; (s.stamp.load(std::memory_order_acquire) & ~closed_) != tail;)
       others.wait();  // acquire: as above
     s.put(item);
     if ((flags_.load(std::memory_order_relaxed) & is_over) != 0) {  // relaxed: close() is called under the owner's lock, too

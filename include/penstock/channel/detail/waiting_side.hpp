@@ -7,7 +7,7 @@
 #include <exception>
 #include <utility>
 
-#include <penstock/core/detail/wait_queue.hpp>
+#include <penstock/core/detail/wait_operation.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -28,6 +28,15 @@ class waiting_side {
 
   // All below: with the lock held.
 
+  /// Links, announces, then looks once more at what the other side changes without the lock (race 1).
+  template <class Ready>
+  step park(node& n, link_at where, Ready ready) noexcept {
+    if (where == link_at::nowhere) return ready() ? step::look_again : step::refused;
+    link(n, where == link_at::front);
+    if (!ready()) return step::linked;
+    unlink(n);
+    return step::look_again;
+  }
   void link(node& n, bool at_front) noexcept {
     if (timed_) n.since = Sync::now();
     if (at_front) {
@@ -56,7 +65,7 @@ class waiting_side {
   void wake(std::size_t most, wait_list<Sync>& won) noexcept {
     for (; most > 0 && !line_.empty(); --most) win(*first(), outcome::woken, won);
   }
-  void win_all(outcome how, wait_list<Sync>& won) noexcept {
+  void wake_all(outcome how, wait_list<Sync>& won) noexcept {
     while (!line_.empty()) win(*first(), how, won);
   }
   [[nodiscard]] node* first() const noexcept { return static_cast<node*>(line_.front()); }
