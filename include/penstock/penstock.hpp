@@ -12,6 +12,7 @@
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>
+#include <penstock/core/limiter.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/move_only_function.hpp>
@@ -29,6 +30,11 @@
 #include <penstock/observe/histogram.hpp>
 #include <penstock/pool/sizing.hpp>
 #include <penstock/pool/worker_pool.hpp>
+#include <penstock/stream/generator.hpp>
+#include <penstock/stream/operators.hpp>
+#include <penstock/stream/pipeline.hpp>
+#include <penstock/stream/report.hpp>
+#include <penstock/stream/sources.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/future.hpp>
 #include <penstock/sync/mutex.hpp>

@@ -1,0 +1,121 @@
+// penstock/stream/detail/pipeline_context.hpp: what the stages of one running pipeline share: how it ends, and its threads.
+//
+// The first failure counts: an exception, or an error (stopped, timed out, an end that was closed). It requests stop, and every wait of the
+// pipeline listens to that; what fails afterwards is a consequence. A pipeline that has come to its end requests stop too, so that sources
+// which were not needed to their end do not hold it up.
+//
+// A stage is a class with
+//   value_type
+//   flow next(std::optional<value_type>& out)        item: `out` holds it. Otherwise there is none, and next() is not called again
+//   void start(pipeline_context&)                    begins; from now on the stage does not move
+//   void finish() noexcept                           all threads have ended: drops the items that are on their way
+//   void describe(report_builder&) const             any thread, any time
+//   bool would_deadlock() const                      whether the calling thread is one that the stage needs
+// and, where it can wait for a limited time,
+//   flow next_until(std::optional<value_type>& out, const deadline&)
+#pragma once
+
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <stop_token>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/wait_queue.hpp>
+#include <penstock/core/errc.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+enum class flow : unsigned char {
+  item,
+  ended,
+  stopped,  ///< the pipeline fails, or was stopped; why is in the context
+  timeout,  ///< next_until() only
+};
+
+class pipeline_context {
+ public:
+  using sync = std_sync;
+
+  pipeline_context() = default;
+  pipeline_context(const pipeline_context&) = delete;
+  pipeline_context& operator=(const pipeline_context&) = delete;
+
+  [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }  // acquire: pairs with stop()
+  /// What every wait inside the pipeline takes.
+  [[nodiscard]] const wait_limits& limits() const noexcept { return limits_; }
+
+  void fail(std::exception_ptr why) noexcept {
+    {
+      std::scoped_lock guard{lock_};
+      if (decided_) return;
+      decided_ = true;
+      exception_ = std::move(why);
+    }
+    stop();
+  }
+  void fail(std::error_code why) noexcept {
+    {
+      std::scoped_lock guard{lock_};
+      if (decided_) return;
+      decided_ = true;
+      error_ = why;
+    }
+    stop();
+  }
+  /// What a timer calls.
+  void interrupt(outcome) noexcept { fail(errc::timeout); }
+
+  /// The sink has everything: what happens from now on does not count.
+  void complete() noexcept {
+    {
+      std::scoped_lock guard{lock_};
+      decided_ = true;
+    }
+    stop();
+  }
+
+  /// Runs body() on a thread of the pipeline's; what it throws fails the pipeline. Throws std::system_error if there is no thread to be had.
+  template <class F>
+  void start_thread(F body) {
+    threads_.emplace_back([this, body]() mutable {
+      try {
+        body();
+      } catch (...) {
+        fail(std::current_exception());
+      }
+    });
+  }
+  /// By the thread that starts them.
+  void join() noexcept {
+    for (std::thread& t : threads_) t.join();
+    threads_.clear();
+  }
+
+  /// After join(): throws the exception, or tells the error.
+  [[nodiscard]] std::error_code outcome_of_run() {
+    if (exception_ != nullptr) std::rethrow_exception(std::exchange(exception_, nullptr));
+    return error_;
+  }
+
+ private:
+  void stop() noexcept {
+    stopped_.store(true, std::memory_order_release);  // release: pairs with the acquire in stopped()
+    stop_.request_stop();
+  }
+
+  std::stop_source stop_;
+  const wait_limits limits_{.stop = stop_.get_token()};
+  std::atomic<bool> stopped_{false};
+  std::mutex lock_;
+  bool decided_ = false;  // guarded by lock_, as the next two are until join()
+  std::exception_ptr exception_;
+  std::error_code error_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace penstock::inline v0_1::detail

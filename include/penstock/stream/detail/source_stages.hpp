@@ -1,0 +1,136 @@
+// penstock/stream/detail/source_stages.hpp: where a pipeline's items come from.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <iterator>
+#include <optional>
+#include <ranges>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+
+#include <penstock/channel/channel.hpp>
+#include <penstock/stream/detail/pipeline_context.hpp>
+#include <penstock/stream/detail/stage_meter.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+class source_base {
+ public:
+  void start(pipeline_context& c) noexcept { context_ = &c; }
+  void finish() noexcept {}
+  void describe(report_builder& b) const { b.add(meter_.read(stage_kind::source)); }
+  [[nodiscard]] bool would_deadlock() const noexcept { return false; }
+
+ protected:
+  explicit source_base(const char* name) : meter_{name} {}
+
+  pipeline_context* context_ = nullptr;
+  stage_meter meter_;
+};
+
+/// `Owned`: the elements are the pipeline's own, and are moved out.
+template <class View, bool Owned>
+class range_source : public source_base {
+ public:
+  using value_type = std::ranges::range_value_t<View>;
+
+  explicit range_source(View view) : source_base{"from range"}, view_{std::move(view)} {}
+
+  flow next(std::optional<value_type>& out) {
+    if (context_->stopped()) return flow::stopped;
+    const bool there = meter_.work([&] {
+      if (at_) {
+        ++*at_;
+      } else {
+        at_.emplace(std::ranges::begin(view_));
+      }
+      if (*at_ == std::ranges::end(view_)) return false;
+      if constexpr (Owned) {
+        out.emplace(std::ranges::iter_move(*at_));
+      } else {
+        out.emplace(**at_);
+      }
+      return true;
+    });
+    if (!there) return flow::ended;
+    meter_.count_out();
+    return flow::item;
+  }
+
+ private:
+  View view_;
+  std::optional<std::ranges::iterator_t<View>> at_;
+};
+
+template <class Channel>
+class channel_source : public source_base {
+ public:
+  using value_type = typename Channel::value_type;
+
+  explicit channel_source(Channel& c) : source_base{"from channel"}, channel_{&c} {}
+
+  flow next(std::optional<value_type>& out) { return next_until(out, {}); }
+  flow next_until(std::optional<value_type>& out, const deadline& until) {
+    if (context_->stopped()) return flow::stopped;
+    const auto pop = [&] {
+      if (until.is_never()) return channel_->pop(context_->limits());
+      return channel_->pop({.stop = context_->limits().stop, .deadline = until});
+    };
+    const bool waits = channel_->empty() && !channel_->is_closed();
+    result<value_type> item = waits ? meter_.waiting_in(pop) : pop();
+    if (item) {
+      out.emplace(*std::move(item));
+      meter_.count_out();
+      return flow::item;
+    }
+    if (item.error() == errc::timeout) return flow::timeout;
+    return item.error() == errc::closed ? flow::ended : flow::stopped;
+  }
+
+ private:
+  Channel* channel_;
+};
+
+template <class F>
+concept optional_source = std::invocable<F&> && requires(F& f) {
+  { f().has_value() } -> std::same_as<bool>;
+  *f();
+};
+template <class F>
+concept stoppable_source = std::invocable<F&, std::stop_token> && requires(F& f, std::stop_token t) {
+  { f(t).has_value() } -> std::same_as<bool>;
+  *f(t);
+};
+
+template <class F>
+class function_source : public source_base {
+  static auto ask(F& f, const std::stop_token& stop) {
+    if constexpr (stoppable_source<F>) {
+      return f(stop);
+    } else {
+      return f();
+    }
+  }
+
+ public:
+  using value_type = std::remove_cvref_t<decltype(*ask(std::declval<F&>(), {}))>;
+
+  explicit function_source(F f) : source_base{"from function"}, f_(std::move(f)) {}
+
+  flow next(std::optional<value_type>& out) {
+    if (context_->stopped()) return flow::stopped;
+    auto item = meter_.work([&] { return ask(f_, context_->limits().stop); });
+    if (!item.has_value()) return flow::ended;
+    out.emplace(*std::move(item));
+    meter_.count_out();
+    return flow::item;
+  }
+
+ private:
+  F f_;
+};
+
+}  // namespace penstock::inline v0_1::detail
