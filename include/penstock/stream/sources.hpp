@@ -1,6 +1,6 @@
 // penstock/stream/sources.hpp: files and directories as generators: a file of any size is read in a few hundred KiB.
 //
-//   for (std::string& line : penstock::lines("access.log")) count(line);
+//   for (const std::string& line : penstock::lines("access.log")) count(line);
 //   auto p = penstock::from(penstock::walk("/srv/data")) | penstock::filter(is_image) | penstock::to(thumbnails);
 //
 // Lifetime       every value owns what it refers to and may be moved from and taken to another thread. (Views into a buffer that the next
