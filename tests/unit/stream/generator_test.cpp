@@ -59,7 +59,8 @@ TEST_CASE("generator: gives its values in order, and is a view", "[generator]") 
   CHECK(all_of<int>(numbers(0, 5)) == std::vector{0, 1, 2, 3, 4});
   CHECK(all_of<int>(numbers(5, 5)).empty());
   std::vector<int> odd;
-  for (int i : numbers(0, 1'000'000) | std::views::filter([](int n) { return n % 2 == 1; }) | std::views::take(3)) odd.push_back(i);
+  for (int i : numbers(0, 1'000'000) | std::views::filter([](int n) { return n % 2 == 1; }) | std::views::take(3))
+    odd.push_back(i);
   CHECK(odd == std::vector{1, 3, 5});
 }
 

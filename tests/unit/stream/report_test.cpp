@@ -1,0 +1,132 @@
+#include <penstock/stream/report.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/stream/pipeline.hpp>
+#include <penstock/sync/semaphore.hpp>
+
+#include "../../support/catch.hpp"
+#include "../../support/until.hpp"
+#include "stream_testing.hpp"
+
+namespace {
+
+using namespace penstock;
+using namespace std::chrono_literals;
+using test_support::until;
+
+TEST_CASE("report: counts what went in and out of each stage", "[pipeline]") {
+  worker_pool pool{{.threads = 3}};
+  auto p = from(stream_testing::count(0, 100)) | named("odd", filter([](int i) { return i % 2 == 1; })) |
+           flat_map([](int i) { return std::vector<int>(3, i); }) | buffer(8) | batch(10) |
+           parallel_map(pool, 2, [](std::vector<int> b) { return b; }) | merge(from(std::vector<std::vector<int>>(4))) |
+           to([](const std::vector<int>&) {});
+  CHECK(p.run());
+  const pipeline_report r = p.report();
+  struct row {
+    std::string name;
+    stage_kind kind;
+    std::size_t group;
+    std::size_t parallelism;
+    std::uint64_t in;
+    std::uint64_t out;
+    bool operator==(const row&) const = default;
+  };
+  std::vector<row> rows;
+  for (const stage_report& s : r.stages) rows.push_back({s.name, s.kind, s.group, s.parallelism, s.items_in, s.items_out});
+  CHECK(rows == std::vector<row>{
+                    {"from function", stage_kind::source, 0, 1, 0, 100},
+                    {"odd", stage_kind::step, 0, 1, 100, 50},
+                    {"flat_map", stage_kind::step, 0, 1, 50, 150},
+                    {"buffer", stage_kind::queue, 1, 1, 150, 150},
+                    {"batch", stage_kind::step, 1, 1, 150, 15},
+                    {"parallel_map", stage_kind::queue, 2, 2, 15, 15},
+                    {"from range", stage_kind::source, 4, 1, 0, 4},
+                    {"merge", stage_kind::queue, 5, 1, 19, 19},
+                    {"to", stage_kind::sink, 5, 1, 19, 0},
+                });
+  CHECK(r.elapsed > 0ns);
+  CHECK(p.report().elapsed == r.elapsed);
+}
+
+TEST_CASE("report: can be asked for while it runs", "[pipeline]") {
+  semaphore turns{0};
+  auto p = from(stream_testing::count(0, 100)) | buffer(2) | throttle(turns) | to([](int) {});
+  std::jthread runner{[&] { p.run().value(); }};
+  turns.release(7);
+  until([&] { return p.report().stages.back().items_in == 7; });
+  CHECK(p.report().stages.size() == 4);
+  CHECK(p.report().elapsed > 0ns);
+  turns.release(93);
+}
+
+stage_report stage_of(std::string name, stage_kind kind, std::size_t group, std::chrono::nanoseconds busy) {
+  stage_report s;
+  s.name = std::move(name);
+  s.kind = kind;
+  s.group = group;
+  s.busy = busy;
+  return s;
+}
+
+TEST_CASE("report: the stage that limits is the busiest of the threads that rest least", "[pipeline]") {
+  pipeline_report r;
+  CHECK(r.limiting() == nullptr);
+  r.elapsed = 100ms;
+  r.stages = {stage_of("source", stage_kind::source, 0, 20ms), stage_of("parse", stage_kind::step, 0, 30ms),
+              stage_of("work", stage_kind::queue, 1, 90ms), stage_of("store", stage_kind::step, 2, 15ms),
+              stage_of("to", stage_kind::sink, 2, 25ms)};
+  r.stages[2].parallelism = 4;
+  CHECK(r.load(0) == Approx(0.5));
+  CHECK(r.load(1) == Approx(0.225));
+  CHECK(r.limiting()->name == "parse");
+  r.stages[2].busy = 380ms;
+  CHECK(r.limiting()->name == "work");
+  r.stages[0].wait_in = 97ms;  // whoever fills the channel at its beginning is slower than all of it
+  CHECK(r.limiting()->name == "source");
+  r.stages[4].wait_out = 99ms;
+  CHECK(r.limiting()->name == "to");
+}
+
+TEST_CASE("report: reads as a table", "[pipeline]") {
+  pipeline_report r;
+  r.elapsed = 1500ms;
+  r.stages = {stage_of("from", stage_kind::source, 0, 20us), stage_of("a stage", stage_kind::queue, 1, 1200ms),
+              stage_of("to", stage_kind::sink, 2, 500ns)};
+  r.stages[0].items_out = 1000;
+  r.stages[1].items_in = 1000;
+  r.stages[1].items_out = 999;
+  r.stages[1].wait_in = 3ms;
+  r.stages[2].items_in = 999;
+  std::ostringstream text;
+  text << r;
+  CHECK(text.str() == to_string(r));
+  CHECK(text.str() ==
+        "stage      items in   items out        busy     wait in    wait out        load\n"
+        "from              -        1000     20.0 us           -           -         0 %\n"
+        "a stage        1000         999      1.20 s      3.0 ms           -        80 %  <- limits\n"
+        "to              999           -      500 ns           -           -         0 %\n"
+        "elapsed 1.50 s, limited by a stage, which took 80 % of it\n");
+}
+
+TEST_CASE("stage_meter: slow calls are timed one by one, quick ones now and then", "[pipeline]") {
+  detail::stage_meter m{"stage"};
+  m.work([] { std::this_thread::sleep_for(1ms); });
+  m.work([] { std::this_thread::sleep_for(1ms); });
+  CHECK(m.read(stage_kind::step).busy >= 2ms);
+  int calls = 0;
+  for (int i = 0; i < 10'000; ++i) m.work([&] { ++calls; });
+  CHECK(calls == 10'000);
+  CHECK_THROWS_AS(m.work_shared([]() -> int { throw std::runtime_error{"on purpose"}; }), std::runtime_error);
+}
+
+}  // namespace
