@@ -45,9 +45,9 @@ class range_source : public source_base {
       if (at_) {
         ++*at_;
       } else {
-        at_.emplace(std::ranges::begin(view_));
+        at_.emplace(std::ranges::begin(*view_));
       }
-      if (*at_ == std::ranges::end(view_)) return false;
+      if (*at_ == std::ranges::end(*view_)) return false;
       if constexpr (Owned) {
         out.emplace(std::ranges::iter_move(*at_));
       } else {
@@ -59,9 +59,14 @@ class range_source : public source_base {
     meter_.count_out();
     return flow::item;
   }
+  // A generator ends, a file is closed, when the pipeline has ended and not when it is destroyed.
+  void finish() noexcept {
+    at_.reset();
+    view_.reset();
+  }
 
  private:
-  View view_;
+  std::optional<View> view_;
   std::optional<std::ranges::iterator_t<View>> at_;
 };
 
