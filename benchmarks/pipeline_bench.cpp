@@ -1,0 +1,207 @@
+// What a stage of a pipeline costs per item: fused stages beside the loop that one would write by hand, a buffer beside a thread and a channel
+// by hand, parallel_map beside oneTBB's parallel_pipeline and beside the same with batches. A time is per item.
+#include <benchmark/benchmark.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <ranges>
+#include <thread>
+#include <vector>
+
+#if PENSTOCK_BENCH_HAS_TBB
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/parallel_pipeline.h>
+#endif
+
+#include <penstock/channel/channel.hpp>
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/stream/generator.hpp>
+#include <penstock/stream/pipeline.hpp>
+
+namespace {
+
+using item = std::uint64_t;
+
+// Some nanoseconds of work, which no compiler removes or does for many items at once.
+item mix(item z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+bool even(item z) { return z % 2 == 0; }
+
+// About a microsecond.
+item work(item z) {
+  for (int i = 0; i < 400; ++i) z = mix(z + 1);
+  return z;
+}
+
+void per_item(benchmark::State& state, std::size_t items) {
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(items));
+}
+
+constexpr std::size_t fused_items = 1'000'000;
+
+void pipeline_fused_by_hand(benchmark::State& state) {
+  for (auto _ : state) {
+    item sum = 0;
+    for (item i = 0; i < fused_items; ++i) {
+      const item a = mix(i);
+      if (!even(a)) continue;
+      sum += mix(a);
+    }
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, fused_items);
+}
+BENCHMARK(pipeline_fused_by_hand)->Name("pipeline_fused<loop by hand>")->UseRealTime();
+
+// std::views do no counting and know no end but that of the range.
+void pipeline_fused_views(benchmark::State& state) {
+  for (auto _ : state) {
+    item sum = 0;
+    for (const item i : std::views::iota(item{0}, item{fused_items}) | std::views::transform(mix) | std::views::filter(even) |
+                            std::views::transform(mix)) {
+      sum += i;
+    }
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, fused_items);
+}
+BENCHMARK(pipeline_fused_views)->Name("pipeline_fused<std::views>")->UseRealTime();
+
+// Five stages: the source, map, filter, map, to.
+void pipeline_fused(benchmark::State& state) {
+  for (auto _ : state) {
+    item sum = 0;
+    auto p = penstock::from(std::views::iota(item{0}, item{fused_items})) | penstock::map([](item i) { return mix(i); }) |
+             penstock::filter([](item i) { return even(i); }) | penstock::map([](item i) { return mix(i); }) |
+             penstock::to([&](item i) { sum += i; });
+    p.run().value();
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, fused_items);
+}
+BENCHMARK(pipeline_fused)->Name("pipeline_fused<penstock::pipeline>")->UseRealTime();
+
+penstock::generator<item> numbers(item n) {
+  for (item i = 0; i < n; ++i) co_yield i;
+}
+
+void pipeline_generator(benchmark::State& state) {
+  for (auto _ : state) {
+    item sum = 0;
+    for (const item i : numbers(fused_items)) sum += mix(i);
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, fused_items);
+}
+BENCHMARK(pipeline_generator)->Name("pipeline_source<penstock::generator>")->UseRealTime();
+
+constexpr std::size_t buffered_items = 200'000;
+constexpr std::size_t places = 1024;
+
+void pipeline_buffer_by_hand(benchmark::State& state) {
+  for (auto _ : state) {
+    penstock::channel<item> c{places};
+    std::jthread producer{[&] {
+      for (item i = 0; i < buffered_items; ++i) static_cast<void>(c.push(mix(i)));
+      c.close();
+    }};
+    item sum = 0;
+    for (const item i : c) sum += mix(i);
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, buffered_items);
+}
+BENCHMARK(pipeline_buffer_by_hand)->Name("pipeline_buffer<thread and channel by hand>")->UseRealTime();
+
+void pipeline_buffer(benchmark::State& state) {
+  for (auto _ : state) {
+    item sum = 0;
+    auto p = penstock::from(std::views::iota(item{0}, item{buffered_items})) | penstock::map([](item i) { return mix(i); }) |
+             penstock::buffer(places) | penstock::to([&](item i) { sum += mix(i); });
+    p.run().value();
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, buffered_items);
+}
+BENCHMARK(pipeline_buffer)->Name("pipeline_buffer<penstock::pipeline>")->UseRealTime();
+
+// A microsecond of work per item, for 64 items at a time at the most, results in order.
+constexpr std::size_t parallel_items = 20'000;
+constexpr std::size_t in_flight = 64;
+
+void pipeline_parallel_by_one(benchmark::State& state) {
+  for (auto _ : state) {
+    item sum = 0;
+    for (item i = 0; i < parallel_items; ++i) sum += work(i);
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, parallel_items);
+}
+BENCHMARK(pipeline_parallel_by_one)->Name("pipeline_parallel<one thread, a loop>")->UseRealTime();
+
+void pipeline_parallel(benchmark::State& state) {
+  penstock::worker_pool pool{{.threads = 2}};
+  const auto order = state.range(0) != 0 ? penstock::delivery::ordered : penstock::delivery::unordered;
+  for (auto _ : state) {
+    item sum = 0;
+    auto p =
+        penstock::from(std::views::iota(item{0}, item{parallel_items})) |
+        penstock::parallel_map(pool, in_flight, [](item i) { return work(i); }, order) | penstock::to([&](item i) { sum += i; });
+    p.run().value();
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, parallel_items);
+}
+BENCHMARK(pipeline_parallel)->Name("pipeline_parallel<penstock::pipeline>/ordered")->Arg(1)->UseRealTime();
+BENCHMARK(pipeline_parallel)->Name("pipeline_parallel<penstock::pipeline>/unordered")->Arg(0)->UseRealTime();
+
+void pipeline_parallel_batched(benchmark::State& state) {
+  penstock::worker_pool pool{{.threads = 2}};
+  for (auto _ : state) {
+    item sum = 0;
+    auto p = penstock::from(std::views::iota(item{0}, item{parallel_items})) | penstock::batch(16) |
+             penstock::parallel_map(pool, in_flight / 16,
+                                    [](std::vector<item> b) {
+                                      for (item& i : b) i = work(i);
+                                      return b;
+                                    }) |
+             penstock::to([&](const std::vector<item>& b) {
+               for (const item i : b) sum += i;
+             });
+    p.run().value();
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, parallel_items);
+}
+BENCHMARK(pipeline_parallel_batched)->Name("pipeline_parallel<penstock::pipeline>/batches_of_16")->UseRealTime();
+
+#if PENSTOCK_BENCH_HAS_TBB
+void pipeline_parallel_tbb(benchmark::State& state) {
+  namespace tbb = oneapi::tbb;
+  const tbb::global_control threads{tbb::global_control::max_allowed_parallelism, 2};
+  for (auto _ : state) {
+    item next = 0;
+    item sum = 0;
+    tbb::parallel_pipeline(in_flight,
+                           tbb::make_filter<void, item>(tbb::filter_mode::serial_in_order,
+                                                        [&](tbb::flow_control& control) -> item {
+                                                          if (next == parallel_items) control.stop();
+                                                          return next++;
+                                                        }) &
+                               tbb::make_filter<item, item>(tbb::filter_mode::parallel, work) &
+                               tbb::make_filter<item, void>(tbb::filter_mode::serial_in_order, [&](item i) { sum += i; }));
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, parallel_items);
+}
+BENCHMARK(pipeline_parallel_tbb)->Name("pipeline_parallel<tbb::parallel_pipeline>/ordered")->UseRealTime();
+#endif
+
+}  // namespace
+
+BENCHMARK_MAIN();
