@@ -56,7 +56,7 @@ void pipeline_fused_by_hand(benchmark::State& state) {
   }
   per_item(state, fused_items);
 }
-BENCHMARK(pipeline_fused_by_hand)->Name("pipeline_fused<loop by hand>")->UseRealTime();
+BENCHMARK(pipeline_fused_by_hand)->Name("BM_pipeline_fused<loop by hand>")->UseRealTime()->MeasureProcessCPUTime();
 
 // std::views do no counting and know no end but that of the range.
 void pipeline_fused_views(benchmark::State& state) {
@@ -70,7 +70,7 @@ void pipeline_fused_views(benchmark::State& state) {
   }
   per_item(state, fused_items);
 }
-BENCHMARK(pipeline_fused_views)->Name("pipeline_fused<std::views>")->UseRealTime();
+BENCHMARK(pipeline_fused_views)->Name("BM_pipeline_fused<std::views>")->UseRealTime()->MeasureProcessCPUTime();
 
 // Five stages: the source, map, filter, map, to.
 void pipeline_fused(benchmark::State& state) {
@@ -84,7 +84,7 @@ void pipeline_fused(benchmark::State& state) {
   }
   per_item(state, fused_items);
 }
-BENCHMARK(pipeline_fused)->Name("pipeline_fused<penstock::pipeline>")->UseRealTime();
+BENCHMARK(pipeline_fused)->Name("BM_pipeline_fused<penstock::pipeline>")->UseRealTime()->MeasureProcessCPUTime();
 
 penstock::generator<item> numbers(item n) {
   for (item i = 0; i < n; ++i) co_yield i;
@@ -98,7 +98,7 @@ void pipeline_generator(benchmark::State& state) {
   }
   per_item(state, fused_items);
 }
-BENCHMARK(pipeline_generator)->Name("pipeline_source<penstock::generator>")->UseRealTime();
+BENCHMARK(pipeline_generator)->Name("BM_pipeline_source<penstock::generator>")->UseRealTime()->MeasureProcessCPUTime();
 
 constexpr std::size_t buffered_items = 200'000;
 constexpr std::size_t places = 1024;
@@ -116,7 +116,10 @@ void pipeline_buffer_by_hand(benchmark::State& state) {
   }
   per_item(state, buffered_items);
 }
-BENCHMARK(pipeline_buffer_by_hand)->Name("pipeline_buffer<thread and channel by hand>")->UseRealTime();
+BENCHMARK(pipeline_buffer_by_hand)
+    ->Name("BM_pipeline_buffer<thread and channel by hand>")
+    ->UseRealTime()
+    ->MeasureProcessCPUTime();
 
 void pipeline_buffer(benchmark::State& state) {
   for (auto _ : state) {
@@ -128,7 +131,7 @@ void pipeline_buffer(benchmark::State& state) {
   }
   per_item(state, buffered_items);
 }
-BENCHMARK(pipeline_buffer)->Name("pipeline_buffer<penstock::pipeline>")->UseRealTime();
+BENCHMARK(pipeline_buffer)->Name("BM_pipeline_buffer<penstock::pipeline>")->UseRealTime()->MeasureProcessCPUTime();
 
 // A microsecond of work per item, for 64 items at a time at the most, results in order.
 constexpr std::size_t parallel_items = 20'000;
@@ -142,11 +145,10 @@ void pipeline_parallel_by_one(benchmark::State& state) {
   }
   per_item(state, parallel_items);
 }
-BENCHMARK(pipeline_parallel_by_one)->Name("pipeline_parallel<one thread, a loop>")->UseRealTime();
+BENCHMARK(pipeline_parallel_by_one)->Name("BM_pipeline_parallel<one thread, a loop>")->UseRealTime()->MeasureProcessCPUTime();
 
-void pipeline_parallel(benchmark::State& state) {
+void pipeline_parallel(benchmark::State& state, penstock::delivery order) {
   penstock::worker_pool pool{{.threads = 2}};
-  const auto order = state.range(0) != 0 ? penstock::delivery::ordered : penstock::delivery::unordered;
   for (auto _ : state) {
     item sum = 0;
     auto p =
@@ -157,15 +159,21 @@ void pipeline_parallel(benchmark::State& state) {
   }
   per_item(state, parallel_items);
 }
-BENCHMARK(pipeline_parallel)->Name("pipeline_parallel<penstock::pipeline>/ordered")->Arg(1)->UseRealTime();
-BENCHMARK(pipeline_parallel)->Name("pipeline_parallel<penstock::pipeline>/unordered")->Arg(0)->UseRealTime();
+BENCHMARK_CAPTURE(pipeline_parallel, ordered, penstock::delivery::ordered)
+    ->Name("BM_pipeline_parallel<penstock::pipeline>")
+    ->UseRealTime()
+    ->MeasureProcessCPUTime();
+BENCHMARK_CAPTURE(pipeline_parallel, unordered, penstock::delivery::unordered)
+    ->Name("BM_pipeline_parallel<penstock::pipeline, unordered>")
+    ->UseRealTime()
+    ->MeasureProcessCPUTime();
 
 void pipeline_parallel_batched(benchmark::State& state) {
   penstock::worker_pool pool{{.threads = 2}};
   for (auto _ : state) {
     item sum = 0;
     auto p = penstock::from(std::views::iota(item{0}, item{parallel_items})) | penstock::batch(16) |
-             penstock::parallel_map(pool, in_flight / 16,
+             penstock::parallel_map(pool, 16,
                                     [](std::vector<item> b) {
                                       for (item& i : b) i = work(i);
                                       return b;
@@ -178,7 +186,10 @@ void pipeline_parallel_batched(benchmark::State& state) {
   }
   per_item(state, parallel_items);
 }
-BENCHMARK(pipeline_parallel_batched)->Name("pipeline_parallel<penstock::pipeline>/batches_of_16")->UseRealTime();
+BENCHMARK(pipeline_parallel_batched)
+    ->Name("BM_pipeline_parallel<penstock::pipeline, 16 batches of 16>")
+    ->UseRealTime()
+    ->MeasureProcessCPUTime();
 
 #if PENSTOCK_BENCH_HAS_TBB
 void pipeline_parallel_tbb(benchmark::State& state) {
@@ -187,19 +198,18 @@ void pipeline_parallel_tbb(benchmark::State& state) {
   for (auto _ : state) {
     item next = 0;
     item sum = 0;
-    tbb::parallel_pipeline(in_flight,
-                           tbb::make_filter<void, item>(tbb::filter_mode::serial_in_order,
-                                                        [&](tbb::flow_control& control) -> item {
-                                                          if (next == parallel_items) control.stop();
-                                                          return next++;
-                                                        }) &
-                               tbb::make_filter<item, item>(tbb::filter_mode::parallel, work) &
-                               tbb::make_filter<item, void>(tbb::filter_mode::serial_in_order, [&](item i) { sum += i; }));
+    tbb::parallel_pipeline(
+        in_flight, tbb::make_filter<void, item>(tbb::filter_mode::serial_in_order, [&](tbb::flow_control& control) -> item {
+                     if (next == parallel_items) control.stop();
+                     return next++;
+                   }) & tbb::make_filter<item, item>(tbb::filter_mode::parallel, [](item i) {
+                     return work(i);
+                   }) & tbb::make_filter<item, void>(tbb::filter_mode::serial_in_order, [&](item i) { sum += i; }));
     benchmark::DoNotOptimize(sum);
   }
   per_item(state, parallel_items);
 }
-BENCHMARK(pipeline_parallel_tbb)->Name("pipeline_parallel<tbb::parallel_pipeline>/ordered")->UseRealTime();
+BENCHMARK(pipeline_parallel_tbb)->Name("BM_pipeline_parallel<tbb::parallel_pipeline>")->UseRealTime()->MeasureProcessCPUTime();
 #endif
 
 }  // namespace

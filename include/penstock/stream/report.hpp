@@ -36,7 +36,7 @@ struct stage_report {
   stage_kind kind = stage_kind::step;
   std::size_t group = 0;        ///< stages with the same number share their threads
   std::size_t parallelism = 1;  ///< how many threads they have
-  std::uint64_t items_in = 0;   ///< 0 for a source
+  std::uint64_t items_in = 0;   ///< what the stages before it have given; 0 for a source
   std::uint64_t items_out = 0;  ///< 0 for a sink
   /// In the stage's own work, all threads added up. An estimate: quick calls are timed one in up to 64, slow ones (4 µs) all. For throttle: the
   /// time for which it held items back.

@@ -37,18 +37,12 @@ class fused_stage {
   void finish() noexcept { up_.finish(); }
   void describe(report_builder& b) const {
     up_.describe(b);
-    b.add(meter_.read(stage_kind::step));
+    b.add(meter_.read(stage_kind::step), b.given());
   }
   [[nodiscard]] bool would_deadlock() const noexcept { return up_.would_deadlock(); }
 
  protected:
   fused_stage(Up&& up, std::string&& name) : up_{std::move(up)}, meter_{std::move(name)} {}
-
-  flow pull(std::optional<input>& in) {
-    const flow f = up_.next(in);
-    if (f == flow::item) meter_.count_in();
-    return f;
-  }
 
   Up up_;
   pipeline_context* context_ = nullptr;
@@ -67,7 +61,7 @@ class map_stage : public fused_stage<Up> {
 
   flow next(std::optional<value_type>& out) {
     std::optional<input> in;
-    const flow f = this->pull(in);
+    const flow f = this->up_.next(in);
     if (f != flow::item) return f;
     this->meter_.work([&] { out.emplace(std::invoke(f_, *std::move(in))); });
     this->meter_.count_out();
@@ -88,7 +82,7 @@ class filter_stage : public fused_stage<Up> {
 
   flow next(std::optional<value_type>& out) {
     for (;;) {
-      const flow f = this->pull(out);
+      const flow f = this->up_.next(out);
       if (f != flow::item) return f;
       if (this->meter_.work([&] { return static_cast<bool>(std::invoke(p_, std::as_const(*out))); })) break;
     }
@@ -117,7 +111,7 @@ class flat_map_stage : public fused_stage<Up> {
     for (;;) {
       if (this->context_->stopped()) return flow::stopped;
       if (!range_) {
-        const flow f = this->pull(in_);
+        const flow f = this->up_.next(in_);
         if (f != flow::item) return f;
       }
       if (this->meter_.work([&] { return advance(out); })) break;
@@ -173,7 +167,7 @@ class batch_stage : public fused_stage<Up> {
   flow next(std::optional<value_type>& out) {
     if (end_ != flow::item) return end_;
     std::optional<input> in;
-    end_ = this->pull(in);
+    end_ = this->up_.next(in);
     if (end_ != flow::item) return end_;
     std::vector<input>& items = out.emplace();
     items.reserve(size_ < longest_reserve ? size_ : longest_reserve);
@@ -190,7 +184,6 @@ class batch_stage : public fused_stage<Up> {
         end_ = f;
         break;
       }
-      this->meter_.count_in();
       items.push_back(*std::move(in));
     }
     this->meter_.count_out();
@@ -221,7 +214,7 @@ class throttle_stage : public fused_stage<Up> {
   throttle_stage(Up&& up, std::string&& name, Limiter& l) : fused_stage<Up>{std::move(up), std::move(name)}, limiter_{&l} {}
 
   flow next(std::optional<value_type>& out) {
-    const flow f = this->pull(out);
+    const flow f = this->up_.next(out);
     if (f != flow::item) return f;
     const result<void> turn = this->meter_.holding([&] { return limiter_->acquire(this->context_->limits()); });
     if (!turn) {
@@ -246,7 +239,7 @@ class tee_stage : public fused_stage<Up> {
   tee_stage(Up&& up, std::string&& name, Sink&& sink) : fused_stage<Up>{std::move(up), std::move(name)}, sink_(std::move(sink)) {}
 
   flow next(std::optional<value_type>& out) {
-    const flow f = this->pull(out);
+    const flow f = this->up_.next(out);
     if (f != flow::item) return f;
     if (!sink_.put(std::as_const(*out), *this->context_, this->meter_)) return flow::stopped;
     this->meter_.count_out();
@@ -272,7 +265,7 @@ class sink_stage : public fused_stage<Up> {
   void drain() {
     std::optional<typename Up::value_type> item;
     for (;;) {
-      const flow f = this->pull(item);
+      const flow f = this->up_.next(item);
       if (f == flow::ended) return this->context_->complete();
       if (f == flow::stopped || !sink_.put(*std::move(item), *this->context_, this->meter_)) return;
       item.reset();
@@ -284,7 +277,7 @@ class sink_stage : public fused_stage<Up> {
   }
   void describe(report_builder& b) const {
     this->up_.describe(b);
-    b.add(this->meter_.read(stage_kind::sink));
+    b.add(this->meter_.read(stage_kind::sink), b.given());
   }
 
  private:

@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -99,8 +100,9 @@ class parallel_stage {
   }
   void describe(report_builder& b) const {
     up_.describe(b);
+    const std::uint64_t in = b.given();
     b.next_group();
-    b.add(meter_.read(stage_kind::queue), places_ < pool_->threads() ? places_ : pool_->threads());
+    b.add(meter_.read(stage_kind::queue), in, places_ < pool_->threads() ? places_ : pool_->threads());
     b.next_group();
   }
   [[nodiscard]] bool would_deadlock() const noexcept { return pool_->running_here() || up_.would_deadlock(); }
@@ -137,7 +139,6 @@ class parallel_stage {
     try {
       while (cell* const c = free_cell()) {
         if (up_.next(c->in) != flow::item) break;
-        meter_.count_in();
         tasks_.add();
         if (ordered_) {
           static_cast<void>(filled_->try_push(c));

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <iterator>
 #include <memory>
@@ -40,7 +41,7 @@ class stage_queue {
     at_hand_.clear();
     taken_ = 0;
   }
-  void describe(report_builder& b) const { b.add(meter_.read(stage_kind::queue)); }
+  void describe(report_builder& b, std::uint64_t in) const { b.add(meter_.read(stage_kind::queue), in); }
 
   /// Moves all of a stage's items in. On a thread of its own; `feeders` are there, and the last one to end closes.
   template <class Up>
@@ -48,7 +49,6 @@ class stage_queue {
     try {
       for (std::optional<T> item; up.next(item) == flow::item; item.reset()) {
         if (!push(*std::move(item))) break;
-        meter_.count_in_shared();
       }
     } catch (...) {
       context_->fail(std::current_exception());  // before closing: the taker then sees that this is no regular end
@@ -128,8 +128,9 @@ class queue_stage {
     std::apply([](Up&... up) { (up.finish(), ...); }, up_);
   }
   void describe(report_builder& b) const {
-    std::apply([&b](const Up&... up) { ((up.describe(b), b.next_group()), ...); }, up_);
-    queue_.describe(b);
+    std::uint64_t in = 0;
+    std::apply([&](const Up&... up) { ((up.describe(b), in += b.given(), b.next_group()), ...); }, up_);
+    queue_.describe(b, in);
   }
   [[nodiscard]] bool would_deadlock() const noexcept {
     return std::apply([](const Up&... up) { return (up.would_deadlock() || ...); }, up_);

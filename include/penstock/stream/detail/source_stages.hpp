@@ -21,7 +21,7 @@ class source_base {
  public:
   void start(pipeline_context& c) noexcept { context_ = &c; }
   void finish() noexcept {}
-  void describe(report_builder& b) const { b.add(meter_.read(stage_kind::source)); }
+  void describe(report_builder& b) const { b.add(meter_.read(stage_kind::source), 0); }
   [[nodiscard]] bool would_deadlock() const noexcept { return false; }
 
  protected:

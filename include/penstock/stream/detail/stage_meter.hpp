@@ -27,10 +27,9 @@ class stage_meter {
   stage_meter(stage_meter&& other) noexcept : name_{std::move(other.name_)} {}
   stage_meter& operator=(stage_meter&&) = delete;
 
-  // By the one thread that takes from the stage, but for the *_shared ones. relaxed, everywhere here: statistics publish nothing.
-  void count_in() noexcept { in_.store(in_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  // By the one thread that takes from the stage. What a stage gives is what the next one gets: nobody counts that a second time.
+  // relaxed, everywhere here: statistics publish nothing.
   void count_out() noexcept { out_.store(out_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
-  void count_in_shared() noexcept { in_.fetch_add(1, std::memory_order_relaxed); }
 
   /// Calls f(), now and then with the clock in hand.
   template <class F>
@@ -63,13 +62,11 @@ class stage_meter {
     return f();
   }
 
+  /// All but items_in.
   [[nodiscard]] stage_report read(stage_kind kind) const {
-    const std::uint64_t in = in_.load(std::memory_order_relaxed);
-    const std::uint64_t out = out_.load(std::memory_order_relaxed);
     return {.name = name_,
             .kind = kind,
-            .items_in = in,
-            .items_out = out,
+            .items_out = out_.load(std::memory_order_relaxed),
             .busy = std::chrono::nanoseconds{busy_.load(std::memory_order_relaxed)},
             .wait_in = std::chrono::nanoseconds{wait_in_.load(std::memory_order_relaxed)},
             .wait_out = std::chrono::nanoseconds{wait_out_.load(std::memory_order_relaxed)}};
@@ -110,7 +107,6 @@ class stage_meter {
   std::string name_;
   std::uint32_t until_timed_ = 1;
   std::uint32_t every_ = 1;
-  std::atomic<std::uint64_t> in_{0};
   std::atomic<std::uint64_t> out_{0};
   word busy_{0};
   word wait_in_{0};
@@ -120,11 +116,15 @@ class stage_meter {
 /// Collects the stages' reports, in order.
 class report_builder {
  public:
-  void add(stage_report s, std::size_t parallelism = 1) {
+  /// `in` is what the stages before it have given.
+  void add(stage_report s, std::uint64_t in, std::size_t parallelism = 1) {
+    s.items_in = in;
     s.group = group_;
     s.parallelism = parallelism;
     stages_.push_back(std::move(s));
   }
+  /// By the stage that was added last.
+  [[nodiscard]] std::uint64_t given() const noexcept { return stages_.back().items_out; }
   /// What follows has other threads.
   void next_group() noexcept { ++group_; }
   [[nodiscard]] std::vector<stage_report> take() { return std::move(stages_); }
