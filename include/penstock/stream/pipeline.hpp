@@ -25,6 +25,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -73,7 +74,8 @@ class [[nodiscard]] pipeline {
   result<void> run(const wait_limits& limits = {}) {
     state& s = *state_;
     if (s.stage.would_deadlock()) return errc::deadlock;
-    if (s.began.exchange(now()) != 0) throw std::logic_error{"penstock::pipeline: run() was called before"};
+    std::int64_t never = 0;
+    if (!s.began.compare_exchange_strong(never, now())) throw std::logic_error{"penstock::pipeline: run() was called before"};
     {
       std::stop_callback on_stop{limits.stop, [&s]() noexcept { s.context.fail(make_error_code(errc::cancelled)); }};
       std::optional<detail::armed_timer<detail::pipeline_context>> timer;

@@ -216,7 +216,7 @@ class throttle_stage : public fused_stage<Up> {
   flow next(std::optional<value_type>& out) {
     const flow f = this->up_.next(out);
     if (f != flow::item) return f;
-    const result<void> turn = this->meter_.holding([&] { return limiter_->acquire(this->context_->limits()); });
+    const result<void> turn = this->meter_.work([&] { return limiter_->acquire(this->context_->limits()); });
     if (!turn) {
       out.reset();
       this->context_->fail(turn.error());  // without effect if it is only because the pipeline ends

@@ -53,13 +53,13 @@ class stage_queue {
     } catch (...) {
       context_->fail(std::current_exception());  // before closing: the taker then sees that this is no regular end
     }
-    if (feeders.fetch_sub(1, std::memory_order_acq_rel) == 1)
-      channel_->close();  // acq_rel: orders the feeders' ends before the closing
+    // acq_rel: orders the feeders' ends before the closing
+    if (feeders.fetch_sub(1, std::memory_order_acq_rel) == 1) channel_->close();
   }
 
   flow take(std::optional<T>& out, const deadline& until) {
+    if (context_->stopped()) return flow::stopped;
     if (taken_ == at_hand_.size()) {
-      if (context_->stopped()) return flow::stopped;
       if (const flow f = fetch(out, until); f != flow::item || fetch_ == 1) return f;
     }
     out.emplace(std::move(at_hand_[taken_++]));

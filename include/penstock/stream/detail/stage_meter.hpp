@@ -56,11 +56,6 @@ class stage_meter {
     const stopwatch t{wait_out_};
     return f();
   }
-  template <class F>
-  decltype(auto) holding(F&& f) {
-    const stopwatch t{busy_};
-    return f();
-  }
 
   /// All but items_in.
   [[nodiscard]] stage_report read(stage_kind kind) const {
