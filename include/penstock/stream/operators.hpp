@@ -4,8 +4,8 @@
 //
 // Threads        map, filter, flat_map, batch, throttle, tee and to run on the thread of the stage that takes from them: together they are one
 //                loop. buffer, merge and parallel_map are boundaries: what stands before one runs on a thread of its own.
-// Functions      are moved or copied into the stage (std::ref shares one), and called by one thread at a time, but for that of parallel_map. They get items as rvalues, and predicates and tee as const
-//                lvalues. What they throw ends the pipeline and comes out of run().
+// Functions      are moved or copied into the stage (std::ref shares one) and called by one thread at a time, but for that of parallel_map.
+//                They get items as rvalues, and predicates and tee as const lvalues. What they throw ends the pipeline and comes out of run().
 // Memory         what each stage may hold is said with it; nothing grows with the length of the stream.
 #pragma once
 
