@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "../../support/catch.hpp"
-#include "../../support/counting_new.hpp"
 
 namespace {
 
@@ -145,15 +144,6 @@ TEST_CASE("generator: destroyed in the middle, it destroys what it holds", "[gen
     auto never_begun = body(log);
   }
   CHECK(log == "xx");
-}
-
-TEST_CASE("generator: costs one allocation", "[generator]") {
-  if (!counting_new::counts) return;
-  const long before = counting_new::made;
-  long sum = 0;
-  for (int i : numbers(0, 1000)) sum += i;
-  CHECK(sum == 499'500);
-  CHECK(counting_new::made - before <= 1);  // none, where the compiler finds that the frame can lie on the stack
 }
 
 generator<int> countdown(int from) {
