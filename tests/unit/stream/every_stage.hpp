@@ -17,7 +17,7 @@ constexpr int stages = 12;
 /// Called by each stage for each of its items; `call` counts from 1.
 using stage_hook = std::function<void(int stage, int call)>;
 
-/// Runs it; `side` is what its tee fills. Checks that no item is left when run() has ended.
+/// Runs it; `side` is what its tee fills. When run() has ended, no item is left (or the test ends there).
 penstock::result<void> run_everything(penstock::worker_pool& pool, penstock::channel<counted>& side, stage_hook hook,
                                       const penstock::wait_limits& limits = {});
 

@@ -51,8 +51,8 @@ TEST_CASE("pipeline: with every stage there is, every item comes through once", 
   drain beside{side};
   std::atomic<int> calls[stages]{};
   CHECK(run_everything(pool, side, [&](int stage, int) { ++calls[stage]; }));
-  CHECK(counted::living == 0);
   beside.thread.join();
+  CHECK(counted::living == 0);
   CHECK(beside.taken == 600);
   CHECK(calls[0] == 201);
   for (const int stage : {1, 2, 3, 6, 7}) CHECK(calls[stage] == 200);
