@@ -81,8 +81,11 @@ class [[nodiscard]] pipeline {
       std::optional<detail::armed_timer<detail::pipeline_context>> timer;
       try {
         const deadline& d = limits.deadline;
-        if (!d.is_never())
+        if (d.passed()) {
+          s.context.interrupt(detail::outcome::timeout);  // now, and not when the clock's thread gets to it
+        } else if (!d.is_never()) {
           timer.emplace(d.queue() != nullptr ? *d.queue() : detail::std_sync::steady_timers(), d.when(), s.context);
+        }
         s.stage.start(s.context);
         s.stage.drain();
       } catch (...) {
