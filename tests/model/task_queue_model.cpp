@@ -1,6 +1,7 @@
 // The queue of the worker pool: no task is lost between workers that search, sleep and end.
 #include "support/suite.hpp"
 
+#include <penstock/pool/detail/helping_wait.hpp>
 #include <penstock/pool/detail/task_queue.hpp>
 
 namespace {
@@ -174,6 +175,102 @@ struct resumptions : queue_suite<resumptions<Polls>, 3, 1, 1> {
   }
 };
 
+// A worker waits for the end of a coroutine, which comes from a resumption of the pool or from outside, and runs resumptions meanwhile. Whoever
+// returned from the wait destroys what it waited for.
+template <class Derived, int Threads, int Workers>
+struct help_suite : queue_suite<Derived, Threads, Workers, 1> {
+  using one_shot = penstock::detail::basic_one_shot<model_sync>;
+  struct ending : work_item {
+    ending() {
+      run = [](work_item& item) noexcept {
+        auto& self = static_cast<ending&>(item);
+        self.data = 42;
+        self.end->set();
+      };
+    }
+    one_shot* end = nullptr;
+    var<int> data{0};
+  };
+  one_shot* end = nullptr;
+  ending last;
+  resumption item;
+
+  void before() {
+    queue_suite<Derived, Threads, Workers, 1>::before();
+    end = new one_shot;
+    last.end = end;
+    require(this->push(0), "there is room");
+  }
+  // A worker that waits inside the task.
+  void work_and_wait() {
+    penstock::detail::work<task> found;
+    for (bool worked = false; this->q->next(found, worked); worked = true) {
+      if (found.resumption != nullptr) {
+        found.resumption->run(*found.resumption);
+        continue;
+      }
+      found.task();
+      penstock::detail::helping_wait<queue>{*this->q, *end}.run([](work_item& i) { i.run(i); });
+      require(last.data == 42, "visible to who waited");
+      delete end;
+    }
+  }
+  void after() {
+    require(last.data == 42, "it ended");
+    queue_suite<Derived, Threads, Workers, 1>::after();
+  }
+};
+
+template <int Polls>
+struct help_alone : help_suite<help_alone<Polls>, 2, 1> {
+  help_alone() { this->polls = Polls; }
+  void thread(unsigned index) {
+    if (index == 0) {
+      this->work_and_wait();
+    } else {
+      require(this->q->push(this->item) && this->q->push(this->last), "a worker lives");
+      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      require(this->item.ran == 1, "it has run by then");
+      this->q->close();
+    }
+  }
+};
+
+// The end comes from outside, at the same time as a resumption.
+template <int Polls>
+struct help_outside : help_suite<help_outside<Polls>, 3, 1> {
+  help_outside() { this->polls = Polls; }
+  void thread(unsigned index) {
+    if (index == 0) {
+      this->work_and_wait();
+    } else if (index == 1) {
+      require(this->q->push(this->item), "a worker lives");
+      this->q->close();
+    } else {
+      this->last.run(this->last);
+    }
+  }
+  void after() {
+    require(this->item.ran == 1, "it ran");
+    help_suite<help_outside, 3, 1>::after();
+  }
+};
+
+// Another worker searches, sleeps or takes what the helper would have taken.
+template <int Polls>
+struct help_two : help_suite<help_two<Polls>, 3, 2> {
+  help_two() { this->polls = Polls; }
+  void thread(unsigned index) {
+    if (index < 2) {
+      this->work_and_wait();
+    } else {
+      require(this->q->push(this->item) && this->q->push(this->last), "a worker lives");
+      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      this->q->close();
+    }
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -186,5 +283,11 @@ int main(int argc, char** argv) {
   session.random<room_stop>("waiting for room and stop");
   session.random<resumptions<0>>("resumptions");
   session.random<resumptions<2>>("resumptions, searching");
+  session.bounded<help_alone<0>, 2>("helping");
+  session.random<help_alone<1>>("helping, polling first");
+  session.random<help_outside<0>>("helping until told from outside");
+  session.random<help_outside<1>>("helping until told from outside, polling first");
+  session.random<help_two<0>>("helping beside another worker");
+  session.random<help_two<1>>("helping beside another worker that searches");
   return session.result();
 }

@@ -6,7 +6,8 @@
 //
 // Thread safety  a handle belongs to one thread at a time.
 // Destruction    requests stop and waits for the end, as std::jthread does: nothing runs on behind its owner's back. So do not
-//                let a handle go on a thread that its coroutine needs in order to end.
+//                let a handle go on a thread that its coroutine needs in order to end, unless it is a worker of a pool: that one runs the
+//                pool's coroutines while it waits for one (worker_pool.hpp).
 // Allocation     one coroutine frame.
 #pragma once
 

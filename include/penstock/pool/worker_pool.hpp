@@ -8,10 +8,15 @@
 //                submissions: they are never refused, and need no memory.
 // Order          tasks begin in the order of their submission. Coroutines go first, up to fifteen in a row.
 // Errors         an exception that leaves a posted task goes to on_error and is counted (failed()); one of a submitted task goes to its future.
-// Waiting inside a worker never hangs the pool on itself: a worker that posts into its own full pool runs the task itself (at once; when it is
-//                32 tasks deep, after it has returned, up to queue_capacity of them). One that waits for a submitted task that has not begun
-//                runs it on the spot. What can never end (draining, shutting down or destroying the pool from
-//                one of its workers) is an error at once.
+// Waiting inside a worker for the pool itself: a worker that posts into its own full pool runs the task itself (at once; when it is 32 tasks
+//                deep, after it has returned, up to queue_capacity of them). One that waits for the future of a task that has not begun runs
+//                it on the spot, to its end even if the wait has a deadline. One that blocks until a coroutine ends (spawned::result(),
+//                wait(), its destructor, sync_wait()) runs the pool's coroutines meanwhile if no other worker is free to, one inside the
+//                other up to 128 deep; a coroutine among them that does `co_await` a future of a task that has not begun runs that task.
+//                So hold no lock while you wait for a coroutine, that another coroutine of the pool takes. What can never end (draining,
+//                shutting down or destroying the pool from one of its workers) is an error at once.
+//                All other waits just wait: for an event, a channel, a promise, or an async_wait() that only a *task* in the queue of this
+//                pool would end there must be another worker. Such waits belong into coroutines.
 // Thread safety  every member may be called concurrently, but for construction and destruction.
 // Destruction    finishes what is queued, then joins: as shutdown(). Destroying a pool inside one of its own tasks ends the program with a
 //                message, for it could only hang. Coroutines that still run on the pool must have ended or come back by then. When the
@@ -41,11 +46,13 @@
 #include <pthread.h>
 #endif
 
+#include <penstock/core/detail/blocking_help.hpp>
 #include <penstock/core/detail/fork.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
+#include <penstock/pool/detail/helping_wait.hpp>
 #include <penstock/pool/detail/task_queue.hpp>
 #include <penstock/pool/sizing.hpp>
 #include <penstock/sync/future.hpp>
@@ -154,13 +161,16 @@ class worker_pool {
   result<void> put(task& work, const wait_limits& limits = {});
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
   void run_worker(std::size_t index) noexcept;
+  void help_until(detail::basic_one_shot<>& end) noexcept;
   void run(detail::work<task>& found) noexcept;
   void join() noexcept;
 
   static constexpr unsigned deepest = 32;  // tasks that a thread runs one inside the other because a queue is full
+  static constexpr unsigned deepest_help = 128;
 
   static inline thread_local const worker_pool* current_ = nullptr;
   static inline thread_local unsigned nested_ = 0;
+  static inline thread_local unsigned helping_ = 0;  // waits for coroutines, one inside the other, that run coroutines meanwhile
   static inline thread_local std::vector<task>* postponed_ = nullptr;  // of the worker that this thread is
 
   const std::size_t thread_count_;
@@ -241,9 +251,11 @@ class worker_pool::submitted : public detail::future_state<R> {
   template <class G>
   submitted(worker_pool& pool, G&& f)
       : state{[](state& s) noexcept { delete static_cast<submitted*>(&s); }}, pool_{pool}, f_{std::forward<G>(f)} {
-    this->set_assist([](state& s) noexcept {
+    this->set_assist([](state& s, detail::waiter_kind who) noexcept {
       auto& self = static_cast<submitted&>(s);
-      if (self.pool_.running_here()) self.run();  // a call like any other: nothing else runs here in between
+      // A call like any other: nothing else runs here in between. A coroutine leaves it to the next free worker, unless this one is not to
+      // become free before the coroutine ends.
+      if (self.pool_.running_here() && (who == detail::waiter_kind::thread || helping_ > 0)) self.run();
     });
   }
 
@@ -347,6 +359,14 @@ inline void worker_pool::run_worker(std::size_t index) noexcept {
 #else
   static_cast<void>(index);
 #endif
+  struct help : detail::blocking_help {
+    explicit help(worker_pool& p) noexcept
+        : blocking_help{[](blocking_help& self, detail::basic_one_shot<>& end) noexcept {
+            static_cast<help&>(self).pool.help_until(end);
+          }},
+          pool{p} {}
+    worker_pool& pool;
+  } helping{*this};
   current_ = this;
   std::vector<task> postponed;
   postponed_ = &postponed;
@@ -361,6 +381,13 @@ inline void worker_pool::run_worker(std::size_t index) noexcept {
       found = {};
     }
   }
+}
+
+inline void worker_pool::help_until(detail::basic_one_shot<>& end) noexcept {
+  if (helping_ >= deepest_help || origin_.forked()) return detail::blocking_help::wait_idly(end);
+  ++helping_;
+  detail::helping_wait<queue>{queue_, end}.run([](work_item& item) { item(); });
+  --helping_;
 }
 
 inline void worker_pool::run(detail::work<task>& found) noexcept {

@@ -28,7 +28,8 @@ namespace penstock::inline v0_1 {
 
 /// T is an object type that can be moved, a reference, or void. wait(), wait(stop), wait(limits), try_wait(), try_wait_for(), try_wait_until() and
 /// async_wait() are those of detail::waitable: they tell whether it is ready, and get() then does not block. On a worker of a pool,
-/// a blocking wait without a deadline for a task of the same pool that nobody has begun runs that task itself. Every member but valid() has the
+/// a blocking wait for a task of the same pool that nobody has begun runs that task itself; if the wait has a deadline or a stop token the task runs
+/// to its end all the same, even past the deadline, and the wait then succeeds. try_wait() runs nothing. Every member but valid() has the
 /// precondition valid(), which is asserted.
 template <class T>
 class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync> {
@@ -57,12 +58,13 @@ class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync
   /// drops the future when stop is requested before it is ready. To limit the wait otherwise, or to keep the future: async_wait(), then get().
   auto operator co_await() && noexcept {
     assert(valid() && "a future was used that refers to nothing");
+    state_->assist(detail::waiter_kind::coroutine);
     return awaiter{std::move(state_)};
   }
 
   // The hook of detail::waitable; not for users.
   void assist() noexcept {
-    if (valid()) state_->assist();
+    if (valid()) state_->assist(detail::waiter_kind::thread);
   }
 
  private:

@@ -6,6 +6,7 @@
 #include <stop_token>
 #include <utility>
 
+#include <penstock/core/detail/blocking_help.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/detail/one_shot.hpp>
 
@@ -74,11 +75,12 @@ class root {
   void start(any_scheduler where, std::stop_token stop) noexcept { frame_.promise().begin(frame_, where, std::move(stop)); }
 
   [[nodiscard]] basic_one_shot<>& ended() const noexcept { return frame_.promise().ended_; }
-  /// Blocks until it has ended.
+  /// Blocks until it has ended. What it may need this thread for is run here: resumptions that are queued behind the caller, and on a
+  /// worker of a pool those of the pool.
   void wait() const noexcept {
     while (!ended().is_set() && trampoline::run_one()) {
     }
-    blocking_wait<basic_one_shot<>, plain_node<std_sync>>{ended()}.run();
+    blocking_help::wait(ended());
   }
   /// After the end, once.
   T take() { return frame_.promise().take(); }

@@ -4,7 +4,8 @@
 // never refused. Everything is guarded by one lock. A worker that finds nothing polls for a while (a *searcher*), then stands in the line of
 // idle workers and sleeps. Work is handed to the head of that line directly, but only while nobody searches: whoever searches finds the work
 // without the price of a wake, and calls for help if there is more. So a stream of small tasks wakes nobody, and a burst wakes as many as
-// it needs, one after the other.
+// it needs, one after the other. A worker that blocks until a coroutine ends stands in a line of its own, as a *helper*: it is handed resumptions,
+// for the coroutine may be among them, but no tasks, and only when nobody is idle or searches.
 //
 // Fields      all guarded by lock_; ready_, full_ and searching_ are written under it or by a searcher and read by anyone as hints.
 // Lost work   a searcher that gives up stops counting as one and *then* looks under the lock; whoever adds work adds it under the lock and
@@ -51,7 +52,7 @@ class task_queue {
   task_queue(std::size_t capacity, std::size_t workers)
       : capacity_{checked(capacity)}, ring_{std::make_unique<Task[]>(capacity)}, workers_{workers} {}
   ~task_queue() {
-    assert((abandoned_ || (idle_.empty() && room_.empty() && drained_.empty())) &&
+    assert((abandoned_ || (idle_.empty() && helpers_.empty() && room_.empty() && drained_.empty())) &&
            "a task queue was destroyed while somebody waits in it");
   }
 
@@ -110,8 +111,34 @@ class task_queue {
     blocking_wait<task_queue, worker_node> wait{*this};
     if (wait.run_without_polling() != outcome::granted) return false;
     found = std::move(wait.found);
-    call_for_help();  // who handed us our piece woke nobody else, and may be busy with its own for as long as it likes
+    call_for_help();
     return true;
+  }
+
+  /// A worker that waits for the end of a coroutine (helping_wait.hpp) and runs resumptions meanwhile, if nobody else would. Its outcome is
+  /// granted, with a resumption, or what it was interrupted with.
+  struct helper_node : wait_node<Sync> {
+    work_item* found = nullptr;
+    std::size_t worked = 0;  // pieces that it has finished since it was in line last
+  };
+
+  /// Whether there seems to be something for a helper.
+  [[nodiscard]] bool may_help() const noexcept {
+    // relaxed: hints
+    return ready_.load(std::memory_order_relaxed) != 0 && searching_.load(std::memory_order_relaxed) == 0;
+  }
+
+  /// For a worker that was handed a piece: if there is more work, and nobody looks for it, wakes the next one. Who handed it over woke nobody
+  /// else, and the worker may be busy with its own for as long as it likes.
+  void call_for_help() noexcept {
+    // relaxed: what we are responsible for was there when we got our piece
+    if (ready_.load(std::memory_order_relaxed) == 0) return;
+    wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      feed_idle(won);
+    }
+    won.complete_all();
   }
 
   // --- for the owner
@@ -210,6 +237,21 @@ class task_queue {
     return step::linked;
   }
 
+  bool try_pass(helper_node&) noexcept { return false; }
+  step try_or_link(helper_node& n, link_at where, wait_list<Sync>& won) noexcept {
+    finish(std::exchange(n.worked, 0), won);
+    if (where == link_at::nowhere) return step::refused;  // what it waits for has come
+    // While somebody searches, a resumption is his: what runs here keeps the wait from ending. seq_cst: as in feed_idle()
+    n.found = searching_.load(std::memory_order_seq_cst) == 0 ? pop_resumption() : nullptr;
+    if (n.found == nullptr) {
+      helpers_.push_back(n);
+      return step::linked;
+    }
+    feed_idle(won);
+    n.how = outcome::granted;
+    return step::passed;
+  }
+
   bool try_pass(drained_node& n) noexcept {
     if (ready_.load(std::memory_order_relaxed) != 0) return false;  // relaxed: a hint, which spares the workers' lock
     if (outstanding() != 0) return false;
@@ -266,18 +308,27 @@ class task_queue {
       found.task = pop_task(won);
       return true;
     }
-    found.resumption = resumptions_.pop_front();
-    if (found.resumption == nullptr) return false;
-    ready_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a hint
-    return true;
+    found.resumption = pop_resumption();
+    return found.resumption != nullptr;
   }
 
-  // Hands work to an idle worker unless somebody searches. seq_cst: the load comes after the work was added under the lock that we hold; a
-  // searcher stops counting before it takes the lock for its last look.
+  work_item* pop_resumption() noexcept {
+    work_item* const item = resumptions_.pop_front();
+    if (item != nullptr) ready_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a hint
+    return item;
+  }
+
+  // Hands work to an idle worker, or a resumption to a helper if none is idle, unless somebody searches. seq_cst: the load comes after the work
+  // was added under the lock that we hold; a searcher stops counting before it takes the lock for its last look.
   void feed_idle(wait_list<Sync>& won) noexcept {
-    if (idle_.empty() || searching_.load(std::memory_order_seq_cst) != 0) return;
-    auto* const worker = static_cast<worker_node*>(idle_.front());
-    if (pick(worker->found, won)) idle_.win(*worker, outcome::granted, won);
+    if ((idle_.empty() && helpers_.empty()) || searching_.load(std::memory_order_seq_cst) != 0) return;
+    if (!idle_.empty()) {
+      auto* const worker = static_cast<worker_node*>(idle_.front());
+      if (pick(worker->found, won)) idle_.win(*worker, outcome::granted, won);
+    } else if (auto* const helper = static_cast<helper_node*>(helpers_.front()); !resumptions_.empty()) {
+      helper->found = pop_resumption();
+      helpers_.win(*helper, outcome::granted, won);
+    }
   }
 
   void finish(std::size_t n, wait_list<Sync>& won) noexcept {
@@ -290,18 +341,6 @@ class task_queue {
   void end_idle(wait_list<Sync>& won) noexcept {
     workers_ -= idle_.size();
     idle_.win_all(outcome::closed, won);
-  }
-
-  // Without the lock: if there is more work, and nobody looks for it, wakes the next one.
-  void call_for_help() noexcept {
-    // relaxed: what we are responsible for was there when we got our piece
-    if (ready_.load(std::memory_order_relaxed) == 0) return;
-    wait_list<Sync> won;
-    {
-      std::scoped_lock guard{lock_};
-      feed_idle(won);
-    }
-    won.complete_all();
   }
 
   bool take(work<Task>& found, std::size_t finished, bool searcher) noexcept {
@@ -334,6 +373,7 @@ class task_queue {
   wait_queue<Sync> idle_;
   wait_queue<Sync> room_;
   wait_queue<Sync> drained_;
+  wait_queue<Sync> helpers_;
   alignas(cache_line) typename Sync::template atomic<std::size_t> ready_{0};
   typename Sync::template atomic<unsigned> searching_{0};
   typename Sync::template atomic<bool> full_{false};

@@ -21,6 +21,8 @@
 
 namespace penstock::inline v0_1::detail {
 
+enum class waiter_kind : std::uint8_t { thread, coroutine };
+
 template <class T, class Sync = std_sync>
 class future_state {
  public:
@@ -38,12 +40,12 @@ class future_state {
     if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_(*this);
   }
 
-  /// Set by a derived type before the state is shared: what a thread that is about to block for the outcome does first. It may bring the outcome
-  /// about, as when a worker runs a task that it waits for and that nobody has begun.
-  using assist_function = void (*)(future_state&) noexcept;
+  /// Set by a derived type before the state is shared: what a thread that is about to block for the outcome does first, or a coroutine that is
+  /// about to await it. It may bring the outcome about, as when a worker runs a task that it waits for and that nobody has begun.
+  using assist_function = void (*)(future_state&, waiter_kind) noexcept;
   void set_assist(assist_function f) noexcept { assist_ = f; }
-  void assist() noexcept {
-    if (assist_ != nullptr && !ready_.is_set()) assist_(*this);
+  void assist(waiter_kind who) noexcept {
+    if (assist_ != nullptr && !ready_.is_set()) assist_(*this, who);
   }
 
   /// The line of those who wait for the outcome.

@@ -30,7 +30,7 @@ class waitable {
   /// Also ends at a deadline, with errc::timeout. What has happened is seen even if the deadline has passed. Throws std::system_error
   /// if the deadline is by a clock whose timer thread cannot be started.
   result<void> wait(const wait_limits& limits) {
-    if (limits.deadline.is_never() && !limits.stop.stop_requested()) before_blocking();
+    if (!limits.stop.stop_requested()) before_blocking();
     return to_result(blocking(line()).run(limits.stop, limits.deadline));
   }
   /// Never waits: errc::empty if it has not happened.
@@ -50,7 +50,8 @@ class waitable {
   auto async_wait() noexcept { return operation(line()); }
 
  private:
-  // A wait without a deadline may have something better to do than to sleep.
+  // Who waits may have something better to do than to sleep: even if the deadline is near, or has passed, for who polls with short timeouts would
+  // otherwise never do it.
   void before_blocking() noexcept {
     if constexpr (requires(Derived& d) { d.assist(); }) static_cast<Derived&>(*this).assist();
   }
