@@ -151,6 +151,30 @@ struct room_stop : queue_suite<room_stop, 4, 1, 1> {
   }
 };
 
+// Nobody makes room before the one who waits for it has been told that there will be none: closing tells him, or he is told when he comes.
+template <int Polls>
+struct room_close : queue_suite<room_close<Polls>, 2, 1, 1> {
+  room_close() { this->polls = Polls; }
+  void before() {
+    queue_suite<room_close, 2, 1, 1>::before();
+    require(this->push(0), "there is room");
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      task t{&this->ran[1]};
+      require(room_wait{*this->q, t}.run() == outcome::closed, "closed");
+      require(t.ran != nullptr, "the task stays with its owner");
+      this->work();
+    } else {
+      this->q->close();
+    }
+  }
+  void after() {
+    require(this->ran[0] == 1 && this->ran[1] == 0, "what was in ran, what came too late did not");
+    queue_suite<room_close, 2, 1, 1>::after();
+  }
+};
+
 // Resumptions come from outside, count against no capacity, and none is lost, not even while the last worker ends.
 template <int Polls>
 struct resumptions : queue_suite<resumptions<Polls>, 3, 1, 1> {
@@ -281,6 +305,8 @@ int main(int argc, char** argv) {
   session.random<two_workers<2>>("two workers, searching");
   session.random<room>("waiting for room");
   session.random<room_stop>("waiting for room and stop");
+  session.bounded<room_close<0>, 3>("waiting for room and close");
+  session.bounded<room_close<1>, 3>("waiting for room and close, polling first");
   session.random<resumptions<0>>("resumptions");
   session.random<resumptions<2>>("resumptions, searching");
   session.bounded<help_alone<0>, 2>("helping");

@@ -141,6 +141,8 @@ class worker_pool {
   [[nodiscard]] std::size_t queue_capacity() const noexcept { return queue_.capacity(); }
   /// Tasks that wait to be run.
   [[nodiscard]] std::size_t queued() const noexcept { return queue_.queued(); }
+  /// Submitters that wait for room.
+  [[nodiscard]] std::size_t room_waiters() const noexcept { return queue_.room_waiters(); }
   /// Posted tasks that threw.
   [[nodiscard]] std::size_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }  // relaxed: a counter
 

@@ -129,7 +129,7 @@ TEST_CASE("task_queue: who waits for room gets the next place, and nobody overta
     detail::blocking_wait<queue, queue::room_node> wait{q, second};
     put = detail::to_result(wait.run({}, deadline{clock.now() + 1h, clock}));
   }};
-  until([&] { return clock.next_timer() != manual_clock::time_point::max(); });
+  until([&] { return q.room_waiters() == 1; });
   work found;
   REQUIRE(q.next(found, false));
   found();
@@ -155,8 +155,8 @@ TEST_CASE("task_queue: a wait for room that ends with nothing leaves the task wi
     detail::blocking_wait<queue, queue::room_node> wait{q, t};
     how = wait.run(stop.get_token(), soon);
   }};
+  until([&] { return q.room_waiters() == 1; });
   SECTION("timed out") {
-    until([&] { return clock.next_timer() != manual_clock::time_point::max(); });
     clock.advance(10ms);
     waiting.join();
     CHECK(how == detail::outcome::timeout);
@@ -173,6 +173,7 @@ TEST_CASE("task_queue: a wait for room that ends with nothing leaves the task wi
   }
   CHECK(t);
   CHECK(q.queued() == 1);
+  CHECK(q.room_waiters() == 0);
   end(q);
 }
 

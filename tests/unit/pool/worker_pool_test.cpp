@@ -191,7 +191,7 @@ TEST_CASE("worker_pool: a full queue makes the submitter wait for room", "[worke
   const auto post = [&] { got = pool.post(limits, [&ran, held = token{living}] { ++ran; }); };
   SECTION("until a worker takes a task") {
     std::jthread poster{post};
-    until([&] { return clock.next_timer() != manual_clock::time_point::max(); });
+    until([&] { return pool.room_waiters() == 1; });
     CHECK(pool.queued() == 1);
     g.open();
     poster.join();
@@ -201,14 +201,14 @@ TEST_CASE("worker_pool: a full queue makes the submitter wait for room", "[worke
   }
   SECTION("until the deadline") {
     std::jthread poster{post};
-    until([&] { return clock.next_timer() != manual_clock::time_point::max(); });
+    until([&] { return pool.room_waiters() == 1; });
     clock.advance(10ms);
     poster.join();
     CHECK(*got == errc::timeout);
   }
   SECTION("until the pool is closed") {
     std::jthread poster{post};
-    until([&] { return clock.next_timer() != manual_clock::time_point::max(); });
+    until([&] { return pool.room_waiters() == 1; });
     pool.request_stop();
     poster.join();
     CHECK(*got == errc::closed);
@@ -217,6 +217,7 @@ TEST_CASE("worker_pool: a full queue makes the submitter wait for room", "[worke
   SECTION("until it is stopped") {
     std::stop_source stop;
     std::jthread poster{[&] { got = pool.post({.stop = stop.get_token()}, [&ran, held = token{living}] { ++ran; }); }};
+    until([&] { return pool.room_waiters() == 1; });
     stop.request_stop();
     poster.join();
     CHECK(*got == errc::cancelled);
@@ -227,6 +228,7 @@ TEST_CASE("worker_pool: a full queue makes the submitter wait for room", "[worke
     CHECK(error_of(pool.submit([held = token{living}] {}, {.deadline = {clock.now(), clock}})) == errc::timeout);
   }
   CHECK(living == 0);
+  CHECK(pool.room_waiters() == 0);
 }
 
 TEST_CASE("worker_pool: who was stopped before submits nothing, even if there is room", "[worker_pool]") {

@@ -193,6 +193,11 @@ class task_queue {
     std::scoped_lock guard{lock_};
     return idle_.size();
   }
+  /// Who stand in line for room.
+  [[nodiscard]] std::size_t room_waiters() const noexcept {
+    std::scoped_lock guard{lock_};
+    return room_.size();
+  }
 
   // --- the hooks of wait_operation
 
