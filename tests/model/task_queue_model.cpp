@@ -175,6 +175,33 @@ struct room_close : queue_suite<room_close<Polls>, 2, 1, 1> {
   }
 };
 
+// A task that its submitter runs: the worker stays until it has ended, and what it did is visible then. None begins after that.
+template <int Polls>
+struct caller_runs : queue_suite<caller_runs<Polls>, 3, 1, 1> {
+  bool refused = false;
+
+  caller_runs() { this->polls = Polls; }
+  void thread(unsigned index) {
+    if (index == 0) {
+      this->work();
+      require(this->ran[1] == 0 || this->ran[1] == 1, "nothing runs any more");  // a race if it does
+    } else if (index == 1) {
+      if (this->q->begin_here()) {
+        this->ran[1] = this->ran[1] + 1;
+        this->q->finish_here();
+      } else {
+        refused = true;
+      }
+    } else {
+      this->q->close();
+    }
+  }
+  void after() {
+    require(refused || this->ran[1] == 1, "refused, or it ran");
+    queue_suite<caller_runs, 3, 1, 1>::after();
+  }
+};
+
 // Resumptions come from outside, count against no capacity, and none is lost, not even while the last worker ends.
 template <int Polls>
 struct resumptions : queue_suite<resumptions<Polls>, 3, 1, 1> {
@@ -307,6 +334,8 @@ int main(int argc, char** argv) {
   session.random<room_stop>("waiting for room and stop");
   session.bounded<room_close<0>, 3>("waiting for room and close");
   session.bounded<room_close<1>, 3>("waiting for room and close, polling first");
+  session.random<caller_runs<0>>("caller runs");
+  session.random<caller_runs<1>>("caller runs, searching");
   session.random<resumptions<0>>("resumptions");
   session.random<resumptions<2>>("resumptions, searching");
   session.bounded<help_alone<0>, 2>("helping");

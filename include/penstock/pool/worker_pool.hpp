@@ -125,11 +125,12 @@ class worker_pool {
   [[nodiscard]] auto schedule() noexcept { return get_scheduler().schedule(); }
   [[nodiscard]] any_scheduler get_scheduler() noexcept { return any_scheduler{*this}; }
 
-  /// Waits until nothing is queued and nothing runs; others may go on submitting meanwhile. errc::deadlock on one of the pool's workers.
+  /// Waits until nothing is queued and nothing runs, on a worker or, by overflow::caller_runs, on a submitter; others may go on submitting
+  /// meanwhile. errc::deadlock inside one of the pool's tasks.
   result<void> drain(const wait_limits& limits = {});
 
-  /// Lets nothing in any more, finishes what is queued and joins the workers. Idempotent; concurrent calls all wait for the end.
-  /// errc::deadlock, and nothing happens, on one of the pool's workers.
+  /// Lets nothing in any more, finishes what is queued, waits for what runs and joins the workers. Idempotent; concurrent calls all wait for the
+  /// end. errc::deadlock, and nothing happens, inside one of the pool's tasks.
   result<void> shutdown();
 
   /// Lets nothing in any more and drops what is queued: futures of dropped tasks get errc::cancelled. Tasks that run see it in
@@ -167,13 +168,31 @@ class worker_pool {
   void run(detail::work<task>& found) noexcept;
   void join() noexcept;
 
-  static constexpr unsigned deepest = 32;  // tasks that a thread runs one inside the other because a queue is full
+  // A thread that runs tasks of a pool: a worker, or one that submitted to a full queue. It may be so for several pools, one inside the other.
+  struct runner {
+    explicit runner(const worker_pool& p) noexcept : pool{&p}, outer{innermost} { innermost = this; }
+    runner(const runner&) = delete;
+    runner& operator=(const runner&) = delete;
+    ~runner() { innermost = outer; }
+    const worker_pool* pool;
+    runner* outer;
+    unsigned depth = 0;           // tasks that run one inside the other because the queue was full
+    std::vector<task> postponed;  // until the outermost one has returned
+    static inline thread_local runner* innermost = nullptr;
+  };
+  // This thread's, if it runs a task of this pool.
+  [[nodiscard]] runner* runner_here() const noexcept {
+    runner* r = runner::innermost;
+    while (r != nullptr && r->pool != this) r = r->outer;
+    return r;
+  }
+  void run_postponed(runner& here) noexcept;
+
+  static constexpr unsigned deepest = 32;  // of runner::depth
   static constexpr unsigned deepest_help = 128;
 
   static inline thread_local const worker_pool* current_ = nullptr;
-  static inline thread_local unsigned nested_ = 0;
   static inline thread_local unsigned helping_ = 0;  // waits for coroutines, one inside the other, that run coroutines meanwhile
-  static inline thread_local std::vector<task>* postponed_ = nullptr;  // of the worker that this thread is
 
   const std::size_t thread_count_;
   queue queue_;
@@ -205,8 +224,8 @@ inline worker_pool::worker_pool(worker_pool_options options)
 }
 
 inline worker_pool::~worker_pool() {
-  if (running_here()) {
-    std::fputs("penstock::worker_pool: a pool was destroyed by one of its own workers, which cannot wait for itself\n", stderr);
+  if (runner_here() != nullptr) {
+    std::fputs("penstock::worker_pool: a pool was destroyed inside one of its own tasks, which cannot wait for itself\n", stderr);
     std::terminate();
   }
   if (origin_.forked()) {
@@ -223,21 +242,30 @@ inline result<void> worker_pool::put(task& work, const wait_limits& limits) {
   result<void> pushed = queue_.try_push(work);
   if (pushed || pushed.error() != errc::full) return pushed;
   if (overflow_ == overflow::reject) return errc::rejected;
-  const bool worker = running_here();  // a worker that waited for room could wait for itself
-  if (overflow_ == overflow::caller_runs || worker) {
-    // Tasks that submit themselves again and again would use up the stack: 32 deep a worker keeps them for later, when what it runs now has
-    // returned. As many as the queue may hold, though; beyond that it goes deeper.
-    if (worker && nested_ >= deepest && postponed_->size() < queue_.capacity()) {
-      postponed_->push_back(std::move(work));
+  runner* const inside = runner_here();  // who waited for room inside one of the pool's tasks could wait for itself
+  if (inside != nullptr) {
+    // Tasks that submit themselves again and again would use up the stack: 32 deep they are kept for later, when the outermost one has returned.
+    // As many as the queue may hold, though; beyond that it goes deeper.
+    if (running_here() && inside->depth >= deepest && inside->postponed.size() < queue_.capacity()) {
+      inside->postponed.push_back(std::move(work));
       return {};
     }
-    if (worker || nested_ < deepest) {
-      ++nested_;
+    ++inside->depth;
+    detail::work<task> here{std::move(work)};
+    run(here);
+    --inside->depth;
+    return {};
+  }
+  if (overflow_ == overflow::caller_runs) {
+    if (const auto begun = queue_.begin_here(); !begun) return begun;
+    {
+      runner caller{*this};
       detail::work<task> here{std::move(work)};
       run(here);
-      --nested_;
-      return {};
+      run_postponed(caller);
     }
+    queue_.finish_here();
+    return {};
   }
   detail::blocking_wait<queue, queue::room_node> wait{queue_, work};
   return detail::to_result(wait.run(limits.stop, limits.deadline));
@@ -325,14 +353,14 @@ auto worker_pool::submit(F&& f, const wait_limits& limits) {
 }
 
 inline result<void> worker_pool::drain(const wait_limits& limits) {
-  if (running_here()) return errc::deadlock;
+  if (runner_here() != nullptr) return errc::deadlock;
   if (origin_.forked()) return forked_error();
   detail::blocking_wait<queue, queue::drained_node> wait{queue_};
   return detail::to_result(wait.run(limits.stop, limits.deadline));
 }
 
 inline result<void> worker_pool::shutdown() {
-  if (running_here()) return errc::deadlock;
+  if (runner_here() != nullptr) return errc::deadlock;
   if (origin_.forked()) return forked_error();
   queue_.close();
   join();
@@ -370,18 +398,22 @@ inline void worker_pool::run_worker(std::size_t index) noexcept {
     worker_pool& pool;
   } helping{*this};
   current_ = this;
-  std::vector<task> postponed;
-  postponed_ = &postponed;
+  runner worker{*this};
   detail::work<task> found;
   for (bool worked = false; queue_.next(found, worked); worked = true) {
     run(found);
-    // In their order; each may postpone others. All of them are part of the piece that has just been run.
-    while (!postponed.empty()) {
-      found.task = std::move(postponed.front());
-      postponed.erase(postponed.begin());
-      if (!stop_.stop_requested()) run(found);
-      found = {};
-    }
+    if (!worker.postponed.empty()) run_postponed(worker);
+  }
+}
+
+// In their order; each may postpone others. All of them are part of the piece that has just been run.
+inline void worker_pool::run_postponed(runner& here) noexcept {
+  detail::work<task> found;
+  while (!here.postponed.empty()) {
+    found.task = std::move(here.postponed.front());
+    here.postponed.erase(here.postponed.begin());
+    if (!stop_.stop_requested()) run(found);
+    found = {};
   }
 }
 

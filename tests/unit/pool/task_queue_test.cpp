@@ -201,6 +201,23 @@ TEST_CASE("task_queue: drained means that the last piece was worked on to its en
   CHECK(drained());
 }
 
+TEST_CASE("task_queue: what its submitter runs counts as outstanding, and is not begun after closing", "[worker_pool]") {
+  queue q{1, 1};
+  CHECK(q.begin_here());
+  CHECK(q.outstanding() == 1);
+  q.close();
+  CHECK(q.begin_here() == errc::closed);
+  std::vector<int> log;
+  note last{log, 1};
+  CHECK(q.push(last));  // its worker is there as long as something runs
+  work found;
+  REQUIRE(q.next(found, false));
+  found();
+  q.finish_here();
+  CHECK(q.outstanding() == 1);
+  CHECK_FALSE(q.next(found, true));
+}
+
 TEST_CASE("task_queue: closed, it gives out what is left and then ends its workers", "[worker_pool]") {
   queue q{4, 2};
   std::vector<int> log;

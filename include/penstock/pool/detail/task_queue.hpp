@@ -78,6 +78,22 @@ class task_queue {
     return {};
   }
 
+  /// A task that did not go in is to be run by who submitted it. It counts as a piece of work until finish_here(). errc::closed: it is not to be run.
+  result<void> begin_here() noexcept {
+    std::scoped_lock guard{lock_};
+    if (closed_) return errc::closed;
+    ++outstanding_;
+    return {};
+  }
+  void finish_here() noexcept {
+    wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      finish(1, won);
+    }
+    won.complete_all();  // nothing of *this is touched any more: who waited for the end may destroy it
+  }
+
   /// Not refused by close(). False: the last worker has ended, and the caller has to run it.
   bool push(work_item& item) noexcept {
     wait_list<Sync> won;
@@ -143,7 +159,7 @@ class task_queue {
 
   // --- for the owner
 
-  /// Waits until nothing is queued and nothing runs.
+  /// Waits until nothing is queued and nothing runs, nor anything that begin_here() announced.
   struct drained_node : plain_node<Sync> {};
 
   /// Nothing is submitted any more; what is queued will be run. Those who wait for room get errc::closed. Idempotent.
@@ -171,11 +187,8 @@ class task_queue {
       dropped = pop_task(won);
       guard.unlock();
     }
-    {
-      std::scoped_lock guard{lock_};
-      finish(1, won);
-    }
     won.complete_all();
+    finish_here();
     return true;
   }
 
