@@ -22,7 +22,9 @@
 //                message, for it could only hang. Coroutines that still run on the pool must have ended or come back by then. When the
 //                last worker has ended (shutdown(), request_stop()), coroutines of the pool go on on the thread that completes what they await.
 // Memory         the queue's slots, allocated at construction; a task of up to 48 bytes allocates nothing when posted; submit() allocates once.
-// Fork           threads stay with the parent: in a child, posting fails with std::errc::operation_not_permitted.
+// Fork           threads stay with the parent: in a child, posting fails with std::errc::operation_not_permitted, and so does waiting for a future
+//                of the pool that was not ready; the counts are 0. What only a task of the parent would do does not happen: a wait for its
+//                event hangs, and so may any use of what another thread had locked at the moment of the fork.
 #pragma once
 
 #include <atomic>
@@ -141,9 +143,9 @@ class worker_pool {
   [[nodiscard]] std::size_t threads() const noexcept { return thread_count_; }
   [[nodiscard]] std::size_t queue_capacity() const noexcept { return queue_.capacity(); }
   /// Tasks that wait to be run.
-  [[nodiscard]] std::size_t queued() const noexcept { return queue_.queued(); }
+  [[nodiscard]] std::size_t queued() const noexcept { return origin_.forked() ? 0 : queue_.queued(); }
   /// Submitters that wait for room.
-  [[nodiscard]] std::size_t room_waiters() const noexcept { return queue_.room_waiters(); }
+  [[nodiscard]] std::size_t room_waiters() const noexcept { return origin_.forked() ? 0 : queue_.room_waiters(); }
   /// Posted tasks that threw.
   [[nodiscard]] std::size_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }  // relaxed: a counter
 
@@ -283,6 +285,10 @@ class worker_pool::submitted : public detail::future_state<R> {
       : state{[](state& s) noexcept { delete static_cast<submitted*>(&s); }}, pool_{pool}, f_{std::forward<G>(f)} {
     this->set_assist([](state& s, detail::waiter_kind who) noexcept {
       auto& self = static_cast<submitted&>(s);
+      if (self.origin_.forked()) {
+        if (!self.claimed_.exchange(true, std::memory_order_relaxed)) self.f_.reset();  // relaxed: as in claim()
+        return self.set_error(forked_error().error());                                  // whoever claimed it is in the parent
+      }
       // A call like any other: nothing else runs here in between. A coroutine leaves it to the next free worker, unless this one is not to
       // become free before the coroutine ends.
       if (self.pool_.running_here() && (who == detail::waiter_kind::thread || helping_ > 0)) self.run();
@@ -327,6 +333,7 @@ class worker_pool::submitted : public detail::future_state<R> {
   bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
 
   worker_pool& pool_;
+  const detail::process_origin origin_ = pool_.origin_;  // a copy: the future may outlive the pool
   std::optional<F> f_;
   std::atomic<bool> claimed_{false};
 };

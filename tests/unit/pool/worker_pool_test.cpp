@@ -27,6 +27,7 @@
 #include <penstock/channel/channel.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
+#include <penstock/core/sync_wait.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
@@ -763,6 +764,41 @@ TEST_CASE("worker_pool: in a forked child it refuses work instead of hanging, an
   REQUIRE(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 63);
   CHECK(pool->submit([&] { return ++ran; }).get() == 2);  // the parent's pool is as it was
+}
+
+TEST_CASE("worker_pool: in a forked child the futures of its tasks tell so, begun or not", "[worker_pool][hazard-21]") {
+  worker_pool pool{{.threads = 1, .queue_capacity = 8}};
+  event began;
+  event go;
+  future<int> running = pool.submit([&] {
+    began.set();
+    go.wait();
+    return 1;
+  });
+  began.wait();
+  std::vector<future<int>> waiting;
+  for (int i = 0; i < 3; ++i) waiting.push_back(pool.submit([] { return 2; }));
+  CHECK(pool.queued() == 3);
+  const int status = in_child([&] {
+    ::alarm(30);  // if it hangs
+    const auto refused = std::errc::operation_not_permitted;
+    int right = 0;
+    if (error_of(std::move(running)) == refused) right |= 1;
+    if (error_of(std::move(waiting[0])) == refused) right |= 2;
+    if (waiting[1].try_wait_for(1h) && error_of(std::move(waiting[1])) == refused) right |= 4;
+    try {
+      sync_wait(std::move(waiting[2]));
+    } catch (const std::system_error& e) {
+      if (e.code() == refused) right |= 8;
+    }
+    if (pool.queued() == 0 && pool.room_waiters() == 0) right |= 16;
+    return right;
+  });
+  go.set();
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 31);
+  CHECK(running.get() == 1);  // the parent's are as they were
+  for (auto& f : waiting) CHECK(f.get() == 2);
 }
 
 #endif

@@ -41,7 +41,7 @@ class future_state {
   }
 
   /// Set by a derived type before the state is shared: what a thread that is about to block for the outcome does first, or a coroutine that is
-  /// about to await it. It may bring the outcome about, as when a worker runs a task that it waits for and that nobody has begun.
+  /// about to await it. It may bring the outcome about, as when a worker runs a task that it waits for and that nobody has begun, or when nobody is left who would.
   using assist_function = void (*)(future_state&, waiter_kind) noexcept;
   void set_assist(assist_function f) noexcept { assist_ = f; }
   void assist(waiter_kind who) noexcept {
