@@ -36,6 +36,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <system_error>
@@ -94,31 +95,32 @@ class worker_pool {
   ~worker_pool();
 
   /// Runs `f()` on a worker, some time; nobody hears of its end. When the queue is full, the overflow policy decides. errc::closed after
-  /// shutdown() or request_stop(), errc::rejected by policy; the task is then destroyed.
+  /// shutdown() or request_stop(), errc::rejected by policy; the task is then destroyed. Throws std::invalid_argument if there is nothing to call (a
+  /// null pointer to a function, an empty std::function), and std::bad_alloc if the callable needs memory and there is none.
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
   result<void> post(F&& f) {
-    task work{std::forward<F>(f)};
+    task work{callable(std::forward<F>(f))};
     return put(work);
   }
   /// The same, but waiting for room, if that is the policy, ends with errc::timeout or errc::cancelled.
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
   result<void> post(const wait_limits& limits, F&& f) {
-    task work{std::forward<F>(f)};
+    task work{callable(std::forward<F>(f))};
     return put(work, limits);
   }
-  /// Never waits and never runs the task here: errc::full if there is no room.
+  /// Never waits and never runs the task here: errc::full if there is no room. Throws as post().
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
   result<void> try_post(F&& f) {
-    task work{std::forward<F>(f)};
+    task work{callable(std::forward<F>(f))};
     if (origin_.forked()) return forked_error();
     return queue_.try_push(work);
   }
 
   /// Runs `f()`, or `f(stop_token)` with the pool's own token, on a worker; its value or exception goes to the future. If the task is
-  /// refused the future says why; if it is dropped by request_stop(), errc::cancelled.
+  /// refused the future says why; if it is dropped by request_stop(), errc::cancelled. Throws as post().
   template <class F>
     requires detail::submittable<std::decay_t<F>>
   [[nodiscard]] auto submit(F&& f, const wait_limits& limits = {});
@@ -163,6 +165,14 @@ class worker_pool {
   template <class F, class R>
   class submitted;
 
+  // The callable itself; throws if it is none.
+  template <class F>
+  static F&& callable(F&& f) {
+    if constexpr (requires { f == nullptr; }) {
+      if (f == nullptr) throw std::invalid_argument{"penstock::worker_pool: there is nothing to call"};
+    }
+    return std::forward<F>(f);
+  }
   result<void> put(task& work, const wait_limits& limits = {});
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
   void run_worker(std::size_t index) noexcept;
@@ -341,17 +351,17 @@ class worker_pool::submitted : public detail::future_state<R> {
 template <class F>
   requires detail::submittable<std::decay_t<F>>
 auto worker_pool::submit(F&& f, const wait_limits& limits) {
-  using callable = std::decay_t<F>;
+  using function = std::decay_t<F>;
   using value = typename decltype([] {
-    if constexpr (std::invocable<callable&>) {
-      return std::type_identity<std::invoke_result_t<callable&>>{};
+    if constexpr (std::invocable<function&>) {
+      return std::type_identity<std::invoke_result_t<function&>>{};
     } else {
-      return std::type_identity<std::invoke_result_t<callable&, std::stop_token>>{};
+      return std::type_identity<std::invoke_result_t<function&, std::stop_token>>{};
     }
   }())::type;
-  using work_type = submitted<callable, value>;
+  using work_type = submitted<function, value>;
 
-  detail::state_ref<work_type> state{new work_type{*this, std::forward<F>(f)}};
+  detail::state_ref<work_type> state{new work_type{*this, callable(std::forward<F>(f))}};
   state->add_owner();
   future<value> result{detail::state_ref<detail::future_state<value>>{state.operator->()}};
   task work{typename work_type::entry{state.share()}};

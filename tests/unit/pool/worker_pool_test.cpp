@@ -180,6 +180,25 @@ static_assert(!postable<void (*)(std::stop_token)> && submittable<void (*)(std::
 
 }  // namespace
 
+TEST_CASE("worker_pool: what cannot be called is refused at once", "[worker_pool]") {
+  worker_pool pool{{.threads = 1}};
+  void (*const none)() = nullptr;
+  int (*const none_either)(std::stop_token) = nullptr;
+  CHECK_THROWS_AS(static_cast<void>(pool.post(none)), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(pool.post({.deadline = deadline::after(1h)}, none)), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(pool.try_post(none)), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(pool.post(std::function<void()>{})), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(pool.try_post(move_only_function<void()>{})), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(pool.submit(none)), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(pool.submit(none_either)), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(pool.submit(std::function<int()>{})), std::invalid_argument);
+  std::function<int()> some = [] { return 5; };
+  CHECK(pool.submit(some).get() == 5);
+  CHECK(pool.submit(std::move(some)).get() == 5);
+  CHECK(pool.drain());
+  CHECK(pool.failed() == 0);
+}
+
 TEST_CASE("worker_pool: a full queue makes the submitter wait for room", "[worker_pool]") {
   manual_clock clock;
   std::atomic<int> living{0};
