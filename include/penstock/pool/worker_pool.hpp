@@ -64,9 +64,11 @@ namespace penstock::inline v0_1 {
 
 /// What a pool does with a task when its queue is full.
 enum class overflow : unsigned char {
-  wait,         ///< the submitter waits for room
-  reject,       ///< the submission fails with errc::rejected
-  caller_runs,  ///< the submitter runs the task itself
+  wait,    ///< the submitter waits for room
+  reject,  ///< the submission fails with errc::rejected
+  /// The submitter runs the task itself; if it is 32 tasks deep in the same pool, after the outermost one has returned, up to queue_capacity of
+  /// them, and beyond that at once again.
+  caller_runs,
 };
 
 struct worker_pool_options {
@@ -258,7 +260,7 @@ inline result<void> worker_pool::put(task& work, const wait_limits& limits) {
   if (inside != nullptr) {
     // Tasks that submit themselves again and again would use up the stack: 32 deep they are kept for later, when the outermost one has returned.
     // As many as the queue may hold, though; beyond that it goes deeper.
-    if (running_here() && inside->depth >= deepest && inside->postponed.size() < queue_.capacity()) {
+    if (inside->depth >= deepest && inside->postponed.size() < queue_.capacity()) {
       inside->postponed.push_back(std::move(work));
       return {};
     }
@@ -301,7 +303,7 @@ class worker_pool::submitted : public detail::future_state<R> {
       }
       // A call like any other: nothing else runs here in between. A coroutine leaves it to the next free worker, unless this one is not to
       // become free before the coroutine ends.
-      if (self.pool_.running_here() && (who == detail::waiter_kind::thread || helping_ > 0)) self.run();
+      if (self.pool_.runner_here() != nullptr && (who == detail::waiter_kind::thread || helping_ > 0)) self.run();
     });
   }
 

@@ -388,6 +388,40 @@ TEST_CASE("worker_pool: tasks that submit themselves again into a full pool need
   CHECK(second == 0);
 }
 
+TEST_CASE("worker_pool: a submitter that runs tasks which submit themselves again needs constant stack, and waits for nobody",
+          "[worker_pool][hazard-18]") {
+  worker_pool pool{{.threads = 1, .queue_capacity = 1, .overflow = overflow::caller_runs}};
+  gate g{pool};
+  CHECK(pool.post([] {}));  // full until the gate opens
+  struct again {
+    worker_pool* pool;
+    int* left;
+    int* elsewhere;
+    void operator()() const {
+      if (pool->running_here()) ++*elsewhere;
+      if (--*left > 0 && !pool->post(*this)) std::terminate();
+    }
+  };
+  int left = 100'000;
+  int elsewhere = 0;
+  CHECK(pool.post(again{&pool, &left, &elsewhere}));
+  CHECK(left == 0);
+  CHECK(elsewhere == 0);
+  // One that waits for a task that was put off, on this very thread, runs it.
+  int value = 0;
+  std::function<void(int)> nest = [&](int levels) {
+    if (levels > 0) {
+      static_cast<void>(pool.post([&nest, levels] { nest(levels - 1); }));
+    } else {
+      value = pool.submit([] { return 5; }).get();
+    }
+  };
+  nest(33);
+  CHECK(value == 5);
+  g.open();
+  CHECK(pool.drain());
+}
+
 TEST_CASE("worker_pool: a worker that is deep in its own full pool puts tasks off, runs all of them, and counts them",
           "[worker_pool][hazard-18]") {
   worker_pool pool{{.threads = 1, .queue_capacity = 2}};
