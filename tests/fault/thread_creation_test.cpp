@@ -1,4 +1,4 @@
-// The N-th thread cannot be created (hazard-20). This program defines pthread_create in front of the real one.
+// The N-th thread cannot be created. This program defines pthread_create in front of the real one.
 #include <chrono>
 #include <cstddef>
 #include <stop_token>
@@ -59,7 +59,7 @@ TEST_CASE("thread creation: the interposed function is the one that std::thread 
   REQUIRE(created == 1);
 }
 
-TEST_CASE("thread creation: a pool joins the workers that it has when the next one cannot be started", "[fault]") {
+TEST_CASE("thread creation: a pool joins the workers that it has when the next one cannot be started", "[fault][hazard-20]") {
   constexpr std::size_t threads = 5;
   for (std::size_t n = 1; n <= threads; ++n) {
     const failing_thread nth{n};
@@ -72,7 +72,8 @@ TEST_CASE("thread creation: a pool joins the workers that it has when the next o
 }
 
 // The shared timer threads start once in a process, so what happens before and after is one test case.
-TEST_CASE("thread creation: a deadline whose timer thread cannot be started is an error, and the line is as it was", "[fault]") {
+TEST_CASE("thread creation: a deadline whose timer thread cannot be started is an error, and the line is as it was",
+          "[fault][hazard-20]") {
   penstock::semaphore s{0};
   std::chrono::system_clock wall;
   SECTION("blocking, on a clock that needs a timer") {

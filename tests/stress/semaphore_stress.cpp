@@ -1,5 +1,5 @@
 // Threads and coroutines on one semaphore, by every way of acquiring; permits are conserved whatever ends a wait. Then all of it once more on
-// one processor (hazard-13).
+// one processor, where a thread that polls for another one stands in its way.
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -234,9 +234,11 @@ void close_with_waiters(stress::context& c, fairness f) {
 
 int main() {
   stress::run run{"semaphore"};
+  const bool one_processor = penstock::detail::usable_processors() == 1;
   for (const fairness f : {fairness::eventual, fairness::fifo}) {
     const std::string name = f == fairness::fifo ? "fifo: " : "eventual: ";
-    run.scenario(name + "threads and coroutines", 250ms, [&](stress::context& c) { mix(c, f); });
+    run.scenario(name + (one_processor ? "all on one processor (hazard-13)" : "threads and coroutines"), 250ms,
+                 [&](stress::context& c) { mix(c, f); });
     run.scenario(name + "threads and coroutines, delays before each sleep", 150ms, [&](stress::context& c) {
       park_delay::enable(run.seed());
       mix(c, f);
