@@ -14,6 +14,7 @@
 
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/spawn.hpp>
+#include <penstock/core/sync_wait.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/semaphore.hpp>
@@ -210,6 +211,60 @@ void coroutines(stress::context& c) {
   }
 }
 
+// Hazard 18: workers block for coroutines that need them, or that end elsewhere.
+void blocking(stress::context& c) {
+  struct local {
+    static penstock::task<int> hop(worker_pool& pool, int times) {
+      for (int i = 0; i < times; ++i) co_await pool.schedule();
+      co_return 1;
+    }
+    static penstock::task<int> take(penstock::semaphore& s) {
+      const penstock::result<void> r = co_await s.async_acquire();
+      co_return r ? 1 : 0;
+    }
+    static penstock::task<int> nest(worker_pool& pool, penstock::semaphore& s, int levels) {
+      if (levels == 0) co_return co_await take(s);
+      auto below = penstock::spawn(pool, nest(pool, s, levels - 1));
+      co_return below.result();
+    }
+  };
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    constexpr int count = 20;
+    stress::random random = c.generator(round);
+    penstock::semaphore s{0};
+    worker_pool pool{{.threads = 1 + random.below<std::size_t>(3)}};
+    std::vector<penstock::future<int>> all;
+    int wanted = 0;
+    for (int i = 0; i < count; ++i) {
+      const int n = random.below(5);
+      switch (random.below(4)) {
+        case 0:
+          all.push_back(pool.submit([&pool, n] { return penstock::spawn(pool, local::hop(pool, n)).result(); }));
+          break;
+        case 1:
+          all.push_back(pool.submit([&s] { return penstock::sync_wait(local::take(s)); }));
+          ++wanted;
+          break;
+        case 2:
+          all.push_back(pool.submit([&pool, &s] { return penstock::sync_wait(local::take(s) | penstock::via(pool)); }));
+          ++wanted;
+          break;
+        default:
+          all.push_back(pool.submit([&pool, &s, n] { return penstock::spawn(pool, local::nest(pool, s, n)).result(); }));
+          ++wanted;
+      }
+    }
+    for (int i = 0; i < wanted; ++i) {
+      if (random.one_in(3)) std::this_thread::yield();
+      s.release();
+    }
+    int ended = 0;
+    for (auto& one : all) ended += one.get();
+    c.check(ended == count, "a wait for a coroutine ended without its value");
+    c.check(pool.drain().has_value() && s.available() == 0, "a permit was lost");
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -224,6 +279,12 @@ int main() {
   run.scenario("tasks that wait for tasks", 150ms, nested);
   run.scenario("exceptions", 100ms, exceptions);
   run.scenario("coroutines", 200ms, coroutines);
+  run.scenario("workers that block for coroutines", 200ms, blocking);
+  run.scenario("workers that block for coroutines, delays before each sleep", 100ms, [&](stress::context& c) {
+    park_delay::enable(run.seed());
+    blocking(c);
+    park_delay::disable();
+  });
   run.again_on_one_processor();
   return run.finish();
 }
