@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include <penstock/core/version.hpp>
+
 #include <cstdio>
 #include <exception>
 #include <stop_token>
@@ -53,6 +55,11 @@ int run(const search_options& options) {
 
 int run(const help_wanted&) {
   fmt::print("{}", usage);
+  return 0;
+}
+
+int run(const version_wanted&) {
+  fmt::print("penstock-index {}\n", penstock::version_string);
   return 0;
 }
 

@@ -24,6 +24,8 @@ const char* const usage =
     --limit N           how many files are shown; default 20
     --json              answer as JSON
 
+  penstock-index --help, --version
+
   A word is a run of letters, digits and underscores, in any case and with or without accents; WORD* stands for any ending.
   Exit status: 0 done (search: found), 1 search: nothing found, 2 error, 130 interrupted (run it again to go on).
 )";
@@ -52,6 +54,7 @@ class argument_reader {
   }
   [[nodiscard]] bool is_option() const { return !only_operands_ && name_.size() > 1 && name_.front() == '-'; }
   [[nodiscard]] bool is(std::string_view option) const { return is_option() && name_ == option; }
+  [[nodiscard]] bool asks_for_help() const { return is("--help") || is("-h"); }
   [[nodiscard]] const std::string& name() const { return name_; }
 
   // The option's value.
@@ -102,9 +105,10 @@ class argument_reader {
   bool only_operands_ = false;
 };
 
-build_options parse_build(argument_reader a) {
+command parse_build(argument_reader a) {
   build_options o;
   while (a.next()) {
+    if (a.asks_for_help()) return help_wanted{};
     if (a.is("--db")) {
       o.database = a.value();
     } else if (a.is("--max-memory")) {
@@ -132,9 +136,10 @@ build_options parse_build(argument_reader a) {
   return o;
 }
 
-search_options parse_search(argument_reader a) {
+command parse_search(argument_reader a) {
   search_options o;
   while (a.next()) {
+    if (a.asks_for_help()) return help_wanted{};
     if (a.is("--db")) {
       o.database = a.value();
     } else if (a.is("--limit")) {
@@ -158,6 +163,7 @@ command parse_command_line(const std::vector<std::string>& arguments) {
   if (arguments.empty()) throw usage_error{"what is to be done? build or search"};
   const std::string& what = arguments.front();
   if (what == "--help" || what == "-h" || what == "help") return help_wanted{};
+  if (what == "--version") return version_wanted{};
   argument_reader rest{{arguments.begin() + 1, arguments.end()}};
   if (what == "build") return parse_build(std::move(rest));
   if (what == "search") return parse_search(std::move(rest));

@@ -29,8 +29,9 @@ struct search_options {
 };
 
 struct help_wanted {};
+struct version_wanted {};
 
-using command = std::variant<build_options, search_options, help_wanted>;
+using command = std::variant<build_options, search_options, help_wanted, version_wanted>;
 
 class usage_error : public std::runtime_error {
  public:

@@ -316,7 +316,12 @@ def check_errors(folder):
     wrong = [[], ["built"], ["build"], ["build", tree], ["build", "--db", index.db], ["build", tree, "--db", index.db, "--what"], ["search", "--db", index.db]]
     wrong += [["build", tree, "--db", index.db, "--max-memory", "1MiB"], ["build", tree, "--db", index.db, "--threads", "x"], ["build", tree, "--db"]]
     check("errors: wrong command lines have exit status 2", all(status(*w) == 2 for w in wrong))
-    check("errors: --help has exit status 0", status("--help") == 0)
+    helpful = [["--help"], ["-h"], ["help"], ["build", "--help"], ["search", "-h"], ["build", tree, "--help"]]
+    answers = [subprocess.run([index.binary, *a], capture_output=True, check=False) for a in helpful]
+    check("errors: --help is answered, after a command as well", all(a.returncode == 0 and b"--max-memory" in a.stdout for a in answers), str(answers))
+    version = subprocess.run([index.binary, "--version"], capture_output=True, check=False)
+    check("errors: --version is answered", version.returncode == 0 and re.fullmatch(rb"penstock-index \d+\.\d+\.\d+\n", version.stdout), str(version))
+    check("errors: after -- it is a word to be searched", status("search", "--db", index.db, "--", "--help") == 2)
     check("errors: a folder that is not there", index.run("build", folder / "nowhere").returncode == 2 and not index.db.exists())
     check("errors: a database that is not there", index.run("search", "x").returncode == 2)
     other = Index(folder, "text.db")
