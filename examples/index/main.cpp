@@ -9,10 +9,12 @@
 
 #include <penstock/core/version.hpp>
 
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <stop_token>
 #include <string>
+#include <system_error>
 #include <variant>
 
 #include "memory.hpp"
@@ -69,7 +71,9 @@ int run(const version_wanted&) {
 int main(int argc, char** argv) {
   try {
     const fulltext::command command = fulltext::parse_command_line({argv + 1, argv + argc});
-    return std::visit([](const auto& options) { return fulltext::run(options); }, command);
+    const int status = std::visit([](const auto& options) { return fulltext::run(options); }, command);
+    if (std::fflush(stdout) != 0) throw std::system_error{errno, std::generic_category(), "standard output"};
+    return status;
   } catch (const fulltext::usage_error& error) {
     fmt::print(stderr, "penstock-index: {}\n\n{}", error.what(), fulltext::usage);
   } catch (const std::exception& error) {

@@ -340,6 +340,10 @@ def check_errors(folder):
         second = index.run("build", tree)
         check("errors: two builds do not work on one index", second.returncode == 2 and b"another build" in second.stderr, str(second.stderr))
         check("errors: but a search does meanwhile", len(index.found("text")) == 1)
+    with open("/dev/full", "wb") as full:
+        status = [subprocess.run(index.command(*c), stdout=full, stderr=subprocess.PIPE, check=False).returncode for c in (("build", tree), ("search", "text"))]
+        status.append(subprocess.run([index.binary, "--help"], stdout=full, stderr=subprocess.PIPE, check=False).returncode)
+    check("errors: an answer that cannot be written is an error", status == [2, 2, 2], str(status))
 
 
 def check_large_files(folder, rng):
