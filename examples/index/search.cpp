@@ -43,7 +43,7 @@ struct searcher::term {
   std::string match;
 };
 
-searcher::searcher(const std::string& path) : db_{path, SQLITE_OPEN_READONLY} { prepare_index(db_, path); }
+searcher::searcher(const std::string& path) : db_{database_file(path), SQLITE_OPEN_READONLY} { prepare_index(db_, path); }
 
 std::vector<searcher::term> searcher::terms_of(const std::vector<std::string>& query) {
   std::vector<term> terms;

@@ -42,6 +42,14 @@ constexpr const char* schema = R"(
 
 }  // namespace
 
+std::string database_file(const std::string& path) {
+  const std::filesystem::file_status found = std::filesystem::status(path);
+  if (std::filesystem::exists(found) && !std::filesystem::is_regular_file(found)) {
+    throw std::runtime_error{path + " is no regular file"};
+  }
+  return std::filesystem::absolute(path).string();
+}
+
 std::vector<std::string> files_of_database(const std::string& path) {
   std::error_code ignored;  // it may not exist yet
   const std::string real = std::filesystem::weakly_canonical(path, ignored).string();
@@ -58,7 +66,7 @@ void prepare_index(database& db, const std::string& path) {
 }
 
 catalog::catalog(const std::string& path)
-    : db_{path, SQLITE_OPEN_READONLY}, find_{db_, "SELECT id, size, modified, binary FROM file WHERE path = ?1"} {}
+    : db_{database_file(path), SQLITE_OPEN_READONLY}, find_{db_, "SELECT id, size, modified, binary FROM file WHERE path = ?1"} {}
 
 std::optional<known_file> catalog::find(std::string_view path) {
   if (!find_.bind(blob{path}).step()) return std::nullopt;
@@ -95,7 +103,8 @@ struct index_writer::statements {
   statement add_words{db_, "INSERT INTO words(rowid, line) VALUES(?1, ?2)"};
 };
 
-index_writer::index_writer(const std::string& path, const writer_options& options) : lock_{path}, db_{path} {
+index_writer::index_writer(const std::string& path, const writer_options& options)
+    : lock_{database_file(path)}, db_{database_file(path)} {
   // In this order: the page size is settled with the first write, and SQLite counts the size of the cache in pages of the size of
   // that moment.
   if (db_.integer("PRAGMA page_count") == 0) db_.run("PRAGMA page_size = 8192");

@@ -120,6 +120,10 @@ class index_writer {
   std::atomic<bool> interrupted_{false};
 };
 
+/// The absolute path of a database that exists or is to be made, so that SQLite takes it for a file, whatever its name. Throws
+/// std::runtime_error if there is something else under this path, such as a directory or a device.
+[[nodiscard]] std::string database_file(const std::string& path);
+
 /// The paths of the files that make up the database.
 [[nodiscard]] std::vector<std::string> files_of_database(const std::string& path);
 

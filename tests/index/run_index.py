@@ -334,7 +334,17 @@ def check_errors(folder):
     connection.close()
     other.db.chmod(0o666)
     check("errors: nor is another program's database", other.run("build", tree).returncode == 2 and other.rows("SELECT count(*) FROM sqlite_schema") == [(1,)])
+    os.mkfifo(folder / "fifo.db")
+    for name in ("/dev/null", "/dev/full", folder, folder / "fifo.db"):
+        other = Index(folder, name)
+        for what, argument in (("build", tree), ("search", "text")):
+            done = other.run(what, argument)
+            check(f"errors: {what} --db {name}: no regular file", done.returncode == 2 and b"is no regular file" in done.stderr, str(done))
     index.build(tree)
+    for name in (":memory:", "file:odd.db", "file:odd.db?mode=memory"):
+        done = subprocess.run([index.binary, "build", tree, "--db", name], capture_output=True, check=False, cwd=folder)
+        found = subprocess.run([index.binary, "search", "text", "--db", name], capture_output=True, check=False, cwd=folder)
+        check(f"errors: --db {name} is a file of that name", (done.returncode, found.returncode) == (0, 0) and (folder / name).is_file(), f"{done} {found}")
     with open(index.db, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         second = index.run("build", tree)
