@@ -8,8 +8,9 @@
 
 namespace fulltext {
 
-/// While this object lives, SIGINT, SIGTERM and SIGHUP request stop; a second one ends the program at once. Construct it before
-/// any other thread starts, so that they all leave these signals to the thread in here.
+/// While this object lives, SIGINT, SIGTERM and SIGHUP request stop, but for those that this program was started to ignore; a
+/// second one ends the program at once. Construct it before any other thread starts, so that they all leave these signals to the
+/// thread in here.
 class stop_on_signal {
  public:
   explicit stop_on_signal(std::stop_source stop);
@@ -18,6 +19,8 @@ class stop_on_signal {
   stop_on_signal& operator=(const stop_on_signal&) = delete;
 
  private:
+  static constexpr int wake_up = SIGUSR1;  // ends the wait of the thread
+
   ::sigset_t before_{};
   std::jthread waiting_;
 };

@@ -430,6 +430,11 @@ def wait_for_progress(index, process, before):
         time.sleep(0.01)
 
 
+def without_hangup():
+    """For the child process, as nohup does."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def check_interruptions(folder, rng):
     tree = folder / "bulk"
     for i in range(400):
@@ -504,6 +509,16 @@ def check_interruptions(folder, rng):
     check(f"Ctrl-C: within a second ({slowest:.2f} s)", slowest < (10 if SANITIZED else 1))
     report = index.build(tree)
     check("Ctrl-C: the next run goes on from there", report["files_unchanged"] == kept and index.content(words) == want)
+
+    background = Index(folder, "background.db")
+    process = subprocess.Popen(background.command("build", "--json", tree), stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=without_hangup)
+    wait_for_progress(background, process, 0)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    ignored = process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    check("nohup: SIGHUP stays ignored, and SIGTERM stops", ignored and process.returncode == 130, str(process.returncode))
 
 
 def check_memory(folder, rng):
