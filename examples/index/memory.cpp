@@ -1,7 +1,10 @@
 #include "memory.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <string>
+
+#include "file_reader.hpp"
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -15,6 +18,16 @@ void keep_little_freed_memory() noexcept {
   ::mallopt(M_TRIM_THRESHOLD, 256 << 10);
   ::mallopt(M_ARENA_MAX, 4);
 #endif
+}
+
+memory_budget divide_memory(std::size_t allowed, std::size_t threads, std::size_t readers) noexcept {
+  // Measured: the program with an empty index, and what each thread adds to it while it works.
+  constexpr std::size_t program = std::size_t{8} << 20;
+  constexpr std::size_t folding_thread = std::size_t{64} << 10;
+  constexpr std::size_t reading_thread = std::size_t{16} << 10;
+  const std::size_t fixed = program + threads * folding_thread + readers * reading_thread;
+  const std::size_t third = allowed > fixed ? (allowed - fixed) / 3 : 0;
+  return {.pieces = std::max(third, piece_cost(piece_size)), .merge = std::max(third / 3, std::size_t{256} << 10)};
 }
 
 std::size_t peak_resident_bytes() {

@@ -9,6 +9,19 @@ namespace fulltext {
 /// stage of the pipeline allocates and another one frees, and --max-memory would mean little.
 void keep_little_freed_memory() noexcept;
 
+/// How --max-memory is divided; in bytes. The rest is for the program itself, its threads, and what the allocator keeps.
+struct memory_budget {
+  std::size_t pieces = 0;  // on their way through the pipeline
+  std::size_t merge = 0;   // what FTS5 collects before it writes; it takes about three times as much
+};
+
+/// `threads` fold text, and `readers` read files.
+[[nodiscard]] memory_budget divide_memory(std::size_t allowed, std::size_t threads, std::size_t readers) noexcept;
+
+/// What a piece of so many bytes takes: the bytes; while it is folded, also a copy of them in UTF-8, where each may have become
+/// two, and as much again for the words.
+[[nodiscard]] constexpr std::size_t piece_cost(std::size_t size) noexcept { return 5 * size + 1024; }
+
 /// The greatest resident size so far, in bytes; 0 if the system does not tell.
 [[nodiscard]] std::size_t peak_resident_bytes();
 

@@ -1,5 +1,7 @@
 #include "pipeline.hpp"
 
+#include <penstock/pool/sizing.hpp>
+
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -19,13 +21,9 @@ namespace {
 // The longest time between two commits, and so how much work a crash or Ctrl-C can undo.
 constexpr auto commit_interval = std::chrono::milliseconds{500};
 
-// The memory that is allowed: a quarter for pieces on their way, an eighth for FTS5, which may need twice of it; the rest for the
-// program, the stacks and what the allocator keeps.
-constexpr std::size_t memory_for_pieces(const build_options& o) { return o.max_memory / 4; }
-constexpr writer_options memory_for_writer(const build_options& o) { return {.merge_bytes = o.max_memory / 8}; }
-
-// What a piece takes: its bytes, and about as much again for its words.
-constexpr std::int64_t piece_cost(std::size_t size) { return static_cast<std::int64_t>(2 * size + 1024); }
+memory_budget budget(const build_options& o) {
+  return divide_memory(o.max_memory, o.threads != 0 ? o.threads : penstock::available_processors(), o.readers);
+}
 
 }  // namespace
 
@@ -34,10 +32,11 @@ pipeline::pipeline(const build_options& options, std::stop_source stop)
       roots_{resolve_roots(options.roots)},
       walk_options_{options.follow_links, files_of_database(options.database)},
       stop_{std::move(stop)},
-      writer_{options.database, memory_for_writer(options)},
+      budget_{budget(options)},
+      writer_{options.database, {.merge_bytes = budget_.merge}},
       catalog_{options.database},
       open_files_{static_cast<std::int64_t>(options.open_files)},
-      memory_{static_cast<std::int64_t>(memory_for_pieces(options)), {.fairness = penstock::fairness::fifo}},
+      memory_{static_cast<std::int64_t>(budget_.pieces), {.fairness = penstock::fairness::fifo}},
       read_{"read", options.readers},
       fold_{"fold", options.threads} {}
 
@@ -118,9 +117,9 @@ void pipeline::read(const found_file& found) {
   for (std::uint32_t ordinal = 0; !file || !file->at_end(); ++ordinal) {
     const auto size =
         static_cast<std::size_t>(std::clamp<std::uint64_t>(file ? file->remaining() : found.size, binary_sample, piece_size));
-    auto memory = memory_.acquire_permit(stopped_, piece_cost(size));
+    auto memory = memory_.acquire_permit(stopped_, static_cast<std::int64_t>(piece_cost(size)));
     if (!memory) return;
-    memory_depth_.set(static_cast<std::int64_t>(memory_for_pieces(options_)) - memory_.available());
+    memory_depth_.set(static_cast<std::int64_t>(budget_.pieces) - memory_.available());
 
     piece p{.memory = *std::move(memory)};
     bool binary = false;
@@ -150,16 +149,16 @@ void pipeline::read(const found_file& found) {
 
 void pipeline::fold_pieces() {
   word_splitter splitter;
-  std::string utf8;
   while (auto p = pieces_.pop({.stop = stopped_})) {
     {
       const stage::work busy{fold_};
-      p->content.hash = content_hash(p->bytes);
-      p->content.words = splitter.fold_lines(as_utf8(p->bytes, utf8));
+      const std::string bytes = std::exchange(p->bytes, {});  // freed before the piece waits to be written
+      std::string utf8;
+      p->content.hash = content_hash(bytes);
+      p->content.words = splitter.fold_lines(as_utf8(bytes, utf8));
     }
-    const auto size = static_cast<std::int64_t>(p->bytes.size());
-    p->bytes = {};
-    p->memory.split(size).release();
+    const auto kept = static_cast<std::int64_t>(p->content.words.capacity()) + 1024;
+    if (const std::int64_t spare = p->memory.size() - kept; spare > 0) p->memory.split(spare).release();
     if (!requests_.push(stopped_, *std::move(p))) return;
   }
 }
@@ -232,7 +231,7 @@ build_report pipeline::report() const {
   r.stages = {walk_.report(), read_.report(), fold_.report(), write_.report(), {"commit", 0, commit_times_.snapshot()}};
   r.bounds = {found_.report(), pieces_.report(), requests_.report()};
   r.bounds.push_back({"open files", options_.open_files, static_cast<std::size_t>(open_files_depth_.peak())});
-  r.bounds.push_back({"bytes in flight", memory_for_pieces(options_), static_cast<std::size_t>(memory_depth_.peak())});
+  r.bounds.push_back({"bytes in flight", budget_.pieces, static_cast<std::size_t>(memory_depth_.peak())});
   r.database = options_.database;
   for (const std::string& path : files_of_database(options_.database)) {
     std::error_code absent;
@@ -240,7 +239,7 @@ build_report pipeline::report() const {
     if (!absent) r.database_bytes += size;
   }
   r.max_memory = options_.max_memory;
-  r.cache_memory = memory_for_writer(options_).cache_bytes;
+  r.cache_memory = writer_options{}.cache_bytes;
   r.peak_memory = peak_resident_bytes();
   return r;
 }

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "file_reader.hpp"
+#include "memory.hpp"
 #include "options.hpp"
 #include "report.hpp"
 #include "stage.hpp"
@@ -90,6 +91,7 @@ class pipeline {
   const std::stop_token stopped_ = stop_.get_token();
   std::exception_ptr failure_;  // of the stage that stopped the others
 
+  const memory_budget budget_;
   index_writer writer_;
   catalog catalog_;
 

@@ -68,7 +68,7 @@ class catalog {
 
 struct writer_options {
   std::size_t cache_bytes = std::size_t{16} << 20;  // SQLite's page cache
-  std::size_t merge_bytes = std::size_t{8} << 20;   // what FTS5 collects before it writes; takes about twice as much memory
+  std::size_t merge_bytes = std::size_t{8} << 20;   // what FTS5 collects before it writes; takes about three times as much memory
 };
 
 /// The one writer. Everything but interrupt() belongs to one thread. What it throws is a database_error; the transaction is then

@@ -51,7 +51,8 @@ class words_of_line {
   // Whether `word` is new in the line. Words are remembered by where they stand in `text`, at `position`.
   bool insert(const std::string& text, std::string_view word, std::size_t position) {
     if (used_ * 2 >= slots_.size()) grow(text);
-    const std::uint64_t hash = content_hash(word);
+    const std::uint64_t full = content_hash(word);
+    const auto hash = static_cast<std::uint32_t>(full ^ (full >> 32));
     slot& s = find(text, word, hash);
     if (s.line == line_) return false;
     s = {line_, hash, static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(word.size())};
@@ -65,15 +66,15 @@ class words_of_line {
 
  private:
   struct slot {
-    std::uint64_t line = 0;
-    std::uint64_t hash = 0;
+    std::uint32_t line = 0;
+    std::uint32_t hash = 0;
     std::uint32_t position = 0;
     std::uint32_t size = 0;
   };
 
-  slot& find(const std::string& text, std::string_view word, std::uint64_t hash) noexcept {
+  slot& find(const std::string& text, std::string_view word, std::uint32_t hash) noexcept {
     const std::size_t mask = slots_.size() - 1;
-    std::size_t i = (hash ^ (hash >> 32)) & mask;
+    std::size_t i = hash & mask;
     while (slots_[i].line == line_ &&
            (slots_[i].hash != hash || std::string_view{text}.substr(slots_[i].position, slots_[i].size) != word)) {
       i = (i + 1) & mask;
@@ -89,7 +90,7 @@ class words_of_line {
   }
 
   std::vector<slot> slots_ = std::vector<slot>(64);
-  std::uint64_t line_ = 1;
+  std::uint32_t line_ = 1;
   std::size_t used_ = 0;
 };
 
@@ -124,7 +125,7 @@ std::string_view as_utf8(std::string_view bytes, std::string& buffer) {
   std::size_t good = utf8_length(bytes);
   if (good == bytes.size()) return bytes;
   buffer.clear();
-  buffer.reserve(bytes.size() + bytes.size() / 8);
+  buffer.reserve(2 * bytes.size());  // more is never needed
   for (;;) {
     buffer.append(bytes.substr(0, good));
     if (good == bytes.size()) return buffer;

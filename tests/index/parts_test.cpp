@@ -1,6 +1,7 @@
 #include "../support/catch.hpp"
 
 #include "file_reader.hpp"
+#include "memory.hpp"
 #include "text.hpp"
 
 #include <algorithm>
@@ -116,4 +117,15 @@ TEST_CASE("file_reader: looking at the beginning loses nothing", "[index]") {
 TEST_CASE("file_reader: what is no regular file is refused", "[index]") {
   REQUIRE_THROWS_AS(file_reader{"/"}, std::system_error);
   REQUIRE_THROWS_AS(file_reader{"/nowhere/at/all"}, std::system_error);
+}
+
+TEST_CASE("memory: threads cost some of what is allowed, and there is always room for a piece", "[index]") {
+  constexpr std::size_t mib = std::size_t{1} << 20;
+  REQUIRE(divide_memory(32 * mib, 256, 256).pieces >= piece_cost(piece_size));
+  REQUIRE(divide_memory(32 * mib, 256, 256).pieces < divide_memory(32 * mib, 2, 4).pieces);
+  for (const std::size_t allowed : {32 * mib, 64 * mib, 1024 * mib}) {
+    const memory_budget b = divide_memory(allowed, 2, 4);
+    REQUIRE(b.pieces + 3 * b.merge + 8 * mib < allowed);
+    REQUIRE(b.pieces + 3 * b.merge > allowed / 2 - 8 * mib);
+  }
 }

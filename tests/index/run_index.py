@@ -529,10 +529,14 @@ def check_memory(folder, rng):
     large = folder / "memory" / "large"
     for i in range(20):
         shutil.copytree(small, large / str(i), copy_function=os.link)
+    unique = folder / "memory" / "unique"  # no word twice: what FTS5 collects is largest then
+    for i in range(10 if TIER == "quick" else 20):
+        write(unique / str(i), "\n".join(" ".join(f"{rng.getrandbits(32):08x}" for _ in range(12)) for _ in range(12_500)))
     peaks = []
-    for name, tree in (("small", small), ("large", large)):
+    few, many = ("--threads", "4", "--readers", "8"), ("--threads", "256", "--readers", "256")
+    for name, tree, threads in (("small", small, few), ("large", large, few), ("unique words", unique, few), ("unique words, many threads", unique, many)):
         index = Index(folder, f"memory-{name}.db")
-        report = index.build(tree, "--max-memory", "32MiB", "--threads", "4", "--readers", "8")
+        report = index.build(tree, "--max-memory", "32MiB", *threads)
         peaks.append(report["peak_memory_bytes"])
         size = sum(os.lstat(p).st_size for p in regular_files(tree))
         if report["bytes_indexed"] != size:
