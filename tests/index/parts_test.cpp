@@ -128,4 +128,5 @@ TEST_CASE("memory: threads cost some of what is allowed, and there is always roo
     REQUIRE(b.pieces + 3 * b.merge + 8 * mib < allowed);
     REQUIRE(b.pieces + 3 * b.merge > allowed / 2 - 8 * mib);
   }
+  REQUIRE(divide_memory(64 * 1024 * mib, 2, 4).merge == 256 * mib);
 }

@@ -340,6 +340,8 @@ def check_errors(folder):
         for what, argument in (("build", tree), ("search", "text")):
             done = other.run(what, argument)
             check(f"errors: {what} --db {name}: no regular file", done.returncode == 2 and b"is no regular file" in done.stderr, str(done))
+    done = Index(folder, "huge.db").run("build", tree, "--max-memory", "64GiB")
+    check("errors: --max-memory may be more than there is", done.returncode == 0, str(done))
     index.build(tree)
     for name in (":memory:", "file:odd.db", "file:odd.db?mode=memory"):
         done = subprocess.run([index.binary, "build", tree, "--db", name], capture_output=True, check=False, cwd=folder)
