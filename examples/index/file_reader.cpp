@@ -43,7 +43,7 @@ file_reader::file_reader(const std::string& path) : descriptor_{::open(path.c_st
   modified_ns_ = std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
   // File systems take the time from a clock that ticks: one more change within this tick would not show.
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  if (now - std::chrono::nanoseconds{modified_ns_} < std::chrono::milliseconds{20}) modified_ns_ = -1;
+  young_ = now - std::chrono::nanoseconds{modified_ns_} < std::chrono::milliseconds{20};
 }
 
 file_reader::~file_reader() { ::close(descriptor_); }

@@ -29,8 +29,10 @@ class file_reader {
 
   /// As of opening.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-  /// As of opening, since 1970; -1 if that was so shortly before that a later change might leave it the same.
+  /// As of opening, since 1970.
   [[nodiscard]] std::int64_t modified_ns() const noexcept { return modified_ns_; }
+  /// Whether that was so shortly before that a later change might leave it the same.
+  [[nodiscard]] bool young() const noexcept { return young_; }
 
   /// Its first bytes, up to `most`; before the first next(). Throws std::system_error.
   [[nodiscard]] std::string_view beginning(std::size_t most);
@@ -50,6 +52,7 @@ class file_reader {
   int descriptor_;
   std::uint64_t size_ = 0;
   std::int64_t modified_ns_ = 0;
+  bool young_ = false;
   std::uint64_t read_ = 0;   // so far the file has been read
   std::string rest_;         // what was read beyond the last piece
   piece_position position_;  // of the last piece

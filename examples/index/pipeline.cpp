@@ -80,7 +80,8 @@ void pipeline::walk_trees() {
   };
   const auto on_file = [&](found_file&& file) {
     const std::optional<known_file> known = catalog_.find(file.path);
-    const bool unchanged = known && known->size == static_cast<std::int64_t>(file.size) && known->modified_ns == file.modified_ns;
+    const bool unchanged =
+        known && !known->young && known->size == static_cast<std::int64_t>(file.size) && known->modified_ns == file.modified_ns;
     if (!unchanged) return pass_on(found_, std::move(file));
     if (known->binary) {
       skips_.add(skip_reason::binary, file.path);
@@ -131,6 +132,7 @@ void pipeline::read(const found_file& found) {
         target->path = found.path;
         target->size = static_cast<std::int64_t>(file->size());
         target->modified_ns = file->modified_ns();
+        target->young = file->young();
         binary = looks_binary(file->beginning(binary_sample));
       }
       if (!binary) p.bytes = file->next(size);

@@ -86,8 +86,7 @@ search_result searcher::search(const std::vector<std::string>& query, std::size_
       result.files = static_cast<std::uint64_t>(best.integer(5));
       try {
         const file_reader now{h.path};
-        h.up_to_date = static_cast<std::int64_t>(now.size()) == best.integer(2) &&
-                       (now.modified_ns() == best.integer(3) || best.integer(3) < 0);
+        h.up_to_date = static_cast<std::int64_t>(now.size()) == best.integer(2) && now.modified_ns() == best.integer(3);
       } catch (const std::system_error&) {
         h.up_to_date = false;
       }

@@ -15,14 +15,15 @@ namespace fulltext {
 namespace {
 
 constexpr int application = 0x70656e73;  // "pens"
-constexpr int version = 1;
+constexpr int version = 2;
 
 constexpr const char* schema = R"(
   CREATE TABLE file(
     id INTEGER PRIMARY KEY,
     path BLOB NOT NULL UNIQUE,   -- bytes: names need not be UTF-8
     size INTEGER NOT NULL,       -- in bytes; -1: in the index only in part
-    modified INTEGER NOT NULL,   -- nanoseconds since 1970; -1: unknown
+    modified INTEGER NOT NULL,   -- nanoseconds since 1970
+    young INTEGER NOT NULL,      -- whether that was when it was read, or just before
     binary INTEGER NOT NULL,
     run INTEGER NOT NULL         -- the last that saw it as it is here
   );
@@ -66,11 +67,12 @@ void prepare_index(database& db, const std::string& path) {
 }
 
 catalog::catalog(const std::string& path)
-    : db_{database_file(path), SQLITE_OPEN_READONLY}, find_{db_, "SELECT id, size, modified, binary FROM file WHERE path = ?1"} {}
+    : db_{database_file(path), SQLITE_OPEN_READONLY},
+      find_{db_, "SELECT id, size, modified, young, binary FROM file WHERE path = ?1"} {}
 
 std::optional<known_file> catalog::find(std::string_view path) {
   if (!find_.bind(blob{path}).step()) return std::nullopt;
-  const known_file found{find_.integer(0), find_.integer(1), find_.integer(2), find_.integer(3) != 0};
+  const known_file found{find_.integer(0), find_.integer(1), find_.integer(2), find_.integer(3) != 0, find_.integer(4) != 0};
   find_.reset();
   return found;
 }
@@ -93,9 +95,9 @@ struct index_writer::statements {
   database& db_;
 
   statement find_file{db_, "SELECT id FROM file WHERE path = ?1"};
-  statement add_file{db_, "INSERT INTO file(path, size, modified, binary, run) VALUES(?1, -1, -1, 0, 0)"};
+  statement add_file{db_, "INSERT INTO file(path, size, modified, young, binary, run) VALUES(?1, -1, 0, 0, 0, 0)"};
   statement reopen_file{db_, "UPDATE file SET size = -1 WHERE id = ?1"};
-  statement complete_file{db_, "UPDATE file SET size = ?2, modified = ?3, binary = ?4, run = ?5 WHERE id = ?1"};
+  statement complete_file{db_, "UPDATE file SET size = ?2, modified = ?3, young = ?4, binary = ?5, run = ?6 WHERE id = ?1"};
   statement see_file{db_, "UPDATE file SET run = ?2 WHERE id = ?1"};
   statement find_piece{db_, "SELECT hash, offset, first_line FROM piece WHERE file = ?1 AND ordinal = ?2"};
   statement add_piece{db_, "INSERT OR REPLACE INTO piece(file, ordinal, offset, first_line, hash) VALUES(?1, ?2, ?3, ?4, ?5)"};
@@ -187,7 +189,7 @@ void index_writer::write_binary(indexed_file& file) {
 
 void index_writer::complete(indexed_file& file, bool binary) {
   if (file.was_known) sql_->drop_pieces.run(file.row, std::int64_t{file.expected});
-  sql_->complete_file.run(file.row, file.size, file.modified_ns, std::int64_t{binary}, run_);
+  sql_->complete_file.run(file.row, file.size, file.modified_ns, std::int64_t{file.young}, std::int64_t{binary}, run_);
 }
 
 void index_writer::still_there(std::int64_t row) {

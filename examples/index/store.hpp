@@ -30,6 +30,7 @@ struct known_file {
   std::int64_t row = 0;
   std::int64_t size = 0;  // in bytes; -1 while it is in the index only in part
   std::int64_t modified_ns = 0;
+  bool young = false;   // it may have changed since without a trace, see file_reader::young()
   bool binary = false;  // noted only so that it need not be opened again
 };
 
@@ -38,6 +39,7 @@ struct indexed_file {
   std::string path;
   std::int64_t size = 0;
   std::int64_t modified_ns = 0;
+  bool young = false;
 
   // Of the index_writer only:
   std::int64_t row = 0;        // 0: not looked up yet

@@ -5,6 +5,7 @@
 #include "text.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -112,6 +113,22 @@ TEST_CASE("file_reader: looking at the beginning loses nothing", "[index]") {
   REQUIRE(reader.next(15) == "first line\n");
   REQUIRE(reader.next(15) == "second line\n");
   REQUIRE(reader.at_end());
+}
+
+TEST_CASE("file_reader: a file that was changed just now is young, and tells its time all the same", "[index]") {
+  const temporary_file file{"text\n"};
+  const auto now = std::filesystem::file_time_type::clock::now;
+  const auto young = [&](std::filesystem::file_time_type changed) {
+    std::filesystem::last_write_time(file.path(), changed);
+    return file_reader{file.path()}.young();
+  };
+  bool seen = false;
+  for (int i = 0; i < 1000 && !seen; ++i) seen = young(now());  // this thread may have to wait for a processor
+  REQUIRE(seen);
+  REQUIRE_FALSE(young(now() - std::chrono::seconds{1}));
+  const std::int64_t before = file_reader{file.path()}.modified_ns();
+  std::filesystem::last_write_time(file.path(), std::filesystem::last_write_time(file.path()) + std::chrono::seconds{1});
+  REQUIRE(file_reader{file.path()}.modified_ns() == before + 1'000'000'000);
 }
 
 TEST_CASE("file_reader: what is no regular file is refused", "[index]") {

@@ -227,6 +227,19 @@ def check_changes(folder):
     (tree / "6.txt").unlink()
     stale = index.search("word5")["hits"] + index.search("word6")["hits"]
     check("changes: a hit in a file that changed meanwhile says so", [hit["up_to_date"] for hit in stale] == [False, False])
+    write(tree / "fresh", "same size A\n")
+    until = time.monotonic() + 30
+    while index.rows("SELECT count(*) FROM file WHERE young") != [(1,)] and time.monotonic() < until:  # it takes the build to be quick
+        now = time.time() + 0.02
+        os.utime(tree / "fresh", (now, now))
+        index.build(tree / "fresh")
+    write(tree / "fresh", "same size B\n")
+    stale = [hit["up_to_date"] for hit in index.search("same")["hits"]]
+    check("changes: that a file was indexed just after a change hides no later one", stale == [False], str(stale))
+    os.utime(tree / "fresh", (now, now))
+    time.sleep(0.1)
+    again = index.build(tree / "fresh")["files_indexed"], index.build(tree / "fresh")["files_unchanged"]
+    check("changes: but the next run reads it again, once", again == (1, 1), str(again))
     for round_ in range(6):
         for i in range(10, 50):
             write(tree / f"{i}.txt", f"common round{round_}\n")
