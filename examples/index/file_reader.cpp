@@ -42,8 +42,9 @@ file_reader::file_reader(const std::string& path) : descriptor_{::open(path.c_st
 #endif
   modified_ns_ = std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
   // File systems take the time from a clock that ticks: one more change within this tick would not show.
+  // A time in the future (of a clock that was wrong, or of another machine) is no younger for being read again.
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  young_ = now - std::chrono::nanoseconds{modified_ns_} < std::chrono::milliseconds{20};
+  young_ = std::chrono::abs(now - std::chrono::nanoseconds{modified_ns_}) < std::chrono::milliseconds{20};
 }
 
 file_reader::~file_reader() { ::close(descriptor_); }
