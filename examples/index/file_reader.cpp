@@ -49,6 +49,20 @@ file_reader::file_reader(const std::string& path) : descriptor_{::open(path.c_st
 
 file_reader::~file_reader() { ::close(descriptor_); }
 
+std::string file_reader::read_at(std::uint64_t offset, std::size_t most) const {
+  std::string bytes(offset < size_ ? static_cast<std::size_t>(std::min<std::uint64_t>(most, size_ - offset)) : 0, '\0');
+  std::size_t filled = 0;
+  while (filled < bytes.size()) {
+    const ssize_t n = ::pread(descriptor_, bytes.data() + filled, bytes.size() - filled, static_cast<off_t>(offset + filled));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(errno);
+    if (n == 0) break;  // it became shorter meanwhile
+    filled += static_cast<std::size_t>(n);
+  }
+  bytes.resize(filled);
+  return bytes;
+}
+
 std::string_view file_reader::beginning(std::size_t most) {
   fill(rest_, static_cast<std::size_t>(std::min<std::uint64_t>(size_, most)));
   return rest_;

@@ -34,6 +34,9 @@ class file_reader {
   /// Whether that was so shortly before that a later change might leave it the same.
   [[nodiscard]] bool young() const noexcept { return young_; }
 
+  /// Bytes from anywhere in it, up to `most`; leaves next() where it was. Throws std::system_error.
+  [[nodiscard]] std::string read_at(std::uint64_t offset, std::size_t most) const;
+
   /// Its first bytes, up to `most`; before the first next(). Throws std::system_error.
   [[nodiscard]] std::string_view beginning(std::size_t most);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <map>
 #include <system_error>
 
@@ -16,14 +15,9 @@ namespace {
 
 // A line of a file, given where a piece begins and how many lines of it come before; cut to a readable length. Control characters
 // become spaces: what is found in a file must not move the cursor of who searches.
-std::string read_line(const std::string& path, std::int64_t offset, std::uint64_t lines_before) {
+std::string read_line(const file_reader& file, std::uint64_t offset, std::uint64_t lines_before) {
   constexpr std::size_t longest = 240;
-  std::string piece(piece_size, '\0');
-  std::ifstream file{path, std::ios::binary};
-  file.seekg(offset);
-  file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
-  piece.resize(static_cast<std::size_t>(file.gcount()));
-
+  const std::string piece = file.read_at(offset, piece_size);
   std::string_view line = piece;
   for (; lines_before > 0 && !line.empty(); --lines_before) line.remove_prefix(std::min(line.find('\n'), line.size() - 1) + 1);
   line = line.substr(0, line.find('\n'));
@@ -84,13 +78,14 @@ search_result searcher::search(const std::vector<std::string>& query, std::size_
       h.path = best.bytes(1);
       h.score = -best.real(4);
       result.files = static_cast<std::uint64_t>(best.integer(5));
+      const place line = locate(h, best.integer(0), terms);
       try {
-        const file_reader now{h.path};
-        h.up_to_date = static_cast<std::int64_t>(now.size()) == best.integer(2) && now.modified_ns() == best.integer(3);
+        const file_reader file{h.path};
+        h.up_to_date = static_cast<std::int64_t>(file.size()) == best.integer(2) && file.modified_ns() == best.integer(3);
+        h.text = read_line(file, line.piece, line.lines_before);
       } catch (const std::system_error&) {
-        h.up_to_date = false;
+        h.up_to_date = false;  // gone, or no regular file any more
       }
-      locate(h, best.integer(0), terms);
     }
   }
   db_.run("COMMIT");
@@ -98,12 +93,11 @@ search_result searcher::search(const std::vector<std::string>& query, std::size_
 }
 
 // Finds the line to show: of the piece that has the most of the words, the first line that has the most of them.
-void searcher::locate(hit& h, std::int64_t file, const std::vector<term>& terms) {
+searcher::place searcher::locate(hit& h, std::int64_t file, const std::vector<term>& terms) {
   statement pieces{db_, "SELECT id, offset, first_line FROM piece WHERE file = ?1 ORDER BY ordinal"};
   statement lines{db_, "SELECT hit_lines(words) FROM words WHERE words MATCH ?1 AND rowid = ?2"};
   std::size_t most = 0;
-  std::int64_t offset = 0;
-  std::uint64_t lines_before = 0;
+  place found;
   for (pieces.bind(file); pieces.step();) {
     std::map<std::uint64_t, std::size_t> words_on;
     for (const term& t : terms) {
@@ -119,12 +113,11 @@ void searcher::locate(hit& h, std::int64_t file, const std::vector<term>& terms)
     const auto best = std::max_element(words_on.begin(), words_on.end(), [](auto& a, auto& b) { return a.second < b.second; });
     if (best == words_on.end() || best->second <= most) continue;
     most = best->second;
-    offset = pieces.integer(1);
-    lines_before = best->first;
-    h.line = static_cast<std::uint64_t>(pieces.integer(2)) + lines_before + 1;
+    found = {static_cast<std::uint64_t>(pieces.integer(1)), best->first};
+    h.line = static_cast<std::uint64_t>(pieces.integer(2)) + best->first + 1;
     h.lines = words_on.size();
   }
-  h.text = read_line(h.path, offset, lines_before);
+  return found;
 }
 
 std::string as_json(const search_result& result) {

@@ -42,9 +42,13 @@ class searcher {
 
  private:
   struct term;
+  struct place {
+    std::uint64_t piece = 0;  // where it begins in the file
+    std::uint64_t lines_before = 0;
+  };
 
   std::vector<term> terms_of(const std::vector<std::string>& query);
-  void locate(hit& h, std::int64_t file, const std::vector<term>& terms);
+  place locate(hit& h, std::int64_t file, const std::vector<term>& terms);
 
   database db_;
   word_splitter splitter_;

@@ -115,6 +115,16 @@ TEST_CASE("file_reader: looking at the beginning loses nothing", "[index]") {
   REQUIRE(reader.at_end());
 }
 
+TEST_CASE("file_reader: any part can be read, between the pieces", "[index]") {
+  const temporary_file file{"first line\nsecond line\n"};
+  file_reader reader{file.path()};
+  REQUIRE(reader.next(15) == "first line\n");
+  REQUIRE(reader.read_at(6, 4) == "line");
+  REQUIRE(reader.read_at(18, 100) == "line\n");
+  REQUIRE(reader.read_at(100, 4).empty());
+  REQUIRE(reader.next(15) == "second line\n");
+}
+
 TEST_CASE("file_reader: a file that was changed just now is young, and tells its time all the same", "[index]") {
   const temporary_file file{"text\n"};
   const auto now = std::filesystem::file_time_type::clock::now;

@@ -227,6 +227,10 @@ def check_changes(folder):
     (tree / "6.txt").unlink()
     stale = index.search("word5")["hits"] + index.search("word6")["hits"]
     check("changes: a hit in a file that changed meanwhile says so", [hit["up_to_date"] for hit in stale] == [False, False])
+    (tree / "7.txt").unlink()
+    os.mkfifo(tree / "7.txt")
+    found = subprocess.run(index.command("search", "--json", "word7"), capture_output=True, check=False, timeout=60)
+    check("changes: nor does a search wait for a FIFO that took a file's place", [(h["text"], h["up_to_date"]) for h in json.loads(found.stdout)["hits"]] == [("", False)])
     write(tree / "fresh", "same size A\n")
     until = time.monotonic() + 30
     while index.rows("SELECT count(*) FROM file WHERE young") != [(1,)] and time.monotonic() < until:  # it takes the build to be quick
