@@ -34,7 +34,6 @@ pipeline::pipeline(const build_options& options, std::stop_source stop)
       stop_{std::move(stop)},
       budget_{budget(options)},
       writer_{options.database, {.merge_bytes = budget_.merge}},
-      catalog_{options.database},
       open_files_{static_cast<std::int64_t>(options.open_files)},
       memory_{static_cast<std::int64_t>(budget_.pieces), {.fairness = penstock::fairness::fifo}},
       read_{"read", options.readers},
@@ -72,6 +71,8 @@ void pipeline::start(stage& s, Body body) {
 }
 
 void pipeline::walk_trees() {
+  if (!writer_ready_.wait(stopped_)) return;  // before that, the index may be about to be emptied
+  catalog known_files{options_.database};
   std::optional<stage::work> busy{walk_};
   const auto pass_on = [&](auto& to, auto item) {
     busy.reset();  // waiting for room is no work
@@ -79,7 +80,7 @@ void pipeline::walk_trees() {
     busy.emplace(walk_);
   };
   const auto on_file = [&](found_file&& file) {
-    const std::optional<known_file> known = catalog_.find(file.path);
+    const std::optional<known_file> known = known_files.find(file.path);
     const bool unchanged =
         known && !known->young && known->size == static_cast<std::int64_t>(file.size) && known->modified_ns == file.modified_ns;
     if (!unchanged) return pass_on(found_, std::move(file));
@@ -167,6 +168,8 @@ void pipeline::fold_pieces() {
 
 void pipeline::write_index() {
   const std::stop_callback interrupt{stopped_, [this] { writer_.interrupt(); }};
+  writer_.begin_run();
+  writer_ready_.set();
   steady::time_point next_commit = steady::now() + commit_interval;
   for (;;) {
     auto request = requests_.pop({.stop = stopped_, .deadline = next_commit});

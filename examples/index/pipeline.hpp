@@ -15,6 +15,7 @@
 #pragma once
 
 #include <penstock/observe/counter.hpp>
+#include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
 
 #include <chrono>
@@ -93,7 +94,7 @@ class pipeline {
 
   const memory_budget budget_;
   index_writer writer_;
-  catalog catalog_;
+  penstock::event writer_ready_;
 
   penstock::semaphore open_files_;
   penstock::semaphore memory_;  // in bytes

@@ -9,14 +9,24 @@ database::database(const std::string& path, int flags) {
     sqlite3_close_v2(handle_);
     throw database_error{message, code};
   }
-  sqlite3_busy_timeout(handle_, 5000);
+  sqlite3_busy_handler(handle_, wait_for_lock, this);
+}
+
+// Another connection has the database locked: waits up to 5 s for it, as sqlite3_busy_timeout() would, which nothing can interrupt.
+int database::wait_for_lock(void* self, int times) noexcept {
+  if (times >= 500 || static_cast<database*>(self)->interrupted()) return 0;
+  sqlite3_sleep(10);
+  return 1;
 }
 
 void database::check(int code) const {
   if (code != SQLITE_OK) throw database_error{std::string{"SQLite: "} + sqlite3_errmsg(handle_), code};
 }
 
-void database::run(const char* sql) { check(sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr)); }
+void database::run(const char* sql) {
+  if (interrupted()) throw database_error{"SQLite: interrupted", SQLITE_INTERRUPT};
+  check(sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr));
+}
 
 std::int64_t database::integer(const char* sql) {
   statement query{*this, sql};

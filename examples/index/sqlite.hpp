@@ -3,6 +3,7 @@
 
 #include <sqlite3.h>
 
+#include <atomic>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -84,14 +85,21 @@ class database {
   [[nodiscard]] std::int64_t integer(const char* sql);
   [[nodiscard]] std::int64_t last_row() const noexcept { return sqlite3_last_insert_rowid(handle_); }
   [[nodiscard]] std::int64_t changes() const noexcept { return sqlite3_changes64(handle_); }
-  /// Makes what runs now fail with SQLITE_INTERRUPT. Any thread.
-  void interrupt() noexcept { sqlite3_interrupt(handle_); }
+  /// Makes what runs now fail at once, and what is still to come. Any thread.
+  void interrupt() noexcept {
+    interrupted_.store(true);
+    sqlite3_interrupt(handle_);
+  }
+  [[nodiscard]] bool interrupted() const noexcept { return interrupted_.load(); }
   [[nodiscard]] sqlite3* handle() const noexcept { return handle_; }
   /// Throws a database_error with SQLite's message unless the code is SQLITE_OK.
   void check(int code) const;
 
  private:
+  static int wait_for_lock(void* self, int times) noexcept;
+
   sqlite3* handle_ = nullptr;
+  std::atomic<bool> interrupted_{false};
 };
 
 }  // namespace fulltext

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <system_error>
 
@@ -40,6 +41,11 @@ constexpr const char* schema = R"(
   INSERT INTO run VALUES(0);
   CREATE VIRTUAL TABLE words USING fts5(line, content='', tokenize='folded_lines');
 )";
+
+void create_index(database& db) {
+  db.run("BEGIN IMMEDIATE; " + std::string{schema} + "PRAGMA application_id = " + std::to_string(application) +
+         "; PRAGMA user_version = " + std::to_string(version) + "; COMMIT");
+}
 
 }  // namespace
 
@@ -106,42 +112,57 @@ struct index_writer::statements {
 };
 
 index_writer::index_writer(const std::string& path, const writer_options& options)
-    : lock_{database_file(path)}, db_{database_file(path)} {
-  // In this order: the page size is settled with the first write, and SQLite counts the size of the cache in pages of the size of
-  // that moment.
-  if (db_.integer("PRAGMA page_count") == 0) db_.run("PRAGMA page_size = 8192");
-  db_.run("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
-  db_.run("PRAGMA cache_size = -" + std::to_string(options.cache_bytes / 1024));
+    : options_{options}, lock_{database_file(path)}, db_{database_file(path)} {
   if (db_.integer("PRAGMA page_count") <= 1 && db_.integer("SELECT count(*) FROM sqlite_schema") == 0) {
+    db_.run("PRAGMA page_size = 8192");  // settled with the first write
     add_line_search(db_);
-    db_.run("BEGIN IMMEDIATE; " + std::string{schema} + "PRAGMA application_id = " + std::to_string(application) +
-            "; PRAGMA user_version = " + std::to_string(version) + "; COMMIT");
+    create_index(db_);
   } else {
     prepare_index(db_, path);
   }
+}
 
-  db_.run("BEGIN IMMEDIATE");
-  db_.run("INSERT INTO words(words, rank) VALUES('hashsize', " + std::to_string(options.merge_bytes) + ")");
+void index_writer::begin_run() {
+  start_log();
+  db_.run("PRAGMA synchronous = NORMAL");
   const std::int64_t rows = db_.integer("SELECT count(*) FROM words_docsize");
-  if (rows > 2 * db_.integer("SELECT count(*) FROM piece")) {
-    db_.run("INSERT INTO words(words) VALUES('delete-all'); DELETE FROM piece; DELETE FROM file");
-  }
+  if (rows > 2 * db_.integer("SELECT count(*) FROM piece")) start_afresh();
+  db_.run("PRAGMA cache_size = -" + std::to_string(options_.cache_bytes / 1024));
+  db_.run("BEGIN IMMEDIATE");
+  db_.run("INSERT INTO words(words, rank) VALUES('hashsize', " + std::to_string(options_.merge_bytes) + ")");
   db_.run("UPDATE run SET last = last + 1");
   run_ = db_.integer("SELECT last FROM run");
   db_.run("COMMIT");
   sql_ = std::make_unique<statements>(db_);
 }
 
+// Goes into WAL mode, as soon as no search reads the index.
+void index_writer::start_log() {
+  for (const auto until = std::chrono::steady_clock::now() + std::chrono::minutes{1};; sqlite3_sleep(10)) {
+    try {
+      return db_.run("PRAGMA journal_mode = WAL");
+    } catch (const database_error& error) {
+      if (error.code() != SQLITE_BUSY || std::chrono::steady_clock::now() > until) throw;
+    }
+  }
+}
+
+// Empties the database, in a moment and in one transaction. (To delete all rows takes seconds if there are many, and SQLite cannot
+// be interrupted in it.)
+void index_writer::start_afresh() {
+  sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_RESET_DATABASE, 1, nullptr);
+  db_.run("VACUUM");
+  sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_RESET_DATABASE, 0, nullptr);
+  create_index(db_);
+}
+
 index_writer::~index_writer() {
-  if (!interrupted_.load()) return;
+  if (!db_.interrupted()) return;
   // A checkpoint when the last connection closes would take its time; one of the next run will do it.
   sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
 
-void index_writer::interrupt() noexcept {
-  interrupted_.store(true);
-  db_.interrupt();
-}
+void index_writer::interrupt() noexcept { db_.interrupt(); }
 
 void index_writer::locate(indexed_file& file) {
   if (!writing_) db_.run("BEGIN IMMEDIATE");

@@ -7,11 +7,12 @@
 // Changes    a changed file's pieces are replaced one by one; those with equal bytes in the same place stay.
 // Removal    a contentless index cannot forget a row, so a removed piece leaves a dead row in `words`, which no search finds for
 //            want of its piece. When more than half of the rows are dead, the next run starts afresh.
-// Crash      WAL mode: whatever ends the process, the database is as of the last commit, and a file that is there in part has the
+// At rest    one file, which can be searched where nothing can be written. During a run there is a log beside it (WAL mode), so
+//            that searchers need not wait.
+// Crash      Whatever ends the process, the database is as of the last commit, and a file that is there in part has the
 //            size -1, so that the next run reads it again. A run removes what has vanished only at its end.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -77,12 +78,15 @@ struct writer_options {
 /// as good as rolled back, and the writer is of no use any more.
 class index_writer {
  public:
-  /// Opens or creates the database and begins a run. Also throws std::runtime_error if the file is something else, or another
-  /// writer is at work on it.
+  /// Opens or creates the database. Also throws std::runtime_error if the file is something else, or another writer is at work on
+  /// it.
   index_writer(const std::string& path, const writer_options& options);
   ~index_writer();
   index_writer(const index_writer&) = delete;
   index_writer& operator=(const index_writer&) = delete;
+
+  /// To be called before all that follows. May take its time if there is much in the index.
+  void begin_run();
 
   /// The pieces of a file may come in any order. True if with this one the file is complete.
   bool write(indexed_file& file, const folded_piece& piece);
@@ -92,7 +96,8 @@ class index_writer {
   void still_there(std::int64_t row);
 
   void commit();
-  /// The end of a run that saw everything under the roots: removes the other files there. Returns how many. Commits.
+  /// The end of a run that saw everything under the roots: removes the other files there. Returns how many. Commits. Nobody but
+  /// searchers should have the index open.
   std::int64_t finish(const std::vector<std::string>& roots);
   /// Makes what runs now fail at once, and the destructor do no more than it must. Any thread.
   void interrupt() noexcept;
@@ -113,13 +118,15 @@ class index_writer {
 
   void locate(indexed_file& file);
   void complete(indexed_file& file, bool binary);
+  void start_log();
+  void start_afresh();
 
+  const writer_options options_;
   file_lock lock_;  // the first to come and the last to go: closing the file drops every lock that SQLite has on it
   database db_;
   std::unique_ptr<statements> sql_;
   std::int64_t run_ = 0;
   bool writing_ = false;  // in a transaction
-  std::atomic<bool> interrupted_{false};
 };
 
 /// The absolute path of a database that exists or is to be made, so that SQLite takes it for a file, whatever its name. Throws
