@@ -1,7 +1,10 @@
 #include "search.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <map>
 #include <system_error>
 
@@ -29,6 +32,26 @@ std::string read_line(const file_reader& file, std::uint64_t offset, std::uint64
   return text.erase(text.find_last_not_of(' ') + 1);
 }
 
+// A build whose last moment fell into a search leaves an index in WAL mode, which SQLite does not read where it cannot write a log.
+// If there is none, nobody writes: then it may take the file for one that does not change.
+std::unique_ptr<database> open_for_search(const std::string& path) {
+  const std::string file = database_file(path);
+  const auto open = [&](const std::string& name, int flags) {
+    auto db = std::make_unique<database>(name, flags);
+    prepare_index(*db, path);
+    return db;
+  };
+  try {
+    return open(file, SQLITE_OPEN_READONLY);
+  } catch (const database_error& error) {
+    const bool needs_log = error.code() == SQLITE_CANTOPEN || error.code() == SQLITE_READONLY;
+    if (!needs_log || !std::filesystem::exists(file) || std::filesystem::exists(file + "-wal")) throw;
+  }
+  std::string uri = "file:";
+  for (const char c : file) uri += fmt::format("%{:02x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+  return open(uri + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+}
+
 }  // namespace
 
 // One word, as a query of FTS5.
@@ -37,7 +60,7 @@ struct searcher::term {
   std::string match;
 };
 
-searcher::searcher(const std::string& path) : db_{database_file(path), SQLITE_OPEN_READONLY} { prepare_index(db_, path); }
+searcher::searcher(const std::string& path) : db_{open_for_search(path)} {}
 
 std::vector<searcher::term> searcher::terms_of(const std::vector<std::string>& query) {
   std::vector<term> terms;
@@ -60,15 +83,15 @@ search_result searcher::search(const std::vector<std::string>& query, std::size_
   for (const term& t : terms) result.words.push_back(t.word);
   if (terms.empty()) return result;
 
-  db_.run("BEGIN");  // one state of the index for all that follows
-  db_.run("CREATE TEMP TABLE IF NOT EXISTS found(file INTEGER, rank REAL); DELETE FROM temp.found");
+  db_->run("BEGIN");  // one state of the index for all that follows
+  db_->run("CREATE TEMP TABLE IF NOT EXISTS found(file INTEGER, rank REAL); DELETE FROM temp.found");
   {
-    statement find{db_,
+    statement find{*db_,
                    "INSERT INTO temp.found SELECT piece.file, min(words.rank) FROM words JOIN piece ON piece.id = words.rowid "
                    "WHERE words MATCH ?1 GROUP BY piece.file"};
     for (const term& t : terms) find.run(std::string_view{t.match});
 
-    statement best{db_,
+    statement best{*db_,
                    "SELECT file.id, file.path, file.size, file.modified, sum(found.rank) AS total, count(*) OVER () "
                    "FROM temp.found JOIN file ON file.id = found.file GROUP BY found.file HAVING count(*) = ?1 "
                    "ORDER BY total, file.path LIMIT ?2"};
@@ -88,14 +111,14 @@ search_result searcher::search(const std::vector<std::string>& query, std::size_
       }
     }
   }
-  db_.run("COMMIT");
+  db_->run("COMMIT");
   return result;
 }
 
 // Finds the line to show: of the piece that has the most of the words, the first line that has the most of them.
 searcher::place searcher::locate(hit& h, std::int64_t file, const std::vector<term>& terms) {
-  statement pieces{db_, "SELECT id, offset, first_line FROM piece WHERE file = ?1 ORDER BY ordinal"};
-  statement lines{db_, "SELECT hit_lines(words) FROM words WHERE words MATCH ?1 AND rowid = ?2"};
+  statement pieces{*db_, "SELECT id, offset, first_line FROM piece WHERE file = ?1 ORDER BY ordinal"};
+  statement lines{*db_, "SELECT hit_lines(words) FROM words WHERE words MATCH ?1 AND rowid = ?2"};
   std::size_t most = 0;
   place found;
   for (pieces.bind(file); pieces.step();) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,7 +51,7 @@ class searcher {
   std::vector<term> terms_of(const std::vector<std::string>& query);
   place locate(hit& h, std::int64_t file, const std::vector<term>& terms);
 
-  database db_;
+  std::unique_ptr<database> db_;
   word_splitter splitter_;
 };
 

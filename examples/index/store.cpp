@@ -241,6 +241,8 @@ std::int64_t index_writer::finish(const std::vector<std::string>& roots) {
     removed += db_.changes();
   }
   commit();
+  // Fails while somebody searches; then it is left to the next run.
+  sqlite3_exec(db_.handle(), "PRAGMA journal_mode = DELETE", nullptr, nullptr, nullptr);
   return removed;
 }
 

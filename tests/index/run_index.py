@@ -313,6 +313,33 @@ def check_odd_trees(folder):
     Index.as_user = {}
 
 
+def check_searchers(folder):
+    """Who may read an index may search it, even where nothing can be written."""
+    tree = folder / "shared"
+    write(tree / "a", "text\n")
+    index = Index(folder / "shared", "index of % all?.db")
+    index.build(tree)
+    check("searchers: at rest an index is one file", [f.name for f in index.folder.iterdir() if f != index.db] == ["a"])
+    for mode in ("delete", "wal"):
+        connection = sqlite3.connect(index.db)
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.close()
+        index.db.chmod(0o444)
+        index.folder.chmod(0o555)
+        before = sorted(index.folder.iterdir())
+        if os.geteuid() == 0:
+            Index.as_user = {"user": 65534, "group": 65534, "extra_groups": []}
+        try:
+            found = index.run("search", "text")
+        finally:
+            Index.as_user = {}
+            index.folder.chmod(0o755)
+            index.db.chmod(0o644)
+        check(f"searchers: without a place to write to, in mode {mode}", found.stdout == f"{tree}/a:1: text\n".encode(), str(found))
+        check(f"searchers: and they leave nothing behind, in mode {mode}", sorted(index.folder.iterdir()) == before)
+    check("searchers: the owner can go on", index.build(tree)["files_unchanged"] == 1 and not index.db.with_name(index.db.name + "-wal").exists())
+
+
 def full_disk():
     """For the child process: no file may grow beyond 1 MiB."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -631,6 +658,7 @@ def main():
         run(check_full_disk, folder, rng)
         run(check_errors, folder)
         run(check_odd_trees, folder)
+        run(check_searchers, folder)
     finally:
         if "--keep" in sys.argv:
             print(f"kept {folder}")
