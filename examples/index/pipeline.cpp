@@ -29,7 +29,7 @@ memory_budget budget(const build_options& o) {
 
 pipeline::pipeline(const build_options& options, std::stop_source stop)
     : options_{options},
-      roots_{resolve_roots(options.roots)},
+      roots_{resolve_roots(options.roots, [&](const std::string& path) { return index_has_tree(options.database, path); })},
       walk_options_{options.follow_links, files_of_database(options.database)},
       stop_{std::move(stop)},
       budget_{budget(options)},

@@ -42,6 +42,18 @@ constexpr const char* schema = R"(
   CREATE VIRTUAL TABLE words USING fts5(line, content='', tokenize='folded_lines');
 )";
 
+// The paths of a tree: the root itself, or what begins with it and a slash. '0' comes after '/'.
+struct tree_paths {
+  static constexpr const char* condition = "(path = ?1 OR (path > ?2 AND path < ?3))";
+
+  explicit tree_paths(std::string_view root) : first{root == "/" ? "" : root}, beyond{first} {
+    first.push_back('/');
+    beyond.push_back('0');
+  }
+  std::string first;
+  std::string beyond;
+};
+
 void create_index(database& db) {
   db.run("BEGIN IMMEDIATE; " + std::string{schema} + "PRAGMA application_id = " + std::to_string(application) +
          "; PRAGMA user_version = " + std::to_string(version) + "; COMMIT");
@@ -81,6 +93,16 @@ std::optional<known_file> catalog::find(std::string_view path) {
   const known_file found{find_.integer(0), find_.integer(1), find_.integer(2), find_.integer(3) != 0, find_.integer(4) != 0};
   find_.reset();
   return found;
+}
+
+bool catalog::has_tree(std::string_view root) {
+  const tree_paths paths{root};
+  statement any{db_, ("SELECT 1 FROM file WHERE " + std::string{tree_paths::condition} + " LIMIT 1").c_str()};
+  return any.bind(blob{root}, blob{paths.first}, blob{paths.beyond}).step();
+}
+
+bool index_has_tree(const std::string& database, std::string_view root) {
+  return std::filesystem::exists(database) && catalog{database}.has_tree(root);
 }
 
 index_writer::file_lock::file_lock(const std::string& path)
@@ -227,17 +249,14 @@ void index_writer::commit() {
 std::int64_t index_writer::finish(const std::vector<std::string>& roots) {
   if (!writing_) db_.run("BEGIN IMMEDIATE");
   writing_ = true;
-  // A root itself, or what begins with it and a slash: '0' comes after '/'.
-  constexpr const char* gone = "run <> ?1 AND (path = ?2 OR (path > ?3 AND path < ?4))";
-  statement drop_pieces{db_, ("DELETE FROM piece WHERE file IN (SELECT id FROM file WHERE " + std::string{gone} + ")").c_str()};
-  statement drop_files{db_, ("DELETE FROM file WHERE " + std::string{gone}).c_str()};
+  const std::string gone = std::string{tree_paths::condition} + " AND run <> ?4";
+  statement drop_pieces{db_, ("DELETE FROM piece WHERE file IN (SELECT id FROM file WHERE " + gone + ")").c_str()};
+  statement drop_files{db_, ("DELETE FROM file WHERE " + gone).c_str()};
   std::int64_t removed = 0;
   for (const std::string& root : roots) {
-    const std::string stem = root == "/" ? "" : root;
-    const std::string first = stem + '/';
-    const std::string beyond = stem + '0';
-    drop_pieces.run(run_, blob{root}, blob{first}, blob{beyond});
-    drop_files.run(run_, blob{root}, blob{first}, blob{beyond});
+    const tree_paths paths{root};
+    drop_pieces.run(blob{root}, blob{paths.first}, blob{paths.beyond}, run_);
+    drop_files.run(blob{root}, blob{paths.first}, blob{paths.beyond}, run_);
     removed += db_.changes();
   }
   commit();

@@ -63,6 +63,8 @@ class catalog {
  public:
   explicit catalog(const std::string& path);
   [[nodiscard]] std::optional<known_file> find(std::string_view path);
+  /// Whether it has this path, or one below it.
+  [[nodiscard]] bool has_tree(std::string_view root);
 
  private:
   database db_;
@@ -135,6 +137,9 @@ class index_writer {
 
 /// The paths of the files that make up the database.
 [[nodiscard]] std::vector<std::string> files_of_database(const std::string& path);
+
+/// Whether there is an index, and it has this path or one below it.
+[[nodiscard]] bool index_has_tree(const std::string& database, std::string_view root);
 
 /// Checks that a connection's database is an index of this version, and makes its extensions known. Throws std::runtime_error.
 void prepare_index(database& db, const std::string& path);

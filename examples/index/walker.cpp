@@ -162,11 +162,18 @@ void walk(const std::stop_token& stop, const std::vector<std::string>& roots, co
   for (const std::string& root : roots) w.tree(root);
 }
 
-std::vector<std::string> resolve_roots(const std::vector<std::string>& given) {
+std::vector<std::string> resolve_roots(const std::vector<std::string>& given,
+                                       const std::function<bool(const std::string& path)>& known) {
   std::vector<std::string> roots;
   for (const std::string& path : given) {
     std::error_code error;
-    roots.push_back(std::filesystem::canonical(path, error).string());
+    std::filesystem::path real = std::filesystem::canonical(path, error);
+    if (error == std::errc::no_such_file_or_directory) {
+      real = std::filesystem::weakly_canonical(std::filesystem::absolute(path));
+      if (!real.has_filename()) real = real.parent_path();  // "name/"
+      if (known(real.string())) error.clear();
+    }
+    roots.push_back(real.string());
     if (error) throw std::runtime_error{path + ": " + error.message()};
   }
   // By components and not by bytes: what is inside a directory then follows it at once.

@@ -37,8 +37,9 @@ struct walk_events {
 void walk(const std::stop_token& stop, const std::vector<std::string>& roots, const walk_options& options,
           const walk_events& events);
 
-/// The absolute paths of existing directories or files, without links, duplicates, and those inside others. Throws
-/// std::runtime_error that names the one that does not exist.
-[[nodiscard]] std::vector<std::string> resolve_roots(const std::vector<std::string>& given);
+/// The absolute paths of directories or files, without links, duplicates, and those inside others. Throws std::runtime_error that
+/// names one that does not exist, unless known() says of its path that something has been there: then it is an empty tree.
+[[nodiscard]] std::vector<std::string> resolve_roots(const std::vector<std::string>& given,
+                                                     const std::function<bool(const std::string& path)>& known);
 
 }  // namespace fulltext

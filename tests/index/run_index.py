@@ -263,6 +263,12 @@ def check_changes(folder):
     shutil.rmtree(other)
     other.mkdir()
     check("changes: a tree that became empty is removed", index.build(other)["files_removed"] == 1 and len(index.found("common")) == before)
+    write(other / "deep" / "file.txt", "common in another tree\n")
+    index.build(other)
+    shutil.rmtree(other)
+    report = index.build(f"{other}/deep/")
+    check("changes: so is one that is not there any more, and the report says so", (report["files_removed"], skipped(report)) == (1, {"vanished": 1}), str(report))
+    check("changes: and then it is no more known than any other", index.run("build", other).returncode == 2 and len(index.found("common")) == before)
 
 
 def check_odd_trees(folder):
