@@ -84,24 +84,39 @@ search_result searcher::search(const std::vector<std::string>& query, std::size_
   if (terms.empty()) return result;
 
   db_->run("BEGIN");  // one state of the index for all that follows
-  db_->run("CREATE TEMP TABLE IF NOT EXISTS found(file INTEGER, rank REAL); DELETE FROM temp.found");
+  db_->run(
+      "CREATE TEMP TABLE IF NOT EXISTS found(file INTEGER, rank REAL); DELETE FROM temp.found;"
+      "CREATE TEMP TABLE IF NOT EXISTS shown(file INTEGER PRIMARY KEY, total REAL, files INTEGER); DELETE FROM temp.shown;"
+      "CREATE TEMP TABLE IF NOT EXISTS lines(piece INTEGER, term TEXT, list TEXT, PRIMARY KEY(piece, term)) WITHOUT ROWID;"
+      "DELETE FROM temp.lines");
   {
     statement find{*db_,
                    "INSERT INTO temp.found SELECT piece.file, min(words.rank) FROM words JOIN piece ON piece.id = words.rowid "
                    "WHERE words MATCH ?1 GROUP BY piece.file"};
     for (const term& t : terms) find.run(std::string_view{t.match});
 
+    statement choose{*db_,
+                     "INSERT INTO temp.shown SELECT file.id, sum(found.rank) AS total, count(*) OVER () "
+                     "FROM temp.found JOIN file ON file.id = found.file GROUP BY found.file HAVING count(*) = ?1 "
+                     "ORDER BY total, file.path LIMIT ?2"};
+    choose.run(static_cast<std::int64_t>(terms.size()), static_cast<std::int64_t>(limit));
+
+    // One pass through the index for each term: with a prefix, FTS5 would go through all its words for every file.
+    statement note_lines{*db_,
+                         "INSERT INTO temp.lines SELECT words.rowid, ?1, hit_lines(words) FROM words "
+                         "CROSS JOIN piece ON piece.id = words.rowid CROSS JOIN temp.shown ON shown.file = piece.file "
+                         "WHERE words MATCH ?1"};
+    for (const term& t : terms) note_lines.run(std::string_view{t.match});
+
     statement best{*db_,
-                   "SELECT file.id, file.path, file.size, file.modified, sum(found.rank) AS total, count(*) OVER () "
-                   "FROM temp.found JOIN file ON file.id = found.file GROUP BY found.file HAVING count(*) = ?1 "
-                   "ORDER BY total, file.path LIMIT ?2"};
-    best.bind(static_cast<std::int64_t>(terms.size()), static_cast<std::int64_t>(limit));
+                   "SELECT file.id, file.path, file.size, file.modified, shown.total, shown.files "
+                   "FROM temp.shown JOIN file ON file.id = shown.file ORDER BY shown.total, file.path"};
     while (best.step()) {
       hit& h = result.hits.emplace_back();
       h.path = best.bytes(1);
       h.score = -best.real(4);
       result.files = static_cast<std::uint64_t>(best.integer(5));
-      const place line = locate(h, best.integer(0), terms);
+      const place line = locate(h, best.integer(0));
       try {
         const file_reader file{h.path};
         h.up_to_date = static_cast<std::int64_t>(file.size()) == best.integer(2) && file.modified_ns() == best.integer(3);
@@ -116,22 +131,20 @@ search_result searcher::search(const std::vector<std::string>& query, std::size_
 }
 
 // Finds the line to show: of the piece that has the most of the words, the first line that has the most of them.
-searcher::place searcher::locate(hit& h, std::int64_t file, const std::vector<term>& terms) {
+searcher::place searcher::locate(hit& h, std::int64_t file) {
   statement pieces{*db_, "SELECT id, offset, first_line FROM piece WHERE file = ?1 ORDER BY ordinal"};
-  statement lines{*db_, "SELECT hit_lines(words) FROM words WHERE words MATCH ?1 AND rowid = ?2"};
+  statement lines{*db_, "SELECT list FROM temp.lines WHERE piece = ?1"};
   std::size_t most = 0;
   place found;
   for (pieces.bind(file); pieces.step();) {
     std::map<std::uint64_t, std::size_t> words_on;
-    for (const term& t : terms) {
-      if (!lines.bind(std::string_view{t.match}, pieces.integer(0)).step()) continue;
+    for (lines.bind(pieces.integer(0)); lines.step();) {
       const std::string_view list = lines.bytes(0);
       for (const char* at = list.data(); at < list.data() + list.size(); ++at) {
         std::uint64_t line = 0;
         at = std::from_chars(at, list.data() + list.size(), line).ptr;
         ++words_on[line];
       }
-      lines.reset();
     }
     const auto best = std::max_element(words_on.begin(), words_on.end(), [](auto& a, auto& b) { return a.second < b.second; });
     if (best == words_on.end() || best->second <= most) continue;

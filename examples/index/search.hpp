@@ -49,7 +49,7 @@ class searcher {
   };
 
   std::vector<term> terms_of(const std::vector<std::string>& query);
-  place locate(hit& h, std::int64_t file, const std::vector<term>& terms);
+  place locate(hit& h, std::int64_t file);
 
   std::unique_ptr<database> db_;
   word_splitter splitter_;

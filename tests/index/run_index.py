@@ -346,6 +346,20 @@ def check_searchers(folder):
     check("searchers: the owner can go on", index.build(tree)["files_unchanged"] == 1 and not index.db.with_name(index.db.name + "-wal").exists())
 
 
+def check_prefix_speed(folder, rng):
+    tree = folder / "prefixes"
+    for i in range(200):
+        write(tree / str(i), "\n".join(f"a{rng.getrandbits(40):010x}" for _ in range(1000)))
+    index = Index(folder, "prefixes.db")
+    index.build(tree)
+    seconds = []
+    for limit in (1, 200):
+        began = time.monotonic()
+        hits = index.search("a*", limit=limit)["hits"]
+        seconds.append(time.monotonic() - began)
+    check(f"prefixes: 200 hits take little longer than one ({seconds[1]:.2f} s, {seconds[0]:.2f} s)", len(hits) == 200 and seconds[1] < 20 * seconds[0])
+
+
 def full_disk():
     """For the child process: no file may grow beyond 1 MiB."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -657,6 +671,7 @@ def main():
         run(check_small_tree, folder)
         run(check_changes, folder)
         run(check_large_files, folder, rng)
+        run(check_prefix_speed, folder, rng)
         run(check_real_tree, folder, rng)
         run(check_interruptions, folder, rng)
         if not SANITIZED:
