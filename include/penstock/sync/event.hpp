@@ -9,7 +9,7 @@
 //
 // Invariants     a set event has an empty line; flag and line change only under one lock.
 // Fairness       those in line pass in the order of arrival, each set() of an auto_reset_event going directly to the first; nobody overtakes.
-//                A caller polls for at most some 30 µs before it takes its place in line.
+//                A caller polls for a while before it takes its place in line: some 30 µs, or where others want the processors one yield to them.
 // Thread safety  every member may be called concurrently. Whoever returned from a successful wait may destroy the event, provided that nobody
 //                else waits or is about to: set() touches nothing of it any more. Having seen is_set() alone gives no such right.
 // Cancellation   a wait that is stopped or times out leaves the event as it was. A wait that was let pass stays so, whatever comes later.

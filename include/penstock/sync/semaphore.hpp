@@ -12,7 +12,7 @@
 //                overtakes (as in WebKit's ParkingLot). At the most one woken waiter is on its way at a time.
 //                That one goes on where its waiter does: a coroutine whose scheduler does not run holds up those behind it.
 //                fairness::fifo: while somebody waits, nobody overtakes; a request for many permits is not starved by small ones. A caller
-//                polls for at most some 30 µs before it takes its place in line.
+//                polls for a while before it takes its place in line: some 30 µs, or where others want the processors one yield to them.
 // Thread safety  every member may be called concurrently. A semaphore may be destroyed when no member runs, nobody waits and every
 //                operation that waited has resumed.
 // Cancellation   a wait that is stopped or times out takes nothing, and those behind it are served if they can be.

@@ -524,6 +524,8 @@ namespace penstock::inline v0_1::detail {
 template <>
 class polling<model::model_sync> {
  public:
+  polling() noexcept = default;
+  explicit polling(nanoseconds_point) noexcept {}
   bool again() noexcept { return round_++ < model::the_world.polls; }
 
  private:

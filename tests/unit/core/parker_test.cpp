@@ -3,7 +3,7 @@
 #include <atomic>
 #include <thread>
 
-#include <penstock/core/detail/polling.hpp>
+#include <penstock/core/detail/sync.hpp>
 
 #include "../../support/catch.hpp"
 
@@ -74,13 +74,4 @@ TEST_CASE("parker: lies in a frame that may be gone as soon as the park returns"
     p->park();
     REQUIRE(message == i);  // and no sanitizer objects to the frame
   }
-}
-
-TEST_CASE("polling: comes to an end", "[parker]") {
-  penstock::detail::polling<> poll;
-  int looks = 0;
-  while (poll.again()) ++looks;
-  CHECK(looks >= 20);
-  CHECK(looks <= 100);
-  CHECK_FALSE(poll.again());
 }

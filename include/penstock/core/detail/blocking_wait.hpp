@@ -27,7 +27,8 @@ class blocking_wait : public wait_operation<Owner, Node> {
   /// The same for one that has polled already.
   outcome run_without_polling() noexcept { return link_and_park(never); }
 
-  /// Waits until `deadline` on the steady clock. A deadline that has passed allows one look.
+  /// Waits until `deadline` on the steady clock. A deadline that has passed allows one look. How late it ends is up to the system's
+  /// scheduler: polling yields no further when the deadline is near.
   outcome run(nanoseconds_point deadline) noexcept {
     if (this->owner().try_pass(*this)) return this->how;
     if (deadline != never && sync::now() >= deadline) return outcome::timeout;
@@ -61,7 +62,7 @@ class blocking_wait : public wait_operation<Owner, Node> {
   };
 
   outcome poll_and_wait(nanoseconds_point deadline) noexcept {
-    for (polling<sync> poll;;) {
+    for (polling<sync> poll{deadline};;) {
       if (this->owner().try_pass(*this)) return this->how;
       if (!poll.again()) break;
     }
@@ -77,15 +78,15 @@ class blocking_wait : public wait_operation<Owner, Node> {
       }
       if (this->how != outcome::woken) return this->how;
       parker_.reset();
-      if (look_around()) return this->how;
+      if (look_around(deadline)) return this->how;
     }
     return this->how;
   }
 
   // Woken: what is there is for whoever comes first, so poll again before going back to sleep.
-  bool look_around() noexcept {
+  bool look_around(nanoseconds_point deadline) noexcept {
     if constexpr (requires { this->owner().ready(static_cast<const Node&>(*this)); }) {
-      for (polling<sync> poll; poll.again();) {
+      for (polling<sync> poll{deadline}; poll.again();) {
         if (!this->owner().ready(static_cast<const Node&>(*this))) continue;
         this->advance(link_at::nowhere);
         if (this->how != outcome::woken) return true;

@@ -4,6 +4,10 @@
 // bare looks, then looks after 1, 2 and 4 pauses, then looks after each of twenty yields. The yields are what keeps more threads than
 // processors from collapsing: a poller gives way to the thread that it waits for. On a single processor there are the yields only.
 //
+// How long       About 10 to 30 µs on a machine with a processor to spare. Where others want the processor a yield lends it to them for a
+//                time slice, milliseconds that no count of rounds would bound: the first yield that takes longer than 50 µs is the last,
+//                and one whose slice may outlast the deadline of the wait is not begun.
+//
 //   for (polling<Sync> poll; poll.again();) if (ready()) return;
 #pragma once
 
@@ -14,7 +18,11 @@ namespace penstock::inline v0_1::detail {
 template <class Sync = std_sync>
 class polling {
  public:
-  /// Waits a little and tells to look again; false once it is time to sleep. At most about 30 µs in all.
+  polling() noexcept = default;
+  /// For a wait that ends at `deadline` on the steady clock.
+  explicit polling(nanoseconds_point deadline) noexcept : deadline_{deadline} {}
+
+  /// Waits a little and tells to look again; false once it is time to sleep.
   bool again() noexcept {
     if (round_ == 0 && !Sync::parallel()) round_ = first_yield;
     const int round = round_++;
@@ -23,18 +31,30 @@ class polling {
       for (int i = 1 << (round - first_pause); i > 0; --i) Sync::pause();
       return true;
     }
-    if (round < last) {
-      Sync::yield();
-      return true;
-    }
-    return false;
+    return round < last && yield(round == first_yield);
   }
 
  private:
+  bool yield(bool first) noexcept {
+    const nanoseconds_point before = first ? Sync::now() : now_;
+    if (before >= deadline_ || deadline_ - before < slice) {
+      round_ = last;
+      return false;
+    }
+    Sync::yield();
+    now_ = Sync::now();
+    if (now_ - before > slow) round_ = last;  // what it waited for may have come meanwhile: one more look, then sleep
+    return true;
+  }
+
   static constexpr int first_pause = 20;
   static constexpr int first_yield = first_pause + 3;
   static constexpr int last = first_yield + 20;
+  static constexpr nanoseconds_point slow = 50'000;      // sleeping and being woken costs as much
+  static constexpr nanoseconds_point slice = 4'000'000;  // what a yield may take where one other thread wants the processor
   int round_ = 0;
+  nanoseconds_point deadline_ = never;
+  nanoseconds_point now_ = 0;  // when the last yield ended
 };
 
 }  // namespace penstock::inline v0_1::detail
