@@ -167,6 +167,42 @@ struct mixed : model::suite<mixed<Fairness>, 3> {
   }
 };
 
+// A woken waiter arrives, whenever its context runs; releases serve the line past it once it is overdue (race 15).
+struct overdue : model::suite<overdue, 3> {
+  using waiting = frame<semaphore, semaphore::request, overdue>;
+
+  semaphore s{0, {fairness::eventual}};
+  mailbox late;
+  model::atomic<int> ends{0};
+
+  overdue() { model::the_world.tick = 300'000; }
+  void before() {
+    waiting::begin(*this, {}, {}, scheduler{&late}, s, 1);
+    waiting::begin(*this, {}, {}, scheduler{&late}, s, 2);
+    waiting::begin(*this, {}, {}, scheduler{&late}, s, 1);
+    s.release();  // the first one is on its way, unless so much time has passed that it was given its permit
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      late.run();
+    } else {
+      for (int i = 0; i < 2; ++i) {
+        if (s.try_acquire()) s.release();
+        s.release();
+      }
+    }
+  }
+  void ended(outcome how) {
+    require(how == outcome::granted, "acquired");
+    if (ends.fetch_add(1) == 2) late.close();
+  }
+  void after() {
+    require(ends.load() == 3, "all ended");
+    require(s.available() == 1 && s.waiters() == 0, "no permit was lost or made");
+    require(s.try_acquire().has_value(), "nobody is kept from it");
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -186,5 +222,6 @@ int main(int argc, char** argv) {
   session.random<semaphore_stop<fifo, true>>("semaphore, fifo: stop and a follower through a scheduler");
   session.random<mixed<eventual>>("semaphore, eventual: a thread and a coroutine");
   session.random<mixed<fifo>>("semaphore, fifo: a thread and a coroutine");
+  session.random<overdue>("semaphore, eventual: a woken waiter is overdue");
   return session.result();
 }

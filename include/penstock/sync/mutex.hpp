@@ -10,8 +10,8 @@
 // std::lock and std::condition_variable_any work with it. The forms that it does not know give a result with a std::unique_lock inside.
 //
 // Ownership      by nobody in particular: a coroutine may lock on one thread and unlock on another. Not recursive.
-// Fairness       that of a semaphore with one permit (semaphore.hpp): by default a newcomer may overtake, for about 0.5 ms at the most; with
-//                {.fairness = fairness::fifo} never.
+// Fairness       that of a semaphore with one permit (semaphore.hpp): by default a newcomer may overtake, for about a millisecond at the
+//                most; with {.fairness = fairness::fifo} never.
 // Thread safety  every member may be called concurrently; unlock() only by who holds the lock. A mutex may be destroyed when no member runs (not
 //                even the last unlock()), nobody waits and every operation that waited has resumed.
 // Cancellation   a wait that is stopped or times out takes nothing, and who stands behind it is served.

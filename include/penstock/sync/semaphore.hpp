@@ -8,9 +8,13 @@
 // Invariants     free + held = total: every permit is free, held, or on its way to a waiter that will hold it or pass it on.
 //                The flag `waiting` is set exactly while the line is not empty, when the lock is free.
 // Fairness       fairness::eventual (default): a newcomer may take a free permit although others wait, which keeps a contended semaphore
-//                fast; but a waiter that has stood in line for 0.5 ms gets the next permits handed over directly, and until then nobody
-//                overtakes (as in WebKit's ParkingLot). At the most one woken waiter is on its way at a time.
-//                That one goes on where its waiter does: a coroutine whose scheduler does not run holds up those behind it.
+//                fast; but a waiter at the head of the line that has stood there for 0.5 ms gets the next permits handed over directly, and
+//                until then nobody overtakes (as in WebKit's ParkingLot). At the most one woken waiter is on its way at a time, and releases
+//                leave the line to it; but if it has not arrived after 0.5 ms, they serve a head that has stood for so long past it. (They
+//                look at the clock at the 1st, 2nd, 4th, 8th, 16th and every 32nd release meanwhile.) So the head of the line is overtaken
+//                for 0.5 ms, and then by the 31 releases at the most that come before the next look; for another 0.5 ms if one before it
+//                was woken just then. One that was woken owns nothing on its way: it is overtaken until its thread or scheduler runs it,
+//                and permits that were free when the line was left to it wait for it, too, until one more is released.
 //                fairness::fifo: while somebody waits, nobody overtakes; a request for many permits is not starved by small ones. A caller
 //                polls for a while before it takes its place in line: some 30 µs, or where others want the processors one yield to them.
 // Thread safety  every member may be called concurrently. A semaphore may be destroyed when no member runs, nobody waits and every
@@ -40,7 +44,7 @@
 namespace penstock::inline v0_1 {
 
 enum class fairness : std::uint8_t {
-  eventual,  ///< newcomers may overtake, for about 0.5 ms at the most
+  eventual,  ///< newcomers may overtake, for about a millisecond at the most
   fifo,      ///< strictly in order of arrival in the line
 };
 
@@ -116,7 +120,7 @@ class basic_semaphore {
       state_.fetch_sub(added, std::memory_order_relaxed);  // relaxed: takes back what nobody needed to see
       throw std::invalid_argument{"penstock::semaphore: more than max() permits would be free"};
     }
-    if ((before & (waiting | waking)) == waiting) hand_out();
+    if ((before & waiting) != 0 && ((before & waking) == 0 || time_to_look())) hand_out();
   }
 
   /// Enlarges the semaphore while it is in use. As release().
@@ -221,10 +225,19 @@ class basic_semaphore {
   [[nodiscard]] bool first_in_line_is_owed(const request& head) const noexcept {
     return fifo_ || Sync::now() - head.since >= patience;
   }
+  // For a release that leaves the line to a woken waiter: whether it looks if that one is overdue.
+  [[nodiscard]] bool time_to_look() noexcept {
+    // relaxed, both: only a count. Updates that are lost between threads put a look off by a few releases.
+    const std::uint32_t n = left_to_woken_.load(std::memory_order_relaxed) + 1;
+    left_to_woken_.store(n, std::memory_order_relaxed);
+    return n % 32 == 0 || (n & (n - 1)) == 0;
+  }
 
   typename Sync::template atomic<std::int64_t> state_;
+  typename Sync::template atomic<std::uint32_t> left_to_woken_{0};  // releases since `waking` was set
   mutable typename Sync::mutex lock_;
-  detail::wait_queue<Sync> waiters_;  // guarded by lock_
+  detail::wait_queue<Sync> waiters_;                                    // guarded by lock_
+  typename Sync::template var<detail::nanoseconds_point> woken_at_{0};  // when `waking` was set; guarded by lock_
   const bool fifo_;
 };
 
@@ -310,16 +323,22 @@ void basic_semaphore<Sync>::serve(detail::wait_list<Sync>& won) noexcept {
       state_.fetch_and(~(waiting | held), std::memory_order_relaxed);  // relaxed: flags of the protocol, changed under the lock
       return;
     }
-    if ((word & waking) != 0) return;  // the woken one stood before this head, and will serve the line
+    const detail::nanoseconds_point now = fifo_ ? 0 : Sync::now();
+    const bool owed = fifo_ || now - head->since >= patience;
+    // The woken one stood before this head, and will serve the line. If it is overdue, a head that is owed waits for it no longer.
+    if ((word & waking) != 0 && (!owed || now - woken_at_ < patience)) return;
     const std::int64_t price = head->wanted * one;
     const bool enough = word >= price;
-    const bool owed = first_in_line_is_owed(*head);
     std::int64_t after = owed ? word | held : word & ~held;
     if (enough) after = owed ? after - price : after | waking;
     // acquire: the permits of several releases may go to one waiter, which learns of them through its node and not through the word
     if (after != word && !state_.compare_exchange_weak(word, after, std::memory_order_acquire, std::memory_order_relaxed))
       continue;
     if (!enough) return;
+    if (!owed) {
+      woken_at_ = now;
+      left_to_woken_.store(0, std::memory_order_relaxed);  // relaxed: see time_to_look()
+    }
     waiters_.win(*head, owed ? detail::outcome::granted : detail::outcome::woken, won);
     word = after;
     if (!owed && !waiters_.empty()) return;

@@ -615,6 +615,106 @@ TEST_CASE("semaphore: with fairness::eventual a waiter is overtaken for half a m
   CHECK(s.try_acquire());
 }
 
+TEST_CASE("semaphore: with fairness::eventual a woken waiter that does not arrive holds those behind it up for a bounded time",
+          "[semaphore][hazard-34][race-15]") {
+  const auto between = GENERATE(1us, 20us, 400us, 1000us);  // from one release to the next
+  frozen_semaphore s{0};
+  step_executor busy;
+  step_executor executor;
+  frozen_request woken{s, 1};
+  frozen_request waiting{s, 1};
+  woken.begin(busy);
+  waiting.begin(executor);
+  s.release();  // wakes the first one, whose executor does not run
+  std::chrono::nanoseconds overtaken_for{0};
+  int after_patience = 0;
+  while (s.try_acquire()) {
+    REQUIRE(after_patience < 32);
+    if (overtaken_for >= 500us) ++after_patience;
+    frozen_sync::advance(between);
+    overtaken_for += between;
+    s.release();
+  }
+  CHECK(overtaken_for >= 500us);
+  executor.run_all();
+  REQUIRE(waiting.ended());
+  CHECK(waiting.result() == outcome::granted);
+
+  // The one that was late has kept its place, and nobody overtakes it from now on.
+  auto third = frozen_request{s, 1};
+  third.begin(executor);
+  busy.run_all();
+  REQUIRE_FALSE(woken.ended());
+  s.release();
+  CHECK(s.try_acquire() == errc::empty);
+  busy.run_all();
+  REQUIRE(woken.ended());
+  CHECK(woken.result() == outcome::granted);
+  REQUIRE_FALSE(third.ended());
+  s.release();
+  executor.run_all();
+  REQUIRE(third.ended());
+  s.release();
+  CHECK(s.try_acquire());
+}
+
+TEST_CASE("semaphore: permits are kept for a request for many that stands behind a woken waiter that does not arrive",
+          "[semaphore][hazard-34][race-15]") {
+  frozen_semaphore s{0};
+  step_executor busy;
+  step_executor executor;
+  frozen_request woken{s, 1};
+  frozen_request big{s, 3};
+  woken.begin(busy);
+  big.begin(executor);
+  s.release();
+  frozen_sync::advance(500us);
+  s.release();
+  CHECK(s.try_acquire() == errc::empty);  // two are free, and kept
+  SECTION("it gets them") {
+    s.release();
+    executor.run_all();
+    REQUIRE(big.ended());
+    CHECK(s.available() == 0);
+    s.release();
+    busy.run_all();
+    REQUIRE(woken.ended());
+  }
+  SECTION("the woken one arrives before there are enough, and comes first") {
+    busy.run_all();
+    REQUIRE(woken.ended());
+    CHECK(s.available() == 1);
+    CHECK(s.try_acquire() == errc::empty);
+    s.release(2);
+    executor.run_all();
+    REQUIRE(big.ended());
+  }
+  CHECK(woken.result() == outcome::granted);
+  CHECK(big.result() == outcome::granted);
+  CHECK(s.available() == 0);
+  s.release();
+  CHECK(s.try_acquire());
+}
+
+TEST_CASE("semaphore: the line is left to a woken waiter that is on its way for less than half a millisecond",
+          "[semaphore][race-15]") {
+  frozen_semaphore s{0};
+  step_executor executor;
+  frozen_request first{s, 1};
+  frozen_request second{s, 1};
+  first.begin(executor);
+  second.begin(executor);
+  frozen_sync::advance(499us);
+  s.release();  // wakes the first one
+  frozen_sync::advance(499us);
+  s.release();
+  CHECK(s.waiters() == 1);  // the second one is owed permits by now, but stands behind
+  executor.run_all();
+  REQUIRE(first.ended());
+  REQUIRE(second.ended());
+  CHECK(s.available() == 0);
+}
+
 TEST_CASE("semaphore: with fairness::eventual a patient request for many collects single permits", "[semaphore][hazard-34]") {
   frozen_semaphore s{0};
   step_executor executor;
