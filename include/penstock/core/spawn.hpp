@@ -38,8 +38,12 @@ class [[nodiscard]] spawned {
   /// Whether it has ended.
   [[nodiscard]] bool done() const noexcept { return coroutine_.ended().is_set(); }
 
-  /// Asks the coroutine to stop: its stop token says so, and its waits end with errc::cancelled.
-  void request_stop() noexcept { stop_.request_stop(); }
+  /// Asks the coroutine to stop: its stop token says so, and its waits end with errc::cancelled. It may end inside this call, and
+  /// whoever it wakes may destroy the handle.
+  void request_stop() noexcept {
+    std::stop_source source = stop_;  // a copy: *this may be gone when the first callback returns
+    source.request_stop();
+  }
 
   /// Blocks until it has ended.
   void wait() const noexcept { coroutine_.wait(); }

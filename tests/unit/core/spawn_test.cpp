@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <thread>
@@ -50,6 +51,21 @@ task<> stop_while_joining(pile<>& gate, std::atomic<int>& ended, census& c, bool
   auto child = spawn(take(gate, ended, counted{c}));
   static_cast<void>(co_await std::move(child));
   joined = true;
+}
+
+// Awaits the coroutine of a handle and then destroys the handle.
+task<> join_and_drop(std::optional<penstock::spawned<result<void>>>& child, bool& dropped) {
+  static_cast<void>(co_await std::move(*child));
+  child.reset();
+  dropped = true;
+}
+
+// Registers a callback before that of its wait: a stop request calls it after that one.
+task<result<void>> take_with_callback(pile<>& gate, bool& called) {
+  auto token = co_await penstock::this_task::get_stop_token();
+  const std::stop_callback note{std::exchange(token, {}), [&called] { called = true; }};
+  const result<void> r = co_await gate.async_take();
+  co_return r;
 }
 
 // Blocks inside a coroutine, until others end that are queued behind it.
@@ -112,6 +128,19 @@ TEST_CASE("spawn: request_stop ends the waits of the coroutine", "[spawn]") {
   REQUIRE(waiting.done());
   CHECK(waiting.result().error() == errc::cancelled);
   CHECK(gate.waiters() == 0);
+}
+
+TEST_CASE("spawn: the handle may go inside its own stop request", "[spawn][hazard-14]") {
+  pile<> gate;
+  bool called = false;
+  bool dropped = false;
+  std::optional<penstock::spawned<result<void>>> child;
+  child.emplace(spawn(take_with_callback(gate, called)));
+  auto parent = spawn(join_and_drop(child, dropped));
+  child->request_stop();  // ends the child, whose end resumes the parent; a sanitizer sees what is touched after that
+  CHECK(dropped);
+  CHECK_FALSE(child.has_value());
+  CHECK(parent.done());
 }
 
 TEST_CASE("spawn: the end of the handle requests stop and waits", "[spawn]") {
