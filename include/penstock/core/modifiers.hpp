@@ -65,7 +65,8 @@ Operation operator|(Operation&& operation, scheduler_modifier m) noexcept {
 }  // namespace detail
 
 /// The wait ends with errc::timeout when `timeout` has passed since it began. What can be had at once is had even with a timeout of 0;
-/// a duration that overflows means never.
+/// a duration that overflows means never. A coroutine without a scheduler then goes on on the thread of the timers (timer_service.hpp), and
+/// must not block there.
 template <class Rep, class Period>
 [[nodiscard]] detail::timeout_modifier with_timeout(std::chrono::duration<Rep, Period> timeout) noexcept {
   return {detail::saturating_nanoseconds(timeout), nullptr};

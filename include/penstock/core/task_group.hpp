@@ -30,6 +30,7 @@
 // Cost           one lock to spawn and one at a child's end.
 #pragma once
 
+#include <cassert>
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
@@ -115,6 +116,8 @@ class task_group {
   void wait_for_children() noexcept {
     while (children_.running() != 0 && detail::trampoline::run_one()) {
     }
+    assert((children_.running() == 0 || detail::timers_of_this_thread == nullptr) &&
+           "a coroutine that a timeout resumed blocks the thread of the timers: give it a scheduler");
     detail::blocking_wait<detail::basic_join<>, detail::plain_node<detail::std_sync>>{children_}.run();
   }
   void rethrow() {

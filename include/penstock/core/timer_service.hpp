@@ -4,6 +4,10 @@
 // earliest deadline and uses no processor while nothing is due.
 //
 // Thread safety  every member may be called concurrently.
+// Blocking       without a scheduler a coroutine goes on where its timeout fires: on this thread, which serves all timers of its clock in the
+//                process. What blocks there (a lock, a file) holds them all up, and what waits there for one of them waits for ever. So
+//                give a coroutine that blocks a scheduler (spawn(pool, …), `| via(pool)`). Debug builds assert that a thread of a
+//                timer_service does not block until a coroutine has ended, nor until a deadline that it serves itself.
 // Complexity     adding O(1), removing O(log n) amortised; nothing is allocated for a timer.
 // Destruction    ends the thread. Timers that are still pending then are a precondition violation.
 // Fork           the thread does not exist in a forked child: adding a timer there throws std::system_error.
@@ -75,6 +79,7 @@ class timer_service final : public timer_queue {
   }
 
   void run() noexcept {
+    detail::timers_of_this_thread = static_cast<timer_queue*>(this);
     for (;;) {
       const std::uint32_t seen = signal_.load(std::memory_order_acquire);  // acquire: pairs with the release in wake()
       if (ending_.load(std::memory_order_relaxed)) return;

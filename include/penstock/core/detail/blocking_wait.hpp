@@ -4,6 +4,7 @@
 // clocks other than the steady one end the wait through interrupt(); the steady deadline is the futex's own, without a timer.
 #pragma once
 
+#include <cassert>
 #include <optional>
 
 #include <penstock/core/deadline.hpp>
@@ -51,6 +52,7 @@ class blocking_wait : public wait_operation<Owner, Node> {
     if (stop.stop_requested()) return outcome::cancelled;
     if (this->owner().try_pass(*this)) return this->how;
     if (limit.passed()) return outcome::timeout;
+    assert(limit.queue() != timers_of_this_thread && "waits for a timer on the very thread that fires it");
     armed_timer<operation> timer{*limit.queue(), limit.when(), *this};
     return run(stop, never);
   }

@@ -19,8 +19,8 @@ template <class Sync = std_sync>
 class polling {
  public:
   polling() noexcept = default;
-  /// For a wait that ends at `deadline` on the steady clock.
-  explicit polling(nanoseconds_point deadline) noexcept : deadline_{deadline} {}
+  /// For a wait that ends at `end` on the steady clock.
+  explicit polling(nanoseconds_point end) noexcept : deadline_{end} {}
 
   /// Waits a little and tells to look again; false once it is time to sleep.
   bool again() noexcept {

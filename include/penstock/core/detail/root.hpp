@@ -2,6 +2,7 @@
 // for. root_promise is what it shares with the children of a task_group, whose end is told to the group.
 #pragma once
 
+#include <cassert>
 #include <coroutine>
 #include <stop_token>
 #include <utility>
@@ -80,6 +81,8 @@ class root {
   void wait() const noexcept {
     while (!ended().is_set() && trampoline::run_one()) {
     }
+    assert((ended().is_set() || timers_of_this_thread == nullptr) &&
+           "a coroutine that a timeout resumed blocks the thread of the timers: give it a scheduler");
     blocking_help::wait(ended());
   }
   /// After the end, once.

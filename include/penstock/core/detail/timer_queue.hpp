@@ -37,6 +37,10 @@ struct timer_entry {
   typename Sync::template var<bool> pending{false};
 };
 
+/// The timers that the calling thread fires and nobody else, if it is a timer_service's; else null. What blocks it until one of them
+/// fires waits for ever.
+inline thread_local const void* timers_of_this_thread = nullptr;
+
 /// A clock's pending timers. `now()` and who fires them are the derived class's part.
 template <class Sync>
 class basic_timer_queue {

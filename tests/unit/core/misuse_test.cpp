@@ -1,0 +1,113 @@
+// What debug builds report in place of hanging or of touching what is gone.
+#include <cassert>
+
+#if !defined(NDEBUG) && __has_include(<sys/wait.h>)
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/sync_wait.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/core/task_group.hpp>
+#include <penstock/core/timer_service.hpp>
+
+#include "../../support/catch.hpp"
+#include "support.hpp"
+
+#if defined(__SANITIZE_THREAD__)
+#define PENSTOCK_TEST_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define PENSTOCK_TEST_THREAD_SANITIZER 1
+#endif
+#endif
+
+using namespace std::chrono_literals;
+using core_test::pile;
+using penstock::deadline;
+using penstock::task;
+using penstock::with_timeout;
+
+namespace {
+
+// The signal that ends a child which runs the function: SIGABRT of an assertion, SIGALRM of one that hangs, 0 if it returns.
+template <class F>
+int signal_of(F f) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGABRT, SIG_DFL);  // Catch2 has a handler of its own
+    std::signal(SIGALRM, SIG_DFL);
+    std::fclose(stderr);
+    ::alarm(20);
+    f();
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(child > 0);
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+#if !defined(PENSTOCK_TEST_THREAD_SANITIZER)  // it does not support threads in a forked child
+
+task<> time_out_then(pile<>& gate, void (*then)(pile<>&)) {
+  static_cast<void>(co_await (gate.async_take() | with_timeout(1ms)));
+  then(gate);
+}
+
+void wait_for_a_coroutine(pile<>& gate) { static_cast<void>(penstock::sync_wait(gate.async_take() | with_timeout(1ms))); }
+void wait_for_a_group(pile<>& gate) {
+  penstock::task_group group;
+  group.spawn(gate.async_take() | with_timeout(1ms));
+  group.wait();
+}
+void wait_for_one_that_has_ended(pile<>& gate) {
+  gate.give();
+  static_cast<void>(penstock::sync_wait(gate.async_take() | with_timeout(1h)));
+}
+void wait_by_the_steady_clock(pile<>& gate) { static_cast<void>(gate.take({}, deadline::after(1ms))); }
+
+int signal_on_the_timers_thread(void (*then)(pile<>&)) {
+  return signal_of([then] {
+    pile<> gate;
+    penstock::sync_wait(time_out_then(gate, then));
+  });
+}
+
+#endif
+
+}  // namespace
+
+#if !defined(PENSTOCK_TEST_THREAD_SANITIZER)
+
+TEST_CASE("misuse: blocking the thread of the timers until a coroutine ends is reported", "[misuse][timer_service]") {
+  CHECK(signal_on_the_timers_thread(wait_for_a_coroutine) == SIGABRT);
+  CHECK(signal_on_the_timers_thread(wait_for_a_group) == SIGABRT);
+  CHECK(signal_on_the_timers_thread(wait_for_one_that_has_ended) == 0);
+  CHECK(signal_on_the_timers_thread(wait_by_the_steady_clock) == 0);
+}
+
+TEST_CASE("misuse: waiting for a timer on the thread that fires it is reported", "[misuse][timer_service]") {
+  CHECK(signal_of([] {
+          penstock::timer_service<std::chrono::system_clock> service;
+          pile<> gate;
+          std::atomic<bool> fired = false;
+          core_test::call_timer timer{[&] {
+            fired = true;
+            static_cast<void>(gate.take({}, deadline{service.now() + 1'000'000, service}));
+          }};
+          service.add(timer, service.now());
+          core_test::yield_until([&] { return fired.load(); });
+          service.remove(timer);
+        }) == SIGABRT);
+}
+
+#endif
+
+#endif
