@@ -35,7 +35,66 @@ task<result<void>> take_via(pile<>& gate, manual_executor& other, std::thread::i
   co_return r;
 }
 
+task<result<void>> take_where(core_test::loop_thread& loop, pile<>& gate, penstock::detail::wait_options options,
+                              std::thread::id& where) {
+  auto operation = gate.async_take() | via(loop);
+  operation.options().timeout = options.timeout;
+  operation.options().stop = options.stop;
+  const result<void> r = co_await std::move(operation);
+  where = std::this_thread::get_id();
+  co_return r;
+}
+
+// Takes twice: the second time it runs in the context already.
+task<std::size_t> take_twice(pile<>& gate, manual_executor& other) {
+  static_cast<void>(co_await (gate.async_take() | via(other)));
+  static_cast<void>(co_await (gate.async_take() | via(other)));
+  co_return other.size();
+}
+
 }  // namespace
+
+TEST_CASE("modifiers: via moves the coroutine even if the wait is over at once", "[modifiers][hazard-15]") {
+  core_test::loop_thread loop;
+  pile<> gate;
+  std::thread::id where;
+  penstock::detail::wait_options options;
+  SECTION("granted") {
+    gate.give();
+    CHECK(sync_wait(take_where(loop, gate, options, where)).has_value());
+  }
+  SECTION("timed out") {
+    options.timeout = -1;
+    CHECK(sync_wait(take_where(loop, gate, options, where)).error() == errc::timeout);
+  }
+  SECTION("cancelled") {
+    std::stop_source stop;
+    stop.request_stop();
+    options.stop = stop.get_token();
+    CHECK(sync_wait(take_where(loop, gate, options, where)).error() == errc::cancelled);
+  }
+  SECTION("granted, with a timer and a stop callback that are not needed any more") {
+    std::stop_source stop;
+    options.timeout = 3'600'000'000'000;
+    options.stop = stop.get_token();
+    gate.give();
+    CHECK(sync_wait(take_where(loop, gate, options, where)).has_value());
+  }
+  CHECK(where == loop.id());
+  CHECK(gate.waiters() == 0);
+}
+
+TEST_CASE("modifiers: via a context that the coroutine runs in already goes on without a detour", "[modifiers]") {
+  manual_executor loop;
+  pile<> gate;
+  gate.give();
+  gate.give();
+  auto taking = spawn(take_twice(gate, loop));
+  CHECK_FALSE(taking.done());
+  CHECK(loop.run_all() == 1);
+  REQUIRE(taking.done());
+  CHECK(taking.result() == 0);
+}
 
 TEST_CASE("modifiers: with_timeout ends a wait at its time and not before", "[modifiers]") {
   manual_clock clock;

@@ -58,6 +58,16 @@ class completion_wait : public wait_operation<Owner, Node>, public work_item {
     return this->advance(link_at::back);
   }
 
+  /// After a start() that said true: `resume(*this)` will be called on the scheduler all the same.
+  void resume_on(Scheduler where, resume_function resume) noexcept {
+    finish();  // nobody interrupts a wait that is decided
+    scheduler_ = std::move(where);
+    resume_ = resume;
+    this->run = [](work_item& self) noexcept { static_cast<completion_wait&>(self).on_scheduler(); };
+    const Scheduler to = scheduler_;  // a copy: once the item is handed over, the frame may be gone
+    to.execute(*this);
+  }
+
   /// The resumed side calls this before it looks at `how`: afterwards no callback is registered and none runs.
   void finish() noexcept {
     timer_.reset();
@@ -104,10 +114,10 @@ template <class Promise>
 /// What the modifiers set. Each `|` replaces an earlier one of its kind.
 struct wait_options {
   penstock::deadline deadline = {};
-  std::int64_t timeout = never;         // from the start of the wait, on the clock of `timers`
-  timer_queue* timers = nullptr;        // null: the steady clock
-  std::optional<std::stop_token> stop;  // instead of the promise's
-  std::optional<any_scheduler> scheduler;
+  std::int64_t timeout = never;            // from the start of the wait, on the clock of `timers`
+  timer_queue* timers = nullptr;           // null: the steady clock
+  std::optional<std::stop_token> stop;     // instead of the promise's
+  std::optional<any_scheduler> scheduler;  // instead of the promise's; even a wait that is decided at once goes on there
 
   [[nodiscard]] penstock::deadline limit() const {
     if (timeout == never) return deadline;
@@ -131,9 +141,15 @@ class wait_awaiter : public completion_wait<Owner, Node> {
   template <class Promise>
   [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
     waiting_ = waiting;
-    return !this->start(options_.stop ? *options_.stop : stop_token_of(waiting.promise()), options_.limit(),
-                        options_.scheduler ? *options_.scheduler : scheduler_of(waiting.promise()),
-                        [](base& self) noexcept { static_cast<wait_awaiter&>(self).waiting_.resume(); });
+    const auto resume = [](base& self) noexcept { static_cast<wait_awaiter&>(self).waiting_.resume(); };
+    if (!this->start(options_.stop ? *options_.stop : stop_token_of(waiting.promise()), options_.limit(),
+                     options_.scheduler ? *options_.scheduler : scheduler_of(waiting.promise()), resume)) {
+      return true;
+    }
+    // Decided at once: it goes on right here, unless it was told to go on elsewhere.
+    if (!options_.scheduler || options_.scheduler->running_here()) return false;
+    this->resume_on(*options_.scheduler, resume);
+    return true;
   }
 
   auto await_resume() {
