@@ -114,11 +114,19 @@ class basic_semaphore {
   /// Throws std::invalid_argument if n < 0 or more than max() permits would be free.
   void release(count n = 1) {
     const std::int64_t added = checked(n, "n") * one;
-    // release: pairs with the acquire of who takes these permits
-    const std::int64_t before = state_.fetch_add(added, std::memory_order_release);
-    if ((before >> flag_bits) > max() - n) [[unlikely]] {
-      state_.fetch_sub(added, std::memory_order_relaxed);  // relaxed: takes back what nobody needed to see
-      throw std::invalid_argument{"penstock::semaphore: more than max() permits would be free"};
+    std::int64_t before = 0;
+    if (n <= few) [[likely]] {
+      before = state_.fetch_add(added, std::memory_order_release);  // release: pairs with the acquire of who takes these permits
+      if ((before >> flag_bits) > max() - n) [[unlikely]] {
+        state_.fetch_sub(added, std::memory_order_relaxed);  // relaxed: takes back what nobody needed to see
+        refuse();
+      }
+    } else {
+      before = state_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange decides
+      do {
+        if ((before >> flag_bits) > max() - n) refuse();
+        // release: as above
+      } while (!state_.compare_exchange_weak(before, before + added, std::memory_order_release, std::memory_order_relaxed));
     }
     if ((before & waiting) != 0 && ((before & waking) == 0 || time_to_look())) hand_out();
   }
@@ -187,6 +195,8 @@ class basic_semaphore {
       4;  // a woken waiter is on its way, and will serve the line when it arrives: releasing need not
   static constexpr std::int64_t held = 8;            // nobody may overtake the line
   static constexpr std::int64_t patience = 500'000;  // ns
+  static constexpr count few =
+      count{1} << 20;  // nobody misses what is lent for a moment by adding so many first and looking later
 
   static count checked(count n, const char* what) {
     if (n < 0 || n > max()) [[unlikely]] {
@@ -194,6 +204,8 @@ class basic_semaphore {
     }
     return n;
   }
+
+  [[noreturn]] static void refuse() { throw std::invalid_argument{"penstock::semaphore: more than max() permits would be free"}; }
 
   bool take(count n) {
     const std::int64_t price = checked(n, "n") * one;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -29,6 +30,20 @@ using sync_testing::until;
 
 using frozen_semaphore = basic_semaphore<frozen_sync>;
 using frozen_request = sync_testing::frozen_wait<frozen_semaphore, frozen_semaphore::request>;
+
+// A platform on which another thread comes right after each addition.
+struct interrupted_sync : detail::std_sync {
+  template <class T>
+  struct atomic : std::atomic<T> {
+    using std::atomic<T>::atomic;
+    T fetch_add(T d, std::memory_order order) noexcept {
+      const T before = std::atomic<T>::fetch_add(d, order);
+      if (after_addition) after_addition();
+      return before;
+    }
+  };
+  static inline std::function<void()> after_addition;
+};
 
 semaphore_options any_fairness() { return {.fairness = GENERATE(fairness::eventual, fairness::fifo)}; }
 
@@ -96,6 +111,26 @@ TEST_CASE("semaphore: counts out of range are refused and change nothing", "[sem
     CHECK_THROWS_AS(s.reduce_permits(n), std::invalid_argument);
   }
   CHECK(s.available() == semaphore::max());
+}
+
+TEST_CASE("semaphore: a release that is refused has lent nobody permits that do not exist", "[semaphore]") {
+  basic_semaphore<interrupted_sync> s{10};
+  interrupted_sync::after_addition = [&] { CHECK_FALSE(s.try_acquire(1'000)); };
+  CHECK_THROWS_AS(s.release(basic_semaphore<interrupted_sync>::max()), std::invalid_argument);
+  interrupted_sync::after_addition = {};
+  CHECK(s.available() == 10);
+}
+
+TEST_CASE("semaphore: a release of millions adds them and serves who waits, as a small one does", "[semaphore]") {
+  semaphore s{10, any_fairness()};
+  s.release((1 << 20) + 1);
+  CHECK(s.available() == (1 << 20) + 11);
+  CHECK(s.try_acquire((1 << 20) + 11));
+  auto waiting = spawn(s.async_acquire(5'000'000));
+  s.release(5'000'001);
+  REQUIRE(waiting.done());
+  CHECK(waiting.result());
+  CHECK(s.available() == 1);
 }
 
 TEST_CASE("semaphore: coroutines are served in the order of their arrival", "[semaphore]") {
