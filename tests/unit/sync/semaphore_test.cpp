@@ -767,6 +767,48 @@ TEST_CASE("semaphore: with fairness::eventual a patient request for many collect
   CHECK(s.available() == 0);
 }
 
+TEST_CASE("semaphore: a waiter that is owed its permits when it looks in vain has them kept at once", "[semaphore][race-15]") {
+  frozen_semaphore s{0};
+  step_executor executor;
+  frozen_request two{s, 2};
+  two.begin(executor);
+  s.release(2);
+  REQUIRE(s.try_acquire());  // woken and overtaken: there is one left
+  frozen_sync::advance(500us);
+  executor.run_all();
+  REQUIRE_FALSE(two.ended());
+  CHECK(s.available() == 1);
+  CHECK(s.try_acquire() == errc::empty);  // without a release in between
+  s.release();
+  executor.run_all();
+  REQUIRE(two.ended());
+  CHECK(two.result() == outcome::granted);
+}
+
+TEST_CASE("semaphore: permits that were kept for one that gave up are free though others wait",
+          "[semaphore][hazard-02][race-15]") {
+  frozen_semaphore s{0};
+  step_executor executor;
+  frozen_request big{s, 5};
+  frozen_request two{s, 2};
+  std::stop_source stop;
+  big.begin(executor, std::chrono::nanoseconds::max(), stop.get_token());
+  frozen_sync::advance(500us);
+  two.begin(executor);
+  s.release();
+  REQUIRE(s.try_acquire() == errc::empty);  // kept for the big one
+  stop.request_stop();
+  executor.run_all();
+  REQUIRE(big.ended());
+  CHECK(big.result() == outcome::cancelled);
+  CHECK(s.try_acquire());  // the one behind it has just come, and nothing is kept for it yet
+  s.release(2);
+  executor.run_all();
+  REQUIRE(two.ended());
+  CHECK(two.result() == outcome::granted);
+  CHECK(s.available() == 0);
+}
+
 TEST_CASE("semaphore: a reserved permit is free again when the one that it was kept for gives up", "[semaphore][hazard-02]") {
   frozen_semaphore s{0};
   step_executor executor;
