@@ -85,6 +85,7 @@ template <class Rep, class Period, clock Clock>
 /// before the wait begins, nothing is taken even if it could be had.
 [[nodiscard]] inline detail::stop_modifier with_stop(std::stop_token stop) noexcept { return {std::move(stop)}; }
 
+/// `context` is a scheduler (core/scheduler.hpp), one of your own too, or has get_scheduler(), as a worker_pool does.
 /// The coroutine goes on in the given context, in place of its own; also if the wait is over at once, unless it runs there already.
 template <class Context>
 [[nodiscard]] detail::scheduler_modifier via(Context&& context) noexcept {

@@ -93,8 +93,11 @@ class completion_wait : public wait_operation<Owner, Node>, public work_item {
 
 /// The scheduler of a coroutine, from its promise; the default (inline) if it has none.
 template <class Promise>
-[[nodiscard]] any_scheduler scheduler_of(const Promise& promise) noexcept {
-  if constexpr (requires { any_scheduler{promise.get_scheduler()}; }) {
+[[nodiscard]] any_scheduler scheduler_of(Promise& promise) noexcept {
+  if constexpr (requires { promise.get_scheduler(); }) {
+    static_assert(
+        requires { any_scheduler{promise.get_scheduler()}; },
+        "get_scheduler() of this coroutine's promise gives neither a penstock::scheduler nor a context with execute()");
     return any_scheduler{promise.get_scheduler()};
   } else {
     return any_scheduler{};
@@ -103,7 +106,7 @@ template <class Promise>
 
 /// The stop token of a coroutine, from its promise; one that is never stopped if it has none.
 template <class Promise>
-[[nodiscard]] std::stop_token stop_token_of(const Promise& promise) noexcept {
+[[nodiscard]] std::stop_token stop_token_of(Promise& promise) noexcept {
   if constexpr (requires { promise.get_stop_token(); }) {
     return promise.get_stop_token();
   } else {
