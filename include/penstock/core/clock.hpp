@@ -22,6 +22,12 @@ concept clock = requires(const C& c) {
 
 namespace detail {
 
+/// A clock whose objects all tell the same time, as std's do.
+template <class C>
+concept static_clock = clock<C> && std::default_initializable<C> && requires {
+  { C::now() } -> std::convertible_to<typename C::time_point>;
+};
+
 /// Any duration in nanoseconds, rounded up (a wait never ends early), clamped to what 64 bits hold (`hours::max()` means "for ever" and
 /// does not wrap round to the past). Not a number counts as zero.
 template <class Rep, class Period>

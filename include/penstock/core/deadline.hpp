@@ -2,6 +2,7 @@
 //
 //   lease.acquire({.stop = token, .deadline = deadline::after(50ms)});
 //   lease.acquire({.deadline = {clock.now() + 50ms, clock}});            // a manual_clock
+//   lease.acquire({.deadline = std::chrono::system_clock::now() + 50ms});
 //
 // A deadline is a point in time, once: passing it on through several waits does not lengthen it, as a timeout would.
 // The steady clock needs no timer for a blocking wait; every other clock interrupts the wait from its own timer queue.
@@ -40,6 +41,12 @@ class basic_deadline {
   template <class Duration>
   constexpr basic_deadline(std::chrono::time_point<std::chrono::steady_clock, Duration> when) noexcept
       : when_{saturating_nanoseconds(when.time_since_epoch())} {}
+
+  /// By another clock whose now() is static, such as std::chrono::system_clock; so std's lock guards take its time points for ours.
+  template <static_clock Clock, class Duration>
+    requires(!std::is_same_v<Clock, std::chrono::steady_clock>)
+  basic_deadline(std::chrono::time_point<Clock, Duration> when) noexcept
+      : when_{saturating_nanoseconds(when.time_since_epoch())}, queue_{&timer_service<Clock>::shared()} {}
 
   /// By a clock that has a timer queue of its own, such as manual_clock; or by one of std's other clocks.
   template <clock Clock, class Duration>

@@ -16,8 +16,10 @@
 #include <atomic>
 #include <cassert>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <thread>
 
 #include <penstock/core/clock.hpp>
@@ -45,8 +47,9 @@ class timer_service final : public timer_queue {
   }
 
   /// The service that this process shares. It is never destroyed, so waits may go on while statics are.
-  static timer_service& shared() {
-    static timer_service* const service = new timer_service;
+  static timer_service& shared() noexcept {
+    alignas(timer_service) static std::byte memory[sizeof(timer_service)];  // not on the heap: it could fail
+    static timer_service* const service = ::new (static_cast<void*>(memory)) timer_service;
     return *service;
   }
 

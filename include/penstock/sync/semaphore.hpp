@@ -1,7 +1,8 @@
 // penstock/sync/semaphore.hpp: permits that threads and coroutines acquire, wait for and release.
 //
 //   penstock::semaphore connections{8};
-//   if (auto permit = connections.acquire_permit(deadline::after(50ms))) use(database);   // given back at the end of the scope
+//   if (auto permit = connections.acquire_permit({.deadline = penstock::deadline::after(50ms)})) use(database);
+//   // the permit is given back at the end of the scope
 //
 // State          one atomic word: the free permits (negative: debt) and four flags. Whoever takes permits or announces a waiter does it by
 //                compare-exchange on that word, so "nothing free, so I wait" and "somebody waits, so I wake" cannot miss each other.
@@ -96,6 +97,7 @@ class basic_semaphore {
     if (take(n)) return {};
     return acquire({.deadline = deadline::after(timeout)}, n);
   }
+  /// Until a point in time of the steady clock, of another clock of std's, or of any clock that is given with it: `{when, clock}`.
   result<void> try_acquire_until(deadline until, count n = 1) { return acquire({.deadline = until}, n); }
 
   /// `co_await s.async_acquire()` is a result<void>; observes the coroutine's stop token; takes with_timeout, with_stop and via.

@@ -1,6 +1,7 @@
 #include <penstock/core/deadline.hpp>
 
 #include <chrono>
+#include <type_traits>
 
 #include <penstock/core/manual_clock.hpp>
 
@@ -39,6 +40,16 @@ TEST_CASE("deadline: a timeout that overflows means never, a negative one has pa
   manual_clock clock;
   CHECK(deadline::after(std::chrono::hours::max(), clock).is_never());
   CHECK(deadline::after(-1h, clock).passed());
+}
+
+TEST_CASE("deadline: a time point of another clock of std's is one", "[deadline]") {
+  using std::chrono::system_clock;
+  const deadline later = system_clock::now() + 1h;
+  CHECK(later.queue() == &penstock::timer_service<system_clock>::shared());
+  CHECK_FALSE(later.passed());
+  CHECK(deadline{system_clock::now()}.passed());
+  CHECK(deadline{std::chrono::sys_seconds{}}.passed());                               // another duration
+  STATIC_REQUIRE_FALSE(std::is_constructible_v<deadline, manual_clock::time_point>);  // which manual_clock?
 }
 
 TEST_CASE("deadline: passes by the clock that it was made for", "[deadline]") {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <stop_token>
 #include <thread>
 #include <type_traits>
@@ -14,6 +15,8 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
+
+#include <penstock/sync/shared_mutex.hpp>
 
 #include "../../support/catch.hpp"
 #include "sync_testing.hpp"
@@ -48,6 +51,24 @@ TEST_CASE("mutex: works with std's lock guards", "[mutex]") {
   CHECK(std::unique_lock{m, std::chrono::steady_clock::now()}.owns_lock());
   REQUIRE(m.try_lock());
   m.unlock();
+}
+
+TEST_CASE("mutex: std's timed guards take time points of any of std's clocks", "[mutex]") {
+  penstock::mutex m;
+  using std::chrono::steady_clock;
+  using std::chrono::system_clock;
+  {
+    const std::unique_lock first{m, system_clock::now() + 1h};
+    CHECK(first.owns_lock());
+    CHECK_FALSE(std::unique_lock{m, system_clock::now() + 1ms}.owns_lock());
+    CHECK_FALSE(std::unique_lock{m, steady_clock::now() + 1ms}.owns_lock());
+    CHECK_FALSE(m.try_lock_until(system_clock::now()));
+  }
+  penstock::shared_mutex s;
+  const std::shared_lock reader{s, system_clock::now() + 1h};
+  CHECK(reader.owns_lock());
+  CHECK(std::shared_lock{s, system_clock::now()}.owns_lock());
+  CHECK_FALSE(std::unique_lock{s, system_clock::now() + 1ms}.owns_lock());
 }
 
 TEST_CASE("mutex: works with std::condition_variable_any", "[mutex]") {

@@ -226,6 +226,24 @@ TEST_CASE("semaphore: a timed wait gives up at its deadline and not before", "[s
   CHECK(s.waiters() == 0);
 }
 
+TEST_CASE("semaphore: the example of its header", "[semaphore]") {
+  penstock::semaphore connections{8};
+  std::ptrdiff_t free_inside = 0;
+  if (auto permit = connections.acquire_permit({.deadline = penstock::deadline::after(50ms)}))
+    free_inside = connections.available();
+  CHECK(free_inside == 7);
+  CHECK(connections.available() == 8);
+}
+
+TEST_CASE("semaphore: a time point of another clock of std's will do", "[semaphore]") {
+  semaphore s{1};
+  CHECK(s.try_acquire_until(std::chrono::system_clock::now() + 1h));
+  CHECK(s.try_acquire_until(std::chrono::system_clock::now() + 1ms) == errc::timeout);
+  CHECK(s.acquire({.deadline = std::chrono::system_clock::now() + 1ms}) == errc::timeout);
+  auto waiting = spawn(s.async_acquire() | with_deadline(std::chrono::system_clock::now() + 1ms));
+  CHECK(waiting.result() == errc::timeout);
+}
+
 TEST_CASE("semaphore: a clock that steps back makes a timed wait longer, never shorter", "[semaphore][hazard-24]") {
   manual_clock clock;
   semaphore s{0};
