@@ -5,7 +5,8 @@
 //
 // The members are those of std::expected<T, std::error_code>, and under C++23 the two convert into each other. It is a type of
 // its own and no alias, so that translation units in C++20 and in C++23 can meet in one program; for that reason nothing here
-// depends on the language mode. Left out: transform_error (the type of the error is fixed) and conversions between results of
+// depends on the language mode. A trap: `std::expected<bool, std::error_code> e{r}` of a result<bool> takes has_value() for the value, as
+// anything that tests as a bool is; `e = r` and r.to_expected<std::expected>() do what is meant. Left out: transform_error (the type of the error is fixed) and conversions between results of
 // different types (`return r.error()`).
 //
 // Thread safety  as any value.

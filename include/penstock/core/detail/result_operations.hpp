@@ -44,6 +44,16 @@ concept value_for =
 // What result<T> and result<void> share: they differ only in the value.
 template <class Self>
 struct result_operations {
+  /// The same as a std::expected, whose name C++20 lacks: `r.to_expected<std::expected>()`.
+  template <template <class, class> class Expected>
+  [[nodiscard]] constexpr auto to_expected() const& {
+    return expected<Expected>(self());
+  }
+  template <template <class, class> class Expected>
+  [[nodiscard]] constexpr auto to_expected() && {
+    return expected<Expected>(std::move(self()));
+  }
+
   /// f(value) or f(), which returns a result, if there is a value; else the error.
   template <class F>
   constexpr auto and_then(F&& f) & {
@@ -83,6 +93,17 @@ struct result_operations {
   }
 
  private:
+  template <template <class, class> class Expected, class R>
+  static constexpr auto expected(R&& r) {
+    using type = Expected<typename Self::value_type, std::error_code>;
+    if (!r.has_value()) return type(typename type::unexpected_type(r.error()));
+    if constexpr (std::is_void_v<typename Self::value_type>) {
+      return type();
+    } else {
+      return type(std::in_place, *std::forward<R>(r));
+    }
+  }
+
   constexpr Self& self() noexcept { return static_cast<Self&>(*this); }
   constexpr const Self& self() const noexcept { return static_cast<const Self&>(*this); }
 
