@@ -2,6 +2,9 @@
 //
 //   result<void> r = co_await (permits.async_acquire() | with_timeout(50ms) | with_stop(token) | via(pool));
 //
+// A coroutine that blocks its thread holds up those that go on on that thread; without a scheduler that is the thread that completed what was
+// awaited, and those that the coroutine itself resumed wait there too (docs/design.md, section 3). `via` a pool for one that blocks.
+//
 // Each modifier sets one thing of an operation that has not begun; the last one of its kind counts. Without them an operation
 // takes the stop token and the scheduler of the coroutine that awaits it, and waits without a deadline.
 #pragma once

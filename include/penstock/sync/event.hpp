@@ -12,6 +12,8 @@
 //                A caller polls for a while before it takes its place in line: some 30 µs, or where others want the processors one yield to them.
 // Thread safety  every member may be called concurrently. Whoever returned from a successful wait may destroy the event, provided that nobody
 //                else waits or is about to: set() touches nothing of it any more. Having seen is_set() alone gives no such right.
+// Coroutines     use async_wait(). One that blocks its thread in wait() holds up the coroutines that go on on that thread, without a scheduler
+//                those that it resumed itself by set(): waiting for one of them hangs (docs/design.md, section 3).
 // Cancellation   a wait that is stopped or times out leaves the event as it was. A wait that was let pass stays so, whatever comes later.
 // Cost           is_set(): one load. set(), and a wait on a set event: one lock. Waiting does not allocate.
 #pragma once
