@@ -8,8 +8,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <coroutine>
 #include <csignal>
 #include <cstdio>
+#include <exception>
 
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/sync_wait.hpp>
@@ -82,7 +84,36 @@ int signal_on_the_timers_thread(void (*then)(pile<>&)) {
 
 #endif
 
+// A coroutine whose owner may destroy it at any time.
+struct careless {
+  struct promise_type {
+    careless get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
+    std::suspend_never initial_suspend() { return {}; }
+    std::suspend_always final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+  std::coroutine_handle<promise_type> frame;
+};
+careless take_in(pile<>& gate) {
+  const auto r = co_await gate.async_take();
+  static_cast<void>(r);
+}
+
 }  // namespace
+
+TEST_CASE("misuse: destroying a coroutine that stands in line is reported", "[misuse]") {
+  CHECK(signal_of([] {
+          pile<> gate;
+          take_in(gate).frame.destroy();
+        }) == SIGABRT);
+  CHECK(signal_of([] {
+          pile<> gate;
+          const careless waiting = take_in(gate);
+          gate.give();
+          waiting.frame.destroy();
+        }) == 0);
+}
 
 #if !defined(PENSTOCK_TEST_THREAD_SANITIZER)
 

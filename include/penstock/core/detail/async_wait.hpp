@@ -165,7 +165,8 @@ class wait_awaiter : public completion_wait<Owner, Node> {
   std::coroutine_handle<> waiting_;
 };
 
-/// A wait that has not begun: await it, once. Dropping it does nothing.
+/// A wait that has not begun: await it, once. Dropping it does nothing. Once it has begun, the awaiting coroutine must not be destroyed
+/// before it has gone on.
 template <class Owner, class Node, class... Arguments>
 class [[nodiscard]] async_operation {
  public:

@@ -19,10 +19,13 @@
 // Cancelling  interrupt() is what a stop request or a timer calls. It decides under the owner's lock: a linked node is unlinked and
 //             completed (it won), otherwise it leaves a note that linking looks at, under the same lock (race 7). A grant that was
 //             committed before stays a grant (race 9).
+// Lifetime    a wait that has begun ends before it is destroyed: request stop and let the coroutine go on. So the frame of a coroutine that
+//             waits must not be destroyed; spawn(), task_group and sync_wait() see to that.
 // Priority    what can be had at once is taken even when the deadline has passed or stop is requested meanwhile; a stop that was requested
 //             before the call begins gets nothing.
 #pragma once
 
+#include <cassert>
 #include <mutex>
 
 #include <penstock/core/detail/wait_queue.hpp>
@@ -50,6 +53,9 @@ class wait_operation : public Node {
   template <class... Arguments>
   explicit wait_operation(Owner& owner, Arguments&&... arguments)
       : Node{static_cast<Arguments&&>(arguments)...}, owner_{&owner} {}
+
+  /// Not while it is in line: its owner, and whoever ends it, would touch what is gone. Debug builds report that.
+  ~wait_operation() { assert(!this->linked() && "a coroutine that waits was destroyed, or what it waits with"); }
 
   /// Ends the wait from outside, if it is still to be won. Any thread, until the operation is over; never under the owner's lock.
   void interrupt(outcome why) noexcept {
