@@ -9,6 +9,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <stop_token>
 #include <type_traits>
 
@@ -19,14 +20,22 @@ namespace penstock::inline v0_1 {
 
 namespace detail {
 
+template <class C>
+concept clock_with_timers = clock<C> && requires(C& c) {
+  { c.timers() } -> std::convertible_to<timer_queue&>;
+};
+/// A clock that can end waits: it has timers of its own, or its time is the same for all its objects, so that one thread can serve them.
+template <class C>
+concept timed_clock = clock_with_timers<C> || static_clock<std::remove_cv_t<C>>;
+
 /// The timers of a clock: its own (`timers()`), or the thread that serves all objects of its type.
-template <clock Clock>
+template <timed_clock Clock>
 [[nodiscard]] timer_queue& timers_of(Clock& c) {
-  if constexpr (requires { c.timers(); }) {
+  if constexpr (clock_with_timers<Clock>) {
     return c.timers();
   } else {
     static_cast<void>(c);
-    return timer_service<Clock>::shared();
+    return timer_service<std::remove_cv_t<Clock>>::shared();
   }
 }
 
@@ -49,7 +58,7 @@ class basic_deadline {
       : when_{saturating_nanoseconds(when.time_since_epoch())}, queue_{&timer_service<Clock>::shared()} {}
 
   /// By a clock that has a timer queue of its own, such as manual_clock; or by one of std's other clocks.
-  template <clock Clock, class Duration>
+  template <timed_clock Clock, class Duration>
     requires(!std::is_same_v<Clock, std::chrono::steady_clock>)
   basic_deadline(std::chrono::time_point<Clock, Duration> when, Clock& c)
       : when_{saturating_nanoseconds(when.time_since_epoch())}, queue_{&timers_of(c)} {}
@@ -65,7 +74,7 @@ class basic_deadline {
   }
 
   /// `timeout` from now on the given clock.
-  template <class Rep, class Period, clock Clock>
+  template <class Rep, class Period, timed_clock Clock>
   [[nodiscard]] static basic_deadline after(std::chrono::duration<Rep, Period> timeout, Clock& c) {
     if constexpr (std::is_same_v<std::remove_cv_t<Clock>, std::chrono::steady_clock>) {
       return after(timeout);

@@ -5,7 +5,8 @@
 // A coroutine that blocks its thread holds up those that go on on that thread; without a scheduler that is the thread that completed what was
 // awaited, and those that the coroutine itself resumed wait there too (docs/design.md, section 3). `via` a pool for one that blocks.
 //
-// Each modifier sets one thing of an operation that has not begun; the last one of its kind counts. Without them an operation
+// Each modifier sets one thing of an operation that has not begun; the last one of its kind counts (with_timeout and with_deadline are of
+// one kind). Without them an operation
 // takes the stop token and the scheduler of the coroutine that awaits it, and waits without a deadline.
 #pragma once
 
@@ -44,6 +45,7 @@ concept waits_with_options = !std::is_lvalue_reference_v<Operation> && requires(
 
 template <waits_with_options Operation>
 Operation operator|(Operation&& operation, timeout_modifier m) noexcept {
+  operation.options().deadline = {};
   operation.options().timeout = m.timeout;
   operation.options().timers = m.timers;
   return std::move(operation);
@@ -76,7 +78,7 @@ template <class Rep, class Period>
 }
 
 /// The same by a given clock, such as a manual_clock; it must outlive the wait.
-template <class Rep, class Period, clock Clock>
+template <class Rep, class Period, detail::timed_clock Clock>
 [[nodiscard]] detail::timeout_modifier with_timeout(std::chrono::duration<Rep, Period> timeout, Clock& c) {
   return {detail::saturating_nanoseconds(timeout), &detail::timers_of(c)};
 }

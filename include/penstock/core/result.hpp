@@ -5,10 +5,12 @@
 //
 // The members are those of std::expected<T, std::error_code>, and under C++23 the two convert into each other. It is a type of
 // its own and no alias, so that translation units in C++20 and in C++23 can meet in one program; for that reason nothing here
-// depends on the language mode. A trap: `std::expected<bool, std::error_code> e{r}` of a result<bool> takes has_value() for the value, as
-// anything that tests as a bool is; `e = r` and r.to_expected<std::expected>() do what is meant. Left out: transform_error (the type of the error is fixed) and conversions between results of
-// different types (`return r.error()`).
+// depends on the language mode. Left out: transform_error (the type of the error is fixed), unexpected_type (an error converts by
+// itself), a member swap (std::swap does), an emplace() that may throw, and conversions between results of different types
+// (`return r.error()`).
 //
+// A trap         `std::expected<bool, std::error_code> e{r}` of a result<bool> takes has_value() for the value, as with anything that
+//                tests as a bool. `std::expected<bool, std::error_code> e = r` and r.to_expected<std::expected>() do what is meant.
 // Thread safety  as any value.
 // Exceptions     value() throws std::system_error of the error. If an assignment throws, *this keeps what it had; only where
 //                moving T may throw, and both sides have a value, it is T's own assignment, with T's guarantee.

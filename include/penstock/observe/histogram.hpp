@@ -143,7 +143,8 @@ class basic_histogram_snapshot {
 
   /// The value that at least the share q of all values do not exceed: 0.5 gives the median, 0.999 P99.9, 0 the least and 1 the
   /// greatest value. At least the exact quantile (the ceil(q * count)-th least value), and at most 2^-Precision more. 0 if there
-  /// is no value. Throws std::invalid_argument unless 0 <= q <= 1.
+  /// is no value. Of more than 2^53 values, which a double cannot count, the rank is within 2^-52 of the count of the exact one.
+  /// Throws std::invalid_argument unless 0 <= q <= 1.
   [[nodiscard]] std::uint64_t quantile(double q) const {
     if (!(q >= 0 && q <= 1))
       throw std::invalid_argument{"penstock::histogram: quantile " + std::to_string(q) + " is not in [0, 1]"};

@@ -7,6 +7,7 @@
 // Destruction    gives back what it owns, and so serves who waits. The semaphore must outlive it.
 #pragma once
 
+#include <cassert>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -21,8 +22,8 @@ class [[nodiscard]] basic_permit {
 
   /// Owns nothing.
   basic_permit() noexcept = default;
-  /// Adopts `n` permits that the caller has acquired.
-  basic_permit(Semaphore& from, count n) noexcept : from_{&from}, count_{n} {}
+  /// Adopts `n` permits that the caller has acquired. Precondition: n >= 0.
+  basic_permit(Semaphore& from, count n) noexcept : from_{&from}, count_{n} { assert(n >= 0 && "a permit of less than nothing"); }
   basic_permit(basic_permit&& other) noexcept
       : from_{std::exchange(other.from_, nullptr)}, count_{std::exchange(other.count_, 0)} {}
   basic_permit& operator=(basic_permit&& other) noexcept {

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include <penstock/core/manual_clock.hpp>
+#include <penstock/core/modifiers.hpp>
 
 #include "../../support/catch.hpp"
 
@@ -40,6 +41,36 @@ TEST_CASE("deadline: a timeout that overflows means never, a negative one has pa
   manual_clock clock;
   CHECK(deadline::after(std::chrono::hours::max(), clock).is_never());
   CHECK(deadline::after(-1h, clock).passed());
+}
+
+namespace {
+
+// Each object tells a time of its own, and none has timers: no thread could fire by it.
+struct stopwatch {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<stopwatch>;
+  static constexpr bool is_steady = true;
+  time_point now() const noexcept { return time; }
+  time_point time{};
+};
+static_assert(penstock::clock<stopwatch>);
+
+template <class Clock>
+concept limits_waits = requires(Clock& c) {
+  deadline::after(1ms, c);
+  penstock::with_timeout(1ms, c);
+  deadline{c.now(), c};
+};
+
+}  // namespace
+
+TEST_CASE("deadline: a clock whose objects differ needs timers of its own", "[deadline]") {
+  STATIC_REQUIRE(limits_waits<manual_clock>);
+  STATIC_REQUIRE(limits_waits<std::chrono::system_clock>);
+  STATIC_REQUIRE_FALSE(penstock::detail::timed_clock<stopwatch>);
+  STATIC_REQUIRE_FALSE(limits_waits<stopwatch>);
 }
 
 TEST_CASE("deadline: a time point of another clock of std's is one", "[deadline]") {

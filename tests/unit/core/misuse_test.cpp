@@ -18,6 +18,7 @@
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
 #include <penstock/core/timer_service.hpp>
+#include <penstock/sync/semaphore.hpp>
 
 #include "../../support/catch.hpp"
 #include "support.hpp"
@@ -101,6 +102,18 @@ careless take_in(pile<>& gate) {
 }
 
 }  // namespace
+
+TEST_CASE("misuse: adopting less than no permits is reported", "[misuse]") {
+  CHECK(signal_of([] {
+          penstock::semaphore s{0};
+          const penstock::permit none{s, 0};
+        }) == 0);
+  CHECK(signal_of([] {
+          penstock::semaphore s{0};
+          penstock::permit p{s, -1};
+          p.forget();
+        }) == SIGABRT);
+}
 
 TEST_CASE("misuse: destroying a coroutine that stands in line is reported", "[misuse]") {
   CHECK(signal_of([] {

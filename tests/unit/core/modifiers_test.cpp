@@ -54,6 +54,24 @@ task<std::size_t> take_twice(pile<>& gate, manual_executor& other) {
 
 }  // namespace
 
+TEST_CASE("modifiers: of timeouts and deadlines the last one counts", "[modifiers]") {
+  manual_clock clock;
+  pile<> gate;
+  const penstock::deadline soon{clock.now() + 1ms, clock};
+  auto forever = spawn(gate.async_take() | with_deadline(soon) | with_timeout(std::chrono::hours::max()));
+  auto later = spawn(gate.async_take() | with_deadline(soon) | with_timeout(5ms, clock));
+  auto sooner = spawn(gate.async_take() | with_timeout(5ms, clock) | with_deadline(soon));
+  clock.advance(1ms);
+  CHECK_FALSE(forever.done());
+  CHECK_FALSE(later.done());
+  CHECK(sooner.done());
+  clock.advance(4ms);
+  CHECK_FALSE(forever.done());
+  CHECK(later.done());
+  gate.give();
+  CHECK(forever.result());
+}
+
 TEST_CASE("modifiers: via moves the coroutine even if the wait is over at once", "[modifiers][hazard-15]") {
   core_test::loop_thread loop;
   pile<> gate;

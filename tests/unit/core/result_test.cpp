@@ -307,6 +307,14 @@ TEST_CASE("result: steps are chained while they succeed", "[result]") {
   CHECK(*result<std::unique_ptr<int>>{std::make_unique<int>(1)}.transform([](std::unique_ptr<int> p) { return *p + 1; }) == 2);
 }
 
+TEST_CASE("result: error_or", "[result]") {
+  CHECK(result<int>{3}.error_or({}) == std::error_code{});
+  CHECK(result<int>{3}.error_or(errc::full) == errc::full);
+  CHECK(result<int>{errc::closed}.error_or(errc::full) == errc::closed);
+  CHECK(result<void>{}.error_or(errc::empty) == errc::empty);
+  STATIC_REQUIRE(noexcept(result<void>{}.error_or({})));
+}
+
 #if defined(__cpp_lib_expected)
 
 TEST_CASE("result: converts to std::expected and back", "[result]") {

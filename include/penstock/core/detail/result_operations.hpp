@@ -54,6 +54,11 @@ struct result_operations {
     return expected<Expected>(std::move(self()));
   }
 
+  /// The error, or `otherwise` if there is a value: `r.error_or({})`.
+  [[nodiscard]] constexpr std::error_code error_or(std::error_code otherwise) const noexcept {
+    return self().has_value() ? otherwise : self().error();
+  }
+
   /// f(value) or f(), which returns a result, if there is a value; else the error.
   template <class F>
   constexpr auto and_then(F&& f) & {
