@@ -51,7 +51,7 @@ struct stopwatch {
   using rep = duration::rep;
   using period = duration::period;
   using time_point = std::chrono::time_point<stopwatch>;
-  static constexpr bool is_steady = true;
+  [[maybe_unused]] static constexpr bool is_steady = true;
   time_point now() const noexcept { return time; }
   time_point time{};
 };

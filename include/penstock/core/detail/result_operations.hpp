@@ -55,7 +55,7 @@ struct result_operations {
   }
 
   /// The error, or `otherwise` if there is a value: `r.error_or({})`.
-  [[nodiscard]] constexpr std::error_code error_or(std::error_code otherwise) const noexcept {
+  [[nodiscard]] std::error_code error_or(std::error_code otherwise) const noexcept {
     return self().has_value() ? otherwise : self().error();
   }
 
