@@ -71,8 +71,8 @@ inline std::size_t checked_count(std::size_t n, const char* what) {
 
 template <class T>
 inline constexpr bool is_channel = false;
-template <class T, class Sync>
-inline constexpr bool is_channel<basic_channel<T, Sync>> = true;
+template <class T, channel_policy Policy, class Sync>
+inline constexpr bool is_channel<basic_channel<T, Policy, Sync>> = true;
 
 template <class Target>
 auto sink_of(Target&& target, at_end end) {

@@ -141,9 +141,9 @@ template <std::ranges::input_range Range>
 }
 
 /// What is pushed into a channel, until it is closed and drained. An item is taken when the stages behind are ready for it, and not before.
-template <class T, class Sync>
-[[nodiscard]] auto from(basic_channel<T, Sync>& c) {
-  return stream{detail::channel_source<basic_channel<T, Sync>>{c}};
+template <class T, channel_policy Policy, class Sync>
+[[nodiscard]] auto from(basic_channel<T, Policy, Sync>& c) {
+  return stream{detail::channel_source<basic_channel<T, Policy, Sync>>{c}};
 }
 
 /// What `next()` returns, a std::optional or the like, until it is empty. Where next takes a std::stop_token, it gets one that tells when the
