@@ -49,18 +49,20 @@ TEST_CASE("pipeline: the N-th thread cannot be created", "[fault]") {
                static_cast<void>(i);
              });
     std::stop_source stop;
-    until_failure = nth;
     if (nth <= threads) {
+      until_failure = nth;
       CHECK_THROWS_AS(p.run(), std::system_error);
       CHECK(until_failure == 0);
     } else {
       auto end = penstock::from(out) | penstock::to([](int) {});
       std::jthread watch{[&] {
-        until_failure = 0;
         end.run().value();
         stop.request_stop();
       }};
+      until_failure = nth;
       CHECK(p.run(stop.get_token()).error() == penstock::errc::cancelled);
+      CHECK(until_failure == 1);
+      until_failure = 0;
     }
   }
 }
