@@ -3,8 +3,9 @@
 //   int value = penstock::sync_wait(lookup(cache, key));
 //
 // Blocks the calling thread until what is awaited has ended, and gives its value or throws its exception. Do not call it on a thread that
-// the awaited coroutine needs in order to go on (a worker of its own pool, say): that waits for ever. Nor in a coroutine that a timeout
-// resumed without a scheduler: it runs on the thread of all timers (timer_service.hpp); debug builds assert that.
+// the awaited coroutine needs in order to go on, unless that is a worker of a pool, which runs the pool's coroutines meanwhile
+// (worker_pool.hpp): it waits for ever. Nor in a coroutine that a timeout resumed without a scheduler: it runs on the thread of all timers
+// (timer_service.hpp); debug builds assert that.
 #pragma once
 
 #include <coroutine>

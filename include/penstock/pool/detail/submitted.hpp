@@ -1,0 +1,104 @@
+// penstock/pool/detail/submitted.hpp: tasks with a future: the second part of worker_pool.hpp, which includes it.
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/future.hpp>
+
+namespace penstock::inline v0_1 {
+
+// A submitted task and its future's state, in one allocation. The queue holds one share of it, the future another. Whoever claims it first
+// runs it or decides that it will not run: a worker, a worker that waits for it, the queue when it drops it.
+template <class F, class R>
+class worker_pool::submitted : public detail::future_state<R> {
+ public:
+  using state = detail::future_state<R>;
+
+  template <class G>
+  submitted(worker_pool& pool, G&& f)
+      : state{[](state& s) noexcept { delete static_cast<submitted*>(&s); }}, pool_{pool}, f_{std::forward<G>(f)} {
+    this->set_assist([](state& s, detail::waiter_kind who) noexcept {
+      auto& self = static_cast<submitted&>(s);
+      if (self.origin_.forked()) {
+        if (!self.claimed_.exchange(true, std::memory_order_relaxed)) self.f_.reset();  // relaxed: as in claim()
+        return self.set_error(forked_error().error());                                  // whoever claimed it is in the parent
+      }
+      // A call like any other: nothing else runs here in between. A coroutine leaves it to the next free worker, unless this one is not to
+      // become free before the coroutine ends.
+      if (self.pool_.runner_here() != nullptr && (who == detail::waiter_kind::thread || helping_ > 0)) self.run();
+    });
+  }
+
+  void run() noexcept {
+    if (!claim()) return;
+    this->set_from([this]() -> R {
+      F f{std::move(*f_)};  // what it holds is released before the future is ready
+      f_.reset();
+      if constexpr (std::invocable<F&>) {
+        return f();
+      } else {
+        return f(pool_.get_stop_token());
+      }
+    });
+  }
+  void drop(std::error_code why) noexcept {
+    if (!claim()) return;
+    f_.reset();
+    this->set_error(why);
+  }
+
+  // What lies in the queue.
+  class entry {
+   public:
+    explicit entry(detail::state_ref<submitted> task) noexcept : task_{std::move(task)} {}
+    entry(entry&&) noexcept = default;
+    entry& operator=(entry&&) = delete;
+    ~entry() {
+      if (task_) task_->drop(errc::cancelled);
+    }
+    void operator()() noexcept { task_->run(); }
+
+   private:
+    detail::state_ref<submitted> task_;
+  };
+
+ private:
+  // relaxed: decides between claimants; the callable came to each of them through the queue's lock, or with the future
+  bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
+
+  worker_pool& pool_;
+  const detail::process_origin origin_ = pool_.origin_;  // a copy: the future may outlive the pool
+  std::optional<F> f_;
+  std::atomic<bool> claimed_{false};
+};
+
+template <class F>
+  requires detail::submittable<std::decay_t<F>>
+auto worker_pool::submit(F&& f, const wait_limits& limits) {
+  using function = std::decay_t<F>;
+  using value = typename decltype([] {
+    if constexpr (std::invocable<function&>) {
+      return std::type_identity<std::invoke_result_t<function&>>{};
+    } else {
+      return std::type_identity<std::invoke_result_t<function&, std::stop_token>>{};
+    }
+  }())::type;
+  using work_type = submitted<function, value>;
+
+  detail::state_ref<work_type> state{new work_type{*this, callable(std::forward<F>(f))}};
+  state->add_owner();
+  future<value> result{detail::state_ref<detail::future_state<value>>{state.operator->()}};
+  task work{typename work_type::entry{state.share()}};
+  if (const auto put_in = put(work, limits); !put_in) state->drop(put_in.error());
+  return result;
+}
+
+}  // namespace penstock::inline v0_1
