@@ -238,23 +238,11 @@ class selected {
 namespace detail {
 
 template <class... Specs>
-class select_awaiter : public completion_selection<std_sync, any_scheduler, Specs...> {
+class select_awaiter : public awaiting<completion_selection<std_sync, any_scheduler, Specs...>> {
  public:
   using base = completion_selection<std_sync, any_scheduler, Specs...>;
   using value = selected<typename case_of<Specs>::result_type...>;
-
-  select_awaiter(wait_options options, const Specs&... specs) : base{specs...}, options_{std::move(options)} {}
-
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-
-  // Out of line: as wait_awaiter's.
-  template <class Promise>
-  [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
-    waiting_ = waiting;
-    return !this->start(options_.stop ? *options_.stop : stop_token_of(waiting.promise()), options_.limit(),
-                        options_.scheduler ? *options_.scheduler : scheduler_of(waiting.promise()),
-                        [](base& self) noexcept { static_cast<select_awaiter&>(self).waiting_.resume(); });
-  }
+  using awaiting<base>::awaiting;
 
   result<value> await_resume() {
     this->disarm();
@@ -271,9 +259,6 @@ class select_awaiter : public completion_selection<std_sync, any_scheduler, Spec
     }
     return result<value>{std::in_place, std::in_place_index<I>, this->template at<I>().take_result()};
   }
-
-  wait_options options_;
-  std::coroutine_handle<> waiting_;
 };
 
 /// A select that has not begun: await it, once. Dropping it does nothing.
@@ -285,7 +270,7 @@ class [[nodiscard]] async_select_operation {
   }
 
   select_awaiter<Specs...> operator co_await() && {
-    return std::apply([this](const Specs&... specs) { return select_awaiter<Specs...>{std::move(options_), specs...}; }, specs_);
+    return std::apply([this](const Specs&... specs) { return select_awaiter<Specs...>{options_, specs...}; }, specs_);
   }
 
   [[nodiscard]] wait_options& options() noexcept { return options_; }

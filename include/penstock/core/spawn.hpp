@@ -66,15 +66,10 @@ class [[nodiscard]] spawned {
 
   using join = detail::wait_awaiter<detail::basic_one_shot<>, detail::plain_node<detail::std_sync>>;
   struct awaiter : join {
-    explicit awaiter(detail::root<T>& c) : join{uncancelled(), c.ended()}, coroutine{c} {}
+    explicit awaiter(detail::root<T>& c) : join{detail::uncancelled, c.ended()}, coroutine{c} {}
     T await_resume() {
       static_cast<void>(join::await_resume());
       return coroutine.take();
-    }
-    static detail::wait_options uncancelled() {
-      detail::wait_options options;
-      options.stop.emplace();
-      return options;
     }
     detail::root<T>& coroutine;
   };

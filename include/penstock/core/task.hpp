@@ -138,10 +138,11 @@ class task<T>::promise_type : public detail::coroutine_result<T> {
   auto final_suspend() const noexcept { return last_step{}; }
 
   [[nodiscard]] any_scheduler get_scheduler() const noexcept { return scheduler_.value_or(any_scheduler{}); }
-  [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_.value_or(std::stop_token{}); }
+  [[nodiscard]] const std::stop_token& get_stop_token() const noexcept { return stop_ ? *stop_ : never_stopped; }
 
  private:
   friend task;
+  static inline const std::stop_token never_stopped{};
 
   // Hands over to the awaiting coroutine, here if it may go on here. Whatever this coroutine ran on last, its awaiter goes on in
   // its own context.

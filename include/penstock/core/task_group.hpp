@@ -171,7 +171,8 @@ class task_group::joining : public detail::wait_awaiter<detail::basic_join<>, de
  public:
   using base = detail::wait_awaiter<detail::basic_join<>, detail::plain_node<detail::std_sync>>;
 
-  explicit joining(task_group& group) noexcept : base{uncancelled(), group.children_}, group_{group} {}
+  // The wait for the end is not cut short: stop goes to the children, and they end it.
+  explicit joining(task_group& group) noexcept : base{detail::uncancelled, group.children_}, group_{group} {}
 
   template <class Promise>
   [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
@@ -185,13 +186,6 @@ class task_group::joining : public detail::wait_awaiter<detail::basic_join<>, de
   }
 
  private:
-  // The wait for the end is not cut short: stop goes to the children, and they end it.
-  static detail::wait_options uncancelled() {
-    detail::wait_options options;
-    options.stop.emplace();
-    return options;
-  }
-
   task_group& group_;
   std::optional<std::stop_callback<stop_children>> stop_;
 };

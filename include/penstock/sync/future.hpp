@@ -72,8 +72,7 @@ class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync
   using wait_for_it = detail::wait_awaiter<detail::basic_one_shot<>, detail::plain_node<detail::std_sync>>;
 
   struct awaiter : wait_for_it {
-    explicit awaiter(detail::state_ref<state> s) noexcept
-        : wait_for_it{detail::wait_options{}, s->ready()}, awaited{std::move(s)} {}
+    explicit awaiter(detail::state_ref<state> s) noexcept : wait_for_it{detail::unmodified, s->ready()}, awaited{std::move(s)} {}
     T await_resume() {
       const result<void> ended = wait_for_it::await_resume();
       if (!ended) throw std::system_error{ended.error(), "penstock::future"};

@@ -539,6 +539,18 @@ TEST_CASE("async_select: the coroutine's stop token and the modifiers end it wit
   // Nobody is left in the lines: debug builds would say so when the channels go.
 }
 
+TEST_CASE("async_select: goes where via says even if a case happens at once", "[select][hazard-15]") {
+  manual_executor other;
+  channel<int> c{1};
+  REQUIRE(c.push(7));
+  auto sent = spawn(async_select(pop_case(c)) | via(other));
+  CHECK(c.empty());
+  CHECK_FALSE(sent.done());
+  REQUIRE(other.run_one());
+  REQUIRE(sent.done());
+  CHECK(sent.result()->get<0>() == 7);
+}
+
 TEST_CASE("async_select: goes on in the coroutine's scheduler, or where via says", "[select][hazard-15]") {
   channel<int> c{1};
   channel<int> d{1};

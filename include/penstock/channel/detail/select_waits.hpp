@@ -93,6 +93,17 @@ class completion_selection : public selection<Sync, case_of<Specs>..., case_of<s
     return this->begin(false);
   }
 
+  /// After a start() that said true: `resume(*this)` will be called on the scheduler all the same.
+  void resume_on(Scheduler where, resume_function resume) noexcept {
+    disarm();
+    resume_ = resume;
+    this->run = [](work_item& self) noexcept {
+      auto& me = static_cast<completion_selection&>(self);
+      me.resume_(me);
+    };
+    where.execute(*this);
+  }
+
   /// The resumed side calls this: afterwards no callback runs and no timer is armed.
   using base::disarm;
 

@@ -105,12 +105,13 @@ template <class Promise>
 }
 
 /// The stop token of a coroutine, from its promise; one that is never stopped if it has none.
+/// A reference if the promise gives one: copying a token costs two atomic operations.
 template <class Promise>
-[[nodiscard]] std::stop_token stop_token_of(Promise& promise) noexcept {
+[[nodiscard]] decltype(auto) stop_token_of(Promise& promise) noexcept {
   if constexpr (requires { promise.get_stop_token(); }) {
     return promise.get_stop_token();
   } else {
-    return {};
+    return std::stop_token{};
   }
 }
 
@@ -129,14 +130,23 @@ struct wait_options {
   }
 };
 
-template <class Owner, class Node>
-class wait_awaiter : public completion_wait<Owner, Node> {
- public:
-  using base = completion_wait<Owner, Node>;
+/// For awaiters that nobody can modify.
+inline const wait_options unmodified{};
+/// The same, for a wait that a stop request does not end.
+inline const wait_options uncancelled = [] {
+  wait_options o;
+  o.stop.emplace();
+  return o;
+}();
 
+/// The awaiter of a coroutine, made of a wait that has start() and resume_on(). `options` outlive it: they lie in the operation that is awaited, and
+/// are not copied, for a copy of what has just been written stalls.
+template <class Wait>
+class awaiting : public Wait {
+ public:
   template <class... Arguments>
-  wait_awaiter(wait_options options, Owner& owner, Arguments&&... arguments)
-      : base{owner, static_cast<Arguments&&>(arguments)...}, options_{std::move(options)} {}
+  explicit awaiting(const wait_options& options, Arguments&&... arguments)
+      : Wait{static_cast<Arguments&&>(arguments)...}, options_{&options} {}
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
 
@@ -144,25 +154,32 @@ class wait_awaiter : public completion_wait<Owner, Node> {
   template <class Promise>
   [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
     waiting_ = waiting;
-    const auto resume = [](base& self) noexcept { static_cast<wait_awaiter&>(self).waiting_.resume(); };
-    if (!this->start(options_.stop ? *options_.stop : stop_token_of(waiting.promise()), options_.limit(),
-                     options_.scheduler ? *options_.scheduler : scheduler_of(waiting.promise()), resume)) {
+    const wait_options& options = *options_;
+    const auto resume = [](Wait& self) noexcept { static_cast<awaiting&>(self).waiting_.resume(); };
+    if (!this->start(options.stop ? *options.stop : stop_token_of(waiting.promise()), options.limit(),
+                     options.scheduler ? *options.scheduler : scheduler_of(waiting.promise()), resume)) {
       return true;
     }
     // Decided at once: it goes on right here, unless it was told to go on elsewhere.
-    if (!options_.scheduler || options_.scheduler->running_here()) return false;
-    this->resume_on(*options_.scheduler, resume);
+    if (!options.scheduler || options.scheduler->running_here()) return false;
+    this->resume_on(*options.scheduler, resume);
     return true;
   }
+
+ private:
+  const wait_options* options_;
+  std::coroutine_handle<> waiting_;
+};
+
+template <class Owner, class Node>
+class wait_awaiter : public awaiting<completion_wait<Owner, Node>> {
+ public:
+  using awaiting<completion_wait<Owner, Node>>::awaiting;
 
   auto await_resume() {
     this->finish();
     return Node::take_result(this->how);
   }
-
- private:
-  wait_options options_;
-  std::coroutine_handle<> waiting_;
 };
 
 /// A wait that has not begun: await it, once. Dropping it does nothing. Once it has begun, the awaiting coroutine must not be destroyed
@@ -173,8 +190,8 @@ class [[nodiscard]] async_operation {
   explicit async_operation(Owner& owner, Arguments... arguments) : owner_{&owner}, arguments_{std::move(arguments)...} {}
 
   wait_awaiter<Owner, Node> operator co_await() && {
-    return std::apply(
-        [this](Arguments&... a) { return wait_awaiter<Owner, Node>{std::move(options_), *owner_, std::move(a)...}; }, arguments_);
+    return std::apply([this](Arguments&... a) { return wait_awaiter<Owner, Node>{options_, *owner_, std::move(a)...}; },
+                      arguments_);
   }
 
   [[nodiscard]] wait_options& options() noexcept { return options_; }

@@ -19,7 +19,7 @@ class root_promise {
  public:
   std::suspend_always initial_suspend() const noexcept { return {}; }
   [[nodiscard]] any_scheduler get_scheduler() const noexcept { return scheduler_; }
-  [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_; }
+  [[nodiscard]] const std::stop_token& get_stop_token() const noexcept { return stop_; }
 
   /// Begins the coroutine: here if the scheduler is the inline one, in its context otherwise. It may have ended when this
   /// returns.
