@@ -150,6 +150,10 @@ class run {
           dropped.push_back(value);
           return std::nullopt;
         case penstock::when_full::drop_oldest:
+          // What is inside can be dropped, what is reserved cannot.
+          if (reserved_places() == capacity_ ||
+              (weighed_ && reserved_weight() != 0 && (reserved_weight() > most_ || w > most_ - reserved_weight())))
+            return errc::rejected;
           while (!fits(1, w) && !items_.empty()) dropped.push_back(left());
           if (!fits(1, w)) return errc::rejected;
       }

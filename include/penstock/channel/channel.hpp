@@ -55,6 +55,11 @@
 
 namespace penstock::inline v0_1 {
 
+namespace detail {
+template <class Channel>
+struct owned_channel;  // endpoints.hpp
+}
+
 template <class T, channel_policy Policy = channel_policy::mpmc, class Sync = detail::std_sync>
 class basic_channel {
  public:
@@ -140,7 +145,7 @@ class basic_channel {
     return try_push_until(until, T(item));
   }
   auto async_push(const T& item)
-    requires std::copy_constructible<T>
+    requires std::copy_constructible<T> && (alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)  // as async_pop()
   {
     return detail::async_operation<basic_channel, copy_node, basic_channel*, T>{*this, this, T(item)};
   }
@@ -189,13 +194,15 @@ class basic_channel {
   }
 
   /// Moves the elements of a range in (copies them, if they are constant), in order, waiting for room as needed. From contiguous memory, as many
-  /// as there is room for are one step of the queue, and wake once. Tells how many went in; the others are untouched.
+  /// as there is room for are one step of the queue, and wake once; with options or reservations they go one by one. Tells how many went in; the
+  /// others are untouched. std::errc::invalid_argument if it comes to one that weighs more than max_weight.
   template <std::ranges::input_range Range>
     requires std::same_as<std::ranges::range_value_t<Range>, T>
   range_result push_range(Range&& range, const wait_limits& limits = {});
 
   /// Waits for one item, then takes what else is there, `most` at the most, and writes them to `out`. Tells how many. It is one step of the
-  /// queue where writing to `out` cannot throw (a pointer or an iterator into a vector, of items that move without throwing).
+  /// queue where writing to `out` cannot throw (a pointer or an iterator into a vector, of items that move without throwing) and there are no
+  /// options.
   template <std::output_iterator<T> Out>
   range_result pop_n(Out out, std::size_t most, const wait_limits& limits = {});
   /// The same; appends to a vector, in one step of the queue, and makes room in it for what is inside now.
@@ -218,12 +225,12 @@ class basic_channel {
   /// Idempotent; the first call counts. Those who wait for room get errc::closed; those who wait for an item, once the channel is drained.
   /// Slots that are held can still be used: until they are given back, consumers wait for what may come of them.
   void close() noexcept { close(std::error_code{errc::closed}, nullptr); }
-  /// The same; consumers get `why` when the channel is drained.
-  void close(std::error_code why) noexcept { close(why, nullptr); }
+  /// The same; consumers get `why` when the channel is drained (errc::closed if it is no error).
+  void close(std::error_code why) noexcept { close(why ? why : make_error_code(errc::closed), nullptr); }
   /// The same; consumers' pops throw `why` when the channel is drained.
   void close(std::exception_ptr why) noexcept { close(std::error_code{errc::closed}, std::move(why)); }
 
-  /// Closes, and takes out and returns what is inside. Slots that are held are worth nothing any more.
+  /// Closes, and takes out and returns what is inside (without an item whose move throws). Slots that are held are worth nothing any more.
   std::vector<T> abort();
 
   [[nodiscard]] bool is_closed() const noexcept { return items_.is_closed(); }
@@ -282,6 +289,7 @@ class basic_channel {
 
  private:
   friend slots;
+  friend detail::owned_channel<basic_channel>;
   static constexpr bool nothrow = std::is_nothrow_move_constructible_v<T>;
   static constexpr bool spsc = Policy == channel_policy::spsc;
   using fast_ring = std::conditional_t<spsc, detail::spsc_ring<T, Sync>, detail::ring<T, Sync>>;
@@ -321,10 +329,14 @@ class basic_channel {
   bool pass_guarded(room_node& n) noexcept;
   void account_for(std::size_t weight, std::size_t channel_stats::* why) noexcept;
   void refused() noexcept;
+  void on_drop(T&& dropped) const;
+  template <class Put>
+  void abort_into(Put put);
   result<void> push_reserved(T& item, slots& from);
   void give_back(slots& held) noexcept;
 
   // With lock_ held.
+  bool drop_one(std::optional<T>& dropped, detail::wait_list<Sync>& won);
   detail::step link_guarded(room_node& n, detail::link_at where, detail::wait_list<Sync>& won) noexcept;
   bool fits(std::size_t places, std::size_t weight) const noexcept;
   detail::ring_step enter_if_first(T& item, std::size_t weight, detail::wait_list<Sync>& won);

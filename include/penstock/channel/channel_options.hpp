@@ -50,15 +50,15 @@ struct channel_options {
 struct channel_stats {
   std::size_t depth = 0;                   ///< items inside
   std::size_t weight = 0;                  ///< what they weigh
-  std::size_t peak_depth = 0;              ///< the most items that were inside
+  std::size_t peak_depth = 0;              ///< the most items that were inside after a push
   std::size_t pushed = 0;                  ///< items that went in
   std::size_t popped = 0;                  ///< items that consumers took
   std::size_t refused = 0;                 ///< pushes that found no room and did not wait
   std::size_t dropped_newest = 0;          ///< by when_full::drop_newest; these never went in
   std::size_t dropped_oldest = 0;          ///< by when_full::drop_oldest
   std::size_t discarded = 0;               ///< by abort()
-  std::size_t push_waits = 0;              ///< waits for room that slept or suspended, and are over
-  std::size_t pop_waits = 0;               ///< waits for an item, likewise
+  std::size_t push_waits = 0;              ///< times that somebody stood in line for room
+  std::size_t pop_waits = 0;               ///< for an item, likewise
   std::chrono::nanoseconds push_waited{};  ///< how long they took, altogether
   std::chrono::nanoseconds pop_waited{};
 };

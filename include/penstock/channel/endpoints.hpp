@@ -21,6 +21,7 @@
 #include <ranges>
 #include <stop_token>
 #include <utility>
+#include <vector>
 
 #include <penstock/channel/channel.hpp>
 
@@ -35,10 +36,7 @@ struct owned_channel {
 
   void senders_gone() noexcept { channel.close(); }
   void receivers_gone() noexcept {
-    try {
-      static_cast<void>(channel.abort());
-    } catch (...) {  // no memory to hold what was inside: it is closed all the same, and its items are destroyed with it
-    }
+    channel.abort_into([](typename Channel::value_type&&) {});  // what was inside is destroyed
   }
 
   Channel channel;
@@ -110,13 +108,23 @@ class sender : public detail::sending_end<channel<T, Policy>> {
   {
     return this->channel().push(item);
   }
+  result<void> push(const std::stop_token& stop, const T& item) const
+    requires std::copy_constructible<T>
+  {
+    return this->channel().push(stop, item);
+  }
+  result<void> push(const wait_limits& limits, const T& item) const
+    requires std::copy_constructible<T>
+  {
+    return this->channel().push(limits, item);
+  }
   result<void> try_push(const T& item) const
     requires std::copy_constructible<T>
   {
     return this->channel().try_push(item);
   }
   auto async_push(const T& item) const
-    requires std::copy_constructible<T>
+    requires std::copy_constructible<T> && (alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
   {
     return this->channel().async_push(item);
   }
@@ -127,6 +135,13 @@ class sender : public detail::sending_end<channel<T, Policy>> {
     return this->channel().push_range(std::forward<Range>(range), limits);
   }
   auto reserve(std::size_t places = 1, std::size_t weight = 0) const { return this->channel().reserve(places, weight); }
+  auto reserve(const wait_limits& limits, std::size_t places = 1, std::size_t weight = 0) const {
+    return this->channel().reserve(limits, places, weight);
+  }
+  auto try_reserve(std::size_t places = 1, std::size_t weight = 0) const { return this->channel().try_reserve(places, weight); }
+  auto async_reserve(std::size_t places = 1, std::size_t weight = 0) const {
+    return this->channel().async_reserve(places, weight);
+  }
 
  private:
   friend channel_ends<T, Policy>;
@@ -151,6 +166,9 @@ class receiver : public detail::receiving_end<channel<T, Policy>> {
   template <std::output_iterator<T> Out>
   range_result pop_n(Out out, std::size_t most, const wait_limits& limits = {}) const {
     return this->channel().pop_n(std::move(out), most, limits);
+  }
+  range_result pop_n(std::vector<T>& into, std::size_t most, const wait_limits& limits = {}) const {
+    return this->channel().pop_n(into, most, limits);
   }
   [[nodiscard]] auto begin() const { return this->channel().begin(); }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }

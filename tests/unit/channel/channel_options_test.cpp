@@ -340,3 +340,65 @@ TEMPLATE_TEST_CASE_SIG("channel: an error or an exception that closed it reaches
     CHECK(c.push(2) == errc::closed);
   }
 }
+
+TEST_CASE("channel options: who can get no room by dropping is refused, and nothing is dropped for it", "[channel]") {
+  int dropped = 0;
+  channel<int> c{{.capacity = 4, .when_full = when_full::drop_oldest, .on_drop = [&](int&&) { ++dropped; }}};
+  REQUIRE(c.push(1));
+  SECTION("somebody waits for places") {
+    auto waiting = spawn(c.async_reserve(4));
+    CHECK(c.push(2) == errc::rejected);
+    CHECK(dropped == 0);
+    CHECK(c.pop() == 1);
+    CHECK(waiting.done());
+  }
+  SECTION("all that is not inside is reserved") {
+    auto slots = c.reserve(3);
+    CHECK(c.push(2));  // in the place of 1
+    CHECK(dropped == 1);
+    CHECK(c.pop() == 2);
+    auto last = c.reserve(1);
+    CHECK(c.push(3) == errc::rejected);
+    CHECK(dropped == 1);
+  }
+}
+
+TEST_CASE("channel options: a move that throws while the oldest is dropped strands nobody and is accounted for", "[channel]") {
+  throwing::living = 0;
+  channel<throwing> c{{.capacity = 2, .high_water = 2, .low_water = 1, .when_full = when_full::drop_oldest, .metrics = true}};
+  REQUIRE(c.push(throwing{1}));
+  REQUIRE(c.push(throwing{2}));
+  SECTION("the new item's") {
+    auto drained = spawn(c.drained().async_wait());
+    throwing item{3};
+    throwing::moves_until_throw = 2;  // the first is the dropped one's
+    CHECK_THROWS_AS(c.push(std::move(item)), std::runtime_error);
+    CHECK(item.value == 3);
+    CHECK(drained.done());
+    CHECK(c.stats().dropped_oldest == 1);
+  }
+  SECTION("the dropped one's") {
+    throwing item{3};
+    throwing::moves_until_throw = 1;
+    CHECK_THROWS_AS(c.push(std::move(item)), std::runtime_error);
+    CHECK(item.value == 3);
+    CHECK(c.stats().discarded == 1);
+  }
+  SECTION("of what is inside when it is aborted") {
+    throwing::moves_until_throw = 1;
+    const auto rest = c.abort();
+    REQUIRE(rest.size() == 1);
+    CHECK(rest[0].value == 2);
+    CHECK(c.stats().discarded == 2);
+    CHECK(c.size() == 0);
+  }
+  throwing::moves_until_throw = 0;
+  CHECK(accounts_balance(c.stats()));
+  CHECK(c.stats().depth == c.size());
+}
+
+TEST_CASE("channel: closing with no error is closing", "[channel]") {
+  channel<int> c{1};
+  c.close(std::error_code{});
+  CHECK(c.pop() == errc::closed);
+}

@@ -980,3 +980,41 @@ TEST_CASE("channel: allocates when it is made and never again, waiting included"
   }
   CHECK(counting_new::living == before);
 }
+
+TEST_CASE("channel: several who are woken in vain go back to their places in line", "[channel][hazard-34]") {
+  manual_executor loop;
+  channel<int> c{4};
+  std::vector<int> order;
+  const auto consume = [&](int who) -> task<> {
+    const auto got = co_await c.async_pop();
+    if (got) order.push_back(who);
+  };
+  std::vector<spawned<void>> waiting;
+  for (int who = 1; who <= 3; ++who) waiting.push_back(spawn(loop, consume(who)));
+  loop.run_all();
+  REQUIRE(c.waiting_consumers() == 3);
+  std::vector<int> two{1, 2};
+  REQUIRE(c.push_range(two).count == 2);  // wakes 1 and 2
+  REQUIRE(c.try_pop());                   // but somebody is quicker
+  REQUIRE(c.try_pop());
+  loop.run_all();
+  REQUIRE(c.waiting_consumers() == 3);
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(c.push(i));
+    loop.run_all();
+  }
+  CHECK(order == std::vector{1, 2, 3});
+}
+
+TEST_CASE("channel: pop_n takes what is inside in one step, before it wakes a producer", "[channel]") {
+  channel<int> c{2};
+  std::vector<int> two{1, 2};
+  REQUIRE(c.push_range(two).count == 2);
+  int three = 3;
+  auto waiting = spawn(c.async_push(std::move(three)));
+  std::array<int, 8> out{};
+  CHECK(c.pop_n(out.begin(), 8).count == 2);
+  CHECK(out[1] == 2);
+  CHECK(waiting.done());
+  CHECK(c.size() == 1);
+}

@@ -5,7 +5,6 @@
 // makes room puts the item of the first in line in, or gives it its places, so a big request is not starved by small ones, and nobody
 // overtakes. (A tentative one is only woken: it may take something else in the meantime.)
 //
-// Lifetime    a waiter that was granted may destroy the channel once it has resumed; who granted it touches the channel no more after unlocking.
 #pragma once
 
 #include <cstddef>
@@ -59,47 +58,73 @@ void basic_channel<T, Policy, Sync>::check_reservation(std::size_t places, std::
 template <class T, channel_policy Policy, class Sync>
 [[gnu::noinline]] detail::ring_step basic_channel<T, Policy, Sync>::push_guarded(T& item, std::size_t weight) {
   using detail::ring_step;
+  detail::turn_wait<Sync> others;
   for (;;) {
     detail::wait_list<Sync> won;
     std::optional<T> dropped;
-    ring_step s;
-    {
+    const auto locked_part = [&] {
       std::scoped_lock guard{lock_};
-      s = enter_if_first(item, weight, won);
-      if (s == ring_step::full && rules_ != nullptr) {
-        switch (rules_->options.when_full) {
-          case when_full::wait:
-            break;
-          case when_full::reject:
-            s = ring_step::rejected;
-            rules_->happened(&channel_stats::refused);
-            break;
-          case when_full::drop_newest:
-            s = ring_step::dropped;
-            rules_->happened(&channel_stats::dropped_newest);
-            break;
-          case when_full::drop_oldest:
-            if (items_.try_pop(dropped) == ring_step::done) {
-              rules_->left(rules_->weigh(*dropped), &channel_stats::dropped_oldest, won);
-              hand_over_room(won);
-            }
-            s = enter_if_first(item, weight, won);  // a consumer may have been quicker: then there is room, and nothing to drop
-            if (s == ring_step::full && !dropped) {
-              s = ring_step::rejected;  // what takes the room is reserved, and cannot be dropped
-              rules_->happened(&channel_stats::refused);
-            }
-        }
+      const ring_step s = enter_if_first(item, weight, won);
+      if (s != ring_step::full || rules_ == nullptr || rules_->options.when_full == when_full::wait) return s;
+      if (rules_->options.when_full == when_full::drop_newest) {
+        rules_->happened(&channel_stats::dropped_newest);
+        return ring_step::dropped;
+      }
+      // Only what is inside can be dropped: not what is reserved, nor those who wait for places.
+      const std::size_t reserved = reserved_.load(std::memory_order_relaxed);  // relaxed: changes under lock_
+      if (rules_->options.when_full == when_full::reject || reserved == capacity() || !room_.idle() ||
+          !rules_->could_bear(weight)) {
+        rules_->happened(&channel_stats::refused);
+        return ring_step::rejected;
+      }
+      if (!drop_one(dropped, won)) return ring_step::full;  // a pop is between the ring and its account, which gives room
+      return enter_if_first(item, weight, won);
+    };
+    ring_step s;
+    if constexpr (nothrow) {
+      s = locked_part();
+    } else {
+      try {
+        s = locked_part();
+      } catch (...) {  // a move: who was won under the lock has to hear of it, and what was dropped is dropped
+        won.complete_all();
+        if (dropped) on_drop(std::move(*dropped));
+        throw;
       }
     }
     won.complete_all();
+    if (dropped) on_drop(std::move(*dropped));
     if (s == ring_step::dropped) {
-      dropped.emplace(std::move(item));
-      s = ring_step::done;
+      on_drop(T(std::move(item)));
+      return ring_step::done;
     }
-    if (!dropped) return s;
-    if (rules_->options.on_drop) rules_->options.on_drop(std::move(*dropped));
-    if (s != ring_step::full) return s;
+    if (s != ring_step::full || rules_ == nullptr || rules_->options.when_full != when_full::drop_oldest) return s;
+    if (!dropped) others.wait();
   }
+}
+
+// With lock_ held. False: there is nothing to drop.
+template <class T, channel_policy Policy, class Sync>
+bool basic_channel<T, Policy, Sync>::drop_one(std::optional<T>& dropped, detail::wait_list<Sync>& won) {
+  if constexpr (nothrow) {
+    if (items_.try_pop(dropped) != detail::ring_step::done) return false;
+  } else {
+    try {
+      if (items_.try_pop(dropped) != detail::ring_step::done) return false;
+    } catch (...) {
+      rules_->left(1, items_.size(), &channel_stats::discarded, won);  // lost, and its place is free
+      hand_over_room(won);
+      throw;
+    }
+  }
+  rules_->left(rules_->weigh(*dropped), items_.size(), &channel_stats::dropped_oldest, won);
+  hand_over_room(won);
+  return true;
+}
+
+template <class T, channel_policy Policy, class Sync>
+void basic_channel<T, Policy, Sync>::on_drop(T&& dropped) const {
+  if (rules_->options.on_drop) rules_->options.on_drop(std::move(dropped));
 }
 
 // A waiter's look, without the lock.
@@ -160,8 +185,7 @@ detail::step basic_channel<T, Policy, Sync>::link_guarded(room_node& n, detail::
 template <class T, channel_policy Policy, class Sync>
 bool basic_channel<T, Policy, Sync>::fits(std::size_t places, std::size_t weight) const noexcept {
   // relaxed: reserved_ changes under lock_
-  return items_.size() + reserved_.load(std::memory_order_relaxed) + places <= items_.capacity() &&
-         (rules_ == nullptr || rules_->bears(weight));
+  return items_.has_room(reserved_.load(std::memory_order_relaxed) + places) && (rules_ == nullptr || rules_->bears(weight));
 }
 
 template <class T, channel_policy Policy, class Sync>
@@ -175,7 +199,7 @@ detail::ring_step basic_channel<T, Policy, Sync>::enter_if_first(T& item, std::s
 template <class T, channel_policy Policy, class Sync>
 void basic_channel<T, Policy, Sync>::enter(T& item, std::size_t weight, detail::wait_list<Sync>& won) {
   items_.push_claimed(item);
-  if (rules_ != nullptr) rules_->entered(weight, won);
+  if (rules_ != nullptr) rules_->entered(weight, items_.size(), won);
   available_.wake(1, won);
 }
 
@@ -228,7 +252,7 @@ template <class T, channel_policy Policy, class Sync>
   detail::wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
-    rules_->left(weight, why, won);
+    rules_->left(weight, items_.size(), why, won);
     hand_over_room(won);
   }
   won.complete_all();
@@ -312,7 +336,8 @@ void basic_channel<T, Policy, Sync>::unreserve(std::size_t places, std::size_t w
 // --- what else options bring
 
 template <class T, channel_policy Policy, class Sync>
-std::vector<T> basic_channel<T, Policy, Sync>::abort() {
+template <class Put>
+void basic_channel<T, Policy, Sync>::abort_into(Put put) {
   detail::wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
@@ -320,12 +345,26 @@ std::vector<T> basic_channel<T, Policy, Sync>::abort() {
     close_locked(errc::closed, nullptr, won);
   }
   won.complete_all();
-  std::vector<T> discarded;
-  discarded.reserve(items_.size());
-  for (std::optional<T> item; items_.try_pop(item) == detail::ring_step::done; item.reset()) {
-    if (rules_ != nullptr) account_for(rules_->weigh(*item), &channel_stats::discarded);
-    discarded.push_back(std::move(*item));
+  for (;;) {
+    std::optional<T> item;
+    if constexpr (nothrow) {
+      if (items_.try_pop(item) != detail::ring_step::done) return;
+    } else {
+      try {
+        if (items_.try_pop(item) != detail::ring_step::done) return;
+      } catch (...) {  // this one is lost; the others are not
+      }
+    }
+    if (rules_ != nullptr) account_for(item ? rules_->weigh(*item) : 1, &channel_stats::discarded);
+    if (item) put(std::move(*item));
   }
+}
+
+template <class T, channel_policy Policy, class Sync>
+std::vector<T> basic_channel<T, Policy, Sync>::abort() {
+  std::vector<T> discarded;
+  discarded.reserve(capacity());  // may throw: before anything is done
+  abort_into([&](T&& item) { discarded.push_back(std::move(item)); });
   return discarded;
 }
 

@@ -1,6 +1,7 @@
 // penstock/channel/detail/channel_ranges.hpp: many items in one call: the last part of channel.hpp, which includes it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <iterator>
 #include <memory>
@@ -47,6 +48,10 @@ range_result basic_channel<T, Policy, Sync>::push_range(Range&& range, const wai
     }
     if (n == 0) {
       wake_consumers();
+      if (rules_ != nullptr && rules_->too_heavy(rules_->weigh(*at))) {
+        moved.error = make_error_code(std::errc::invalid_argument);
+        return moved;
+      }
       result<void> pushed;
       if constexpr (std::same_as<std::ranges::range_reference_t<Range>, T&>) {
         pushed = push(limits, std::move(*at));
@@ -79,7 +84,9 @@ template <class T, channel_policy Policy, class Sync>
 range_result basic_channel<T, Policy, Sync>::pop_n(std::vector<T>& into, std::size_t most, const wait_limits& limits) {
   const std::size_t inside = items_.size() + 1;
   const std::size_t n = most < inside ? most : inside;
-  into.reserve(into.size() + n);  // may throw: before anything is taken
+  if (const std::size_t wanted = into.size() + n; wanted > into.capacity()) {
+    into.reserve(std::max(wanted, 2 * into.capacity()));  // may throw: before anything is taken
+  }
   return pop_some(n, limits, [&into](T&& item) noexcept(nothrow) { into.push_back(std::move(item)); });
 }
 
@@ -88,6 +95,16 @@ template <class Put>
 range_result basic_channel<T, Policy, Sync>::pop_some(std::size_t most, const wait_limits& limits, Put put) {
   range_result moved;
   if (most == 0) return moved;
+  constexpr bool one_step = nothrow && std::is_nothrow_invocable_v<Put&, T&&>;
+  if constexpr (one_step) {
+    if (rules_ == nullptr && !limits.stop.stop_requested()) {
+      moved.count = items_.try_pop_n(most, put);
+      if (moved.count > 0) {
+        wake(room_, moved.count);
+        return moved;
+      }
+    }
+  }
   result<T> first = pop(limits);
   if (!first) {
     moved.error = first.error();
@@ -95,7 +112,7 @@ range_result basic_channel<T, Policy, Sync>::pop_some(std::size_t most, const wa
   }
   put(std::move(*first));
   moved.count = 1;
-  if constexpr (nothrow && std::is_nothrow_invocable_v<Put&, T&&>) {
+  if constexpr (one_step) {
     if (rules_ == nullptr) {
       const std::size_t n = items_.try_pop_n(most - 1, put);
       if (n > 0) wake(room_, n);

@@ -43,21 +43,27 @@ class channel_rules {
     return used() <= most && more <= most - used();
   }
 
-  void entered(std::size_t weight, wait_list<Sync>& won) noexcept {
+  /// `inside`: how many items there are now. Pops leave the ring before they come here, so it may be less than what is accounted for.
+  void entered(std::size_t weight, std::size_t inside, wait_list<Sync>& won) noexcept {
     count.weight += weight;
     ++count.depth;
     if (options.metrics) {
       ++count.pushed;
-      if (count.depth > count.peak_depth) count.peak_depth = count.depth;
+      if (inside > count.peak_depth) count.peak_depth = inside;
     }
-    look_at_mark(won);
+    look_at_mark(inside, won);
   }
   /// `why` is the counter that counts it.
-  void left(std::size_t weight, std::size_t channel_stats::* why, wait_list<Sync>& won) noexcept {
+  void left(std::size_t weight, std::size_t inside, std::size_t channel_stats::* why, wait_list<Sync>& won) noexcept {
     count.weight -= weight;
     --count.depth;
     happened(why);
-    look_at_mark(won);
+    look_at_mark(inside, won);
+  }
+  /// Whether an item would find room if nothing were inside.
+  [[nodiscard]] bool could_bear(std::size_t more) const noexcept {
+    const std::size_t most = max_weight_.load(std::memory_order_relaxed);  // relaxed: changes under the lock
+    return !options.weight || reserved_weight == 0 || (reserved_weight <= most && more <= most - reserved_weight);
   }
   void happened(std::size_t channel_stats::* what) noexcept {
     if (options.metrics) ++(count.*what);
@@ -83,7 +89,9 @@ class channel_rules {
   }
 
   [[nodiscard]] std::size_t used() const noexcept { return count.weight + reserved_weight; }
-  void look_at_mark(wait_list<Sync>& won) noexcept { mark.depth_is(options.weight ? count.weight : count.depth, won); }
+  void look_at_mark(std::size_t inside, wait_list<Sync>& won) noexcept {
+    mark.depth_is(options.weight ? count.weight : inside, won);
+  }
 
   typename Sync::template atomic<std::size_t> max_weight_;
 };

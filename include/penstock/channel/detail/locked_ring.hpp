@@ -87,6 +87,7 @@ class locked_ring {
     guarded_.store(true, std::memory_order_seq_cst);
   }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] bool has_room(std::size_t n) const noexcept { return size() + n <= capacity_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_seq_cst); }
 
  private:

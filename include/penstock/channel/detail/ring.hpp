@@ -171,6 +171,9 @@ class ring {
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
 
+  /// With the owner's lock held, while guarded: whether `n` more go in.
+  [[nodiscard]] bool has_room(std::size_t n) const noexcept { return size() + n <= capacity_; }
+
   /// Exact when nothing else runs; otherwise some number that it may have been. Never less than it is while nothing is pushed.
   [[nodiscard]] std::size_t size() const noexcept {
     for (;;) {

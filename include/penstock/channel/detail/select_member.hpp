@@ -38,8 +38,8 @@ class select_waiter {
   /// By the winner of a case's node, outside the lock.
   void arrive(case_set bit) noexcept {
     // release: pairs with the acquire in collect(), which hands the node back; what fall_asleep() released comes with it, for this goes on
-    // with its release sequence
-    if (arrived_.fetch_or(bit, std::memory_order_release) == asleep) wake_(*this);
+    // with its release sequence. acquire: pairs with fall_asleep(), for who wakes the waiter writes into what it has left
+    if (arrived_.fetch_or(bit, std::memory_order_acq_rel) == asleep) wake_(*this);
   }
 
  protected:

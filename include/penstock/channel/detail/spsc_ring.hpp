@@ -129,6 +129,15 @@ class spsc_ring {
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
 
+  /// With the owner's lock held, while guarded: whether `n` more go in. By the stamp of the last of these places, as the consumer frees them in
+  /// order, and a producer that waits looks at what the consumer hands over.
+  [[nodiscard]] bool has_room(std::size_t n) const noexcept {
+    if (n == 0 || n > capacity_) return n == 0;
+    const std::size_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: changes under the owner's lock only
+    const std::size_t last = index(tail) + n - 1 < capacity_ ? tail + n - 1 : tail + n - 1 - capacity_ + lap();
+    return (slots_[index(last)].stamp.load(std::memory_order_seq_cst) & ~closed_) == last;
+  }
+
   /// Exact when nothing else runs; otherwise some number near to what it was. Never less than it is while nothing is pushed.
   [[nodiscard]] std::size_t size() const noexcept {
     const std::size_t head = head_.load(std::memory_order_seq_cst);

@@ -14,6 +14,7 @@ namespace penstock::inline v0_1::detail {
 template <class Sync>
 struct channel_node : wait_node<Sync> {
   nanoseconds_point since = 0;  // when it was linked; only where waits are timed
+  std::size_t ticket = 0;       // in the order in which waiters came
   bool tentative = false;       // it may take something else instead (select): wake it, hand nothing over
 };
 
@@ -40,8 +41,13 @@ class waiting_side {
   void link(node& n, bool at_front) noexcept {
     if (timed_) n.since = Sync::now();
     if (at_front) {
-      line_.push_front(n);
+      // In its old place: several may have been woken, looked in vain, and come back in any order.
+      auto* following = first();
+      while (following != nullptr && following->ticket < n.ticket)
+        following = static_cast<node*>(static_cast<wait_node<Sync>*>(following->next));
+      line_.insert(n, following);
     } else {
+      n.ticket = ++tickets_;
       line_.push_back(n);
     }
     count();
@@ -82,6 +88,7 @@ class waiting_side {
   void count() noexcept { waiting.store(line_.size(), std::memory_order_seq_cst); }
 
   wait_queue<Sync> line_;
+  std::size_t tickets_ = 0;
   bool timed_ = false;
   std::size_t waits_ = 0;
   std::chrono::nanoseconds waited_{0};

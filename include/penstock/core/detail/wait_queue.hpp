@@ -104,21 +104,19 @@ class wait_queue {
   /// The waiter that is next in line, or null.
   [[nodiscard]] node* front() const noexcept { return first_; }
 
-  void push_back(node& n) noexcept {
-    n.prev = last_;
-    n.next = nullptr;
-    (last_ != nullptr ? last_->next : first_) = &n;
-    last_ = &n;
-    adopt(n);
-  }
-
+  void push_back(node& n) noexcept { insert(n, nullptr); }
   /// For a waiter that was woken, looked in vain and keeps its place.
-  void push_front(node& n) noexcept {
-    n.prev = nullptr;
-    n.next = first_;
-    (first_ != nullptr ? first_->prev : last_) = &n;
-    first_ = &n;
-    adopt(n);
+  void push_front(node& n) noexcept { insert(n, first_); }
+
+  /// In front of one that is linked here; null: at the end.
+  void insert(node& n, node* following) noexcept {
+    node* const before = following != nullptr ? following->prev : last_;
+    n.prev = before;
+    n.next = following;
+    (before != nullptr ? before->next : first_) = &n;
+    (following != nullptr ? following->prev : last_) = &n;
+    n.queue = this;
+    size_ = size_ + 1;
   }
 
   /// Takes a node out: whoever calls this under the owner's lock has won it and must see to it that it is completed.
@@ -143,11 +141,6 @@ class wait_queue {
   }
 
  private:
-  void adopt(node& n) noexcept {
-    n.queue = this;
-    size_ = size_ + 1;
-  }
-
   typename Sync::template var<node*> first_{nullptr};
   typename Sync::template var<node*> last_{nullptr};
   typename Sync::template var<std::size_t> size_{0};
