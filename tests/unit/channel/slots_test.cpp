@@ -75,7 +75,8 @@ TEST_CASE("slots: who waits for places is served in turn, and nobody overtakes",
   channel<int> c{3};
   for (int i = 0; i < 3; ++i) REQUIRE(c.push(i));
   auto many = spawn(c.async_reserve(3));
-  auto one = spawn(c.async_push(9));
+  int nine = 9;
+  auto one = spawn(c.async_push(std::move(nine)));
   CHECK(c.pop());
   CHECK(c.try_push(8) == errc::full);
   CHECK(c.pop());
@@ -100,7 +101,8 @@ TEST_CASE("slots: a reservation that is stopped or times out takes nothing, and 
   std::stop_source stop;
   auto stopped = spawn(c.async_reserve(3) | with_stop(stop.get_token()));
   auto late = spawn(c.async_reserve(3) | with_timeout(1ms, clock));
-  auto behind = spawn(c.async_push(1));
+  int item = 1;
+  auto behind = spawn(c.async_push(std::move(item)));
   CHECK_FALSE(behind.done());
   stop.request_stop();
   CHECK(stopped.result() == errc::cancelled);
