@@ -84,9 +84,12 @@ class basic_channel {
   /// Waits until there is room (or what when_full says). errc::closed if the channel is or gets closed; then, and in every other case of
   /// failure, `item` is untouched. Every push throws std::invalid_argument if the item weighs more than max_weight.
   result<void> push(T&& item) {
-    const detail::ring_step s = push_now(item);
-    if (s == detail::ring_step::done) [[likely]]
+    detail::ring_step s = items_.poll_push(item);
+    if (s == detail::ring_step::done) [[likely]] {
+      wake(available_, 1);
       return {};
+    }
+    if (s == detail::ring_step::guarded) s = push_guarded(item, checked_weight(item));
     return s == detail::ring_step::full ? wait_for_room(item) : to_result(s);
   }
   /// Also ends when stop is requested, with errc::cancelled; at once if it was before the call.
@@ -154,8 +157,12 @@ class basic_channel {
   /// was given an exception, every pop throws it.
   result<T> pop() {
     std::optional<T> item;
-    if (pop_now(item) == detail::ring_step::done) [[likely]]
-      return std::move(*item);
+    if (nothrow && rules_ == nullptr) {
+      if (items_.poll_pop(item) == detail::ring_step::done) [[likely]] {
+        wake(room_, 1);
+        return std::move(*item);
+      }
+    }
     return wait_for_item();
   }
   /// Also ends when stop is requested, with errc::cancelled; at once if it was before the call.
@@ -273,6 +280,8 @@ class basic_channel {
   bool try_pass(pop_node& n) noexcept;
   bool ready(const room_node&) const noexcept { return !items_.full() || items_.is_closed(); }
   bool ready(const pop_node&) const noexcept { return !items_.empty() || drained_for_good(); }
+  bool worth_a_look(const room_node&) const noexcept { return items_.may_have_room(); }
+  bool worth_a_look(const pop_node&) const noexcept { return items_.may_have_items(); }
   detail::step try_or_link(room_node& n, detail::link_at where, detail::wait_list<Sync>& won) noexcept;
   detail::step try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;
   void unlinked(room_node& n, detail::wait_list<Sync>& won) noexcept {

@@ -76,6 +76,10 @@ class locked_ring {
 
   [[nodiscard]] bool full() const noexcept { return size() == capacity_; }
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  ring_step poll_push(T& item) { return try_push(item); }
+  ring_step poll_pop(std::optional<T>& out) { return try_pop(out); }
+  [[nodiscard]] bool may_have_room() const noexcept { return !full(); }
+  [[nodiscard]] bool may_have_items() const noexcept { return !empty(); }
   [[nodiscard]] bool is_closed() const noexcept { return closed_.load(std::memory_order_seq_cst); }
   bool close() noexcept {
     std::scoped_lock guard{lock_};

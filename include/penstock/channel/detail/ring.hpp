@@ -49,25 +49,9 @@ class ring {
   }
 
   /// done: `item` was moved from; full, closed, guarded: it is untouched.
-  ring_step try_push(T& item) noexcept {
-    turn_wait<Sync> others;
-    std::size_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
-    for (;;) {
-      if ((tail & flags()) != 0) [[unlikely]]
-        return (tail & closed_) != 0 ? ring_step::closed : ring_step::guarded;
-      slot& s = slots_[index(tail)];
-      const std::size_t stamp = s.stamp.load(std::memory_order_acquire);  // acquire: pairs with the store that ends try_pop()
-      if (stamp == tail) {
-        if (!tail_.compare_exchange_weak(tail, after(tail), std::memory_order_seq_cst, std::memory_order_relaxed)) continue;
-        s.put(item);
-        s.stamp.store(stamp + 1, std::memory_order_release);  // release: hands the item to try_pop()
-        return ring_step::done;
-      }
-      if (stamp + lap() == tail + 1 && head_.load(std::memory_order_seq_cst) + lap() == tail) return ring_step::full;
-      others.wait();
-      tail = tail_.load(std::memory_order_relaxed);  // relaxed: as above
-    }
-  }
+  ring_step try_push(T& item) noexcept { return push<true>(item); }
+  /// For who will look again before it sleeps: "full" by the slot alone, so that the index that the other side writes stays in its cache.
+  ring_step poll_push(T& item) noexcept { return push<false>(item); }
 
   /// As many of `n` items as there is room for, in one claim. None: `why` tells.
   std::size_t try_push_n(T* items, std::size_t n, ring_step& why) noexcept {
@@ -108,26 +92,9 @@ class ring {
   }
 
   /// done: `out` holds the oldest item. empty: there is none; closed: and there will be none.
-  ring_step try_pop(std::optional<T>& out) noexcept {
-    turn_wait<Sync> others;
-    std::size_t head = head_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
-    for (;;) {
-      slot& s = slots_[index(head)];
-      const std::size_t stamp = s.stamp.load(std::memory_order_acquire);  // acquire: pairs with the store that ends try_push()
-      if (stamp == head + 1) {
-        if (!head_.compare_exchange_weak(head, after(head), std::memory_order_seq_cst, std::memory_order_relaxed)) continue;
-        s.take(out);
-        s.stamp.store(head + lap(), std::memory_order_release);  // release: gives the slot to the next lap
-        return ring_step::done;
-      }
-      if (stamp == head) {
-        const std::size_t tail = tail_.load(std::memory_order_seq_cst);
-        if ((tail & ~flags()) == head) return (tail & closed_) != 0 ? ring_step::closed : ring_step::empty;
-      }
-      others.wait();
-      head = head_.load(std::memory_order_relaxed);  // relaxed: as above
-    }
-  }
+  ring_step try_pop(std::optional<T>& out) noexcept { return pop<true>(out); }
+  /// For who will look again before it sleeps: "empty" by the slot alone, also where it is closed.
+  ring_step poll_pop(std::optional<T>& out) noexcept { return pop<false>(out); }
 
   /// Up to `n` of the oldest items, in one claim, each given to `take(T&&)`, which must not throw.
   template <class Take>
@@ -161,6 +128,16 @@ class ring {
     const std::size_t head = head_.load(std::memory_order_seq_cst);
     return head == (tail_.load(std::memory_order_seq_cst) & ~flags());
   }
+  /// Hints, by the slot alone: whether polling is over.
+  [[nodiscard]] bool may_have_room() const noexcept {
+    // relaxed, all four: hints
+    const std::size_t tail = tail_.load(std::memory_order_relaxed) & ~flags();
+    return slots_[index(tail)].stamp.load(std::memory_order_relaxed) + lap() != tail + 1;
+  }
+  [[nodiscard]] bool may_have_items() const noexcept {
+    const std::size_t head = head_.load(std::memory_order_relaxed);
+    return slots_[index(head)].stamp.load(std::memory_order_relaxed) != head;
+  }
   [[nodiscard]] bool is_closed() const noexcept { return (tail_.load(std::memory_order_seq_cst) & closed_) != 0; }
   [[nodiscard]] bool is_guarded() const noexcept { return (tail_.load(std::memory_order_seq_cst) & guarded()) != 0; }
 
@@ -185,6 +162,51 @@ class ring {
 
  private:
   using slot = ring_slot<T, Sync>;
+
+  // `Sure`: "full" and "empty" are told only where the indices say so.
+  template <bool Sure>
+  ring_step push(T& item) noexcept {
+    turn_wait<Sync> others;
+    std::size_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
+    for (;;) {
+      if ((tail & flags()) != 0) [[unlikely]]
+        return (tail & closed_) != 0 ? ring_step::closed : ring_step::guarded;
+      slot& s = slots_[index(tail)];
+      const std::size_t stamp = s.stamp.load(std::memory_order_acquire);  // acquire: pairs with the store that ends a pop
+      if (stamp == tail) {
+        if (!tail_.compare_exchange_weak(tail, after(tail), std::memory_order_seq_cst, std::memory_order_relaxed)) continue;
+        s.put(item);
+        s.stamp.store(stamp + 1, std::memory_order_release);  // release: hands the item to a pop
+        return ring_step::done;
+      }
+      if (stamp + lap() == tail + 1 && (!Sure || head_.load(std::memory_order_seq_cst) + lap() == tail)) return ring_step::full;
+      others.wait();
+      tail = tail_.load(std::memory_order_relaxed);  // relaxed: as above
+    }
+  }
+
+  template <bool Sure>
+  ring_step pop(std::optional<T>& out) noexcept {
+    turn_wait<Sync> others;
+    std::size_t head = head_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange confirms it
+    for (;;) {
+      slot& s = slots_[index(head)];
+      const std::size_t stamp = s.stamp.load(std::memory_order_acquire);  // acquire: pairs with the store that ends a push
+      if (stamp == head + 1) {
+        if (!head_.compare_exchange_weak(head, after(head), std::memory_order_seq_cst, std::memory_order_relaxed)) continue;
+        s.take(out);
+        s.stamp.store(head + lap(), std::memory_order_release);  // release: gives the slot to the next lap
+        return ring_step::done;
+      }
+      if (stamp == head) {
+        if constexpr (!Sure) return ring_step::empty;
+        const std::size_t tail = tail_.load(std::memory_order_seq_cst);
+        if ((tail & ~flags()) == head) return (tail & closed_) != 0 ? ring_step::closed : ring_step::empty;
+      }
+      others.wait();
+      head = head_.load(std::memory_order_relaxed);  // relaxed: as above
+    }
+  }
 
   [[nodiscard]] std::size_t guarded() const noexcept { return closed_ << 1; }
   [[nodiscard]] std::size_t flags() const noexcept { return closed_ | closed_ << 1; }

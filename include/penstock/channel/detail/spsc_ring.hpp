@@ -110,6 +110,10 @@ class spsc_ring {
     const std::size_t head = head_.load(std::memory_order_relaxed);  // relaxed: the consumer's own
     return (slots_[index(head)].stamp.load(std::memory_order_seq_cst) & ~closed_) != head + 1;
   }
+  ring_step poll_push(T& item) { return try_push(item); }
+  ring_step poll_pop(std::optional<T>& out) { return try_pop(out); }
+  [[nodiscard]] bool may_have_room() const noexcept { return !full(); }
+  [[nodiscard]] bool may_have_items() const noexcept { return !empty(); }
   [[nodiscard]] bool is_closed() const noexcept { return (flags_.load(std::memory_order_seq_cst) & is_over) != 0; }
   [[nodiscard]] bool is_guarded() const noexcept { return (flags_.load(std::memory_order_seq_cst) & is_guarded_now) != 0; }
 

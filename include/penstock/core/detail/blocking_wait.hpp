@@ -65,10 +65,19 @@ class blocking_wait : public wait_operation<Owner, Node> {
 
   outcome poll_and_wait(nanoseconds_point deadline) noexcept {
     for (polling<sync> poll{deadline};;) {
-      if (this->owner().try_pass(*this)) return this->how;
+      if (worth_a_look() && this->owner().try_pass(*this)) return this->how;
       if (!poll.again()) break;
     }
     return link_and_park(deadline);
+  }
+
+  // For who polls: a whole look may disturb the other side.
+  bool worth_a_look() const noexcept {
+    if constexpr (requires { this->owner().worth_a_look(static_cast<const Node&>(*this)); }) {
+      return this->owner().worth_a_look(static_cast<const Node&>(*this));
+    } else {
+      return true;
+    }
   }
 
   outcome link_and_park(nanoseconds_point deadline) noexcept {

@@ -14,6 +14,9 @@
 //   only of owners that wake without handing over:
 //   bool   ready(const Node&) noexcept                       without the lock: whether looking is worth it
 //   void   gave_up(Node&, wait_list& won) noexcept           with the lock held: a woken node ends with nothing. Pass the wake on.
+//   only of owners whose try_pass() disturbs the other side:
+//   bool   worth_a_look(const Node&) noexcept                for who polls: a cheaper hint. If it says no though there is something, that is
+//                                                            found before the waiter sleeps
 //
 // States      init: not linked, nobody else knows of it. armed: linked; the lock decides who ends it. done: `how` is final.
 // Cancelling  interrupt() is what a stop request or a timer calls. It decides under the owner's lock: a linked node is unlinked and
