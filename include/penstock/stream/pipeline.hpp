@@ -70,6 +70,7 @@ class [[nodiscard]] pipeline {
   /// std::system_error if a thread cannot be started or a pool refuses. Otherwise
   ///   errc::cancelled  stop was requested         errc::closed    a channel at an end, or a limiter, was closed by somebody
   ///   errc::timeout    the deadline passed        errc::deadlock  this thread is a worker that a parallel_map needs; nothing has happened
+  ///   any other        a source ended with it
   /// If stop was requested or the deadline had passed before the call, nothing is taken from the source.
   result<void> run(const wait_limits& limits = {}) {
     state& s = *state_;
@@ -140,7 +141,7 @@ template <std::ranges::input_range Range>
   return stream{detail::range_source<view, owned>{std::views::all(std::forward<Range>(range))}};
 }
 
-/// What is pushed into a channel, until it is closed and drained. An item is taken when the stages behind are ready for it, and not before.
+/// What is pushed into a channel, until it is closed and drained. If close() was given an error or an exception, the pipeline fails with it then. An item is taken when the stages behind are ready for it, and not before.
 template <class T, channel_policy Policy, class Sync>
 [[nodiscard]] auto from(basic_channel<T, Policy, Sync>& c) {
   return stream{detail::channel_source<basic_channel<T, Policy, Sync>>{c}};

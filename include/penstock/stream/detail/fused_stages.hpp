@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/stream/detail/pipeline_context.hpp>
 #include <penstock/stream/detail/stage_meter.hpp>
@@ -267,7 +268,9 @@ class sink_stage : public fused_stage<Up> {
     for (;;) {
       const flow f = this->up_.next(item);
       if (f == flow::ended) return this->context_->complete();
-      if (f == flow::stopped || !sink_.put(*std::move(item), *this->context_, this->meter_)) return;
+      if (f == flow::stopped || !sink_.put(*std::move(item), *this->context_, this->meter_)) {
+        return this->context_->fail(errc::cancelled);  // without effect: who stopped has said why
+      }
       item.reset();
     }
   }

@@ -67,6 +67,13 @@ class pipeline_context {
     }
     stop();
   }
+  /// What a stage says whose source has no more: errc::closed is the regular end, every other error fails the pipeline. (Without effect if
+  /// it is only because the pipeline ends.)
+  flow no_more(std::error_code why) noexcept {
+    if (why == errc::closed) return flow::ended;
+    fail(why);
+    return flow::stopped;
+  }
   /// What a timer calls.
   void interrupt(outcome) noexcept { fail(errc::timeout); }
 

@@ -91,8 +91,8 @@ class channel_source : public source_base {
       meter_.count_out();
       return flow::item;
     }
-    if (item.error() == errc::timeout) return flow::timeout;
-    return item.error() == errc::closed ? flow::ended : flow::stopped;
+    if (item.error() == errc::timeout && !until.is_never()) return flow::timeout;
+    return context_->no_more(item.error());
   }
 
  private:
