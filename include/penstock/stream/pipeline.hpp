@@ -147,7 +147,8 @@ template <class T, channel_policy Policy, class Sync>
   return stream{detail::channel_source<basic_channel<T, Policy, Sync>>{c}};
 }
 
-/// What `next()` returns, a std::optional or the like, until it is empty. Where next takes a std::stop_token, it gets one that tells when the
+/// What `next()` returns, a std::optional or the like, until it is empty. Of a result<T> (or what has an error() of that kind), errc::closed is
+/// the end, and any other error fails the pipeline. Where next takes a std::stop_token, it gets one that tells when the
 /// pipeline ends, so that it can wait for its items.
 template <class F>
   requires(!std::ranges::range<std::remove_cvref_t<F>> &&

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <system_error>
 #include <vector>
 
@@ -20,7 +21,8 @@ using stream_testing::count;
 const std::error_code broken = std::make_error_code(std::errc::io_error);
 
 TEST_CASE("from: a channel that is closed with an error fails the pipeline with it, when it is drained", "[pipeline]") {
-  const std::error_code why = GENERATE(broken, make_error_code(errc::timeout), make_error_code(errc::cancelled));
+  const std::error_code why =
+      std::vector{broken, make_error_code(errc::timeout), make_error_code(errc::cancelled)}.at(GENERATE(0U, 1U, 2U));
   channel<int> c{4};
   REQUIRE(c.push(1));
   REQUIRE(c.push(2));
@@ -55,6 +57,33 @@ TEST_CASE("from: a channel that is closed with an exception makes run() throw it
   auto p = from(c) | to(std::back_inserter(out));
   CHECK_THROWS_AS(p.run(), std::domain_error);
   CHECK(out == std::vector{1});
+}
+
+TEST_CASE("from: a function's error fails the pipeline, but for errc::closed, which is the end", "[pipeline]") {
+  const auto run = [](std::error_code why, bool takes_token) {
+    std::vector<int> out;
+    auto next = [n = 0, why]() mutable -> result<int> {
+      if (n < 2) return n++;
+      return why;
+    };
+    result<void> ended;
+    if (takes_token) {
+      auto p = from([next](const std::stop_token&) mutable { return next(); }) | buffer(2) | to(std::back_inserter(out));
+      ended = p.run();
+    } else {
+      auto p = from(next) | to(std::back_inserter(out));
+      ended = p.run();
+    }
+    if (!takes_token || ended) CHECK(out == std::vector{0, 1});
+    return ended;
+  };
+  const bool takes_token = GENERATE(false, true);
+  CHECK(run(errc::closed, takes_token));
+  for (const std::error_code why : {broken, make_error_code(errc::timeout), make_error_code(errc::lagged)}) {
+    const result<void> ended = run(why, takes_token);
+    REQUIRE(!ended);
+    CHECK(ended.error() == why);
+  }
 }
 
 }  // namespace

@@ -3,11 +3,13 @@
 
 #include <concepts>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <iterator>
 #include <optional>
 #include <ranges>
 #include <stop_token>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -128,13 +130,30 @@ class function_source : public source_base {
   flow next(std::optional<value_type>& out) {
     if (context_->stopped()) return flow::stopped;
     auto item = meter_.work([&] { return ask(f_, context_->limits().stop); });
-    if (!item.has_value()) return flow::ended;
+    if (!item.has_value()) return no_more(item);
     out.emplace(*std::move(item));
     meter_.count_out();
     return flow::item;
   }
 
  private:
+  template <class Item>
+  flow no_more(const Item& item) {
+    if constexpr (requires { item.error(); }) {
+      using error = std::remove_cvref_t<decltype(item.error())>;
+      static_assert(std::convertible_to<error, std::error_code> || std::same_as<error, std::exception_ptr>,
+                    "from: the function's errors are neither a std::error_code nor a std::exception_ptr");
+      if constexpr (std::convertible_to<error, std::error_code>) {
+        return context_->no_more(item.error());
+      } else {
+        context_->fail(item.error());
+        return flow::stopped;
+      }
+    } else {
+      return flow::ended;
+    }
+  }
+
   F f_;
 };
 
