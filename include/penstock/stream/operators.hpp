@@ -38,7 +38,7 @@ enum class delivery : unsigned char {
 
 /// What becomes of a channel at an end of a pipeline when the pipeline has ended.
 enum class at_end : unsigned char {
-  close,  ///< whoever reads from it sees the end, however the pipeline ended
+  close,  ///< whoever reads from it sees the end: errc::closed if it is a regular one, otherwise what the pipeline failed with
   keep,   ///< others go on pushing into it
 };
 

@@ -10,8 +10,8 @@
 //                nothing can pile up but in the queues of buffer, merge and parallel_map, which are bounded.
 // Ends           when the source has, and everything that it gave is in the sink; or by the first failure: a stage throws, stop is
 //                requested, the deadline passes, a channel at an end is closed. Then all stages stop, the items on their way are
-//                destroyed, channels at the ends are closed (at_end), and run() says why. It returns when every thread and every task of the pipeline
-//                has ended: a user's function that runs is waited for, and so are tasks in a pool's queue.
+//                destroyed, the channels of to and tee are closed with the reason (at_end), and run() says why. It returns when every thread and
+//                every task of the pipeline has ended: a user's function that runs is waited for, and so are tasks in a pool's queue.
 // Order          of the items is kept but for parallel_map(…, delivery::unordered) and between the streams of merge.
 // Thread safety  report() may be called by any thread at any time; run() once. Streams and stages are values that are moved into the
 //                pipeline; what they refer to (channels, pools, limiters, ranges given as lvalues) must outlive the run.
@@ -94,7 +94,7 @@ class [[nodiscard]] pipeline {
       }
       s.context.join();
     }
-    s.stage.finish();
+    s.stage.finish(s.context);
     s.ended = now();
     if (const std::error_code error = s.context.outcome_of_run()) return error;
     return {};

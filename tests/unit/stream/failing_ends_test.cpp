@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <stop_token>
 #include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "../../support/catch.hpp"
@@ -84,6 +86,88 @@ TEST_CASE("from: a function's error fails the pipeline, but for errc::closed, wh
     REQUIRE(!ended);
     CHECK(ended.error() == why);
   }
+}
+
+// What is left in a channel, and why nothing more comes.
+std::error_code end_of(channel<int>& c, std::vector<int>& all) {
+  for (;;) {
+    result<int> i = c.try_pop();
+    if (!i) return i.error();
+    all.push_back(*i);
+  }
+}
+
+TEST_CASE("to, tee: a pipeline that fails passes the reason on to its channels", "[pipeline]") {
+  channel<int> side{9};
+  channel<int> out{9};
+  channel<int> kept{9};
+  const auto with = [&](auto source) { return std::move(source) | tee(side) | tee(kept, at_end::keep) | to(out); };
+  const auto upto_two = [&](std::error_code why) {
+    for (channel<int>* c : {&side, &out}) {
+      std::vector<int> all;
+      CHECK(end_of(*c, all) == why);
+      CHECK(all == std::vector{0, 1});
+    }
+    CHECK(!kept.is_closed());
+  };
+  SECTION("the end") {
+    CHECK(with(from(count(0, 2))).run());
+    upto_two(errc::closed);
+  }
+  SECTION("an error") {
+    CHECK(!with(from([n = 0]() mutable -> result<int> { return n < 2 ? result<int>{n++} : result<int>{broken}; })).run());
+    upto_two(broken);
+  }
+  SECTION("an exception") {
+    auto p = with(from(count(0, 9)) | map([](int i) { return i < 2 ? i : throw std::domain_error{"on purpose"}; }));
+    CHECK_THROWS_AS(p.run(), std::domain_error);
+    for (channel<int>* c : {&side, &out}) {
+      std::vector<int> all;
+      CHECK_THROWS_AS(end_of(*c, all), std::domain_error);
+      CHECK(all == std::vector{0, 1});
+    }
+    CHECK(!kept.is_closed());
+  }
+  SECTION("stopped") {
+    std::stop_source stop;
+    CHECK(!with(from([&, n = 0]() mutable -> std::optional<int> {
+             if (n == 2) stop.request_stop();
+             return n < 2 ? std::optional<int>{n++} : std::nullopt;
+           })).run(stop.get_token()));
+    upto_two(errc::cancelled);
+  }
+  SECTION("late, before it began") {
+    CHECK(!with(from(count(0, 2))).run({.deadline = deadline::after(std::chrono::hours{-1})}));
+    std::vector<int> all;
+    CHECK(end_of(out, all) == errc::timeout);
+    CHECK(all.empty());
+  }
+  SECTION("one of its channels was closed: for the others that is no end") {
+    out.close();
+    CHECK(with(from(count(0, 2))).run().error() == errc::closed);
+    std::vector<int> all;
+    CHECK(end_of(side, all) == errc::cancelled);
+    CHECK(end_of(out, all) == errc::closed);
+  }
+}
+
+TEST_CASE("to, from: a failure goes from pipeline to pipeline", "[pipeline]") {
+  channel<int> c{2};
+  bool thrown = false;
+  std::jthread first{[&] {
+    auto p = from(count(0, 9)) | map([](int i) { return i < 5 ? i : throw std::domain_error{"on purpose"}; }) | to(c);
+    try {
+      static_cast<void>(p.run());
+    } catch (const std::domain_error&) {
+      thrown = true;
+    }
+  }};
+  std::vector<int> out;
+  auto second = from(c) | buffer(2) | to(std::back_inserter(out));
+  CHECK_THROWS_AS(second.run(), std::domain_error);
+  first.join();
+  CHECK(thrown);
+  CHECK(out.size() <= 5);
 }
 
 }  // namespace

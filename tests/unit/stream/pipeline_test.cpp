@@ -39,7 +39,10 @@ struct boom : std::runtime_error {
 struct drain {
   explicit drain(channel<counted>& c)
       : thread{[&c, this] {
-          while (c.pop()) ++taken;
+          try {
+            while (c.pop()) ++taken;
+          } catch (...) {  // what the pipeline failed with
+          }
         }} {}
   int taken = 0;
   std::jthread thread;

@@ -35,7 +35,7 @@ class fused_stage {
     context_ = &c;
     up_.start(c);
   }
-  void finish() noexcept { up_.finish(); }
+  void finish(const pipeline_context& c) noexcept { up_.finish(c); }
   void describe(report_builder& b) const {
     up_.describe(b);
     b.add(meter_.read(stage_kind::step), b.given());
@@ -122,9 +122,9 @@ class flat_map_stage : public fused_stage<Up> {
     return flow::item;
   }
 
-  void finish() noexcept {
+  void finish(const pipeline_context& c) noexcept {
     drop();
-    fused_stage<Up>::finish();
+    fused_stage<Up>::finish(c);
   }
 
  private:
@@ -246,9 +246,9 @@ class tee_stage : public fused_stage<Up> {
     this->meter_.count_out();
     return f;
   }
-  void finish() noexcept {
-    sink_.finish();
-    fused_stage<Up>::finish();
+  void finish(const pipeline_context& c) noexcept {
+    sink_.finish(c);
+    fused_stage<Up>::finish(c);
   }
 
  private:
@@ -274,9 +274,9 @@ class sink_stage : public fused_stage<Up> {
       item.reset();
     }
   }
-  void finish() noexcept {
-    sink_.finish();
-    fused_stage<Up>::finish();
+  void finish(const pipeline_context& c) noexcept {
+    sink_.finish(c);
+    fused_stage<Up>::finish(c);
   }
   void describe(report_builder& b) const {
     this->up_.describe(b);

@@ -89,14 +89,14 @@ class parallel_stage {
     return flow::item;
   }
 
-  void finish() noexcept {
+  void finish(const pipeline_context& c) noexcept {
     tasks_.done();
     tasks_.wait();
     next_ = nullptr;
     filled_.reset();
     free_.reset();
     cells_.reset();
-    up_.finish();
+    up_.finish(c);
   }
   void describe(report_builder& b) const {
     up_.describe(b);

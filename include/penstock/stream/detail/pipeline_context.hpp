@@ -8,7 +8,7 @@
 //   value_type
 //   flow next(std::optional<value_type>& out)        item: `out` holds it. Otherwise there is none, and next() is not called again
 //   void start(pipeline_context&)                    begins; from now on the stage does not move
-//   void finish() noexcept                           all threads have ended: drops the items that are on their way
+//   void finish(const pipeline_context&) noexcept    all threads have ended: drops the items that are on their way, closes what is at an end
 //   void describe(report_builder&) const             any thread, any time
 //   bool would_deadlock() const                      whether the calling thread is one that the stage needs
 // and, where it can wait for a limited time,
@@ -103,7 +103,19 @@ class pipeline_context {
     threads_.clear();
   }
 
-  /// After join(): throws the exception, or tells the error.
+  /// After join(): closes a channel at an end, for the reason for which the pipeline has ended. Who reads from it shall not take a stream that
+  /// was cut off for a whole one, so errc::closed, of some other channel, becomes errc::cancelled.
+  template <class Channel>
+  void close(Channel& c) const noexcept {
+    if (exception_ != nullptr) {
+      c.close(exception_);
+    } else if (error_) {
+      c.close(error_ == errc::closed ? make_error_code(errc::cancelled) : error_);
+    } else {
+      c.close();
+    }
+  }
+  /// After join(), and last: throws the exception, or tells the error.
   [[nodiscard]] std::error_code outcome_of_run() {
     if (exception_ != nullptr) std::rethrow_exception(std::exchange(exception_, nullptr));
     return error_;

@@ -123,9 +123,9 @@ class queue_stage {
     std::apply([&c](Up&... up) { (up.start(c), ...); }, up_);
     std::apply([&](Up&... up) { (c.start_thread([this, &up] { queue_.feed(up, feeders_); }), ...); }, up_);
   }
-  void finish() noexcept {
+  void finish(const pipeline_context& c) noexcept {
     queue_.drop();
-    std::apply([](Up&... up) { (up.finish(), ...); }, up_);
+    std::apply([&c](Up&... up) { (up.finish(c), ...); }, up_);
   }
   void describe(report_builder& b) const {
     std::uint64_t in = 0;

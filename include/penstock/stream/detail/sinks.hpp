@@ -25,7 +25,7 @@ class function_sink {
     meter.work([&] { static_cast<void>(std::invoke(f_, std::forward<T>(item))); });
     return true;
   }
-  void finish() noexcept {}
+  void finish(const pipeline_context&) noexcept {}
 
  private:
   F f_;
@@ -41,7 +41,7 @@ class iterator_sink {
     meter.work([&] { *out_++ = std::forward<T>(item); });
     return true;
   }
-  void finish() noexcept {}
+  void finish(const pipeline_context&) noexcept {}
 
  private:
   Out out_;
@@ -64,8 +64,8 @@ class channel_sink {
     context.fail(pushed.error());  // without effect if it is only because the pipeline ends
     return false;
   }
-  void finish() noexcept {
-    if (closes_) channel_->close();
+  void finish(const pipeline_context& context) noexcept {
+    if (closes_) context.close(*channel_);
   }
 
  private:

@@ -22,7 +22,7 @@ namespace penstock::inline v0_1::detail {
 class source_base {
  public:
   void start(pipeline_context& c) noexcept { context_ = &c; }
-  void finish() noexcept {}
+  void finish(const pipeline_context&) noexcept {}
   void describe(report_builder& b) const { b.add(meter_.read(stage_kind::source), 0); }
   [[nodiscard]] bool would_deadlock() const noexcept { return false; }
 
@@ -62,7 +62,7 @@ class range_source : public source_base {
     return flow::item;
   }
   // A generator ends, a file is closed, when the pipeline has ended and not when it is destroyed.
-  void finish() noexcept {
+  void finish(const pipeline_context&) noexcept {
     at_.reset();
     view_.reset();
   }
