@@ -188,7 +188,8 @@ template <class F>
 }
 
 /// Every item goes to `target`, too: a function gets it as const T&, a channel and an output iterator get a copy. A channel without room makes
-/// the pipeline wait. A channel that somebody closes ends the pipeline: run() returns errc::closed.
+/// the pipeline wait. A channel that somebody closes ends the pipeline: run() returns errc::closed. It is closed as soon as the last item is in it, so
+/// what reads from it may be a stream that is merged into the same pipeline.
 template <class Target>
 [[nodiscard]] auto tee(Target&& target, at_end end = at_end::close) {
   return detail::make_step("tee", [sink = detail::sink_of(std::forward<Target>(target), end)](auto&& up,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <exception>
 #include <iterator>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
@@ -148,6 +149,30 @@ TEST_CASE("to, tee: a pipeline that fails passes the reason on to its channels",
     std::vector<int> all;
     CHECK(end_of(side, all) == errc::cancelled);
     CHECK(end_of(out, all) == errc::closed);
+  }
+}
+
+TEST_CASE("tee: its channel may come back into the same pipeline", "[pipeline]") {
+  const bool through_buffer = GENERATE(false, true);
+  const bool fails = GENERATE(false, true);
+  channel<int> c{8};
+  std::vector<int> all;
+  const auto run = [&](auto source) {
+    auto p = std::move(source) | tee(c) | merge(from(c) | map([](int i) { return -i; })) | to(std::back_inserter(all));
+    return p.run({.deadline = deadline::after(std::chrono::seconds{20})});
+  };
+  auto numbers = from([n = 0, fails]() mutable -> result<int> {
+    if (n < 100) return ++n;
+    return fails ? broken : make_error_code(errc::closed);
+  });
+  const result<void> ended = through_buffer ? run(std::move(numbers) | buffer(3)) : run(std::move(numbers));
+  if (fails) {
+    REQUIRE(!ended);
+    CHECK(ended.error() == broken);
+  } else {
+    CHECK(ended);
+    CHECK(all.size() == 200);
+    CHECK(std::accumulate(all.begin(), all.end(), 0) == 0);
   }
 }
 

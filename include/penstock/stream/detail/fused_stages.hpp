@@ -241,6 +241,8 @@ class tee_stage : public fused_stage<Up> {
 
   flow next(std::optional<value_type>& out) {
     const flow f = this->up_.next(out);
+    // At once, for what reads from it may be a part of the same pipeline. If the pipeline fails, finish() closes, with the reason.
+    if (f == flow::ended && !this->context_->stopped()) sink_.close();
     if (f != flow::item) return f;
     if (!sink_.put(std::as_const(*out), *this->context_, this->meter_)) return flow::stopped;
     this->meter_.count_out();

@@ -1,7 +1,8 @@
 // penstock/stream/detail/sinks.hpp: where the items of a pipeline go: to a function, to an output iterator, into a channel.
 //
 // put(item, context, meter) is called with an rvalue at the end of a pipeline, with a const lvalue by tee. False: it cannot go on, and has told the
-// context why.
+// context why. close() says that nothing will be put any more, for this is the regular end; finish(context), when all has ended, that it has, in
+// whatever way.
 #pragma once
 
 #include <functional>
@@ -25,6 +26,7 @@ class function_sink {
     meter.work([&] { static_cast<void>(std::invoke(f_, std::forward<T>(item))); });
     return true;
   }
+  void close() noexcept {}
   void finish(const pipeline_context&) noexcept {}
 
  private:
@@ -41,6 +43,7 @@ class iterator_sink {
     meter.work([&] { *out_++ = std::forward<T>(item); });
     return true;
   }
+  void close() noexcept {}
   void finish(const pipeline_context&) noexcept {}
 
  private:
@@ -63,6 +66,9 @@ class channel_sink {
     }
     context.fail(pushed.error());  // without effect if it is only because the pipeline ends
     return false;
+  }
+  void close() noexcept {
+    if (closes_) channel_->close();
   }
   void finish(const pipeline_context& context) noexcept {
     if (closes_) context.close(*channel_);
