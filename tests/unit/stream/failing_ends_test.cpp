@@ -1,6 +1,7 @@
 // How a failure gets into a pipeline, and out of it, through what stands at its ends.
 #include <penstock/stream/pipeline.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <exception>
 #include <iterator>
@@ -96,6 +97,26 @@ std::error_code end_of(channel<int>& c, std::vector<int>& all) {
     if (!i) return i.error();
     all.push_back(*i);
   }
+}
+
+TEST_CASE("pipeline_context: whoever has failed it sees it stopped, whoever was first", "[pipeline]") {
+  worker_pool other_thread{{.threads = 1}};
+  int blind = 0;
+  for (int round = 0; round < 100'000; ++round) {
+    detail::pipeline_context context;
+    std::atomic<int> here = 0;
+    const auto fail = [&] {
+      ++here;
+      while (here != 2) {
+      }
+      context.fail(broken);
+      return !context.stopped();
+    };
+    auto other = other_thread.submit(fail);
+    blind += fail();
+    blind += other.get();
+  }
+  CHECK(blind == 0);
 }
 
 TEST_CASE("to, tee: a pipeline that fails passes the reason on to its channels", "[pipeline]") {

@@ -45,27 +45,25 @@ class pipeline_context {
   pipeline_context(const pipeline_context&) = delete;
   pipeline_context& operator=(const pipeline_context&) = delete;
 
-  [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }  // acquire: pairs with stop()
+  [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }  // acquire: pairs with decide()
   /// What every wait inside the pipeline takes.
   [[nodiscard]] const wait_limits& limits() const noexcept { return limits_; }
 
   void fail(std::exception_ptr why) noexcept {
     {
       std::scoped_lock guard{lock_};
-      if (decided_) return;
-      decided_ = true;
+      if (!decide()) return;
       exception_ = std::move(why);
     }
-    stop();
+    stop_.request_stop();
   }
   void fail(std::error_code why) noexcept {
     {
       std::scoped_lock guard{lock_};
-      if (decided_) return;
-      decided_ = true;
+      if (!decide()) return;
       error_ = why;
     }
-    stop();
+    stop_.request_stop();
   }
   /// What a stage says whose source has no more: errc::closed is the regular end, every other error fails the pipeline. (Without effect if
   /// it is only because the pipeline ends.)
@@ -81,9 +79,9 @@ class pipeline_context {
   void complete() noexcept {
     {
       std::scoped_lock guard{lock_};
-      decided_ = true;
+      if (!decide()) return;
     }
-    stop();
+    stop_.request_stop();
   }
 
   /// Runs body() on a thread of the pipeline's; what it throws fails the pipeline. Throws std::system_error if there is no thread to be had.
@@ -122,17 +120,16 @@ class pipeline_context {
   }
 
  private:
-  void stop() noexcept {
-    stopped_.store(true, std::memory_order_release);  // release: pairs with the acquire in stopped()
-    stop_.request_stop();
+  // With lock_ held, so that whoever comes too late to decide sees stopped(), and takes what follows for no regular end. False: it is decided.
+  bool decide() noexcept {
+    return !stopped_.exchange(true, std::memory_order_release);  // release: pairs with the acquire in stopped()
   }
 
   std::stop_source stop_;
   const wait_limits limits_{.stop = stop_.get_token()};
   std::atomic<bool> stopped_{false};
   std::mutex lock_;
-  bool decided_ = false;  // guarded by lock_, as the next two are until join()
-  std::exception_ptr exception_;
+  std::exception_ptr exception_;  // guarded by lock_, as the next is, until join()
   std::error_code error_;
   std::vector<std::thread> threads_;
 };
