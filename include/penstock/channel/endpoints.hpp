@@ -91,6 +91,8 @@ struct channel_ends;
 template <class T, channel_policy Policy = channel_policy::mpmc>
 class sender : public detail::sending_end<channel<T, Policy>> {
  public:
+  using value_type = T;
+
   result<void> push(T&& item) const { return this->channel().push(std::move(item)); }
   result<void> push(const std::stop_token& stop, T&& item) const { return this->channel().push(stop, std::move(item)); }
   result<void> push(const wait_limits& limits, T&& item) const { return this->channel().push(limits, std::move(item)); }
@@ -152,6 +154,8 @@ class sender : public detail::sending_end<channel<T, Policy>> {
 template <class T, channel_policy Policy = channel_policy::mpmc>
 class receiver : public detail::receiving_end<channel<T, Policy>> {
  public:
+  using value_type = T;
+
   result<T> pop() const { return this->channel().pop(); }
   result<T> pop(const std::stop_token& stop) const { return this->channel().pop(stop); }
   result<T> pop(const wait_limits& limits) const { return this->channel().pop(limits); }

@@ -69,16 +69,11 @@ inline std::size_t checked_count(std::size_t n, const char* what) {
   return n;
 }
 
-template <class T>
-inline constexpr bool is_channel = false;
-template <class T, channel_policy Policy, class Sync>
-inline constexpr bool is_channel<basic_channel<T, Policy, Sync>> = true;
-
 template <class Target>
 auto sink_of(Target&& target, at_end end) {
   using plain = std::remove_cvref_t<Target>;
-  if constexpr (is_channel<plain>) {
-    return channel_sink<plain>{target, end == at_end::close};
+  if constexpr (pushable<std::remove_reference_t<Target>> || publishable<std::remove_reference_t<Target>>) {
+    return channel_sink<Target>{std::forward<Target>(target), end == at_end::close};
   } else if constexpr (std::weakly_incrementable<plain>) {
     return iterator_sink<plain>{std::forward<Target>(target)};
   } else {
@@ -187,7 +182,7 @@ template <class F>
   });
 }
 
-/// Every item goes to `target`, too: a function gets it as const T&, a channel and an output iterator get a copy. A channel without room makes
+/// Every item goes to `target`, too: a function gets it as const T&, others, as in to(), a copy. A channel without room makes
 /// the pipeline wait. A channel that somebody closes ends the pipeline: run() returns errc::closed. It is closed as soon as the last item is in it, so
 /// what reads from it may be a stream that is merged into the same pipeline.
 template <class Target>
@@ -198,8 +193,9 @@ template <class Target>
   });
 }
 
-/// The end of a pipeline: a function, an output iterator, or a channel (by reference) gets every item, on the thread that calls run(). A channel that
-/// somebody closes ends the pipeline: run() returns errc::closed.
+/// The end of a pipeline: a function, an output iterator, a channel, a sender or a broadcast gets every item, on the thread that calls run(). A channel
+/// that somebody closes ends the pipeline: run() returns errc::closed. A sender that is moved in is the pipeline's own: when all went well
+/// it is given up and not closed, so that the channel lives on while there are other senders.
 template <class Target>
 [[nodiscard]] auto to(Target&& target, at_end end = at_end::close) {
   auto sink = detail::sink_of(std::forward<Target>(target), end);

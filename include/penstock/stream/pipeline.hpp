@@ -134,24 +134,29 @@ class [[nodiscard]] pipeline {
 /// The elements of a range: of an lvalue, which must outlive the run, copies; of an rvalue (a container, a view, a generator), which the stream
 /// owns, the elements themselves where they are its own.
 template <std::ranges::input_range Range>
-  requires(!detail::is_channel<std::remove_cvref_t<Range>>)
+  requires(!detail::poppable<std::remove_reference_t<Range>>)
 [[nodiscard]] auto from(Range&& range) {
   using view = std::views::all_t<Range>;
   constexpr bool owned = !std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>;
   return stream{detail::range_source<view, owned>{std::views::all(std::forward<Range>(range))}};
 }
 
-/// What is pushed into a channel, until it is closed and drained. If close() was given an error or an exception, the pipeline fails with it then. An item is taken when the stages behind are ready for it, and not before.
-template <class T, channel_policy Policy, class Sync>
-[[nodiscard]] auto from(basic_channel<T, Policy, Sync>& c) {
-  return stream{detail::channel_source<basic_channel<T, Policy, Sync>>{c}};
+/// What is pushed into a channel, until it is closed and drained. If close() was given an error or an exception, the pipeline fails with it then. An
+/// item is taken when the stages behind are ready for it, and not before.
+/// In the same way: what comes out of a receiver, of a subscription to a broadcast, of a ticker, or of whatever has a pop(const wait_limits&) that
+/// returns a result. An lvalue must outlive the run; an rvalue is the pipeline's own, and goes away at its end. A subscriber that falls behind
+/// fails the pipeline: errc::lagged, errc::disconnected. (To go on after a loss, write a function that pops again.)
+template <class Source>
+  requires detail::poppable<std::remove_reference_t<Source>>
+[[nodiscard]] auto from(Source&& source) {
+  return stream{detail::channel_source<Source>{std::forward<Source>(source)}};
 }
 
 /// What `next()` returns, a std::optional or the like, until it is empty. Of a result<T> (or what has an error() of that kind), errc::closed is
 /// the end, and any other error fails the pipeline. Where next takes a std::stop_token, it gets one that tells when the
 /// pipeline ends, so that it can wait for its items.
 template <class F>
-  requires(!std::ranges::range<std::remove_cvref_t<F>> &&
+  requires(!std::ranges::range<std::remove_cvref_t<F>> && !detail::poppable<std::remove_reference_t<F>> &&
            (detail::optional_source<std::decay_t<F>> || detail::stoppable_source<std::decay_t<F>>))
 [[nodiscard]] auto from(F&& next) {
   return stream{detail::function_source<std::decay_t<F>>{std::forward<F>(next)}};

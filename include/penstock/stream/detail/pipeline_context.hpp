@@ -27,6 +27,7 @@
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/wait_queue.hpp>
 #include <penstock/core/errc.hpp>
+#include <penstock/stream/detail/ends.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -101,19 +102,15 @@ class pipeline_context {
     threads_.clear();
   }
 
-  /// After join(): closes a channel at an end, for the reason for which the pipeline has ended. Who reads from it shall not take a stream that
-  /// was cut off for a whole one, so errc::closed, of some other channel, becomes errc::cancelled.
-  template <class Channel>
-  void close(Channel& c) const noexcept {
-    if (exception_ != nullptr) {
-      c.close(exception_);
-    } else if (error_) {
-      c.close(error_ == errc::closed ? make_error_code(errc::cancelled) : error_);
-    } else {
-      c.close();
-    }
+  /// After join(), as what follows.
+  [[nodiscard]] bool failed() const noexcept { return exception_ != nullptr || error_; }
+  /// Closes what is at an end, for the reason for which the pipeline has failed. Who reads from it shall not take a stream that was cut off for a
+  /// whole one, so errc::closed, of some other channel, becomes errc::cancelled.
+  template <class End>
+  void close(End& end) const noexcept {
+    close_end(end, exception_, error_ == errc::closed ? make_error_code(errc::cancelled) : error_);
   }
-  /// After join(), and last: throws the exception, or tells the error.
+  /// Last: throws the exception, or tells the error.
   [[nodiscard]] std::error_code outcome_of_run() {
     if (exception_ != nullptr) std::rethrow_exception(std::exchange(exception_, nullptr));
     return error_;

@@ -1,4 +1,4 @@
-// penstock/stream/detail/sinks.hpp: where the items of a pipeline go: to a function, to an output iterator, into a channel.
+// penstock/stream/detail/sinks.hpp: where the items of a pipeline go: to a function, to an output iterator, into a channel or a broadcast.
 //
 // put(item, context, meter) is called with an rvalue at the end of a pipeline, with a const lvalue by tee. False: it cannot go on, and has told the
 // context why. close() says that nothing will be put any more, for this is the regular end; finish(context), when all has ended, that it has, in
@@ -11,6 +11,7 @@
 
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/stream/detail/ends.hpp>
 #include <penstock/stream/detail/pipeline_context.hpp>
 #include <penstock/stream/detail/stage_meter.hpp>
 
@@ -50,32 +51,60 @@ class iterator_sink {
   Out out_;
 };
 
-template <class Channel>
+/// `Target` is a reference, or the pipeline's own handle.
+template <class Target>
 class channel_sink {
+  using target = std::remove_reference_t<Target>;
+  using moved = typename target::value_type;
+
  public:
-  channel_sink(Channel& c, bool closes) noexcept : channel_{&c}, closes_{closes} {}
+  channel_sink(Target&& t, bool closes) : target_{std::forward<Target>(t)}, closes_{closes} {}
 
   template <class T>
   bool put(T&& item, pipeline_context& context, stage_meter& meter) {
-    typename Channel::value_type moving(std::forward<T>(item));
-    result<void> pushed = channel_->try_push(std::move(moving));
-    if (pushed) return true;
-    if (pushed.error() == errc::full) {
-      pushed = meter.waiting_out([&] { return channel_->push(context.limits(), std::move(moving)); });
-      if (pushed) return true;
+    moved moving(std::forward<T>(item));
+    result<void> went_in = put_now(moving);
+    if (!went_in && went_in.error() == errc::full) {
+      went_in = meter.waiting_out([&] { return put_when_possible(moving, context.limits()); });
     }
-    context.fail(pushed.error());  // without effect if it is only because the pipeline ends
+    if (went_in) return true;
+    context.fail(went_in.error());  // without effect if it is only because the pipeline ends
     return false;
   }
   void close() noexcept {
-    if (closes_) channel_->close();
+    if (!closes_) return;
+    // One's own handle is no more than given up: others may have one, too.
+    if (std::is_lvalue_reference_v<Target> && target_.get() != nullptr) close_end(*target_.get(), nullptr, errc::closed);
+    target_.release();
   }
   void finish(const pipeline_context& context) noexcept {
-    if (closes_) context.close(*channel_);
+    if (!context.failed()) {
+      close();
+    } else if (closes_ && target_.get() != nullptr) {
+      context.close(*target_.get());
+    }
+    target_.release();
   }
 
  private:
-  Channel* channel_;
+  result<void> put_now(moved& item) {
+    if constexpr (requires(target& t) { t.try_push(std::move(item)); }) {
+      return target_.get()->try_push(std::move(item));
+    } else if constexpr (requires(target& t) { t.try_publish(std::move(item)); }) {
+      return target_.get()->try_publish(std::move(item));
+    } else {
+      return errc::full;
+    }
+  }
+  result<void> put_when_possible(moved& item, const wait_limits& limits) {
+    if constexpr (pushable<target>) {
+      return target_.get()->push(limits, std::move(item));
+    } else {
+      return target_.get()->publish(limits, std::move(item));
+    }
+  }
+
+  held<Target> target_;
   bool closes_;
 };
 

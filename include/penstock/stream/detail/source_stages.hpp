@@ -13,7 +13,10 @@
 #include <type_traits>
 #include <utility>
 
-#include <penstock/channel/channel.hpp>
+#include <penstock/core/deadline.hpp>
+#include <penstock/core/errc.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/stream/detail/ends.hpp>
 #include <penstock/stream/detail/pipeline_context.hpp>
 #include <penstock/stream/detail/stage_meter.hpp>
 
@@ -72,22 +75,33 @@ class range_source : public source_base {
   std::optional<std::ranges::iterator_t<View>> at_;
 };
 
-template <class Channel>
+/// `Source` is a reference, or the pipeline's own handle.
+template <class Source>
 class channel_source : public source_base {
- public:
-  using value_type = typename Channel::value_type;
+  using source = std::remove_reference_t<Source>;
 
-  explicit channel_source(Channel& c) : source_base{"from channel"}, channel_{&c} {}
+ public:
+  using value_type = typename popped<source>::value_type;
+
+  explicit channel_source(Source&& s) : source_base{"from channel"}, source_{std::forward<Source>(s)} {}
 
   flow next(std::optional<value_type>& out) { return next_until(out, {}); }
   flow next_until(std::optional<value_type>& out, const deadline& until) {
     if (context_->stopped()) return flow::stopped;
-    const auto pop = [&] {
-      if (until.is_never()) return channel_->pop(context_->limits());
-      return channel_->pop({.stop = context_->limits().stop, .deadline = until});
-    };
-    const bool waits = channel_->empty() && !channel_->is_closed();
-    result<value_type> item = waits ? meter_.waiting_in(pop) : pop();
+    source& from = *source_.get();
+    if constexpr (requires { from.try_pop(); }) {
+      if (result<value_type> item = from.try_pop(); item || item.error() != errc::empty) return give(std::move(item), out, {});
+    }
+    return give(meter_.waiting_in([&] {
+      if (until.is_never()) return from.pop(context_->limits());
+      return from.pop(wait_limits{.stop = context_->limits().stop, .deadline = until});
+    }),
+                out, until);
+  }
+  void finish(const pipeline_context&) noexcept { source_.release(); }
+
+ private:
+  flow give(result<value_type>&& item, std::optional<value_type>& out, const deadline& until) {
     if (item) {
       out.emplace(*std::move(item));
       meter_.count_out();
@@ -97,8 +111,7 @@ class channel_source : public source_base {
     return context_->no_more(item.error());
   }
 
- private:
-  Channel* channel_;
+  held<Source> source_;
 };
 
 template <class F>
