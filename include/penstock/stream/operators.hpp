@@ -39,7 +39,8 @@ enum class delivery : unsigned char {
 /// What becomes of a channel at an end of a pipeline when the pipeline has ended.
 enum class at_end : unsigned char {
   close,  ///< whoever reads from it sees the end: errc::closed if it is a regular one, otherwise what the pipeline failed with
-  keep,   ///< others go on pushing into it
+          ///< Whoever pushes into that of from() gets errc::closed, if the pipeline failed or was stopped.
+  keep,   ///< others go on using it
 };
 
 namespace detail {

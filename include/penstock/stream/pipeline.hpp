@@ -10,7 +10,7 @@
 //                nothing can pile up but in the queues of buffer, merge and parallel_map, which are bounded.
 // Ends           when the source has, and everything that it gave is in the sink; or by the first failure: a stage throws, stop is
 //                requested, the deadline passes, a channel at an end is closed. Then all stages stop, the items on their way are
-//                destroyed, the channels of to and tee are closed with the reason (at_end), and run() says why. It returns when every thread and
+//                destroyed, the channels at its ends are closed with the reason (at_end), and run() says why. It returns when every thread and
 //                every task of the pipeline has ended: a user's function that runs is waited for, and so are tasks in a pool's queue.
 // Order          of the items is kept but for parallel_map(…, delivery::unordered) and between the streams of merge.
 // Thread safety  report() may be called by any thread at any time; run() once. Streams and stages are values that are moved into the
@@ -142,14 +142,15 @@ template <std::ranges::input_range Range>
 }
 
 /// What is pushed into a channel, until it is closed and drained. If close() was given an error or an exception, the pipeline fails with it then. An
-/// item is taken when the stages behind are ready for it, and not before.
+/// item is taken when the stages behind are ready for it, and not before. If the pipeline fails or is stopped, it closes the channel (what is in it
+/// stays there), so that whoever pushes does not wait for ever; at_end::keep leaves it open, for others that read from it.
 /// In the same way: what comes out of a receiver, of a subscription to a broadcast, of a ticker, or of whatever has a pop(const wait_limits&) that
 /// returns a result. An lvalue must outlive the run; an rvalue is the pipeline's own, and goes away at its end. A subscriber that falls behind
 /// fails the pipeline: errc::lagged, errc::disconnected. (To go on after a loss, write a function that pops again.)
 template <class Source>
   requires detail::poppable<std::remove_reference_t<Source>>
-[[nodiscard]] auto from(Source&& source) {
-  return stream{detail::channel_source<Source>{std::forward<Source>(source)}};
+[[nodiscard]] auto from(Source&& source, at_end end = at_end::close) {
+  return stream{detail::channel_source<Source>{std::forward<Source>(source), end == at_end::close}};
 }
 
 /// What `next()` returns, a std::optional or the like, until it is empty. Of a result<T> (or what has an error() of that kind), errc::closed is

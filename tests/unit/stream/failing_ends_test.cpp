@@ -197,6 +197,37 @@ TEST_CASE("tee: its channel may come back into the same pipeline", "[pipeline]")
   }
 }
 
+TEST_CASE("from, to: a pipeline that fails ends the one that feeds it", "[pipeline]") {
+  channel<int> c{2};
+  result<void> ended;
+  std::jthread first{[&] {
+    auto p = from(count(0, 99)) | to(c);
+    ended = p.run({.deadline = deadline::after(std::chrono::seconds{20})});
+  }};
+  auto second = from(c) | buffer(2) | to([](int) { throw std::domain_error{"on purpose"}; });
+  CHECK_THROWS_AS(second.run(), std::domain_error);
+  first.join();
+  REQUIRE(!ended);
+  CHECK(ended.error() == errc::closed);
+}
+
+TEST_CASE("from: a channel is closed when the pipeline fails, unless it is to be kept", "[pipeline]") {
+  const at_end end = GENERATE(at_end::close, at_end::keep);
+  channel<int> c{4};
+  for (int i : {0, 1, 2}) REQUIRE(c.push(i));
+  auto failing = from(c, end) | to([](int i) {
+                   if (i == 1) throw std::domain_error{"on purpose"};
+                 });
+  CHECK_THROWS_AS(failing.run(), std::domain_error);
+  CHECK(c.is_closed() == (end == at_end::close));
+  CHECK(c.size() == 1);  // what it did not take stays
+
+  auto [in, out] = make_channel<int>(4);
+  auto stopped = from(out, end) | to([](int) {});
+  CHECK(stopped.run({.deadline = deadline::after(std::chrono::hours{-1})}).error() == errc::timeout);
+  CHECK(in.is_closed() == (end == at_end::close));
+}
+
 TEST_CASE("to, from: a failure goes from pipeline to pipeline", "[pipeline]") {
   channel<int> c{2};
   bool thrown = false;

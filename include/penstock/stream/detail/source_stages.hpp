@@ -83,7 +83,7 @@ class channel_source : public source_base {
  public:
   using value_type = typename popped<source>::value_type;
 
-  explicit channel_source(Source&& s) : source_base{"from channel"}, source_{std::forward<Source>(s)} {}
+  channel_source(Source&& s, bool closes) : source_base{"from channel"}, source_{std::forward<Source>(s)}, closes_{closes} {}
 
   flow next(std::optional<value_type>& out) { return next_until(out, {}); }
   flow next_until(std::optional<value_type>& out, const deadline& until) {
@@ -98,7 +98,11 @@ class channel_source : public source_base {
     }),
                 out, until);
   }
-  void finish(const pipeline_context&) noexcept { source_.release(); }
+  // Whoever pushes would wait for ever.
+  void finish(const pipeline_context& context) noexcept {
+    if (closes_ && context.failed()) context.close(*source_.get());
+    source_.release();
+  }
 
  private:
   flow give(result<value_type>&& item, std::optional<value_type>& out, const deadline& until) {
@@ -112,6 +116,7 @@ class channel_source : public source_base {
   }
 
   held<Source> source_;
+  bool closes_;
 };
 
 template <class F>
