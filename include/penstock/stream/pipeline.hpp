@@ -11,7 +11,8 @@
 // Ends           when the source has, and everything that it gave is in the sink; or by the first failure: a stage throws, stop is
 //                requested, the deadline passes, a channel at an end is closed. Then all stages stop, the items on their way are
 //                destroyed, the channels at its ends are closed with the reason (at_end), and run() says why. It returns when every thread and
-//                every task of the pipeline has ended: a user's function that runs is waited for, and so are tasks in a pool's queue.
+//                every task of the pipeline that has begun has ended: a user's function that runs is waited for. A task that still lies in a
+//                pool's queue is not; it will do nothing.
 // Order          of the items is kept but for parallel_map(…, delivery::unordered) and between the streams of merge.
 // Thread safety  report() may be called by any thread at any time; run() once. Streams and stages are values that are moved into the
 //                pipeline; what they refer to (channels, pools, limiters, ranges given as lvalues) must outlive the run.

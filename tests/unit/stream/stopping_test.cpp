@@ -4,11 +4,13 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <ranges>
 #include <stop_token>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/sync/event.hpp>
@@ -89,6 +91,11 @@ void at_every_wait(const std::function<void(waits&, const run_function&)>& check
     REQUIRE(w.busy.post([] {}));
     return w.numbers() | parallel_map(w.busy, 2, [](int i) { return i; }) | to(nothing);
   });
+  for (const delivery order : {delivery::ordered, delivery::unordered}) {
+    one("a pool that is busy", [&](waits& w) {
+      return w.numbers() | parallel_map(w.busy, 1, [](int i) { return i; }, order) | to(nothing);
+    });
+  }
 }
 
 TEST_CASE("pipeline: stopped at every place where it can wait", "[pipeline]") {
@@ -120,6 +127,37 @@ TEST_CASE("pipeline: a deadline ends it at every place where it can wait, by any
   });
   auto p = from([] { return std::optional{1}; }) | to([](int) {});
   CHECK(p.run({.deadline = deadline::after(1ms)}).error() == errc::timeout);
+}
+
+TEST_CASE("pipeline: what it leaves in a pool's queue does nothing, and holds no item", "[pipeline]") {
+  const auto order = GENERATE(delivery::ordered, delivery::unordered);
+  event release;
+  worker_pool pool{{.threads = 1, .queue_capacity = 8}};
+  REQUIRE(pool.post([&] { release.wait(); }));
+  until([&] { return pool.queued() == 0; });
+  bool called = false;
+  const auto item = std::make_shared<int>(7);
+  std::stop_source stop;
+  {
+    auto p = from(std::vector(9, item)) | parallel_map(
+                                               pool, 3,
+                                               [&](std::shared_ptr<int> i) {
+                                                 called = true;
+                                                 return i;
+                                               },
+                                               order) |
+             to([](const std::shared_ptr<int>&) {});
+    std::jthread stopper{[&] {
+      until([&] { return pool.queued() >= 3; });
+      stop.request_stop();
+    }};
+    CHECK(p.run(stop.get_token()).error() == errc::cancelled);
+    CHECK(item.use_count() == 1);
+  }
+  CHECK(pool.queued() == 3);
+  release.set();
+  CHECK(pool.drain());
+  CHECK(!called);
 }
 
 TEST_CASE("pipeline: stopped, or late, before it begins, it takes nothing and closes its ends", "[pipeline]") {

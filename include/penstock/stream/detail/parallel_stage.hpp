@@ -1,13 +1,15 @@
 // penstock/stream/detail/parallel_stage.hpp: a function of a pipeline that runs on a pool, for several items at a time.
 //
 // A cell is the place of one item from the moment it is taken from the stage before until its result is taken: n cells are n items in flight. The
-// feeder, a thread of the pipeline's, takes a free cell, fills it and posts a task {stage, cell}, which fits into the pool's queue without an
+// feeder, a thread of the pipeline's, takes a free cell, fills it and posts a job {stage, cell, claim}, which fits into the pool's queue without an
 // allocation. In order: the feeder also queues the cell for the taker, which waits for the event in the cell. As they finish: the
 // task queues the cell. Both queues have room for every cell there is, so a task never waits: a pool of one thread serves any number
 // of stages.
 //
-// A task that the pool drops (request_stop()) is destroyed without having run; it fails the pipeline then, and counts as ended. finish() waits
-// until all tasks have ended, however the pipeline ends: they refer to the stage.
+// Each cell has a claim: the feeder raises it when it posts the job, and whoever takes it down decides what becomes of the item: the worker that
+// runs the job, the pool that drops it without having run it (request_stop(); the pipeline fails then), or finish(), by which a pipeline that has
+// failed does not wait for jobs that lie in the queue of a busy pool. Only a job that was claimed refers to the stage, and for those finish() waits;
+// one that lies in the queue longer than that finds its claim taken. The claims belong to the jobs and the stage together.
 #pragma once
 
 #include <atomic>
@@ -54,6 +56,7 @@ class parallel_stage {
   void start(pipeline_context& c) {
     context_ = &c;
     cells_ = std::make_unique<cell[]>(places_);
+    claims_.reset(new std::atomic<bool>[places_]{});
     free_ = std::make_unique<channel<cell*>>(places_);
     filled_ = std::make_unique<channel<cell*>>(places_);
     for (std::size_t i = 0; i < places_; ++i) static_cast<void>(free_->try_push(&cells_[i]));
@@ -90,6 +93,11 @@ class parallel_stage {
   }
 
   void finish(const pipeline_context& c) noexcept {
+    if (claims_ != nullptr) {
+      for (std::size_t i = 0; i < places_; ++i) {
+        if (taken(claims_[i])) tasks_.done();
+      }
+    }
     tasks_.done();
     tasks_.wait();
     next_ = nullptr;
@@ -114,24 +122,29 @@ class parallel_stage {
     event done;  // in order only
   };
 
+  // relaxed: decides between claimants. The item came to the worker through the queue's lock, and to finish() by the feeder's end.
+  static bool taken(std::atomic<bool>& claim) noexcept { return claim.exchange(false, std::memory_order_relaxed); }
+
   /// What lies in the pool's queue.
   class job {
    public:
-    job(parallel_stage& stage, cell& c) noexcept : stage_{&stage}, cell_{&c} {}
-    job(job&& other) noexcept : stage_{std::exchange(other.stage_, nullptr)}, cell_{other.cell_} {}
+    job(parallel_stage& stage, cell& c, std::shared_ptr<std::atomic<bool>> claim) noexcept
+        : stage_{&stage}, cell_{&c}, claim_{std::move(claim)} {}
+    job(job&&) noexcept = default;
     job& operator=(job&&) = delete;
     ~job() {
-      if (stage_ != nullptr) stage_->dropped(*cell_);
+      if (claim_ != nullptr && taken(*claim_)) stage_->dropped(*cell_);
     }
     void operator()() noexcept {
-      parallel_stage& stage = *std::exchange(stage_, nullptr);
-      stage.compute(*cell_);
-      stage.end(*cell_);
+      if (!taken(*std::exchange(claim_, nullptr))) return;
+      stage_->compute(*cell_);
+      stage_->end(*cell_);
     }
 
    private:
     parallel_stage* stage_;
     cell* cell_;
+    std::shared_ptr<std::atomic<bool>> claim_;  // null: moved from, or run
   };
 
   void feed() noexcept {
@@ -146,7 +159,9 @@ class parallel_stage {
           unfinished_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the feeder's own count keeps it above zero
         }
         posting_ = c;
-        const result<void> posted = pool_->post(context_->limits(), job{*this, *c});
+        std::atomic<bool>& claim = claims_[c - cells_.get()];
+        claim.store(true, std::memory_order_relaxed);  // relaxed: see taken()
+        const result<void> posted = pool_->post(context_->limits(), job{*this, *c, {claims_, &claim}});
         posting_ = nullptr;
         if (!posted) {
           fail(posted.error(), "penstock::parallel_map: the pool refused a task");
@@ -180,7 +195,7 @@ class parallel_stage {
     }
   }
 
-  // Its job was destroyed without having run. If post() refuses it the feeder, inside post() just now, will see to the rest.
+  // Its job was destroyed without having run, and has claimed it. If post() refuses it the feeder, inside post() just now, will see to the rest.
   void dropped(cell& c) noexcept {
     if (std::this_thread::get_id() == feeder_ && posting_ == &c) return;
     fail(errc::cancelled, "penstock::parallel_map: the pool dropped a task");
@@ -217,6 +232,7 @@ class parallel_stage {
   bool ordered_;
   pipeline_context* context_ = nullptr;
   std::unique_ptr<cell[]> cells_;
+  std::shared_ptr<std::atomic<bool>[]> claims_;  // of the cells
   std::unique_ptr<channel<cell*>> free_;
   std::unique_ptr<channel<cell*>> filled_;
   cell* next_ = nullptr;                    // of the taker: queued in order, and perhaps not done yet
