@@ -173,7 +173,8 @@ template <limiter Limiter>
 /// A boundary: f(item) on the pool, for up to `n` items at a time; `n` items at the most are taken and not delivered. f is called by several
 /// threads at once. A thread of the pipeline's feeds the pool, so a full pool that lets submitters wait holds this pipeline back, and a
 /// pool that refuses (closed, rejected) or drops its tasks ends it: run() throws std::system_error. The pool must outlive the run, and run() on one of
-/// its own workers is errc::deadlock. Throws std::invalid_argument if n is 0.
+/// its own workers is errc::deadlock. (If all workers wait for this pipeline in a roundabout way, by what another thread does for them, that is not
+/// seen: only a deadline or a stop ends it.) Throws std::invalid_argument if n is 0.
 template <class F>
 [[nodiscard]] auto parallel_map(worker_pool& pool, std::size_t n, F f, delivery order = delivery::ordered) {
   return detail::make_step("parallel_map", [&pool, n = detail::checked_count(n, "parallel_map"), f = std::move(f), order](

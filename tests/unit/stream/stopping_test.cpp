@@ -129,6 +129,24 @@ TEST_CASE("pipeline: a deadline ends it at every place where it can wait, by any
   CHECK(p.run({.deadline = deadline::after(1ms)}).error() == errc::timeout);
 }
 
+TEST_CASE("pipeline: one that needs the very worker that waits for it ends at its deadline", "[pipeline]") {
+  worker_pool pool{{.threads = 1}};
+  result<void> inner = errc::empty;
+  // The worker waits for a thread of the outer one, which waits for the inner one, whose tasks wait for the worker. No thread can see that.
+  auto on_the_worker = pool.submit([&] {
+    auto outer = from(std::vector{1}) | map([&](int i) {
+                   auto p = from(std::vector{1, 2}) | parallel_map(pool, 2, [](int j) { return j; }) | to([](int) {});
+                   inner = p.run({.deadline = deadline::after(5ms)});
+                   return i;
+                 }) |
+                 buffer(2) | to([](int) {});
+    return outer.run().has_value();
+  });
+  CHECK(on_the_worker.get());
+  REQUIRE(!inner);
+  CHECK(inner.error() == errc::timeout);
+}
+
 TEST_CASE("pipeline: what it leaves in a pool's queue does nothing, and holds no item", "[pipeline]") {
   const auto order = GENERATE(delivery::ordered, delivery::unordered);
   event release;
