@@ -7,7 +7,7 @@
 //   parallel_map    100,000     100,000     1.92 s    1.3 ms   903.0 ms    96 %  <- limits
 //   to              100,000           -    40.0 ms         -         -     4 %
 //
-// Any thread may ask, also while the pipeline runs; the numbers are then of about the same moment.
+// Any thread may ask, also while the pipeline runs; the numbers are then of about the same moment, and include what is still going on.
 #pragma once
 
 #include <algorithm>

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <penstock/stream/pipeline.hpp>
+#include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
 
 #include "../../support/catch.hpp"
@@ -67,6 +68,60 @@ TEST_CASE("report: can be asked for while it runs", "[pipeline]") {
   CHECK(p.report().stages.size() == 4);
   CHECK(p.report().elapsed > 0ns);
   turns.release(93);
+}
+
+TEST_CASE("report: what is still going on counts", "[pipeline]") {
+  const auto is_past = [](std::chrono::nanoseconds d) { return d >= 3ms; };
+  SECTION("a wait at the beginning, which limits then") {
+    channel<int> c{1};
+    auto p = from(c) | to([](int) {});
+    std::jthread runner{[&] { p.run().value(); }};
+    until([&] { return is_past(p.report().stages[0].wait_in); });
+    const pipeline_report r = p.report();
+    CHECK(r.limiting() == &r.stages[0]);
+    c.close();
+  }
+  SECTION("a wait at the end") {
+    channel<int> c{1};
+    auto p = from(stream_testing::count(0, 5)) | to(c);
+    std::jthread runner{[&] { p.run().value(); }};
+    until([&] { return is_past(p.report().stages[1].wait_out); });
+    while (c.pop()) {
+    }
+  }
+  SECTION("waits at a boundary, of several threads") {
+    semaphore turns{0};
+    auto p = from(stream_testing::count(0, 500)) | merge(from(stream_testing::count(0, 500))) | throttle(turns) | to([](int) {});
+    std::jthread runner{[&] { p.run().value(); }};
+    until([&] { return is_past(p.report().stages[2].wait_out); });
+    until([&] { return is_past(p.report().stages[3].busy); });
+    turns.release(1000);
+  }
+  SECTION("a call, on the pipeline's thread and on a pool") {
+    event go_on;
+    event go_on_too;
+    worker_pool pool{{.threads = 1}};
+    auto p = from(stream_testing::count(0, 1)) | map([&](int i) {
+               go_on.wait();
+               return i;
+             }) |
+             parallel_map(pool, 1,
+                          [&](int i) {
+                            go_on_too.wait();
+                            return i;
+                          }) |
+             to([](int) {});
+    std::jthread runner{[&] { p.run().value(); }};
+    until([&] { return is_past(p.report().stages[1].busy); });
+    go_on.set();
+    until([&] { return is_past(p.report().stages[2].busy); });
+    go_on_too.set();
+    runner.join();
+    const pipeline_report r = p.report();
+    CHECK(p.report().stages[1].busy == r.stages[1].busy);  // nothing goes on any more
+    CHECK(p.report().stages[2].busy == r.stages[2].busy);
+    CHECK(r.stages[1].busy <= r.elapsed);
+  }
 }
 
 stage_report stage_of(std::string name, stage_kind kind, std::size_t group, std::chrono::nanoseconds busy) {

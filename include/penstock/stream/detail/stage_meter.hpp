@@ -3,13 +3,15 @@
 // Counts are words that one thread writes and any may read: a plain load and store each, no read-modify-write. The clock is not read for every
 // item: after a call that took less than `slow` the next one to be timed is twice as far away, up to `furthest` calls, and a timed call
 // stands for those that were skipped before it; after a slow call the next one is timed. So a stage of nanoseconds reads the clock for one
-// item in 64 (about 1 ns per item), and one of milliseconds for each.
+// item in 64 (about 1 ns per item), and one of milliseconds for each. What is still going on counts until now: a wait, a task on a pool, and a
+// call if it is timed.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,9 +20,50 @@
 
 namespace penstock::inline v0_1::detail {
 
+/// Time that several threads spend, perhaps at once; what they spend just now counts. For what lasts: a lock at either end of it.
+class shared_time {
+ public:
+  static std::int64_t now() noexcept {
+    return std::chrono::nanoseconds{std::chrono::steady_clock::now().time_since_epoch()}.count();
+  }
+
+  struct running {  // also when what it measures throws
+    shared_time& to;
+    const std::int64_t began;
+    explicit running(shared_time& t) noexcept : to{t}, began{t.begin()} {}
+    running(const running&) = delete;
+    running& operator=(const running&) = delete;
+    ~running() { to.end(began); }
+  };
+
+  [[nodiscard]] std::chrono::nanoseconds total() const noexcept {
+    std::scoped_lock guard{lock_};
+    return std::chrono::nanoseconds{ended_ + running_ * now() - began_};
+  }
+
+ private:
+  std::int64_t begin() noexcept {
+    std::scoped_lock guard{lock_};
+    const std::int64_t t = now();
+    ++running_;
+    began_ += t;
+    return t;
+  }
+  void end(std::int64_t began) noexcept {
+    std::scoped_lock guard{lock_};
+    ended_ += now() - began;
+    --running_;
+    began_ -= began;
+  }
+
+  mutable std::mutex lock_;
+  std::int64_t ended_ = 0;  // the time of what has ended
+  std::int64_t running_ = 0;
+  std::int64_t began_ = 0;  // the sum of when those that run began
+};
+
 class stage_meter {
  public:
-  using clock = std::chrono::steady_clock;
 
   explicit stage_meter(std::string name) noexcept : name_{std::move(name)} {}
   // Before the pipeline runs: nothing is measured yet.
@@ -42,18 +85,18 @@ class stage_meter {
   /// The same, each time, for calls that run on several threads at once.
   template <class F>
   decltype(auto) work_shared(F&& f) {
-    const stopwatch t{busy_};
+    const shared_time::running t{busy_shared_};
     return f();
   }
   /// Around what waits, and only when it does.
   template <class F>
   decltype(auto) waiting_in(F&& f) {
-    const stopwatch t{wait_in_};
+    const shared_time::running t{wait_in_};
     return f();
   }
   template <class F>
   decltype(auto) waiting_out(F&& f) {
-    const stopwatch t{wait_out_};
+    const shared_time::running t{wait_out_};
     return f();
   }
 
@@ -62,9 +105,9 @@ class stage_meter {
     return {.name = name_,
             .kind = kind,
             .items_out = out_.load(std::memory_order_relaxed),
-            .busy = std::chrono::nanoseconds{busy_.load(std::memory_order_relaxed)},
-            .wait_in = std::chrono::nanoseconds{wait_in_.load(std::memory_order_relaxed)},
-            .wait_out = std::chrono::nanoseconds{wait_out_.load(std::memory_order_relaxed)}};
+            .busy = busy_shared_.total() + busy(),
+            .wait_in = wait_in_.total(),
+            .wait_out = wait_out_.total()};
   }
 
  private:
@@ -72,26 +115,22 @@ class stage_meter {
   static constexpr std::int64_t slow = 4'000;  // nanoseconds
   static constexpr std::uint32_t furthest = 64;
 
-  static std::int64_t elapsed(clock::time_point since) noexcept {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - since).count();
+  // A call that ends just now is perhaps counted twice, or not yet.
+  [[nodiscard]] std::chrono::nanoseconds busy() const noexcept {
+    const std::int64_t began = began_.load(std::memory_order_relaxed);
+    const std::int64_t going_on = began == 0 ? 0 : shared_time::now() - began;
+    return std::chrono::nanoseconds{busy_.load(std::memory_order_relaxed) + (going_on > 0 ? going_on : 0)};
   }
 
-  struct stopwatch {  // also when what it measures throws
-    word& to;
-    clock::time_point began = clock::now();
-    explicit stopwatch(word& w) noexcept : to{w} {}
-    stopwatch(const stopwatch&) = delete;
-    stopwatch& operator=(const stopwatch&) = delete;
-    ~stopwatch() { to.fetch_add(elapsed(began), std::memory_order_relaxed); }
-  };
-  struct timed {
+  struct timed {  // also when what it measures throws
     stage_meter& meter;
-    clock::time_point began = clock::now();
-    explicit timed(stage_meter& m) noexcept : meter{m} {}
+    const std::int64_t began = shared_time::now();
+    explicit timed(stage_meter& m) noexcept : meter{m} { meter.began_.store(began, std::memory_order_relaxed); }
     timed(const timed&) = delete;
     timed& operator=(const timed&) = delete;
     ~timed() {
-      const std::int64_t took = elapsed(began);
+      const std::int64_t took = shared_time::now() - began;
+      meter.began_.store(0, std::memory_order_relaxed);
       std::uint32_t& every = meter.every_;
       meter.busy_.store(meter.busy_.load(std::memory_order_relaxed) + took * every, std::memory_order_relaxed);
       every = took >= slow ? 1 : every < furthest ? every * 2 : furthest;
@@ -104,8 +143,10 @@ class stage_meter {
   std::uint32_t every_ = 1;
   std::atomic<std::uint64_t> out_{0};
   word busy_{0};
-  word wait_in_{0};
-  word wait_out_{0};
+  word began_{0};  // the call that is timed just now; 0: none
+  shared_time busy_shared_;
+  shared_time wait_in_;
+  shared_time wait_out_;
 };
 
 /// Collects the stages' reports, in order.
