@@ -126,8 +126,8 @@ inline std::string readable(std::chrono::nanoseconds d) {
   for (const stage_report& s : r.stages) {
     const double load = r.elapsed.count() <= 0
                             ? 0
-                            : 100 * static_cast<double>(s.busy.count()) /
-                                  (static_cast<double>(r.elapsed.count()) * static_cast<double>(s.parallelism));
+                            : std::min(100.0, 100 * static_cast<double>(s.busy.count()) /
+                                                  (static_cast<double>(r.elapsed.count()) * static_cast<double>(s.parallelism)));
     table += row(s.name, {s.kind == stage_kind::source ? "-" : std::to_string(s.items_in),
                           s.kind == stage_kind::sink ? "-" : std::to_string(s.items_out), time(s.busy), time(s.wait_in),
                           time(s.wait_out), std::to_string(static_cast<int>(load + 0.5)) + " %"});

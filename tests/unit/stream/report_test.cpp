@@ -173,11 +173,36 @@ TEST_CASE("report: reads as a table", "[pipeline]") {
         "elapsed 1.50 s, limited by a stage, which took 80 % of it\n");
 }
 
-TEST_CASE("stage_meter: slow calls are timed one by one, quick ones now and then", "[pipeline]") {
+TEST_CASE("report: no load above the whole", "[pipeline]") {
+  pipeline_report r;
+  r.elapsed = 100ms;
+  r.stages = {stage_of("from", stage_kind::source, 0, 250ms)};
+  CHECK(r.load(0) == Approx(1));
+  CHECK(to_string(r).find("250 %") == std::string::npos);
+  CHECK(to_string(r).find("100 %") != std::string::npos);
+}
+
+TEST_CASE("stage_meter: slow calls are timed one by one", "[pipeline]") {
   detail::stage_meter m{"stage"};
   m.work([] { std::this_thread::sleep_for(1ms); });
   m.work([] { std::this_thread::sleep_for(1ms); });
   CHECK(m.read(stage_kind::step).busy >= 2ms);
+}
+
+TEST_CASE("stage_meter: one slow call among quick ones counts once", "[pipeline]") {
+  detail::stage_meter m{"stage"};
+  const auto began = std::chrono::steady_clock::now();
+  int calls = 0;
+  for (; calls < 190; ++calls) {  // 1, 3, 7, … 127 are timed, and then 191
+    m.work([] {});
+  }
+  m.work([] { std::this_thread::sleep_for(20ms); });
+  const auto passed = std::chrono::steady_clock::now() - began;
+  CHECK(m.read(stage_kind::step).busy <= passed + 191 * 4us);  // a quick call takes less than 4 us
+}
+
+TEST_CASE("stage_meter: calls each one, timed or not, and passes on what it throws", "[pipeline]") {
+  detail::stage_meter m{"stage"};
   int calls = 0;
   for (int i = 0; i < 10'000; ++i) m.work([&] { ++calls; });
   CHECK(calls == 10'000);
