@@ -1,4 +1,5 @@
-// The longest line and the number of words of a file of any size, in about 10 MB of memory: one thread reads, a pool counts, this one adds up.
+// The longest line and the number of words of a file of any size, in about 10 MB of memory: one thread reads, a pool counts, this one adds up. (Each
+// task gets some lines, 128 KiB of them or one that is longer; so lines of megabytes take more, 16 of them at a time.)
 //
 //   large_file FILE        without a file: of one that it makes, and removes
 #include <cstddef>
@@ -9,9 +10,10 @@
 #include <iostream>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include <penstock/pool/worker_pool.hpp>
+#include <penstock/stream/generator.hpp>
 #include <penstock/stream/pipeline.hpp>
 #include <penstock/stream/sources.hpp>
 
@@ -23,9 +25,26 @@ struct tally {
   std::size_t longest = 0;
 };
 
-static tally count(const std::vector<std::string>& lines) {
-  tally t{.lines = lines.size()};
+// Whole lines, so many that a task on the pool is worth its while. A batch of a number of lines would be as long as the lines are.
+static penstock::generator<std::string> blocks(penstock::generator<std::string> lines) {
+  constexpr std::size_t enough = std::size_t{128} << 10;
+  std::string block;
   for (const std::string& line : lines) {
+    block += line;
+    block += '\n';
+    if (block.size() < enough) continue;
+    co_yield std::move(block);
+    block.clear();
+  }
+  if (!block.empty()) co_yield std::move(block);
+}
+
+static tally count(std::string_view block) {
+  tally t;
+  while (!block.empty()) {
+    const std::string_view line = block.substr(0, block.find('\n'));
+    block.remove_prefix(line.size() + 1);
+    ++t.lines;
     bool inside = false;
     for (const char c : line) {
       const bool letter = c != ' ' && c != '\t' && c != '\r';
@@ -46,9 +65,8 @@ int main(int argc, char** argv) try {
 
   penstock::worker_pool pool;
   tally all;
-  auto p = penstock::from(penstock::lines(path))                                //
-           | penstock::batch(256)                                               // so that a task on the pool is worth its while
-           | penstock::named("count", penstock::parallel_map(pool, 16, count))  // at most 16 batches on their way
+  auto p = penstock::from(blocks(penstock::lines(path)))                        //
+           | penstock::named("count", penstock::parallel_map(pool, 16, count))  // at most 16 blocks on their way
            | penstock::to([&](const tally& t) {
                all.lines += t.lines;
                all.words += t.words;
