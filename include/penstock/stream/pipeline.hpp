@@ -113,6 +113,11 @@ class [[nodiscard]] pipeline {
     detail::report_builder b;
     s.stage.describe(b);
     r.stages = b.take();
+    if (const double seconds = std::chrono::duration<double>(r.elapsed).count(); seconds > 0) {
+      for (stage_report& stage : r.stages) {
+        stage.rate = static_cast<double>(stage.kind == stage_kind::sink ? stage.items_in : stage.items_out) / seconds;
+      }
+    }
     return r;
   }
 

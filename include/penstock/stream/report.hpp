@@ -2,10 +2,11 @@
 //
 //   std::cout << p.report();
 //
-//   stage          items in   items out      busy   wait in  wait out   load
-//   source                -     100,000    12.1 ms         -         -     1 %
-//   parallel_map    100,000     100,000     1.92 s    1.3 ms   903.0 ms    96 %  <- limits
-//   to              100,000           -    40.0 ms         -         -     4 %
+//   stage           items in   items out     items/s        busy     wait in    wait out        load
+//   from range             -      100000       99900     12.1 ms           -           -         1 %
+//   parallel_map      100000      100000       99900      1.92 s      1.3 ms    903.0 ms        96 %  <- limits
+//   to                100000           -       99900     40.0 ms           -           -         4 %
+//   elapsed 1.00 s, limited by parallel_map, which took 96 % of it
 //
 // Any thread may ask, also while the pipeline runs; the numbers are then of about the same moment, and include what is still going on.
 #pragma once
@@ -38,6 +39,7 @@ struct stage_report {
   std::size_t parallelism = 1;  ///< how many threads they have
   std::uint64_t items_in = 0;   ///< what the stages before it have given; 0 for a source
   std::uint64_t items_out = 0;  ///< 0 for a sink
+  double rate = 0;              ///< items out per second since run() began, until now or until it ended; for a sink, items in
   /// In the stage's own work, all threads added up. An estimate: quick calls are timed one in up to 64, slow ones (4 µs) all. For throttle: the
   /// time for which it held items back.
   duration busy{};
@@ -103,6 +105,11 @@ inline std::string readable(std::chrono::nanoseconds d) {
   }
   return text;
 }
+inline std::string readable(double per_second) {
+  char text[32];
+  std::snprintf(text, sizeof text, per_second < 100 ? "%.1f" : "%.0f", per_second);
+  return text;
+}
 
 }  // namespace detail
 
@@ -122,15 +129,16 @@ inline std::string readable(std::chrono::nanoseconds d) {
   const auto time = [](std::chrono::nanoseconds d) { return d.count() == 0 ? std::string{"-"} : detail::readable(d); };
 
   const stage_report* const limit = r.limiting();
-  std::string table = row("stage", {"items in", "items out", "busy", "wait in", "wait out", "load"}) + '\n';
+  std::string table = row("stage", {"items in", "items out", "items/s", "busy", "wait in", "wait out", "load"}) + '\n';
   for (const stage_report& s : r.stages) {
     const double load = r.elapsed.count() <= 0
                             ? 0
                             : std::min(100.0, 100 * static_cast<double>(s.busy.count()) /
                                                   (static_cast<double>(r.elapsed.count()) * static_cast<double>(s.parallelism)));
     table += row(s.name, {s.kind == stage_kind::source ? "-" : std::to_string(s.items_in),
-                          s.kind == stage_kind::sink ? "-" : std::to_string(s.items_out), time(s.busy), time(s.wait_in),
-                          time(s.wait_out), std::to_string(static_cast<int>(load + 0.5)) + " %"});
+                          s.kind == stage_kind::sink ? "-" : std::to_string(s.items_out),
+                          s.rate > 0 ? detail::readable(s.rate) : "-", time(s.busy), time(s.wait_in), time(s.wait_out),
+                          std::to_string(static_cast<int>(load + 0.5)) + " %"});
     if (&s == limit) table += "  <- limits";
     table += '\n';
   }

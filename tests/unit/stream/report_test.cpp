@@ -57,6 +57,10 @@ TEST_CASE("report: counts what went in and out of each stage", "[pipeline]") {
                 });
   CHECK(r.elapsed > 0ns);
   CHECK(p.report().elapsed == r.elapsed);
+  const double seconds = std::chrono::duration<double>(r.elapsed).count();
+  CHECK(r.stages[0].rate == Approx(100 / seconds));
+  CHECK(r.stages[4].rate == Approx(15 / seconds));
+  CHECK(r.stages[8].rate == Approx(19 / seconds));
 }
 
 TEST_CASE("report: can be asked for while it runs", "[pipeline]") {
@@ -158,6 +162,8 @@ TEST_CASE("report: reads as a table", "[pipeline]") {
   r.stages = {stage_of("from", stage_kind::source, 0, 20us), stage_of("a stage", stage_kind::queue, 1, 1200ms),
               stage_of("to", stage_kind::sink, 2, 500ns)};
   r.stages[0].items_out = 1000;
+  r.stages[0].rate = 1000 / 1.5;
+  r.stages[2].rate = 12.34;
   r.stages[1].items_in = 1000;
   r.stages[1].items_out = 999;
   r.stages[1].wait_in = 3ms;
@@ -166,10 +172,10 @@ TEST_CASE("report: reads as a table", "[pipeline]") {
   text << r;
   CHECK(text.str() == to_string(r));
   CHECK(text.str() ==
-        "stage      items in   items out        busy     wait in    wait out        load\n"
-        "from              -        1000     20.0 us           -           -         0 %\n"
-        "a stage        1000         999      1.20 s      3.0 ms           -        80 %  <- limits\n"
-        "to              999           -      500 ns           -           -         0 %\n"
+        "stage      items in   items out     items/s        busy     wait in    wait out        load\n"
+        "from              -        1000         667     20.0 us           -           -         0 %\n"
+        "a stage        1000         999           -      1.20 s      3.0 ms           -        80 %  <- limits\n"
+        "to              999           -        12.3      500 ns           -           -         0 %\n"
         "elapsed 1.50 s, limited by a stage, which took 80 % of it\n");
 }
 
