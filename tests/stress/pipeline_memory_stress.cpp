@@ -116,10 +116,10 @@ int main() {
     const large_file file{(stress::sanitized ? 4 : 64) * megabyte, c.generator(1), 100'000};
     penstock::worker_pool pool{{.threads = 2}};
     std::uint64_t lines = 0;
-    auto p = penstock::from(blocks(penstock::lines(file.path))) |
-             penstock::parallel_map(pool, 16,
-                                    [](const std::string& block) { return std::count(block.begin(), block.end(), '\n'); }) |
-             penstock::to([&](std::ptrdiff_t n) { lines += static_cast<std::uint64_t>(n); });
+    auto p =
+        penstock::from(blocks(penstock::lines(file.path))) |
+        penstock::parallel_map(pool, 16, [](const std::string& block) { return std::count(block.begin(), block.end(), '\n'); }) |
+        penstock::to([&](std::ptrdiff_t n) { lines += static_cast<std::uint64_t>(n); });
     p.run().value();
     c.check(lines == file.lines, "lines were lost");
     const std::size_t peak = peak_memory();

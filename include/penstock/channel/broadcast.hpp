@@ -138,6 +138,8 @@ class basic_broadcast {
   /// How many subscriptions there are, less those that know that they were disconnected.
   [[nodiscard]] std::size_t subscribers() const noexcept { return subscribers_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t capacity() const noexcept { return items_.capacity(); }
+  /// How many publishers stand in line now.
+  [[nodiscard]] std::size_t waiting_publishers() const noexcept { return room_.waiting.load(std::memory_order_seq_cst); }
 
   // The hooks of detail::wait_operation; not for users.
   struct publish_node;

@@ -135,10 +135,10 @@ inline std::string readable(double per_second) {
                             ? 0
                             : std::min(100.0, 100 * static_cast<double>(s.busy.count()) /
                                                   (static_cast<double>(r.elapsed.count()) * static_cast<double>(s.parallelism)));
-    table += row(s.name, {s.kind == stage_kind::source ? "-" : std::to_string(s.items_in),
-                          s.kind == stage_kind::sink ? "-" : std::to_string(s.items_out),
-                          s.rate > 0 ? detail::readable(s.rate) : "-", time(s.busy), time(s.wait_in), time(s.wait_out),
-                          std::to_string(static_cast<int>(load + 0.5)) + " %"});
+    table +=
+        row(s.name, {s.kind == stage_kind::source ? "-" : std::to_string(s.items_in),
+                     s.kind == stage_kind::sink ? "-" : std::to_string(s.items_out), s.rate > 0 ? detail::readable(s.rate) : "-",
+                     time(s.busy), time(s.wait_in), time(s.wait_out), std::to_string(static_cast<int>(load + 0.5)) + " %"});
     if (&s == limit) table += "  <- limits";
     table += '\n';
   }

@@ -266,6 +266,7 @@ TEST_CASE("broadcast: the slowest subscriber holds a publishing thread back unti
   std::jthread publisher{[&] {
     if (b.publish(3)) published = true;
   }};
+  until([&] { return b.waiting_publishers() == 1; });
   CHECK(fast.try_pop().error() == errc::empty);
   CHECK_FALSE(published);
   CHECK(slow.pop() == 1);
@@ -716,6 +717,9 @@ TEST_CASE("broadcast: a subscription that is moved goes on where it was", "[broa
   for (int i = 0; i < 3; ++i) CHECK(b.publish(i));
   CHECK(s.pop() == 0);
   subscription<int> moved{std::move(s)};
+  CHECK(s.size() == 0);
+  CHECK(s.empty());
+  CHECK(moved.size() == 2);
   CHECK(b.subscribers() == 1);
   CHECK(moved.pop() == 1);
   auto third = b.subscribe();

@@ -44,7 +44,9 @@ TEST_CASE("from: a receiver, by reference or moved in", "[pipeline]") {
   SECTION("drained") {
     auto [in, out] = make_channel<int>(4);
     for (int i : {1, 2}) REQUIRE(in.push(i));
-    { auto last = std::move(in); }
+    {
+      auto last = std::move(in);
+    }
     CHECK(collect(from(out)) == std::vector{1, 2});
   }
   SECTION("stopped while it waits") {
@@ -130,7 +132,9 @@ TEST_CASE("from: a batch lingers for a receiver, too", "[pipeline]") {
   until([&] { return clock.next_timer() == clock.now() + 10ms; });
   clock.advance(10ms);
   CHECK(batches.pop() == std::vector{1});
-  { auto last = std::move(in); }
+  {
+    auto last = std::move(in);
+  }
 }
 
 TEST_CASE("to: a sender, by reference or moved in", "[pipeline]") {
@@ -150,7 +154,9 @@ TEST_CASE("to: a sender, by reference or moved in", "[pipeline]") {
       auto p = from(count(0, 3)) | tee(std::move(in)) | to([](int) {});
       CHECK(p.run());
       CHECK(!other.is_closed());
-      { auto last = std::move(other); }
+      {
+        auto last = std::move(other);
+      }
       CHECK(out.is_closed());  // although the pipeline, which has ended, is still there
     }
   }

@@ -41,16 +41,22 @@ TEST_CASE("from: a channel that is closed with an error fails the pipeline with 
     run(from(c) | to(std::back_inserter(out)));
     CHECK(out == std::vector{1, 2});
   }
-  SECTION("before stages") { run(from(c) | map([](int i) { return i; }) | batch(2) | to([](const std::vector<int>&) {})); }
+  SECTION("before stages") {
+    run(from(c) | map([](int i) { return i; }) | batch(2) | to([](const std::vector<int>&) {}));
+  }
   SECTION("before a batch that lingers") {
     run(from(c) | batch(9, std::chrono::hours{1}) | to([](const std::vector<int>&) {}));
   }
-  SECTION("before a buffer") { run(from(c) | buffer(GENERATE(1U, 100U)) | to([](int) {})); }
+  SECTION("before a buffer") {
+    run(from(c) | buffer(GENERATE(1U, 100U)) | to([](int) {}));
+  }
   SECTION("before a pool") {
     worker_pool pool{{.threads = 1}};
     run(from(c) | parallel_map(pool, 2, [](int i) { return i; }) | to([](int) {}));
   }
-  SECTION("beside others") { run(from(count(0, 3)) | merge(from(c)) | to([](int) {})); }
+  SECTION("beside others") {
+    run(from(count(0, 3)) | merge(from(c)) | to([](int) {}));
+  }
 }
 
 TEST_CASE("from: a channel that is closed with an exception makes run() throw it", "[pipeline]") {

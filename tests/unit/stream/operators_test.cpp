@@ -204,9 +204,11 @@ TEST_CASE("throttle: each item waits for its turn", "[pipeline]") {
   auto p = from(upto(3)) | throttle(turns) | to(out);
   result<void> ended = errc::empty;
   std::jthread runner{[&] { ended = p.run(); }};
+  until([&] { return turns.waiters() == 1; });
   CHECK(out.try_pop().error() == errc::empty);
   turns.release();
   CHECK(out.pop() == 0);
+  until([&] { return turns.waiters() == 1; });
   CHECK(out.try_pop().error() == errc::empty);
   turns.release(2);
   CHECK(out.pop() == 1);

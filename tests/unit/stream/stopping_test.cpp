@@ -92,9 +92,8 @@ void at_every_wait(const std::function<void(waits&, const run_function&)>& check
     return w.numbers() | parallel_map(w.busy, 2, [](int i) { return i; }) | to(nothing);
   });
   for (const delivery order : {delivery::ordered, delivery::unordered}) {
-    one("a pool that is busy", [&](waits& w) {
-      return w.numbers() | parallel_map(w.busy, 1, [](int i) { return i; }, order) | to(nothing);
-    });
+    one("a pool that is busy",
+        [&](waits& w) { return w.numbers() | parallel_map(w.busy, 1, [](int i) { return i; }, order) | to(nothing); });
   }
 }
 
@@ -157,13 +156,14 @@ TEST_CASE("pipeline: what it leaves in a pool's queue does nothing, and holds no
   const auto item = std::make_shared<int>(7);
   std::stop_source stop;
   {
-    auto p = from(std::vector(9, item)) | parallel_map(
-                                               pool, 3,
-                                               [&](std::shared_ptr<int> i) {
-                                                 called = true;
-                                                 return i;
-                                               },
-                                               order) |
+    auto p = from(std::vector(9, item)) |
+             parallel_map(
+                 pool, 3,
+                 [&](std::shared_ptr<int> i) {
+                   called = true;
+                   return i;
+                 },
+                 order) |
              to([](const std::shared_ptr<int>&) {});
     std::jthread stopper{[&] {
       until([&] { return pool.queued() >= 3; });

@@ -62,8 +62,8 @@ class basic_broadcast<T, Sync>::subscription {
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
   /// How many this subscriber was ever told that it lost.
   [[nodiscard]] std::uint64_t total_lost() const noexcept { return total_lost_; }
-  /// How many items it is behind; what it will lose of them is not known yet.
-  [[nodiscard]] std::uint64_t size() const noexcept { return (end_seen() >> 1) - next_; }
+  /// How many items it is behind; what it will lose of them is not known yet. 0 of one that was moved from.
+  [[nodiscard]] std::uint64_t size() const noexcept { return from_ == nullptr ? 0 : (end_seen() >> 1) - next_; }
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
   /// An input iterator that pops: `for (T& item : subscription)` ends when the broadcast is closed and drained, or this subscriber disconnected.

@@ -56,7 +56,7 @@ class parallel_stage {
   void start(pipeline_context& c) {
     context_ = &c;
     cells_ = std::make_unique<cell[]>(places_);
-    claims_.reset(new std::atomic<bool>[places_]{});
+    claims_.reset(new std::atomic<bool>[places_] {});
     free_ = std::make_unique<channel<cell*>>(places_);
     filled_ = std::make_unique<channel<cell*>>(places_);
     for (std::size_t i = 0; i < places_; ++i) static_cast<void>(free_->try_push(&cells_[i]));

@@ -46,7 +46,9 @@ class pipeline_context {
   pipeline_context(const pipeline_context&) = delete;
   pipeline_context& operator=(const pipeline_context&) = delete;
 
-  [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }  // acquire: pairs with decide()
+  [[nodiscard]] bool stopped() const noexcept {
+    return stopped_.load(std::memory_order_acquire);
+  }  // acquire: pairs with decide()
   /// What every wait inside the pipeline takes.
   [[nodiscard]] const wait_limits& limits() const noexcept { return limits_; }
 

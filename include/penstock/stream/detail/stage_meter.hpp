@@ -65,7 +65,6 @@ class shared_time {
 
 class stage_meter {
  public:
-
   explicit stage_meter(std::string name) noexcept : name_{std::move(name)} {}
   // Before the pipeline runs: nothing is measured yet.
   stage_meter(stage_meter&& other) noexcept : name_{std::move(other.name_)} {}
