@@ -11,6 +11,7 @@
 #include <penstock/channel/channel.hpp>
 #include <penstock/channel/endpoints.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
 
 namespace penstock::inline v0_1::detail {
