@@ -147,7 +147,8 @@ class sender : public detail::sending_end<channel<T, Policy>> {
 
  private:
   friend channel_ends<T, Policy>;
-  using detail::sending_end<channel<T, Policy>>::endpoint;
+  explicit sender(const std::shared_ptr<detail::owned_channel<channel<T, Policy>>>& owned) noexcept
+      : detail::sending_end<channel<T, Policy>>{owned} {}
 };
 
 /// Pops, as the channel does.
@@ -179,7 +180,8 @@ class receiver : public detail::receiving_end<channel<T, Policy>> {
 
  private:
   friend channel_ends<T, Policy>;
-  using detail::receiving_end<channel<T, Policy>>::endpoint;
+  explicit receiver(const std::shared_ptr<detail::owned_channel<channel<T, Policy>>>& owned) noexcept
+      : detail::receiving_end<channel<T, Policy>>{owned} {}
 };
 
 /// Both ends of a new channel: `auto [in, out] = make_channel<T>(…)`.

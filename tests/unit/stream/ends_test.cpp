@@ -56,11 +56,11 @@ TEST_CASE("from: a receiver, by reference or moved in", "[pipeline]") {
   }
   SECTION("moved in, it goes when the pipeline has ended") {
     auto [in, out] = make_channel<std::unique_ptr<int>>(4);
-    auto p = from(std::move(out)) | to([in = &in](const std::unique_ptr<int>&) { CHECK(!in->is_closed()); });
+    auto p = from(std::move(out)) | to([sending = &in](const std::unique_ptr<int>&) { CHECK(!sending->is_closed()); });
     REQUIRE(in.push(std::make_unique<int>(1)));
     std::stop_source stop;
-    std::jthread stopper{[&, in = &in] {
-      until([&] { return in->channel().waiting_consumers() == 1; });
+    std::jthread stopper{[&, sending = &in] {
+      until([&] { return sending->channel().waiting_consumers() == 1; });
       stop.request_stop();
     }};
     CHECK(p.run(stop.get_token()).error() == errc::cancelled);

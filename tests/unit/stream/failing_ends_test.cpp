@@ -2,6 +2,7 @@
 #include <penstock/stream/pipeline.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <exception>
 #include <iterator>
 #include <memory>
@@ -112,7 +113,7 @@ TEST_CASE("pipeline_context: whoever has failed it sees it stopped, whoever was 
     const auto contexts = std::make_unique<detail::pipeline_context[]>(500);
     const auto fail_all = [&] {
       int unstopped = 0;
-      for (int i = 0; i < 500; ++i) {
+      for (std::size_t i = 0; i < 500; ++i) {
         contexts[i].fail(broken);
         unstopped += !contexts[i].stopped();
       }

@@ -95,7 +95,7 @@ class parallel_stage {
   void finish(const pipeline_context& c) noexcept {
     if (claims_ != nullptr) {
       for (std::size_t i = 0; i < places_; ++i) {
-        if (taken(claims_[i])) tasks_.done();
+        if (taken(claims_.get()[i])) tasks_.done();
       }
     }
     tasks_.done();
