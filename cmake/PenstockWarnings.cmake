@@ -8,7 +8,7 @@ function(penstock_warnings target)
     set(options -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${PENSTOCK_WERROR}>:-Werror>)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
       # False alarms about std::string's operator+ (GCC PR 105329, 105651); AddressSanitizer looks after the real ones.
-      list(APPEND options -Wno-restrict -Wno-array-bounds)
+      list(APPEND options -Wno-restrict -Wno-array-bounds -Wno-maybe-uninitialized)
     endif()
   endif()
   set_property(TARGET ${target} APPEND PROPERTY COMPILE_OPTIONS ${options})

@@ -383,3 +383,4 @@ using channel = basic_channel<T, Policy>;
 // after it: they need the nodes
 #include <penstock/channel/detail/channel_guarded.hpp>
 #include <penstock/channel/detail/channel_ranges.hpp>
+#include <penstock/channel/detail/channel_slots.hpp>

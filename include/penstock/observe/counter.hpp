@@ -40,7 +40,7 @@ class basic_counter {
       cells_[0].count.fetch_add(n, std::memory_order_relaxed);
     } else {
       auto& mine = cell_of_this_thread();
-      // relaxed, all three: a statistic publishes nothing
+      // relaxed, all four: a statistic publishes nothing
       std::uint64_t seen = mine.load(std::memory_order_relaxed);
       if (mine.compare_exchange_strong(seen, seen + n, std::memory_order_relaxed)) return;
       detail::leave_stripe();

@@ -72,7 +72,7 @@ auto basic_broadcast<T, Sync>::begin_turn(position& at) noexcept -> progress {
   if ((end & closed) != 0) return progress::closed;
   if (busy_) return progress::others_turn;
   at = nobody_listens;
-  if (subscribers_.load(std::memory_order_relaxed) == 0) return progress::done;
+  if (subscribers_.load(std::memory_order_relaxed) == 0) return progress::done;  // relaxed: changes under lock_
   if (!items_.lossy()) {
     if (!items_.vacant(end >> 1)) return progress::full;
   } else if ((end >> 1) >= items_.capacity()) {

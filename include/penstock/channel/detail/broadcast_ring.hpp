@@ -140,6 +140,7 @@ class broadcast_ring {
     T* item() noexcept { return std::launder(reinterpret_cast<T*>(memory)); }
 
     bool own(position holds) noexcept {
+      // relaxed on failure: whoever was quicker owns it, and nothing is read
       return stamp.compare_exchange_strong(holds, owned, std::memory_order_seq_cst, std::memory_order_relaxed);
     }
     bool empty_out(position holds, bool moved, std::optional<T>& remains) noexcept {

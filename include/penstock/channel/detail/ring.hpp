@@ -71,6 +71,7 @@ class ring {
         why = ring_step::full;
         return 0;
       }
+      // relaxed on failure: as above
       if (!tail_.compare_exchange_weak(tail, after(tail, claimed), std::memory_order_seq_cst, std::memory_order_relaxed))
         continue;
       for (std::size_t i = 0; i < claimed; ++i, tail = after(tail)) {
@@ -108,6 +109,7 @@ class ring {
       }
       const std::size_t claimed = n < inside ? n : inside;
       if (claimed == 0) return 0;
+      // relaxed on failure: as above
       if (!head_.compare_exchange_weak(head, after(head, claimed), std::memory_order_seq_cst, std::memory_order_relaxed))
         continue;
       for (std::size_t i = 0; i < claimed; ++i, head = after(head)) {
@@ -130,11 +132,12 @@ class ring {
   }
   /// Hints, by the slot alone: whether polling is over.
   [[nodiscard]] bool may_have_room() const noexcept {
-    // relaxed, all four: hints
+    // relaxed, both: hints
     const std::size_t tail = tail_.load(std::memory_order_relaxed) & ~flags();
     return slots_[index(tail)].stamp.load(std::memory_order_relaxed) + lap() != tail + 1;
   }
   [[nodiscard]] bool may_have_items() const noexcept {
+    // relaxed, both: as above
     const std::size_t head = head_.load(std::memory_order_relaxed);
     return slots_[index(head)].stamp.load(std::memory_order_relaxed) != head;
   }
