@@ -7,7 +7,8 @@ function(penstock_warnings target)
   else()
     set(options -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${PENSTOCK_WERROR}>:-Werror>)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-      # False alarms about std::string's operator+ (GCC PR 105329, 105651); AddressSanitizer looks after the real ones.
+      # False alarms about std::string's operator+ (GCC PR 105329, 105651) and, in large sources, std::stop_source's constructor (as PR 105562); the
+      # sanitizers look after the real ones.
       list(APPEND options -Wno-restrict -Wno-array-bounds -Wno-maybe-uninitialized)
     endif()
   endif()
