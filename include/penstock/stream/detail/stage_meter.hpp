@@ -111,6 +111,7 @@ class stage_meter {
   }
 
  private:
+  // relaxed, wherever these are used: figures for a report, each written by one thread; they publish nothing.
   using word = std::atomic<std::int64_t>;
   static constexpr std::int64_t slow = 4'000;  // nanoseconds
   static constexpr std::uint32_t furthest = 64;
