@@ -171,8 +171,7 @@ def main():
         session.suite("clang", targets=["penstock_every_header", "all_verify_interface_header_sets"], run=False, counted=True)
         for preset in ("asan", "tsan", "clang-asan", "clang-tsan"):
             session.suite(preset, tier="quick")
-        session.suite("cxx23", targets=["penstock_tests_unit", "penstock_every_header"], labels="unit|headers")
-        session.suite("portable", targets=["penstock_tests_unit", "penstock_tests_stress"], labels="unit|stress", tier="quick")
+        session.suite("portable", targets=["penstock_tests_unit", "penstock_tests_stress", "penstock_every_header"], labels="unit|stress|headers", tier="quick")
         session.suite("aarch64", targets=["penstock_tests_unit"], labels="unit", tier="quick")
         session.suite("release", run=False, counted=True)
     sys.exit(session.report())

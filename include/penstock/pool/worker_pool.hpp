@@ -308,7 +308,8 @@ inline void worker_pool::join() noexcept {
 
 inline void worker_pool::request_stop() noexcept {
   if (origin_.forked()) return;  // the tasks are the parent's
-  queue_.close();
+  // Before anybody hears of the stop: a task that ends because of it frees its worker, which must not begin another.
+  queue_.close(detail::at_close::drop);
   stop_.request_stop();
   while (queue_.drop_one()) {
   }

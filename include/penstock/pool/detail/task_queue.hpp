@@ -28,6 +28,8 @@
 
 namespace penstock::inline v0_1::detail {
 
+enum class at_close : unsigned char { run, drop };
+
 /// One piece of work: a task or a resumption.
 template <class Task>
 struct work {
@@ -162,12 +164,14 @@ class task_queue {
   /// Waits until nothing is queued and nothing runs, nor anything that begin_here() announced.
   struct drained_node : plain_node<Sync> {};
 
-  /// Nothing is submitted any more; what is queued will be run. Those who wait for room get errc::closed. Idempotent.
-  void close() noexcept {
+  /// Nothing is submitted any more; what is queued will be run, or, if it is to be dropped, is left to drop_one(). Those who wait for room
+  /// get errc::closed. Idempotent.
+  void close(at_close what_is_queued = at_close::run) noexcept {
     wait_list<Sync> won;
     {
       std::scoped_lock guard{lock_};
       closed_ = true;
+      dropping_ = dropping_ || what_is_queued == at_close::drop;
       room_.win_all(outcome::closed, won);
       if (outstanding_ == 0) end_idle(won);
     }
@@ -320,7 +324,7 @@ class task_queue {
 
   // Resumptions first: they are work that was begun, and finishing it frees what it holds. But not without end: every 16th pick is a task.
   bool pick(work<Task>& found, wait_list<Sync>& won) noexcept {
-    const bool task_turn = size_ > 0 && (resumptions_.empty() || ++resumptions_in_a_row_ >= 16);
+    const bool task_turn = size_ > 0 && !dropping_ && (resumptions_.empty() || ++resumptions_in_a_row_ >= 16);
     if (task_turn) {
       resumptions_in_a_row_ = 0;
       found.task = pop_task(won);
@@ -386,6 +390,7 @@ class task_queue {
   unsigned resumptions_in_a_row_ = 0;
   std::size_t outstanding_ = 0;
   bool closed_ = false;
+  bool dropping_ = false;  // no task begins any more
   bool abandoned_ = false;
   std::size_t workers_;  // that have not ended
   wait_queue<Sync> idle_;
