@@ -16,6 +16,7 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/core/range_result.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
 #include <penstock/core/spawn.hpp>
@@ -30,6 +31,7 @@
 #include <penstock/observe/histogram.hpp>
 #include <penstock/pool/sizing.hpp>
 #include <penstock/pool/worker_pool.hpp>
+#include <penstock/pool/worker_pool_options.hpp>
 #include <penstock/stream/generator.hpp>
 #include <penstock/stream/operators.hpp>
 #include <penstock/stream/pipeline.hpp>

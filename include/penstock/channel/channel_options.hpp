@@ -9,9 +9,9 @@
 #include <chrono>
 #include <cstddef>
 #include <limits>
-#include <system_error>
 
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/core/range_result.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -61,13 +61,6 @@ struct channel_stats {
   std::size_t pop_waits = 0;               ///< for an item, likewise
   std::chrono::nanoseconds push_waited{};  ///< how long they took, altogether
   std::chrono::nanoseconds pop_waited{};
-};
-
-/// How many items a range operation moved, and why it ended before the last one (no error: it did not).
-struct [[nodiscard]] range_result {
-  std::size_t count = 0;
-  std::error_code error{};
-  explicit operator bool() const noexcept { return !error; }
 };
 
 }  // namespace penstock::inline v0_1

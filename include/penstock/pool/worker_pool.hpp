@@ -57,33 +57,19 @@
 #include <penstock/core/scheduler.hpp>
 #include <penstock/pool/detail/helping_wait.hpp>
 #include <penstock/pool/detail/task_queue.hpp>
+#include <penstock/pool/detail/task_runner.hpp>
 #include <penstock/pool/sizing.hpp>
+#include <penstock/pool/worker_pool_options.hpp>
 #include <penstock/sync/future.hpp>
 
 namespace penstock::inline v0_1 {
-
-/// What a pool does with a task when its queue is full.
-enum class overflow : unsigned char {
-  wait,    ///< the submitter waits for room
-  reject,  ///< the submission fails with errc::rejected
-  /// The submitter runs the task itself; if it is 32 tasks deep in the same pool, after the outermost one has returned, up to queue_capacity of
-  /// them, and beyond that at once again.
-  caller_runs,
-};
-
-struct worker_pool_options {
-  std::size_t threads = 0;            ///< 0: available_processors(), which knows affinity and containers
-  std::size_t queue_capacity = 1024;  ///< tasks that wait to be run; at least 1
-  std::string name = "penstock";      ///< threads are called name-0, name-1, … where the system shows names
-  penstock::overflow overflow = overflow::wait;
-  /// Gets what a posted task threw, on the worker; may be called by several workers at a time. Default: only counted.
-  move_only_function<void(std::exception_ptr) const> on_error = {};
-};
 
 namespace detail {
 
 template <class F>
 concept submittable = (std::invocable<F&> || std::invocable<F&, std::stop_token>) && std::is_nothrow_destructible_v<F>;
+
+struct pool_access;
 
 }  // namespace detail
 
@@ -103,7 +89,9 @@ class worker_pool {
     requires std::constructible_from<move_only_function<void()>, F>
   result<void> post(F&& f) {
     task work{callable(std::forward<F>(f))};
-    return put(work);
+    if (origin_.forked()) return forked_error();
+    const result<void> put_in = try_put(work);
+    return put_in || put_in.error() != errc::full ? put_in : put_into_full(work, {});
   }
   /// The same, but waiting for room, if that is the policy, ends with errc::timeout or errc::cancelled.
   template <class F>
@@ -118,7 +106,7 @@ class worker_pool {
   result<void> try_post(F&& f) {
     task work{callable(std::forward<F>(f))};
     if (origin_.forked()) return forked_error();
-    return queue_.try_push(work);
+    return try_put(work);
   }
 
   /// Runs `f()`, or `f(stop_token)` with the pool's own token, on a worker; its value or exception goes to the future. If the task is
@@ -155,14 +143,20 @@ class worker_pool {
 
   // What any_scheduler asks of a context.
   void execute(work_item& item) noexcept {
-    if (origin_.forked() || !queue_.push(item)) detail::trampoline::execute(item);  // no worker is left to run it
+    if (!origin_.forked()) {
+      if (queue::slot* const me = slot_here(); me != nullptr) return queue_.push(*me, item);
+      if (queue_.push(item)) return;
+    }
+    detail::trampoline::execute(item);  // no worker is left to run it
   }
   /// Whether the calling thread is one of this pool's workers.
-  [[nodiscard]] bool running_here() const noexcept { return current_ == this; }
+  [[nodiscard]] bool running_here() const noexcept { return slot_here() != nullptr; }
 
  private:
   using task = move_only_function<void()>;
   using queue = detail::task_queue<task>;
+  using runner = detail::task_runner<worker_pool, task>;
+  friend detail::pool_access;
 
   template <class F, class R>
   class submitted;
@@ -175,37 +169,34 @@ class worker_pool {
     }
     return std::forward<F>(f);
   }
-  result<void> put(task& work, const wait_limits& limits = {});
+  result<void> try_put(task& work) noexcept {
+    queue::slot* const me = slot_here();
+    return me != nullptr ? queue_.try_push(*me, work) : queue_.try_push(work);
+  }
+  result<void> put(task& work, const wait_limits& limits);
+  result<void> put_into_full(task& work, const wait_limits& limits);
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
   void run_worker(std::size_t index) noexcept;
-  void help_until(detail::basic_one_shot<>& end) noexcept;
+  void help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept;
   void run(detail::work<task>& found) noexcept;
   void join() noexcept;
 
-  // A thread that runs tasks of a pool: a worker, or one that submitted to a full queue. It may be so for several pools, one inside the other.
-  struct runner {
-    explicit runner(const worker_pool& p) noexcept : pool{&p}, outer{innermost} { innermost = this; }
-    runner(const runner&) = delete;
-    runner& operator=(const runner&) = delete;
-    ~runner() { innermost = outer; }
-    const worker_pool* pool;
-    runner* outer;
-    unsigned depth = 0;           // tasks that run one inside the other because the queue was full
-    std::vector<task> postponed;  // until the outermost one has returned
-    static inline thread_local runner* innermost = nullptr;
-  };
   // This thread's, if it runs a task of this pool.
   [[nodiscard]] runner* runner_here() const noexcept {
     runner* r = runner::innermost;
     while (r != nullptr && r->pool != this) r = r->outer;
     return r;
   }
+  // This thread's, if it is one of the workers.
+  [[nodiscard]] queue::slot* slot_here() const noexcept {
+    return current_ != nullptr && current_->queue == &queue_ ? current_ : nullptr;
+  }
   void run_postponed(runner& here) noexcept;
 
   static constexpr unsigned deepest = 32;  // of runner::depth
   static constexpr unsigned deepest_help = 128;
 
-  static inline thread_local const worker_pool* current_ = nullptr;
+  static inline thread_local queue::slot* current_ = nullptr;
   static inline thread_local unsigned helping_ = 0;  // waits for coroutines, one inside the other, that run coroutines meanwhile
 
   const std::size_t thread_count_;
@@ -220,158 +211,7 @@ class worker_pool {
   std::vector<std::thread> workers_;  // guarded by joining_ once the constructor is through
 };
 
-inline worker_pool::worker_pool(worker_pool_options options)
-    : thread_count_{options.threads != 0 ? options.threads : available_processors()},
-      queue_{options.queue_capacity, thread_count_},
-      overflow_{options.overflow},
-      on_error_{std::move(options.on_error)},
-      name_{std::move(options.name)} {
-  origin_.remember();
-  workers_.reserve(thread_count_);
-  try {
-    for (std::size_t i = 0; i < thread_count_; ++i) workers_.emplace_back([this, i] { run_worker(i); });
-  } catch (...) {
-    queue_.close();
-    join();
-    throw;
-  }
-}
-
-inline worker_pool::~worker_pool() {
-  if (runner_here() != nullptr) {
-    std::fputs("penstock::worker_pool: a pool was destroyed inside one of its own tasks, which cannot wait for itself\n", stderr);
-    std::terminate();
-  }
-  if (origin_.forked()) {
-    for (std::thread& worker : workers_) std::construct_at(&worker);  // forgotten: they exist in the parent only
-    queue_.abandon();
-    return;
-  }
-  static_cast<void>(shutdown());
-}
-
-inline result<void> worker_pool::put(task& work, const wait_limits& limits) {
-  if (origin_.forked()) return forked_error();
-  if (limits.stop.stop_requested()) return errc::cancelled;
-  result<void> pushed = queue_.try_push(work);
-  if (pushed || pushed.error() != errc::full) return pushed;
-  if (overflow_ == overflow::reject) return errc::rejected;
-  runner* const inside = runner_here();  // who waited for room inside one of the pool's tasks could wait for itself
-  if (inside != nullptr) {
-    // Tasks that submit themselves again and again would use up the stack: 32 deep they are kept for later, when the outermost one has returned.
-    // As many as the queue may hold, though; beyond that it goes deeper.
-    if (inside->depth >= deepest && inside->postponed.size() < queue_.capacity()) {
-      inside->postponed.push_back(std::move(work));
-      return {};
-    }
-    ++inside->depth;
-    detail::work<task> here{std::move(work)};
-    run(here);
-    --inside->depth;
-    return {};
-  }
-  if (overflow_ == overflow::caller_runs) {
-    if (const auto begun = queue_.begin_here(); !begun) return begun;
-    {
-      runner caller{*this};
-      detail::work<task> here{std::move(work)};
-      run(here);
-      run_postponed(caller);
-    }
-    queue_.finish_here();
-    return {};
-  }
-  detail::blocking_wait<queue, queue::room_node> wait{queue_, work};
-  return detail::to_result(wait.run(limits.stop, limits.deadline));
-}
-
-inline result<void> worker_pool::drain(const wait_limits& limits) {
-  if (runner_here() != nullptr) return errc::deadlock;
-  if (origin_.forked()) return forked_error();
-  detail::blocking_wait<queue, queue::drained_node> wait{queue_};
-  return detail::to_result(wait.run(limits.stop, limits.deadline));
-}
-
-inline result<void> worker_pool::shutdown() {
-  if (runner_here() != nullptr) return errc::deadlock;
-  if (origin_.forked()) return forked_error();
-  queue_.close();
-  join();
-  return {};
-}
-
-inline void worker_pool::join() noexcept {
-  std::scoped_lock guard{joining_};
-  for (std::thread& worker : workers_) worker.join();
-  workers_.clear();
-}
-
-inline void worker_pool::request_stop() noexcept {
-  if (origin_.forked()) return;  // the tasks are the parent's
-  // Before anybody hears of the stop: a task that ends because of it frees its worker, which must not begin another.
-  queue_.close(detail::at_close::drop);
-  stop_.request_stop();
-  while (queue_.drop_one()) {
-  }
-}
-
-inline void worker_pool::run_worker(std::size_t index) noexcept {
-#if defined(__linux__)
-  std::string name = name_.substr(0, 11) + '-' + std::to_string(index);
-  name.resize(name.size() < 15 ? name.size() : 15);  // what the kernel keeps
-  ::pthread_setname_np(::pthread_self(), name.c_str());
-#else
-  static_cast<void>(index);
-#endif
-  struct help : detail::blocking_help {
-    explicit help(worker_pool& p) noexcept
-        : blocking_help{[](blocking_help& self, detail::basic_one_shot<>& end) noexcept {
-            static_cast<help&>(self).pool.help_until(end);
-          }},
-          pool{p} {}
-    worker_pool& pool;
-  } helping{*this};
-  current_ = this;
-  runner worker{*this};
-  detail::work<task> found;
-  for (bool worked = false; queue_.next(found, worked); worked = true) {
-    run(found);
-    if (!worker.postponed.empty()) run_postponed(worker);
-  }
-}
-
-// In their order; each may postpone others. All of them are part of the piece that has just been run.
-inline void worker_pool::run_postponed(runner& here) noexcept {
-  detail::work<task> found;
-  while (!here.postponed.empty()) {
-    found.task = std::move(here.postponed.front());
-    here.postponed.erase(here.postponed.begin());
-    if (!stop_.stop_requested()) run(found);
-    found = {};
-  }
-}
-
-inline void worker_pool::help_until(detail::basic_one_shot<>& end) noexcept {
-  if (helping_ >= deepest_help || origin_.forked()) return detail::blocking_help::wait_idly(end);
-  ++helping_;
-  detail::helping_wait<queue>{queue_, end}.run([](work_item& item) { item(); });
-  --helping_;
-}
-
-inline void worker_pool::run(detail::work<task>& found) noexcept {
-  try {
-    found();
-    found = {};  // what the task holds is released by the time it counts as done
-  } catch (...) {
-    failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
-    if (!on_error_) return;
-    try {
-      on_error_(std::current_exception());
-    } catch (...) {  // a handler that fails has nobody left to tell
-    }
-  }
-}
-
 }  // namespace penstock::inline v0_1
 
 #include <penstock/pool/detail/submitted.hpp>
+#include <penstock/pool/detail/worker_pool_members.hpp>

@@ -41,15 +41,28 @@ task noting(std::vector<int>& log, int number) {
 
 result<void> push(queue& q, task t) { return q.try_push(t); }
 
-// Does what a worker does, for everything that is there.
-void work_off(queue& q, std::size_t pieces) {
-  work found;
-  for (std::size_t i = 0; i < pieces; ++i) {
-    REQUIRE(q.next(found, i > 0));
-    found();
+// What one worker does, by hand.
+class worker {
+ public:
+  explicit worker(queue& q, std::size_t index = 0) : queue_{&q}, slot{q.slot_of(index)} {}
+  bool next() { return queue_->next(slot, found); }
+  void run(std::size_t pieces) {
+    for (std::size_t i = 0; i < pieces; ++i) {
+      REQUIRE(next());
+      found();
+    }
   }
-  found = {};
-}
+  void run_all() {
+    while (next()) found();
+  }
+
+ private:
+  queue* queue_;
+
+ public:
+  queue::slot& slot;
+  work found;
+};
 
 void end(queue& q) {
   q.close();
@@ -83,15 +96,12 @@ TEST_CASE("task_queue: a task that does not go in stays with the caller", "[work
 
 TEST_CASE("task_queue: tasks come out in order, around and around", "[worker_pool]") {
   queue q{3, 1};
+  worker w{q};
   std::vector<int> log;
   int next = 0;
   for (int lap = 0; lap < 5; ++lap) {
     for (int n = 0; n < 2; ++n) CHECK(push(q, noting(log, next++)));
-    work found;
-    for (int n = 0; n < 2; ++n) {
-      REQUIRE(q.next(found, next > 2 || n > 0));
-      found();
-    }
+    w.run(2);
   }
   for (int i = 0; i < 10; ++i) CHECK(log[static_cast<std::size_t>(i)] == i);
   end(q);
@@ -106,7 +116,8 @@ TEST_CASE("task_queue: resumptions go first, but not more than fifteen in a row"
   for (int i = 0; i < 40; ++i) CHECK(q.push(notes.emplace_back(log, i)));
   CHECK(q.queued() == 3);
   CHECK(q.outstanding() == 43);
-  work_off(q, 43);
+  worker w{q};
+  w.run(43);
   std::vector<int> expected;
   for (int i = 0; i < 40; ++i) {
     if (i == 15) expected.push_back(1001);
@@ -130,15 +141,15 @@ TEST_CASE("task_queue: who waits for room gets the next place, and nobody overta
     put = detail::to_result(wait.run({}, deadline{clock.now() + 1h, clock}));
   }};
   until([&] { return q.room_waiters() == 1; });
-  work found;
-  REQUIRE(q.next(found, false));
-  found();
+  worker w{q};
+  REQUIRE(w.next());
+  w.found();
   waiting.join();
   CHECK(*put);
   CHECK_FALSE(second);
   CHECK(push(q, noting(log, 3)) == errc::full);
-  REQUIRE(q.next(found, true));
-  found();
+  REQUIRE(w.next());
+  w.found();
   CHECK(log == std::vector{1, 2});
   end(q);
 }
@@ -190,14 +201,14 @@ TEST_CASE("task_queue: drained means that the last piece was worked on to its en
   CHECK(q.push(resumed));
   CHECK(q.outstanding() == 2);
   CHECK_FALSE(drained());
-  work found;
-  REQUIRE(q.next(found, false));
+  worker w{q};
+  REQUIRE(w.next());
   CHECK(q.outstanding() == 2);
-  REQUIRE(q.next(found, true));
+  REQUIRE(w.next());
   CHECK(q.outstanding() == 1);
   CHECK_FALSE(drained());
   q.close();
-  CHECK_FALSE(q.next(found, true));
+  CHECK_FALSE(w.next());
   CHECK(drained());
 }
 
@@ -210,12 +221,12 @@ TEST_CASE("task_queue: what its submitter runs counts as outstanding, and is not
   std::vector<int> log;
   note last{log, 1};
   CHECK(q.push(last));  // its worker is there as long as something runs
-  work found;
-  REQUIRE(q.next(found, false));
-  found();
+  worker w{q};
+  REQUIRE(w.next());
+  w.found();
   q.finish_here();
   CHECK(q.outstanding() == 1);
-  CHECK_FALSE(q.next(found, true));
+  CHECK_FALSE(w.next());
 }
 
 TEST_CASE("task_queue: closed, it gives out what is left and then ends its workers", "[worker_pool]") {
@@ -224,11 +235,11 @@ TEST_CASE("task_queue: closed, it gives out what is left and then ends its worke
   CHECK(push(q, noting(log, 1)));
   q.close();
   q.close();
-  work found;
-  REQUIRE(q.next(found, false));
-  found();
-  CHECK_FALSE(q.next(found, true));
-  CHECK_FALSE(found.task);
+  worker w{q};
+  REQUIRE(w.next());
+  w.found();
+  CHECK_FALSE(w.next());
+  CHECK_FALSE(w.found.task);
   CHECK(log == std::vector{1});
 }
 
@@ -238,13 +249,14 @@ TEST_CASE("task_queue: a resumption is taken as long as a worker is left that wi
   std::vector<int> log;
   note first{log, 1};
   note second{log, 2};
-  work found;
+  worker ends_first{q, 1};
+  worker w{q, 0};
   q.close();
-  CHECK_FALSE(q.next(found, false));  // one of two ends
+  CHECK_FALSE(ends_first.next());
   CHECK(q.push(first));
-  REQUIRE(q.next(found, false));
-  found();
-  CHECK_FALSE(q.next(found, true));  // the other one
+  REQUIRE(w.next());
+  w.found();
+  CHECK_FALSE(w.next());
   CHECK_FALSE(q.push(second));
   CHECK(log == std::vector{1});
 }
@@ -254,12 +266,12 @@ TEST_CASE("task_queue: workers that sleep when it is closed count as ended", "[w
   std::vector<int> log;
   note late{log, 1};
   std::atomic<int> ended{0};
-  const auto sleeper = [&] {
-    work found;
-    if (!q.next(found, false)) ++ended;
+  const auto sleeper = [&](std::size_t index) {
+    worker w{q, index};
+    if (!w.next()) ++ended;
   };
-  std::jthread one{sleeper};
-  std::jthread two{sleeper};
+  std::jthread one{sleeper, 0};
+  std::jthread two{sleeper, 1};
   until([&] { return q.idle() == 2; });
   q.close();
   CHECK_FALSE(q.push(late));
@@ -275,10 +287,7 @@ TEST_CASE("task_queue: work that comes while all sleep wakes one, and more work 
   std::atomic<std::size_t> at_once{0};
   std::vector<std::jthread> workers;
   for (std::size_t i = 0; i < count; ++i) {
-    workers.emplace_back([&q] {
-      work found;
-      for (bool worked = false; q.next(found, worked); worked = true) found();
-    });
+    workers.emplace_back([&q, i] { worker{q, i}.run_all(); });
   }
   until([&] { return q.idle() == count; });
   for (int round = 0; round < 100; ++round) {
@@ -314,8 +323,8 @@ TEST_CASE("task_queue: what is dropped was not begun, and is destroyed before it
     void operator()() { ran->push_back(1); }
   };
   for (int i = 1; i <= 3; ++i) CHECK(push(q, noting_end{q, outstanding, log}));
-  work found;
-  REQUIRE(q.next(found, false));
+  worker w{q};
+  REQUIRE(w.next());
   q.close();
   CHECK(q.drop_one());
   CHECK(q.queued() == 1);
@@ -324,5 +333,5 @@ TEST_CASE("task_queue: what is dropped was not begun, and is destroyed before it
   CHECK(outstanding == std::vector<std::size_t>{3, 2});
   CHECK(q.outstanding() == 1);
   CHECK(log.empty());
-  CHECK_FALSE(q.next(found, true));
+  CHECK_FALSE(w.next());
 }

@@ -25,7 +25,8 @@ class helping_wait : private wait_operation<Queue, typename Queue::helper_node> 
   using sync = typename Queue::sync;
   using one_shot = basic_one_shot<sync>;
 
-  helping_wait(Queue& q, one_shot& end) noexcept : operation{q}, end_{end, *this} {
+  /// `waiting`: the slot of the worker that waits.
+  helping_wait(Queue& q, typename Queue::slot& waiting, one_shot& end) noexcept : operation{q, waiting}, end_{end, *this} {
     this->complete = [](wait_node<sync>& node) noexcept { static_cast<helping_wait&>(node).parker_.unpark(); };
   }
 
@@ -43,7 +44,7 @@ class helping_wait : private wait_operation<Queue, typename Queue::helper_node> 
       if (this->how != outcome::granted) break;
       if (fed) this->owner().call_for_help();
       run(*this->found);
-      this->worked = 1;
+      this->finished();
       poll();
     }
   }

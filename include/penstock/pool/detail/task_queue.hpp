@@ -1,15 +1,19 @@
 // penstock/pool/detail/task_queue.hpp: what lies between those who submit to a worker pool and its workers.
 //
-// Two lines of work: submitted tasks, bounded, and resumptions of coroutines, an intrusive list that counts against no capacity and is
-// never refused. Everything is guarded by one lock. A worker that finds nothing polls for a while (a *searcher*), then stands in the line of
-// idle workers and sleeps. Work is handed to the head of that line directly, but only while nobody searches: whoever searches finds the work
-// without the price of a wake, and calls for help if there is more. So a stream of small tasks wakes nobody, and a burst wakes as many as
-// it needs, one after the other. A worker that blocks until a coroutine ends stands in a line of its own, as a *helper*: it is handed resumptions,
-// for the coroutine may be among them, but no tasks, and only when nobody is idle or searches.
+// Work from outside comes in through one lock (injection.hpp), work from inside lies in the lanes of the worker that made it (worker_slot.hpp), from
+// where the others steal. A worker that finds nothing polls for a while (a *searcher*), then stands in the line of idle workers and sleeps. Who adds
+// work wakes the head of that line, but only while nobody searches; the woken one counts as a searcher at once. A searcher that has found work calls
+// the next one if there is more. So a stream of small tasks wakes nobody, and a burst wakes as many as it needs, one after the other. A worker
+// that blocks until a coroutine ends stands in a line of its own, as a *helper*: it is handed resumptions, for the coroutine may be among
+// them, but no tasks, and only when nobody is idle or searches.
 //
-// Fields      all guarded by lock_; ready_, full_ and searching_ are written under it or by a searcher and read by anyone as hints.
-// Lost work   a searcher that gives up stops counting as one and *then* looks under the lock; whoever adds work adds it under the lock and
-//             *then* looks whether anybody searches. So one of the two sees the other.
+// Lost work   who adds work publishes it and *then* looks whether anybody searches or sleeps; who goes to sleep stops counting as a searcher, stands
+//             in line and *then* looks everywhere, under the lock; who stops searching because it found something looks once more, too. All of
+//             these are seq_cst or under the lock, so one of the two sees the other.
+// The end     a piece of work counts from before it can be taken until it is finished and destroyed; there is no common counter, but one of each
+//             kind for every worker (and one that the lock guards). Nothing is outstanding if all `finished`, read first, are as many as all `added`,
+//             read after: each finished one had been added before, and what it added itself, too. A worker that runs out of work tells those who
+//             wait for that. Jobs of fork-join algorithms are parts of a piece that waits for them, and are not counted.
 #pragma once
 
 #include <atomic>
@@ -17,46 +21,63 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
-#include <stdexcept>
-#include <string>
 #include <utility>
+#include <vector>
 
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/gate.hpp>
+#include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/pool/detail/injection.hpp>
+#include <penstock/pool/detail/worker_slot.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 enum class at_close : unsigned char { run, drop };
 
-/// One piece of work: a task or a resumption.
+/// One piece of work: a task, a resumption, or a job of a fork-join algorithm.
 template <class Task>
 struct work {
-  Task task{};
-  work_item* resumption = nullptr;
-
   void operator()() {
-    if (resumption != nullptr) {
-      (*resumption)();
+    if (item != nullptr) {
+      (*item)();
     } else {
       task();
     }
   }
+  /// Destroys what it holds.
+  void release() noexcept {
+    if (task) task = Task{};
+  }
+
+  Task task{};
+  work_item* item = nullptr;
+  bool counts = false;  // it was added, and is to be finished
 };
 
 template <class Task, class Sync = std_sync>
 class task_queue {
  public:
   using sync = Sync;
+  using slot = worker_slot<Task, Sync>;
 
-  /// `workers`: how many threads will call next() until it says false.
-  task_queue(std::size_t capacity, std::size_t workers)
-      : capacity_{checked(capacity)}, ring_{std::make_unique<Task[]>(capacity)}, workers_{workers} {}
+  /// `workers`: how many threads will call next() until it says false, each with a slot of its own. A lane has room for as many tasks as the queue, but
+  /// for `lane_capacity` at most.
+  task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256)
+      : injected_{capacity}, workers_{workers} {
+    slots_.reserve(workers);
+    for (std::size_t i = 0; i < workers; ++i) {
+      slots_.push_back(std::make_unique<slot>(this, i, capacity < lane_capacity ? capacity : lane_capacity, lane_capacity));
+    }
+  }
   ~task_queue() {
     assert((abandoned_ || (idle_.empty() && helpers_.empty() && room_.empty() && drained_.empty())) &&
            "a task queue was destroyed while somebody waits in it");
   }
+
+  /// Of worker `index`. It stays where it is.
+  [[nodiscard]] slot& slot_of(std::size_t index) noexcept { return *slots_[index]; }
 
   // --- for those who submit
 
@@ -68,93 +89,114 @@ class task_queue {
 
   /// errc::full or errc::closed if it cannot go in now; then the task is untouched.
   result<void> try_push(Task& task) noexcept {
+    if (try_push_n(&task, 1) == 1) return {};
+    return closed() ? errc::closed : errc::full;
+  }
+  /// The same for several; how many, the first ones, went in.
+  std::size_t try_push_n(Task* tasks, std::size_t n) noexcept {
+    if (injected_.seems_full()) return 0;
     wait_list<Sync> won;
+    std::size_t pushed = 0;
     {
       std::scoped_lock guard{lock_};
-      if (closed_) return errc::closed;
-      if (size_ == capacity_) return errc::full;
-      insert(task);
-      feed_idle(won);
+      if (closed()) return 0;
+      for (; pushed < n && !injected_.full(); ++pushed) insert(tasks[pushed]);
+      if (pushed != 0) wake_one(won);
     }
     won.complete_all();
+    return pushed;
+  }
+  /// By the worker of the slot: into its lane, or, if that is full, as from outside.
+  result<void> try_push(slot& me, Task& task) noexcept {
+    if (closed()) return errc::closed;
+    if (!me.push(task)) return try_push(task);
+    if (dropping()) {  // seq_cst: either we see it, or who drops sees the task
+      drop_lane(me);
+    } else {
+      call_for_tasks();
+    }
     return {};
   }
 
   /// A task that did not go in is to be run by who submitted it. It counts as a piece of work until finish_here(). errc::closed: it is not to be run.
   result<void> begin_here() noexcept {
     std::scoped_lock guard{lock_};
-    if (closed_) return errc::closed;
-    ++outstanding_;
+    if (closed()) return errc::closed;
+    ++added_;
     return {};
   }
   void finish_here() noexcept {
     wait_list<Sync> won;
     {
       std::scoped_lock guard{lock_};
-      finish(1, won);
+      ++finished_;
+      tell_the_end(won);
     }
     won.complete_all();  // nothing of *this is touched any more: who waited for the end may destroy it
   }
 
   /// Not refused by close(). False: the last worker has ended, and the caller has to run it.
-  bool push(work_item& item) noexcept {
-    wait_list<Sync> won;
-    {
-      std::scoped_lock guard{lock_};
-      if (workers_ == 0) return false;
-      resumptions_.push_back(item);
-      ++outstanding_;
-      ready_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a hint
-      feed_idle(won);
+  bool push(work_item& item) noexcept { return inject(item, true); }
+  /// By the worker of the slot, which runs it itself if nobody else does.
+  void push(slot& me, work_item& item) noexcept {
+    me.count_added();
+    if (me.resumptions.push(&item)) {
+      if (somebody_sleeps() && nobody_searches()) wake();
+    } else {
+      inject(item, false);
     }
-    won.complete_all();
+  }
+
+  /// A job of a fork-join algorithm, by the worker of the slot, whose piece of work waits for its end. False: there is no room.
+  bool fork(slot& me, work_item& job) noexcept {
+    if (!me.forks.push(&job)) return false;
+    call_for_tasks();
     return true;
   }
 
   // --- for workers
 
-  struct worker_node : wait_node<Sync> {
-    work<Task> found;
-  };
+  struct worker_node : wait_node<Sync> {};
 
-  /// Waits for work. `worked`: the worker has finished the piece that it got last. False: closed, nothing is left, and this worker ends.
-  bool next(work<Task>& found, bool worked) noexcept {
-    found = {};  // destroys the last task, without the lock
-    if (take(found, worked ? 1 : 0, false)) return true;
-    searching_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see feed_idle()
-    for (polling<Sync> poll; poll.again();) {
-      if (ready_.load(std::memory_order_relaxed) != 0 && take(found, 0, true)) return true;  // relaxed: a hint
+  /// The worker of the slot has finished the piece that it got last, and waits for the next. False: closed, nothing is left, and it ends.
+  bool next(slot& me, work<Task>& found) noexcept {
+    settle(me, found);
+    if (pick(me, found)) return true;
+    ran_out(me);
+    searching_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see "Lost work"
+    for (;;) {
+      polling<Sync> poll;
+      do {
+        if (!seems_to_have_work() || !pick(me, found)) continue;
+        searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in call_for_help()
+        call_for_help();
+        return true;
+      } while (poll.again());
+      searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in try_or_link()
+      blocking_wait<task_queue, worker_node> wait{*this};
+      if (wait.run_without_polling() != outcome::granted) return false;
     }
-    searching_.fetch_sub(1, std::memory_order_seq_cst);
-    blocking_wait<task_queue, worker_node> wait{*this};
-    if (wait.run_without_polling() != outcome::granted) return false;
-    found = std::move(wait.found);
-    call_for_help();
-    return true;
   }
 
   /// A worker that waits for the end of a coroutine (helping_wait.hpp) and runs resumptions meanwhile, if nobody else would. Its outcome is
   /// granted, with a resumption, or what it was interrupted with.
   struct helper_node : wait_node<Sync> {
+    explicit helper_node(slot& s) noexcept : by{&s} {}
+    void finished() noexcept { by->count_finished(); }
+    slot* by;
     work_item* found = nullptr;
-    std::size_t worked = 0;  // pieces that it has finished since it was in line last
   };
 
   /// Whether there seems to be something for a helper.
-  [[nodiscard]] bool may_help() const noexcept {
-    // relaxed: hints
-    return ready_.load(std::memory_order_relaxed) != 0 && searching_.load(std::memory_order_relaxed) == 0;
-  }
+  [[nodiscard]] bool may_help() const noexcept { return seems_to_have_resumptions() && nobody_searches(); }
 
-  /// For a worker that was handed a piece: if there is more work, and nobody looks for it, wakes the next one. Who handed it over woke nobody
-  /// else, and the worker may be busy with its own for as long as it likes.
+  /// For who has stopped searching, or was handed a piece: if there is more work, and nobody looks for it, wakes the next one.
   void call_for_help() noexcept {
-    // relaxed: what we are responsible for was there when we got our piece
-    if (ready_.load(std::memory_order_relaxed) == 0) return;
+    if (!somebody_sleeps() || !nobody_searches()) return;
     wait_list<Sync> won;
     {
       std::scoped_lock guard{lock_};
-      feed_idle(won);
+      if (has_work()) wake_one(won);
     }
     won.complete_all();
   }
@@ -170,10 +212,11 @@ class task_queue {
     wait_list<Sync> won;
     {
       std::scoped_lock guard{lock_};
-      closed_ = true;
-      dropping_ = dropping_ || what_is_queued == at_close::drop;
+      closed_.store(true, std::memory_order_seq_cst);
+      if (what_is_queued == at_close::drop) dropping_.store(true, std::memory_order_seq_cst);  // seq_cst: before drop_one() looks
       room_.win_all(outcome::closed, won);
-      if (outstanding_ == 0) end_idle(won);
+      count_waiters();
+      tell_the_end(won);
     }
     won.complete_all();
   }
@@ -186,25 +229,31 @@ class task_queue {
     wait_list<Sync> won;
     {
       Task dropped{};
-      std::unique_lock guard{lock_};
-      if (size_ == 0) return false;
-      dropped = pop_task(won);
-      guard.unlock();
+      if (!take_from_lanes(dropped)) {
+        std::scoped_lock guard{lock_};
+        if (injected_.tasks() == 0) return false;
+        pop_task(dropped, won);
+      }
     }
     won.complete_all();
     finish_here();
     return true;
   }
 
-  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// Whether what is queued is dropped: no task begins any more.
+  [[nodiscard]] bool dropping() const noexcept { return dropping_.load(std::memory_order_seq_cst); }
+
+  [[nodiscard]] std::size_t capacity() const noexcept { return injected_.capacity(); }
   [[nodiscard]] std::size_t queued() const noexcept {
+    std::size_t n = 0;
+    for (const auto& s : slots_) n += s->tasks.size();
     std::scoped_lock guard{lock_};
-    return size_;
+    return n + injected_.tasks();
   }
-  /// Queued and running, tasks and resumptions.
+  /// Queued and running, tasks and resumptions. Out of date when it is looked at, but never 0 before the end.
   [[nodiscard]] std::size_t outstanding() const noexcept {
     std::scoped_lock guard{lock_};
-    return outstanding_;
+    return count_outstanding();
   }
   [[nodiscard]] std::size_t idle() const noexcept {
     std::scoped_lock guard{lock_};
@@ -218,22 +267,21 @@ class task_queue {
 
   // --- the hooks of wait_operation
 
-  typename Sync::mutex& wait_lock() noexcept { return lock_; }
+  polled_mutex<Sync>& wait_lock() noexcept { return lock_; }
 
   bool try_pass(room_node& n) noexcept {
-    // relaxed: a hint, so that those who poll leave the lock to the workers
-    if (full_.load(std::memory_order_relaxed)) return false;
+    if (injected_.seems_full() && !closed()) return false;  // so that those who poll leave the lock to the workers
     const result<void> pushed = try_push(*n.task);
     if (!pushed && pushed.error() == errc::full) return false;
     n.how = pushed ? outcome::granted : outcome::closed;
     return true;
   }
   step try_or_link(room_node& n, link_at where, wait_list<Sync>& won) noexcept {
-    if (closed_) {
+    if (closed()) {
       n.how = outcome::closed;
-    } else if (size_ < capacity_) {
+    } else if (!injected_.full()) {
       insert(*n.task);
-      feed_idle(won);
+      wake_one(won);
       n.how = outcome::granted;
     } else {
       if (where == link_at::nowhere) return step::refused;
@@ -244,162 +292,309 @@ class task_queue {
   }
 
   bool try_pass(worker_node&) noexcept { return false; }
-  step try_or_link(worker_node& n, link_at, wait_list<Sync>& won) noexcept {
-    if (pick(n.found, won)) {
+  // Stands in line first and looks then, see "Lost work". Its outcome is granted if it shall search again, and counts as a searcher.
+  step try_or_link(worker_node& n, link_at, wait_list<Sync>&) noexcept {
+    idle_.push_front(n);  // who slept last is woken first
+    count_waiters();
+    if (has_work()) {
+      searching_.fetch_add(1, std::memory_order_seq_cst);
       n.how = outcome::granted;
-      return step::passed;
-    }
-    // While a task runs, it may wait for a coroutine that comes back here: the others stay until nothing runs.
-    if (closed_ && outstanding_ == 0) {
-      --workers_;  // under the lock under which it looked in vain: no resumption can slip in behind the last one
+    } else if (closed() && count_outstanding() == 0) {
+      // While a task runs, it may wait for a coroutine that comes back here: the others stay until nothing runs. Under the lock under which it looked
+      // in vain: no resumption can slip in behind the last one.
+      --workers_;
       n.how = outcome::closed;
-      return step::passed;
+    } else {
+      return step::linked;
     }
-    idle_.push_back(n);
-    return step::linked;
+    idle_.unlink(n);
+    count_waiters();
+    return step::passed;
   }
 
   bool try_pass(helper_node&) noexcept { return false; }
   step try_or_link(helper_node& n, link_at where, wait_list<Sync>& won) noexcept {
-    finish(std::exchange(n.worked, 0), won);
     if (where == link_at::nowhere) return step::refused;  // what it waits for has come
-    // While somebody searches, a resumption is his: what runs here keeps the wait from ending. seq_cst: as in feed_idle()
-    n.found = searching_.load(std::memory_order_seq_cst) == 0 ? pop_resumption() : nullptr;
-    if (n.found == nullptr) {
-      helpers_.push_back(n);
-      return step::linked;
-    }
-    feed_idle(won);
+    helpers_.push_back(n);
+    count_waiters();
+    // While somebody searches, a resumption is his: what runs here keeps the wait from ending. He looks again when he stops.
+    n.found = nobody_searches() ? take_resumption() : nullptr;
+    if (n.found == nullptr) return step::linked;
+    helpers_.unlink(n);
+    count_waiters();
+    if (has_work()) wake_one(won);
     n.how = outcome::granted;
     return step::passed;
   }
 
   bool try_pass(drained_node& n) noexcept {
-    if (ready_.load(std::memory_order_relaxed) != 0) return false;  // relaxed: a hint, which spares the workers' lock
-    if (outstanding() != 0) return false;
+    if (injected_.seems_to_have_tasks() || outstanding() != 0) return false;  // the hint spares the workers' lock
     n.how = outcome::granted;
     return true;
   }
   step try_or_link(drained_node& n, link_at where, wait_list<Sync>&) noexcept {
-    if (outstanding_ == 0) {
-      n.how = outcome::granted;
-      return step::passed;
-    }
-    if (where == link_at::nowhere) return step::refused;
     drained_.push_back(n);
-    return step::linked;
+    count_waiters();  // before the look: who runs out of work meanwhile sees us, or we see what it has finished
+    if (count_outstanding() == 0) {
+      n.how = outcome::granted;
+    } else if (where != link_at::nowhere) {
+      return step::linked;
+    }
+    drained_.unlink(n);
+    count_waiters();
+    return n.how == outcome::granted ? step::passed : step::refused;
   }
 
-  void unlinked(wait_node<Sync>&, wait_list<Sync>&) noexcept {}  // nothing is owed: whoever frees a place looks at the line then
+  // Nothing is owed: whoever frees a place, or runs out of work, looks at the line then.
+  void unlinked(wait_node<Sync>&, wait_list<Sync>&) noexcept { count_waiters(); }
 
  private:
-  static std::size_t checked(std::size_t capacity) {
-    if (capacity == 0) throw std::invalid_argument{"penstock::worker_pool: queue_capacity is 0"};
-    return capacity;
+  // --- without the lock
+
+  [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }  // acquire: as fresh as a lock's
+  // seq_cst, all: see "Lost work"
+  [[nodiscard]] bool nobody_searches() const noexcept { return searching_.load(std::memory_order_seq_cst) == 0; }
+  [[nodiscard]] bool somebody_idles() const noexcept { return idle_count_.load(std::memory_order_seq_cst) != 0; }
+  [[nodiscard]] bool somebody_sleeps() const noexcept {
+    return somebody_idles() || helper_count_.load(std::memory_order_seq_cst) != 0;
   }
 
-  // All below: with lock_ held.
-
-  void insert(Task& task) noexcept {
-    const std::size_t at = first_ + size_;
-    ring_[at < capacity_ ? at : at - capacity_] = std::move(task);
-    ++size_;
-    ++outstanding_;
-    full_.store(size_ == capacity_, std::memory_order_relaxed);  // relaxed: a hint
-    ready_.fetch_add(1, std::memory_order_relaxed);              // relaxed: a hint
-  }
-
-  Task pop_task(wait_list<Sync>& won) noexcept {
-    Task task = std::move(ring_[first_]);
-    first_ = first_ + 1 < capacity_ ? first_ + 1 : 0;
-    --size_;
-    full_.store(false, std::memory_order_relaxed);   // relaxed: a hint
-    ready_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a hint
-    if (auto* const waiting = static_cast<room_node*>(room_.front()); waiting != nullptr) {
-      insert(*waiting->task);  // the place is handed over: nobody overtakes those who wait for room
-      room_.win(*waiting, outcome::granted, won);
+  [[nodiscard]] bool seems_to_have_resumptions() const noexcept {
+    if (injected_.seems_to_have_resumptions()) return true;
+    for (const auto& s : slots_) {
+      if (!s->resumptions.empty()) return true;
     }
-    return task;
+    return false;
   }
-
-  // Resumptions first: they are work that was begun, and finishing it frees what it holds. But not without end: every 16th pick is a task.
-  bool pick(work<Task>& found, wait_list<Sync>& won) noexcept {
-    const bool task_turn = size_ > 0 && !dropping_ && (resumptions_.empty() || ++resumptions_in_a_row_ >= 16);
-    if (task_turn) {
-      resumptions_in_a_row_ = 0;
-      found.task = pop_task(won);
-      return true;
+  [[nodiscard]] bool seems_to_have_work() const noexcept {
+    return (injected_.seems_to_have_tasks() && !dropping()) || injected_.seems_to_have_resumptions() || lanes_have_work();
+  }
+  [[nodiscard]] bool lanes_have_work() const noexcept {
+    for (const auto& s : slots_) {
+      if (!s->tasks.empty() || !s->resumptions.empty() || !s->forks.empty()) return true;
     }
-    found.resumption = pop_resumption();
-    return found.resumption != nullptr;
+    return false;
   }
 
-  work_item* pop_resumption() noexcept {
-    work_item* const item = resumptions_.pop_front();
-    if (item != nullptr) ready_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a hint
-    return item;
+  void call_for_tasks() noexcept {
+    if (somebody_idles() && nobody_searches()) wake();
   }
-
-  // Hands work to an idle worker, or a resumption to a helper if none is idle, unless somebody searches. seq_cst: the load comes after the work
-  // was added under the lock that we hold; a searcher stops counting before it takes the lock for its last look.
-  void feed_idle(wait_list<Sync>& won) noexcept {
-    if ((idle_.empty() && helpers_.empty()) || searching_.load(std::memory_order_seq_cst) != 0) return;
-    if (!idle_.empty()) {
-      auto* const worker = static_cast<worker_node*>(idle_.front());
-      if (pick(worker->found, won)) idle_.win(*worker, outcome::granted, won);
-    } else if (auto* const helper = static_cast<helper_node*>(helpers_.front()); !resumptions_.empty()) {
-      helper->found = pop_resumption();
-      helpers_.win(*helper, outcome::granted, won);
-    }
-  }
-
-  void finish(std::size_t n, wait_list<Sync>& won) noexcept {
-    outstanding_ -= n;
-    if (n == 0 || outstanding_ != 0) return;
-    drained_.win_all(outcome::granted, won);
-    if (closed_) end_idle(won);
-  }
-
-  void end_idle(wait_list<Sync>& won) noexcept {
-    workers_ -= idle_.size();
-    idle_.win_all(outcome::closed, won);
-  }
-
-  bool take(work<Task>& found, std::size_t finished, bool searcher) noexcept {
+  void wake() noexcept {
     wait_list<Sync> won;
-    bool got;
     {
       std::scoped_lock guard{lock_};
-      finish(finished, won);
-      got = pick(found, won);
-      if (got) {
-        if (searcher) searching_.fetch_sub(1, std::memory_order_seq_cst);
-        if (size_ > 0 || !resumptions_.empty()) feed_idle(won);  // there is more: call the next one
+      wake_one(won);
+    }
+    won.complete_all();
+  }
+
+  bool inject(work_item& item, bool uncounted) noexcept {
+    wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      if (workers_ == 0) return false;
+      injected_.push(item);
+      if (uncounted) ++added_;
+      wake_one(won);
+    }
+    won.complete_all();
+    return true;
+  }
+
+  // Destroys what was found before, and counts it as finished.
+  void settle(slot& me, work<Task>& found) noexcept {
+    found.release();
+    found.item = nullptr;
+    if (std::exchange(found.counts, false)) me.count_finished();
+  }
+
+  // Tells those who wait for the end of all work, if it has come.
+  void ran_out(slot& me) noexcept {
+    // seq_cst, once more what it says already: before the look at who waits, as they look here after they have announced themselves
+    me.finished.store(me.finished.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+    if (end_watchers_.load(std::memory_order_seq_cst) == 0) return;
+    wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      tell_the_end(won);
+    }
+    won.complete_all();
+  }
+
+  // What a worker does next. Resumptions first: they are work that was begun, and finishing it frees what it holds; but a task after fifteen of them.
+  // Then its own tasks, but now and then those from outside, which would wait for ever behind tasks that submit themselves again.
+  bool pick(slot& me, work<Task>& found) noexcept {
+    if (++me.picks % outside_first == 0 && pick_injected(me, found)) return true;
+    if (me.resumptions_in_a_row < most_resumptions_in_a_row && pick_resumption(me, me, found)) return true;
+    return pick_task(me, me, found) || pick_injected(me, found) || pick_resumption(me, me, found) || steal(me, found);
+  }
+
+  bool steal(slot& me, work<Task>& found) noexcept {
+    const std::size_t n = slots_.size();
+    if (n == 1) return false;
+    std::size_t at = me.random(n);
+    for (std::size_t i = 0; i < n; ++i, at = at + 1 < n ? at + 1 : 0) {
+      slot& victim = *slots_[at];
+      if (pick_resumption(me, victim, found) || pick_fork(victim, found) || pick_task(me, victim, found)) return true;
+    }
+    return false;
+  }
+
+  bool pick_resumption(slot& me, slot& victim, work<Task>& found) noexcept {
+    found.item = victim.resumptions.steal();
+    if (found.item == nullptr) return false;
+    ++me.resumptions_in_a_row;
+    found.counts = true;
+    return true;
+  }
+  bool pick_fork(slot& victim, work<Task>& found) noexcept {
+    found.item = victim.forks.steal();
+    return found.item != nullptr;
+  }
+  bool pick_task(slot& me, slot& victim, work<Task>& found) noexcept {
+    while (auto* const node = victim.tasks.steal()) {
+      me.take(*node, found.task);
+      me.resumptions_in_a_row = 0;
+      found.counts = true;
+      if (!dropping()) return true;
+      settle(me, found);
+    }
+    return false;
+  }
+
+  bool pick_injected(slot& me, work<Task>& found) noexcept {
+    if (!injected_.seems_to_have_tasks() && !injected_.seems_to_have_resumptions()) return false;
+    wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      if (injected_.tasks() > 0 && !dropping() &&
+          (!injected_.has_resumptions() || me.resumptions_in_a_row >= most_resumptions_in_a_row)) {
+        pop_task(found.task, won);
+        me.resumptions_in_a_row = 0;
+        found.counts = true;
+      } else if (injected_.has_resumptions()) {
+        found.item = injected_.pop_resumption();
+        ++me.resumptions_in_a_row;
+        found.counts = true;
       }
     }
     won.complete_all();
-    return got;
+    return found.counts;
   }
 
-  const std::size_t capacity_;
-  const std::unique_ptr<Task[]> ring_;
-  mutable typename Sync::mutex lock_;
-  std::size_t first_ = 0;
-  std::size_t size_ = 0;
-  work_list resumptions_;
-  unsigned resumptions_in_a_row_ = 0;
-  std::size_t outstanding_ = 0;
-  bool closed_ = false;
-  bool dropping_ = false;  // no task begins any more
+  // For who is not a worker.
+  bool take_from_lanes(Task& task) noexcept {
+    for (const auto& s : slots_) {
+      if (auto* const node = s->tasks.steal(); node != nullptr) {
+        task = std::move(node->task);
+        slot::give_back(*node);
+        return true;
+      }
+    }
+    return false;
+  }
+  void drop_lane(slot& me) noexcept {
+    while (auto* const node = me.tasks.steal()) {
+      {
+        Task dropped{};
+        me.take(*node, dropped);
+      }
+      me.count_finished();
+    }
+  }
+
+  // --- with lock_ held
+
+  void insert(Task& task) noexcept {
+    injected_.push(task);
+    ++added_;
+  }
+  void pop_task(Task& task, wait_list<Sync>& won) noexcept {
+    injected_.pop(task);
+    if (auto* const waiting = static_cast<room_node*>(room_.front()); waiting != nullptr) {
+      insert(*waiting->task);  // the place is handed over: nobody overtakes those who wait for room
+      room_.win(*waiting, outcome::granted, won);
+      wake_one(won);
+    }
+  }
+
+  [[nodiscard]] bool has_work() const noexcept {
+    return (injected_.tasks() > 0 && !dropping()) || injected_.has_resumptions() || lanes_have_work();
+  }
+  work_item* take_resumption() noexcept {
+    if (work_item* const item = injected_.pop_resumption(); item != nullptr) return item;
+    for (const auto& s : slots_) {
+      if (work_item* const item = s->resumptions.steal(); item != nullptr) return item;
+    }
+    return nullptr;
+  }
+
+  // For who has added work, or seen that there is some. Those who search find it.
+  void wake_one(wait_list<Sync>& won) noexcept {
+    if (!nobody_searches()) return;
+    if (!idle_.empty()) {
+      searching_.fetch_add(1, std::memory_order_seq_cst);  // in the name of who is woken
+      idle_.win(*idle_.front(), outcome::granted, won);
+    } else if (!helpers_.empty()) {
+      auto* const helper = static_cast<helper_node*>(helpers_.front());
+      helper->found = take_resumption();
+      if (helper->found == nullptr) return;
+      helpers_.win(*helper, outcome::granted, won);
+    } else {
+      return;
+    }
+    count_waiters();
+  }
+
+  [[nodiscard]] std::size_t count_outstanding() const noexcept {
+    std::size_t finished = finished_;
+    for (const auto& s : slots_) finished += s->finished.load(std::memory_order_seq_cst);  // seq_cst: see ran_out()
+    std::size_t added = added_;
+    // relaxed: what adds to them and was finished was seen above
+    for (const auto& s : slots_) added += s->added.load(std::memory_order_relaxed);
+    return added - finished;
+  }
+  void tell_the_end(wait_list<Sync>& won) noexcept {
+    if (count_outstanding() != 0) return;
+    drained_.win_all(outcome::granted, won);
+    if (closed()) {
+      workers_ -= idle_.size();
+      idle_.win_all(outcome::closed, won);
+    }
+    count_waiters();
+  }
+
+  // After each change to a line, and before the look that follows it. seq_cst: see "Lost work" and ran_out()
+  void count_waiters() noexcept {
+    set(idle_count_, idle_.size());
+    set(helper_count_, helpers_.size());
+    set(end_watchers_, drained_.size() + (closed() ? 1 : 0));
+  }
+  using count = typename Sync::template atomic<std::size_t>;
+  static void set(count& c, std::size_t n) noexcept {
+    if (c.load(std::memory_order_relaxed) != n) c.store(n, std::memory_order_seq_cst);  // relaxed: written under the lock only
+  }
+
+  static constexpr unsigned outside_first = 61;  // every so many picks
+  static constexpr unsigned most_resumptions_in_a_row = 15;
+
+  mutable polled_mutex<Sync> lock_;
+  injection<Task, Sync> injected_;  // guarded by lock_, as all that is not atomic
+  std::size_t added_ = 0;           // pieces that no slot counts
+  std::size_t finished_ = 0;
   bool abandoned_ = false;
   std::size_t workers_;  // that have not ended
   wait_queue<Sync> idle_;
   wait_queue<Sync> room_;
   wait_queue<Sync> drained_;
   wait_queue<Sync> helpers_;
-  alignas(cache_line) typename Sync::template atomic<std::size_t> ready_{0};
-  typename Sync::template atomic<unsigned> searching_{0};
-  typename Sync::template atomic<bool> full_{false};
+  std::vector<std::unique_ptr<slot>> slots_;
+  alignas(cache_line) typename Sync::template atomic<unsigned> searching_{0};
+  count idle_count_{0};
+  count helper_count_{0};
+  count end_watchers_{0};
+  typename Sync::template atomic<bool> closed_{false};    // written under the lock
+  typename Sync::template atomic<bool> dropping_{false};  // likewise
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,77 @@
+// penstock/pool/detail/injection.hpp: what comes into a pool from outside: submitted tasks, bounded, and resumptions of coroutines.
+//
+// Tasks lie in a ring, resumptions in an intrusive list that counts against no capacity. Both are strictly first in, first out.
+//
+// Thread safety  passive: guarded by its owner's lock, but for the hints, which anybody may read.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+
+#include <penstock/core/detail/sync.hpp>
+#include <penstock/core/detail/work_item.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Task, class Sync>
+class injection {
+ public:
+  explicit injection(std::size_t capacity) : capacity_{checked(capacity)}, ring_{std::make_unique<Task[]>(capacity)} {}
+
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] std::size_t tasks() const noexcept { return size_; }
+  [[nodiscard]] bool full() const noexcept { return size_ == capacity_; }
+  [[nodiscard]] bool has_resumptions() const noexcept { return !resumptions_.empty(); }
+
+  /// Only if it is not full.
+  void push(Task& task) noexcept {
+    const std::size_t at = first_ + size_;
+    ring_[at < capacity_ ? at : at - capacity_] = std::move(task);
+    set_size(size_ + 1);
+  }
+  /// Only if there is one.
+  void pop(Task& task) noexcept {
+    task = std::move(ring_[first_]);
+    first_ = first_ + 1 < capacity_ ? first_ + 1 : 0;
+    set_size(size_ - 1);
+  }
+
+  void push(work_item& item) noexcept {
+    resumptions_.push_back(item);
+    resumptions_hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
+  }
+  /// The oldest, or null.
+  work_item* pop_resumption() noexcept {
+    work_item* const item = resumptions_.pop_front();
+    if (item != nullptr) resumptions_hint_.store(!resumptions_.empty(), std::memory_order_relaxed);  // relaxed: a hint
+    return item;
+  }
+
+  // Without the lock. relaxed, all: they spare their reader the lock, which he takes before he relies on them
+  [[nodiscard]] bool seems_full() const noexcept { return size_hint_.load(std::memory_order_relaxed) == capacity_; }
+  [[nodiscard]] bool seems_to_have_tasks() const noexcept { return size_hint_.load(std::memory_order_relaxed) != 0; }
+  [[nodiscard]] bool seems_to_have_resumptions() const noexcept { return resumptions_hint_.load(std::memory_order_relaxed); }
+
+ private:
+  static std::size_t checked(std::size_t capacity) {
+    if (capacity == 0) throw std::invalid_argument{"penstock::worker_pool: queue_capacity is 0"};
+    return capacity;
+  }
+  void set_size(std::size_t size) noexcept {
+    size_ = size;
+    size_hint_.store(size, std::memory_order_relaxed);  // relaxed: a hint
+  }
+
+  const std::size_t capacity_;
+  const std::unique_ptr<Task[]> ring_;
+  std::size_t first_ = 0;
+  std::size_t size_ = 0;
+  work_list resumptions_;
+  alignas(cache_line) typename Sync::template atomic<std::size_t> size_hint_{0};
+  typename Sync::template atomic<bool> resumptions_hint_{false};
+};
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,49 @@
+// penstock/pool/detail/task_runner.hpp: a thread that runs tasks of a pool: a worker, or one that submitted to a full queue.
+//
+// It may be so for several pools, one inside the other. Tasks that submit themselves again and again to a full queue would use up the stack; so it
+// keeps some of them for later.
+//
+// Thread safety  the thread's own.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Pool, class Task>
+class task_runner {
+ public:
+  explicit task_runner(const Pool& p) noexcept : pool{&p}, outer{innermost} { innermost = this; }
+  task_runner(const task_runner&) = delete;
+  task_runner& operator=(const task_runner&) = delete;
+  ~task_runner() { innermost = outer; }
+
+  /// Keeps a task until the outermost one has returned.
+  void postpone(Task&& task) {
+    if (begun_ * 2 > postponed_.size()) {
+      postponed_.erase(postponed_.begin(), postponed_.begin() + static_cast<std::ptrdiff_t>(begun_));
+      begun_ = 0;
+    }
+    postponed_.push_back(std::move(task));
+  }
+  [[nodiscard]] std::size_t postponed() const noexcept { return postponed_.size() - begun_; }
+  /// The one that was postponed first. False: there is none.
+  bool take_postponed(Task& task) noexcept {
+    if (postponed() == 0) return false;
+    task = std::move(postponed_[begun_++]);
+    return true;
+  }
+
+  const Pool* const pool;
+  task_runner* const outer;
+  unsigned depth = 0;  // tasks that run one inside the other because the queue was full
+  static inline thread_local task_runner* innermost = nullptr;
+
+ private:
+  std::vector<Task> postponed_;
+  std::size_t begun_ = 0;  // of them
+};
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,179 @@
+// penstock/pool/detail/worker_pool_members.hpp: what a worker pool does: the second part of worker_pool.hpp, which includes it.
+#pragma once
+
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+#if defined(__linux__)
+#include <pthread.h>
+#endif
+
+#include <penstock/pool/worker_pool.hpp>
+
+namespace penstock::inline v0_1 {
+
+inline worker_pool::worker_pool(worker_pool_options options)
+    : thread_count_{options.threads != 0 ? options.threads : available_processors()},
+      queue_{options.queue_capacity, thread_count_},
+      overflow_{options.overflow},
+      on_error_{std::move(options.on_error)},
+      name_{std::move(options.name)} {
+  origin_.remember();
+  workers_.reserve(thread_count_);
+  try {
+    for (std::size_t i = 0; i < thread_count_; ++i) workers_.emplace_back([this, i] { run_worker(i); });
+  } catch (...) {
+    queue_.close();
+    join();
+    throw;
+  }
+}
+
+inline worker_pool::~worker_pool() {
+  if (runner_here() != nullptr) {
+    std::fputs("penstock::worker_pool: a pool was destroyed inside one of its own tasks, which cannot wait for itself\n", stderr);
+    std::terminate();
+  }
+  if (origin_.forked()) {
+    for (std::thread& worker : workers_) std::construct_at(&worker);  // forgotten: they exist in the parent only
+    queue_.abandon();
+    return;
+  }
+  static_cast<void>(shutdown());
+}
+
+inline result<void> worker_pool::put(task& work, const wait_limits& limits) {
+  if (origin_.forked()) return forked_error();
+  if (limits.stop.stop_requested()) return errc::cancelled;
+  result<void> pushed = try_put(work);
+  return pushed || pushed.error() != errc::full ? pushed : put_into_full(work, limits);
+}
+
+inline result<void> worker_pool::put_into_full(task& work, const wait_limits& limits) {
+  if (overflow_ == overflow::reject) return errc::rejected;
+  runner* const inside = runner_here();  // who waited for room inside one of the pool's tasks could wait for itself
+  if (inside != nullptr) {
+    // Tasks that submit themselves again and again would use up the stack: 32 deep they are kept for later, when the outermost one has returned.
+    // As many as the queue may hold, though; beyond that it goes deeper.
+    if (inside->depth >= deepest && inside->postponed() < queue_.capacity()) {
+      inside->postpone(std::move(work));
+      return {};
+    }
+    ++inside->depth;
+    detail::work<task> here{.task = std::move(work)};
+    run(here);
+    --inside->depth;
+    return {};
+  }
+  if (overflow_ == overflow::caller_runs) {
+    if (const auto begun = queue_.begin_here(); !begun) return begun;
+    {
+      runner caller{*this};
+      detail::work<task> here{.task = std::move(work)};
+      run(here);
+      run_postponed(caller);
+    }
+    queue_.finish_here();
+    return {};
+  }
+  detail::blocking_wait<queue, queue::room_node> wait{queue_, work};
+  return detail::to_result(wait.run(limits.stop, limits.deadline));
+}
+
+inline result<void> worker_pool::drain(const wait_limits& limits) {
+  if (runner_here() != nullptr) return errc::deadlock;
+  if (origin_.forked()) return forked_error();
+  detail::blocking_wait<queue, queue::drained_node> wait{queue_};
+  return detail::to_result(wait.run(limits.stop, limits.deadline));
+}
+
+inline result<void> worker_pool::shutdown() {
+  if (runner_here() != nullptr) return errc::deadlock;
+  if (origin_.forked()) return forked_error();
+  queue_.close();
+  join();
+  return {};
+}
+
+inline void worker_pool::join() noexcept {
+  std::scoped_lock guard{joining_};
+  for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
+}
+
+inline void worker_pool::request_stop() noexcept {
+  if (origin_.forked()) return;  // the tasks are the parent's
+  // Before anybody hears of the stop: a task that ends because of it frees its worker, which must not begin another.
+  queue_.close(detail::at_close::drop);
+  stop_.request_stop();
+  while (queue_.drop_one()) {
+  }
+}
+
+inline void worker_pool::run_worker(std::size_t index) noexcept {
+#if defined(__linux__)
+  std::string name = name_.substr(0, 11) + '-' + std::to_string(index);
+  name.resize(name.size() < 15 ? name.size() : 15);  // what the kernel keeps
+  ::pthread_setname_np(::pthread_self(), name.c_str());
+#endif
+  queue::slot& me = queue_.slot_of(index);
+  struct help : detail::blocking_help {
+    help(worker_pool& p, queue::slot& s) noexcept
+        : blocking_help{[](blocking_help& self, detail::basic_one_shot<>& end) noexcept {
+            auto& here = static_cast<help&>(self);
+            here.pool.help_until(here.me, end);
+          }},
+          pool{p},
+          me{s} {}
+    worker_pool& pool;
+    queue::slot& me;
+  } helping{*this, me};
+  current_ = &me;
+  {
+    runner worker{*this};
+    detail::work<task> found;
+    while (queue_.next(me, found)) {
+      run(found);
+      if (worker.postponed() != 0) run_postponed(worker);
+    }
+  }
+  current_ = nullptr;  // what the thread's own variables do at their end comes from outside
+}
+
+// In their order; each may postpone others. All of them are part of the piece that has just been run.
+inline void worker_pool::run_postponed(runner& here) noexcept {
+  detail::work<task> found;
+  while (here.take_postponed(found.task)) {
+    if (!queue_.dropping()) run(found);
+    found.release();
+  }
+}
+
+inline void worker_pool::help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept {
+  if (helping_ >= deepest_help || origin_.forked()) return detail::blocking_help::wait_idly(end);
+  ++helping_;
+  detail::helping_wait<queue>{queue_, me, end}.run([](work_item& item) { item(); });
+  --helping_;
+}
+
+inline void worker_pool::run(detail::work<task>& found) noexcept {
+  try {
+    found();
+    found.release();  // what the task holds is released by the time it counts as done
+  } catch (...) {
+    failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
+    if (!on_error_) return;
+    try {
+      on_error_(std::current_exception());
+    } catch (...) {  // a handler that fails has nobody left to tell
+    }
+  }
+}
+
+}  // namespace penstock::inline v0_1

@@ -1,0 +1,117 @@
+// penstock/pool/detail/worker_slot.hpp: what belongs to one worker of a pool, and is looked at by the others.
+//
+// What a worker submits from inside lies in its own lanes, without a lock: tasks and resumptions, which it takes out in their order, and the jobs that
+// a fork-join algorithm pushes, which only that algorithm takes back (the newest first). The other workers steal the oldest of each.
+//
+// Memory         a task from inside lies in a node. A slot makes all its nodes at construction, and each comes back to it: by its own worker, or by who
+//                stole the task, through the list of returned ones. So a slot that has a node has room in its lane, too.
+// Counting       `added` and `finished` only grow, and only the slot's own worker writes them: how many pieces of work it put into its lanes, and
+//                how many it has finished, its own or others'. See task_queue::quiescent().
+// Thread safety  the worker's own, but for the lanes' other ends, give_back() and the counts.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include <penstock/core/detail/sync.hpp>
+#include <penstock/core/detail/work_item.hpp>
+#include <penstock/pool/detail/work_deque.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Task, class Sync>
+class worker_slot;
+
+template <class Task, class Sync>
+struct task_node {
+  Task task{};
+  typename Sync::template var<task_node*> next{nullptr};
+  worker_slot<Task, Sync>* home = nullptr;
+};
+
+template <class Task, class Sync = std_sync>
+class alignas(cache_line) worker_slot {
+ public:
+  using node = task_node<Task, Sync>;
+
+  /// `queue`: whose worker it is. `tasks`: how many of them may lie in its lane.
+  worker_slot(const void* of_queue, std::size_t its_index, std::size_t task_capacity, std::size_t lane_capacity)
+      : queue{of_queue},
+        index{its_index},
+        tasks{std::bit_ceil(task_capacity)},
+        resumptions{std::bit_ceil(lane_capacity)},
+        forks{std::bit_ceil(lane_capacity)},
+        random_{its_index + 1},
+        nodes_{std::make_unique<node[]>(task_capacity)} {
+    for (std::size_t i = task_capacity; i-- > 0;) {
+      nodes_[i].home = this;
+      nodes_[i].next = free_;
+      free_ = &nodes_[i];
+    }
+  }
+
+  /// Moves the task into the lane. False: there is no room.
+  bool push(Task& task) noexcept {
+    // acquire: pairs with the release in give_back()
+    if (free_ == nullptr && returned_.load(std::memory_order_relaxed) != nullptr) {  // relaxed: a hint
+      free_ = returned_.exchange(nullptr, std::memory_order_acquire);
+    }
+    node* const taken = free_;
+    if (taken == nullptr) return false;
+    free_ = taken->next;
+    taken->task = std::move(task);
+    count_added();
+    tasks.push(taken);
+    return true;
+  }
+
+  /// Moves the task out of a node, of whatever slot, that this slot's worker has got.
+  void take(node& got, Task& task) noexcept {
+    task = std::move(got.task);
+    if (got.home != this) return give_back(got);
+    got.next = free_;
+    free_ = &got;
+  }
+  /// For who is not the worker of its slot: the node is empty, and its slot may use it again.
+  static void give_back(node& empty) noexcept {
+    auto& list = empty.home->returned_;
+    node* first = list.load(std::memory_order_relaxed);  // relaxed: what it points to is not looked at
+    do {
+      empty.next = first;
+      // release: pairs with the acquire in push(). relaxed: as above
+    } while (!list.compare_exchange_weak(first, &empty, std::memory_order_release, std::memory_order_relaxed));
+  }
+
+  // relaxed loads, both: the worker's own. relaxed: pushing into a lane publishes it. release: pairs with the acquire in quiescent()
+  void count_added() noexcept { added.store(added.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  void count_finished() noexcept { finished.store(finished.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+
+  /// Where to begin to look for somebody to steal from.
+  std::size_t random(std::size_t n) noexcept {  // G. Marsaglia, "Xorshift RNGs" (2003)
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    return static_cast<std::size_t>(random_ % n);
+  }
+
+  const void* const queue;
+  const std::size_t index;
+  work_deque<node, Sync> tasks;
+  work_deque<work_item, Sync> resumptions;
+  work_deque<work_item, Sync> forks;
+  unsigned picks = 0;                 // pieces that the worker has looked for
+  unsigned resumptions_in_a_row = 0;  // since the last task
+  typename Sync::template atomic<std::size_t> added{0};
+  typename Sync::template atomic<std::size_t> finished{0};
+
+ private:
+  unsigned long long random_;
+  const std::unique_ptr<node[]> nodes_;
+  node* free_ = nullptr;
+  alignas(cache_line) typename Sync::template atomic<node*> returned_{nullptr};
+};
+
+}  // namespace penstock::inline v0_1::detail
