@@ -36,6 +36,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -53,6 +54,7 @@
 #include <penstock/core/detail/fork.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/core/range_result.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
 #include <penstock/pool/detail/helping_wait.hpp>
@@ -108,6 +110,14 @@ class worker_pool {
     if (origin_.forked()) return forked_error();
     return try_put(work);
   }
+
+  /// The same as post() for several tasks, with fewer locks and wakes: how many, the first ones, went in or were run here, and why not all. A task that
+  /// went in is moved from, the others are as they were. Throws std::invalid_argument if one of them is empty, before any is posted.
+  range_result post_n(std::span<move_only_function<void()>> tasks, const wait_limits& limits = {});
+  /// Posts `f(0)`, `f(1)`, … `f(n - 1)`, each with a copy of `f`. Throws as post(), and what copying `f` throws: then some were posted.
+  template <class F>
+    requires(std::invocable<F&, std::size_t> && std::copy_constructible<F> && std::is_nothrow_destructible_v<F>)
+  range_result post_n(std::size_t n, const F& f, const wait_limits& limits = {});
 
   /// Runs `f()`, or `f(stop_token)` with the pool's own token, on a worker; its value or exception goes to the future. If the task is
   /// refused the future says why; if it is dropped by request_stop(), errc::cancelled. Throws as post().
@@ -213,5 +223,6 @@ class worker_pool {
 
 }  // namespace penstock::inline v0_1
 
+#include <penstock/pool/detail/post_n.hpp>
 #include <penstock/pool/detail/submitted.hpp>
 #include <penstock/pool/detail/worker_pool_members.hpp>

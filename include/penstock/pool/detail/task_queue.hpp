@@ -108,14 +108,20 @@ class task_queue {
   }
   /// By the worker of the slot: into its lane, or, if that is full, as from outside.
   result<void> try_push(slot& me, Task& task) noexcept {
-    if (closed()) return errc::closed;
-    if (!me.push(task)) return try_push(task);
-    if (dropping()) {  // seq_cst: either we see it, or who drops sees the task
+    if (try_push_n(me, &task, 1) == 1) return {};
+    return closed() ? errc::closed : errc::full;
+  }
+  std::size_t try_push_n(slot& me, Task* tasks, std::size_t n) noexcept {
+    if (closed()) return 0;
+    std::size_t pushed = 0;
+    while (pushed < n && me.push(tasks[pushed])) ++pushed;
+    if (pushed == 0) return try_push_n(tasks, n);
+    if (dropping()) {  // seq_cst: either we see it, or who drops sees the tasks
       drop_lane(me);
     } else {
       call_for_tasks();
     }
-    return {};
+    return pushed;
   }
 
   /// A task that did not go in is to be run by who submitted it. It counts as a piece of work until finish_here(). errc::closed: it is not to be run.
