@@ -70,7 +70,9 @@ class callable {
   /// The other one is empty afterwards.
   callable(callable&& other) noexcept { take(other); }
   callable& operator=(callable&& other) noexcept {
-    if (this != &other) {
+    if (call_ == nullptr) {
+      take(other);
+    } else if (this != &other) {
       const callable old{std::move(*this)};  // destroyed last: its destructor may look at *this, and `other` may be part of it
       take(other);
     }

@@ -48,7 +48,7 @@ struct work {
   }
   /// Destroys what it holds.
   void release() noexcept {
-    if (task) task = Task{};
+    if (task) static_cast<void>(Task{std::move(task)});
   }
 
   Task task{};
@@ -116,11 +116,7 @@ class task_queue {
     std::size_t pushed = 0;
     while (pushed < n && me.push(tasks[pushed])) ++pushed;
     if (pushed == 0) return try_push_n(tasks, n);
-    if (dropping()) {  // seq_cst: either we see it, or who drops sees the tasks
-      drop_lane(me);
-    } else {
-      call_for_tasks();
-    }
+    lane_grew(me);
     return pushed;
   }
 
@@ -251,10 +247,10 @@ class task_queue {
 
   [[nodiscard]] std::size_t capacity() const noexcept { return injected_.capacity(); }
   [[nodiscard]] std::size_t queued() const noexcept {
-    std::size_t n = 0;
-    for (const auto& s : slots_) n += s->tasks.size();
     std::scoped_lock guard{lock_};
-    return n + injected_.tasks();
+    std::size_t n = injected_.tasks();
+    for (const auto& s : slots_) n += s->tasks.size();
+    return n;
   }
   /// Queued and running, tasks and resumptions. Out of date when it is looked at, but never 0 before the end.
   [[nodiscard]] std::size_t outstanding() const noexcept {
@@ -382,6 +378,13 @@ class task_queue {
     return false;
   }
 
+  void lane_grew(slot& me) noexcept {
+    if (dropping()) {  // seq_cst: either we see it, or who drops sees the tasks
+      drop_lane(me);
+    } else {
+      call_for_tasks();
+    }
+  }
   void call_for_tasks() noexcept {
     if (somebody_idles() && nobody_searches()) wake();
   }
@@ -471,6 +474,7 @@ class task_queue {
   bool pick_injected(slot& me, work<Task>& found) noexcept {
     if (!injected_.seems_to_have_tasks() && !injected_.seems_to_have_resumptions()) return false;
     wait_list<Sync> won;
+    bool took_some = false;
     {
       std::scoped_lock guard{lock_};
       if (injected_.tasks() > 0 && !dropping() &&
@@ -478,6 +482,7 @@ class task_queue {
         pop_task(found.task, won);
         me.resumptions_in_a_row = 0;
         found.counts = true;
+        took_some = take_along(me, won);
       } else if (injected_.has_resumptions()) {
         found.item = injected_.pop_resumption();
         ++me.resumptions_in_a_row;
@@ -485,6 +490,7 @@ class task_queue {
       }
     }
     won.complete_all();
+    if (took_some) lane_grew(me);
     return found.counts;
   }
 
@@ -522,6 +528,21 @@ class task_queue {
       room_.win(*waiting, outcome::granted, won);
       wake_one(won);
     }
+  }
+
+  // With many tasks that wait, a worker takes its share of the next ones into its lane: one lock for several of them. The others can steal them.
+  bool take_along(slot& me, wait_list<Sync>& won) noexcept {
+    std::size_t share = injected_.tasks() / slots_.size();
+    if (share > most_at_once) share = most_at_once;
+    typename slot::node* taken[most_at_once];
+    std::size_t n = 0;
+    for (; n < share; ++n) {
+      taken[n] = me.take_node();
+      if (taken[n] == nullptr) break;
+      pop_task(taken[n]->task, won);
+    }
+    if (n != 0) me.tasks.push_n(taken, n);
+    return n != 0;
   }
 
   [[nodiscard]] bool has_work() const noexcept {
@@ -583,6 +604,7 @@ class task_queue {
 
   static constexpr unsigned outside_first = 61;  // every so many picks
   static constexpr unsigned most_resumptions_in_a_row = 15;
+  static constexpr std::size_t most_at_once = 15;
 
   mutable polled_mutex<Sync> lock_;
   injection<Task, Sync> injected_;  // guarded by lock_, as all that is not atomic

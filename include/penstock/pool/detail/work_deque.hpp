@@ -23,6 +23,7 @@
 
 #include <atomic>
 #include <bit>
+#include <cassert>
 #include <cstddef>
 #include <memory>
 #include <stdexcept>
@@ -50,6 +51,14 @@ class work_deque {
     // release: pairs with the look at bottom_ in steal(); seq_cst: before the owner looks for sleepers, see above
     bottom_.store(bottom + 1, std::memory_order_seq_cst);
     return true;
+  }
+
+  /// By the owner: the same for several, which become visible at once. Only if there is room for all of them.
+  void push_n(T* const* items, std::size_t n) noexcept {
+    const std::size_t bottom = bottom_.load(std::memory_order_relaxed);                                    // all as in push()
+    assert(bottom + n - top_.load(std::memory_order_acquire) <= capacity() && "there is no room for them");
+    for (std::size_t i = 0; i < n; ++i) slots_[(bottom + i) & mask_].store(items[i], std::memory_order_relaxed);
+    bottom_.store(bottom + n, std::memory_order_seq_cst);
   }
 
   /// By the owner: the newest, or null if there is none.

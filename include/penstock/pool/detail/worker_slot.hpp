@@ -53,19 +53,23 @@ class alignas(cache_line) worker_slot {
     }
   }
 
-  /// Moves the task into the lane. False: there is no room.
+  /// Moves the task into the lane, and counts it. False: there is no room.
   bool push(Task& task) noexcept {
-    // acquire: pairs with the release in give_back()
-    if (free_ == nullptr && returned_.load(std::memory_order_relaxed) != nullptr) {  // relaxed: a hint
-      free_ = returned_.exchange(nullptr, std::memory_order_acquire);
-    }
-    node* const taken = free_;
+    node* const taken = take_node();
     if (taken == nullptr) return false;
-    free_ = taken->next;
     taken->task = std::move(task);
     count_added();
     tasks.push(taken);
     return true;
+  }
+  /// An empty node that is not used, or null. It goes into the lane, or back by take().
+  node* take_node() noexcept {
+    if (free_ == nullptr && returned_.load(std::memory_order_relaxed) != nullptr) {  // relaxed: a hint
+      free_ = returned_.exchange(nullptr, std::memory_order_acquire);                // acquire: pairs with the release in give_back()
+    }
+    node* const taken = free_;
+    if (taken != nullptr) free_ = taken->next;
+    return taken;
   }
 
   /// Moves the task out of a node, of whatever slot, that this slot's worker has got.
