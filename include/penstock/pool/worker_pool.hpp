@@ -184,6 +184,7 @@ class worker_pool {
     return me != nullptr ? queue_.try_push(*me, work) : queue_.try_push(work);
   }
   result<void> put(task& work, const wait_limits& limits);
+  range_result put_n(std::span<task> tasks, const wait_limits& limits);
   result<void> put_into_full(task& work, const wait_limits& limits);
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
   void run_worker(std::size_t index) noexcept;

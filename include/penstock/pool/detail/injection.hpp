@@ -52,6 +52,9 @@ class injection {
 
   // Without the lock. relaxed, all: they spare their reader the lock, which he takes before he relies on them
   [[nodiscard]] bool seems_full() const noexcept { return size_hint_.load(std::memory_order_relaxed) == capacity_; }
+  [[nodiscard]] bool seems_to_have_much_room() const noexcept {
+    return size_hint_.load(std::memory_order_relaxed) < capacity_ - capacity_ / 4;
+  }
   [[nodiscard]] bool seems_to_have_tasks() const noexcept { return size_hint_.load(std::memory_order_relaxed) != 0; }
   [[nodiscard]] bool seems_to_have_resumptions() const noexcept { return resumptions_hint_.load(std::memory_order_relaxed); }
 

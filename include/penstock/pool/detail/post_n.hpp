@@ -2,10 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
+#include <concepts>
 #include <cstddef>
+#include <memory>
 #include <span>
-#include <utility>
+#include <type_traits>
 
 #include <penstock/core/range_result.hpp>
 #include <penstock/pool/worker_pool.hpp>
@@ -14,6 +15,10 @@ namespace penstock::inline v0_1 {
 
 inline range_result worker_pool::post_n(std::span<move_only_function<void()>> tasks, const wait_limits& limits) {
   for (const task& one : tasks) static_cast<void>(callable(one));
+  return put_n(tasks, limits);
+}
+
+inline range_result worker_pool::put_n(std::span<task> tasks, const wait_limits& limits) {
   range_result moved;
   while (moved.count < tasks.size()) {
     const std::span<task> rest = tasks.subspan(moved.count);
@@ -40,12 +45,16 @@ range_result worker_pool::post_n(std::size_t n, const F& f, const wait_limits& l
   static_cast<void>(callable(f));
   range_result moved;
   while (moved.count < n) {
-    std::array<task, 32> some;
-    const std::size_t made = std::min(n - moved.count, some.size());
-    for (std::size_t i = 0; i < made; ++i) {
-      some[i] = [f, index = moved.count + i]() mutable { static_cast<void>(f(index)); };
+    struct batch {  // made where it lies: an array of empty ones would be written twice
+      ~batch() { std::destroy_n(at(), made); }
+      task* at() noexcept { return reinterpret_cast<task*>(memory); }
+      std::size_t made = 0;
+      alignas(task) std::byte memory[32 * sizeof(task)];
+    } some;
+    for (const std::size_t wanted = std::min<std::size_t>(n - moved.count, 32); some.made < wanted; ++some.made) {
+      std::construct_at(some.at() + some.made, [f, index = moved.count + some.made]() mutable { static_cast<void>(f(index)); });
     }
-    const range_result put_in = post_n(std::span{some}.first(made), limits);
+    const range_result put_in = put_n({some.at(), some.made}, limits);
     moved.count += put_in.count;
     moved.error = put_in.error;
     if (!put_in) return moved;

@@ -278,6 +278,8 @@ class task_queue {
     n.how = pushed ? outcome::granted : outcome::closed;
     return true;
   }
+  // Who polls for room waits until there is a fair amount of it: taken one at a time, each place would cost the workers a look at the lock.
+  bool worth_a_look(const room_node&) const noexcept { return closed() || injected_.seems_to_have_much_room(); }
   step try_or_link(room_node& n, link_at where, wait_list<Sync>& won) noexcept {
     if (closed()) {
       n.how = outcome::closed;
