@@ -14,12 +14,40 @@ using penstock::errc;
 using penstock::detail::outcome;
 using penstock::detail::work_item;
 
-// Counts that it ran, in plain data.
-struct task {
-  var<int>* ran = nullptr;
-  void operator()() { *ran = *ran + 1; }
-};
+struct task;
 using queue = penstock::detail::task_queue<task, model_sync>;
+
+// Counts that it ran, in plain data, or that it was destroyed without having run. May do something else before, on the worker that runs it.
+struct task {
+  using action = void (*)(void* suite, queue::slot& me);
+
+  task() = default;
+  explicit task(var<int>* r, var<int>* d = nullptr, action a = nullptr, void* s = nullptr)
+      : ran{r}, dropped{d}, act{a}, suite{s} {}
+  task(task&& other) noexcept : task{} { *this = std::move(other); }
+  task& operator=(task&& other) noexcept {
+    ran = std::exchange(other.ran, nullptr);
+    dropped = std::exchange(other.dropped, nullptr);
+    act = other.act;
+    suite = other.suite;
+    return *this;
+  }
+  ~task() {
+    if (dropped != nullptr) *dropped = *dropped + 1;
+  }
+  explicit operator bool() const { return ran != nullptr; }
+  void run(queue::slot& me) {
+    if (act != nullptr) act(suite, me);
+    *ran = *ran + 1;
+    dropped = nullptr;
+  }
+  void operator()() {}
+
+  var<int>* ran = nullptr;
+  var<int>* dropped = nullptr;
+  action act = nullptr;
+  void* suite = nullptr;
+};
 using room_wait = penstock::detail::blocking_wait<queue, queue::room_node>;
 using drained_wait = penstock::detail::blocking_wait<queue, queue::drained_node>;
 
@@ -40,22 +68,32 @@ struct queue_suite : model::suite<Derived, Threads> {
   int polls = 0;
 
   void before() {
-    q = std::make_unique<queue>(Capacity, Workers);
+    q = std::make_unique<queue>(Capacity, Workers, 2);
     model::the_world.polls = polls;
   }
-  void work() {
+  void work(std::size_t index = 0) {
     penstock::detail::work<task> found;
-    for (bool worked = false; q->next(found, worked); worked = true) {
-      if (found.resumption != nullptr) {
-        found.resumption->run(*found.resumption);
+    queue::slot& me = q->slot_of(index);
+    while (q->next(me, found)) {
+      if (found.item != nullptr) {
+        found.item->run(*found.item);
       } else {
-        found.task();
+        found.task.run(me);
       }
     }
   }
   bool push(int i) {
     task t{&ran[i]};
     return q->try_push(t).has_value();
+  }
+  // A task that does something of the suite.
+  void push(int i, task::action act) {
+    task t{&ran[i], nullptr, act, static_cast<Derived*>(this)};
+    require(q->try_push(t).has_value(), "there is room");
+  }
+  void push_inside(queue::slot& me, int i, task::action act = nullptr) {
+    task t{&ran[i], nullptr, act, static_cast<Derived*>(this)};
+    require(q->try_push(me, t).has_value(), "there is room");
   }
   void after() {
     require(q->outstanding() == 0 && q->queued() == 0 && q->idle() == 0, "nothing is left");
@@ -88,7 +126,7 @@ struct two_workers : queue_suite<two_workers<Polls>, 3, 2, 3> {
   two_workers() { this->polls = Polls; }
   void thread(unsigned index) {
     if (index < 2) {
-      this->work();
+      this->work(index);
     } else {
       require(this->push(0) && this->push(1), "there is room");
       require(drained_wait{*this->q}.run() == outcome::granted, "drained");
@@ -250,21 +288,14 @@ struct help_suite : queue_suite<Derived, Threads, Workers, 1> {
     queue_suite<Derived, Threads, Workers, 1>::before();
     end = new one_shot;
     last.end = end;
-    require(this->push(0), "there is room");
+    this->push(0, wait);
   }
   // A worker that waits inside the task.
-  void work_and_wait() {
-    penstock::detail::work<task> found;
-    for (bool worked = false; this->q->next(found, worked); worked = true) {
-      if (found.resumption != nullptr) {
-        found.resumption->run(*found.resumption);
-        continue;
-      }
-      found.task();
-      penstock::detail::helping_wait<queue>{*this->q, *end}.run([](work_item& i) { i.run(i); });
-      require(last.data == 42, "visible to who waited");
-      delete end;
-    }
+  static void wait(void* suite, queue::slot& me) {
+    auto& self = *static_cast<Derived*>(suite);
+    penstock::detail::helping_wait<queue>{*self.q, me, *self.end}.run([](work_item& i) { i.run(i); });
+    require(self.last.data == 42, "visible to who waited");
+    delete self.end;
   }
   void after() {
     require(last.data == 42, "it ended");
@@ -277,7 +308,7 @@ struct help_alone : help_suite<help_alone<Polls>, 2, 1> {
   help_alone() { this->polls = Polls; }
   void thread(unsigned index) {
     if (index == 0) {
-      this->work_and_wait();
+      this->work();
     } else {
       require(this->q->push(this->item) && this->q->push(this->last), "a worker lives");
       require(drained_wait{*this->q}.run() == outcome::granted, "drained");
@@ -293,7 +324,7 @@ struct help_outside : help_suite<help_outside<Polls>, 3, 1> {
   help_outside() { this->polls = Polls; }
   void thread(unsigned index) {
     if (index == 0) {
-      this->work_and_wait();
+      this->work();
     } else if (index == 1) {
       require(this->q->push(this->item), "a worker lives");
       this->q->close();
@@ -313,10 +344,236 @@ struct help_two : help_suite<help_two<Polls>, 3, 2> {
   help_two() { this->polls = Polls; }
   void thread(unsigned index) {
     if (index < 2) {
-      this->work_and_wait();
+      this->work(index);
     } else {
       require(this->q->push(this->item) && this->q->push(this->last), "a worker lives");
       require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      this->q->close();
+    }
+  }
+};
+
+// A task submits another one from inside and waits for it: only the other worker can run it, wherever that one is on its way to sleep.
+template <class Derived, int Polls>
+struct stolen_suite : queue_suite<Derived, 3, 2, 1> {
+  penstock::detail::basic_parker<model_sync> done;
+
+  stolen_suite() { this->polls = Polls; }
+  static void tell(void* suite, queue::slot&) { static_cast<Derived*>(suite)->done.unpark(); }
+  void thread(unsigned index) {
+    if (index < 2) {
+      this->work(index);
+    } else {
+      this->push(0, Derived::give_and_wait);
+      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      require(this->ran[0] == 1, "it has run by then");
+      this->q->close();
+    }
+  }
+};
+
+template <int Polls>
+struct stolen_task : stolen_suite<stolen_task<Polls>, Polls> {
+  static void give_and_wait(void* suite, queue::slot& me) {
+    auto& self = *static_cast<stolen_task*>(suite);
+    self.push_inside(me, 1, stolen_task::tell);
+    self.done.park();
+  }
+  void after() {
+    require(this->ran[1] == 1, "it ran");
+    queue_suite<stolen_task, 3, 2, 1>::after();
+  }
+};
+
+// The same with a resumption, or with a fork-join job.
+template <int Polls, bool Fork>
+struct stolen_item : stolen_suite<stolen_item<Polls, Fork>, Polls> {
+  struct telling : work_item {
+    telling() {
+      run = [](work_item& item) noexcept {
+        auto& me = static_cast<telling&>(item);
+        me.data = me.data + 1;
+        me.told->unpark();
+      };
+    }
+    penstock::detail::basic_parker<model_sync>* told = nullptr;
+    var<int> data{0};
+  } item;
+
+  static void give_and_wait(void* suite, queue::slot& me) {
+    auto& self = *static_cast<stolen_item*>(suite);
+    self.item.told = &self.done;
+    if (Fork) {
+      require(self.q->fork(me, self.item), "there is room");
+    } else {
+      self.q->push(me, self.item);
+    }
+    self.done.park();
+    require(self.item.data == 1, "visible to who waited");
+  }
+};
+
+// Tasks from inside that nobody waits for but the one who drains: every count is seen, in the right order, whoever runs them.
+template <int Polls>
+struct inside : queue_suite<inside<Polls>, 3, 2, 1> {
+  inside() { this->polls = Polls; }
+  static void give(void* suite, queue::slot& me) { static_cast<inside*>(suite)->push_inside(me, 1); }
+  void thread(unsigned index) {
+    if (index < 2) {
+      this->work(index);
+    } else {
+      this->push(0, give);
+      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      require(this->ran[0] == 1 && this->ran[1] == 1, "both have run by then");
+      require(this->push(2), "there is room");
+      this->q->close();
+    }
+  }
+  void after() {
+    require(this->ran[2] == 1, "it ran");
+    queue_suite<inside, 3, 2, 1>::after();
+  }
+};
+
+// More tasks from inside than there are nodes: nodes that come back from a thief are used again.
+struct nodes : queue_suite<nodes, 2, 2, 1> {
+  static void give(void* suite, queue::slot& me) {
+    auto& self = *static_cast<nodes*>(suite);
+    self.push_inside(me, 1);
+    task t{&self.ran[2]};
+    if (!self.q->try_push(me, t)) t.run(me);  // or to the injection, or to the place of one that was stolen meanwhile
+    self.q->close();
+  }
+  void before() {
+    queue_suite::before();
+    push(0, give);
+  }
+  void thread(unsigned index) { work(index); }
+  void after() {
+    require(ran[0] == 1 && ran[1] == 1 && ran[2] == 1, "all ran");
+    queue_suite::after();
+  }
+};
+
+// What waits from before begins with a worker that takes several at a time, and the other one steals.
+template <int Polls>
+struct taken_along : queue_suite<taken_along<Polls>, 2, 2, 4> {
+  var<int> fourth{0};
+
+  taken_along() { this->polls = Polls; }
+  void before() {
+    queue_suite<taken_along, 2, 2, 4>::before();
+    for (int i = 0; i < 3; ++i) require(this->push(i), "there is room");
+    task t{&fourth};
+    require(this->q->try_push(t).has_value(), "there is room");
+    this->q->close();
+  }
+  void thread(unsigned index) { this->work(index); }
+  void after() {
+    require(this->ran[0] == 1 && this->ran[1] == 1 && this->ran[2] == 1 && fourth == 1, "all ran");
+    queue_suite<taken_along, 2, 2, 4>::after();
+  }
+};
+
+// Everything is dropped while a task submits from inside: what was accepted is run or destroyed, and none begins that could know of the stop.
+template <int Polls>
+struct drop : queue_suite<drop<Polls>, 3, 2, 4> {
+  var<int> dropped[3] = {var<int>{0}, var<int>{0}, var<int>{0}};
+  bool accepted = false;
+
+  drop() { this->polls = Polls; }
+  void before() {
+    queue_suite<drop, 3, 2, 4>::before();
+    task first{&this->ran[0], &dropped[0], give, this};
+    require(this->q->try_push(first).has_value(), "there is room");
+    task second{&this->ran[1], &dropped[1], nullptr, this};
+    require(this->q->try_push(second).has_value(), "there is room");
+  }
+  static void give(void* suite, queue::slot& me) {
+    auto& self = *static_cast<drop*>(suite);
+    task t{&self.ran[2], &self.dropped[2], nullptr, suite};
+    self.accepted = self.q->try_push(me, t).has_value();
+    if (!self.accepted) t.dropped = nullptr;
+  }
+  void thread(unsigned index) {
+    if (index < 2) {
+      this->work(index);
+    } else {
+      this->q->close(penstock::detail::at_close::drop);
+      while (this->q->drop_one()) {
+      }
+    }
+  }
+  void after() {
+    require(this->ran[0] + dropped[0] == 1 && this->ran[1] + dropped[1] == 1, "run or dropped");
+    require(this->ran[2] + dropped[2] == (accepted ? 1 : 0), "run or dropped if it was accepted");
+    queue_suite<drop, 3, 2, 4>::after();
+  }
+};
+
+// A task that has heard of the stop ends: its worker begins no other one, neither from its lane nor from outside.
+template <int Polls>
+struct drop_told : queue_suite<drop_told<Polls>, 2, 1, 4> {
+  penstock::detail::basic_parker<model_sync> entered, stopped;
+
+  drop_told() { this->polls = Polls; }
+  static void give(void* suite, queue::slot& me) {
+    auto& self = *static_cast<drop_told*>(suite);
+    self.push_inside(me, 1);
+    self.entered.unpark();
+    self.stopped.park();
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      this->work();
+    } else {
+      this->push(0, give);
+      entered.park();
+      require(this->push(2), "there is room");
+      this->q->close(penstock::detail::at_close::drop);
+      stopped.unpark();
+      while (this->q->drop_one()) {
+      }
+    }
+  }
+  void after() {
+    require(this->ran[1] == 0 && this->ran[2] == 0, "none has begun");
+    queue_suite<drop_told, 2, 1, 4>::after();
+  }
+};
+
+// The resumption that ends a helper's wait lies in the lane of a worker that is busy until it has run.
+template <int Polls>
+struct help_inside : help_suite<help_inside<Polls>, 3, 2> {
+  penstock::detail::basic_parker<model_sync> told;
+  struct telling : help_suite<help_inside<Polls>, 3, 2>::ending {
+    telling() {
+      this->run = [](work_item& item) noexcept {
+        auto& self = static_cast<telling&>(item);
+        self.data = 42;
+        auto* const p = self.told;
+        self.end->set();
+        p->unpark();
+      };
+    }
+    penstock::detail::basic_parker<model_sync>* told = nullptr;
+  } item_inside;
+
+  help_inside() { this->polls = Polls; }
+  static void give_and_wait(void* suite, queue::slot& me) {
+    auto& self = *static_cast<help_inside*>(suite);
+    self.item_inside.end = self.end;
+    self.item_inside.told = &self.told;
+    self.last.data = 42;
+    self.q->push(me, self.item_inside);
+    self.told.park();
+  }
+  void thread(unsigned index) {
+    if (index < 2) {
+      this->work(index);
+    } else {
+      task t{&this->ran[1], nullptr, give_and_wait, this};
+      require(room_wait{*this->q, t}.run() == outcome::granted, "there is room in the end");
       this->q->close();
     }
   }
@@ -344,5 +601,18 @@ int main(int argc, char** argv) {
   session.random<help_outside<1>>("helping until told from outside, polling first");
   session.random<help_two<0>>("helping beside another worker");
   session.random<help_two<1>>("helping beside another worker that searches");
+  session.random<stolen_task<0>>("a task that is stolen");
+  session.random<stolen_task<1>>("a task that is stolen by one that searches");
+  session.random<stolen_item<0, false>>("a resumption that is stolen");
+  session.random<stolen_item<1, true>>("a job that is stolen");
+  session.random<inside<0>>("from inside");
+  session.random<inside<1>>("from inside, searching");
+  session.random<nodes>("nodes that come back");
+  session.random<taken_along<0>>("several at a time");
+  session.random<drop<0>>("dropped while one is submitted from inside");
+  session.random<drop<1>>("dropped while one is submitted from inside, searching");
+  session.random<drop_told<0>>("none begins after a stop");
+  session.random<help_inside<0>>("helping a worker that waits");
+  session.random<help_inside<1>>("helping a worker that waits, polling first");
   return session.result();
 }

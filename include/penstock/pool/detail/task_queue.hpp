@@ -297,22 +297,22 @@ class task_queue {
 
   bool try_pass(worker_node&) noexcept { return false; }
   // Stands in line first and looks then, see "Lost work". Its outcome is granted if it shall search again, and counts as a searcher.
-  step try_or_link(worker_node& n, link_at, wait_list<Sync>&) noexcept {
+  step try_or_link(worker_node& n, link_at, wait_list<Sync>& won) noexcept {
     idle_.push_front(n);  // who slept last is woken first
     count_waiters();
-    if (has_work()) {
-      searching_.fetch_add(1, std::memory_order_seq_cst);
-      n.how = outcome::granted;
-    } else if (closed() && count_outstanding() == 0) {
-      // While a task runs, it may wait for a coroutine that comes back here: the others stay until nothing runs. Under the lock under which it looked
-      // in vain: no resumption can slip in behind the last one.
-      --workers_;
-      n.how = outcome::closed;
-    } else {
-      return step::linked;
-    }
+    const bool more = has_work();
+    // While a task runs, it may wait for a coroutine that comes back here: the others stay until nothing runs.
+    if (!more && !(closed() && count_outstanding() == 0)) return step::linked;
     idle_.unlink(n);
     count_waiters();
+    if (more) {
+      searching_.fetch_add(1, std::memory_order_seq_cst);
+      n.how = outcome::granted;
+    } else {
+      --workers_;  // under the lock under which it looked in vain: no resumption can slip in behind the last one
+      tell_the_end(won);
+      n.how = outcome::closed;
+    }
     return step::passed;
   }
 
