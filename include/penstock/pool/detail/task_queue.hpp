@@ -19,10 +19,8 @@
 #include <atomic>
 #include <cassert>
 #include <cstddef>
-#include <memory>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/gate.hpp>
@@ -30,31 +28,12 @@
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/pool/detail/injection.hpp>
-#include <penstock/pool/detail/worker_slot.hpp>
+#include <penstock/pool/detail/work.hpp>
+#include <penstock/pool/detail/worker_slots.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 enum class at_close : unsigned char { run, drop };
-
-/// One piece of work: a task, a resumption, or a job of a fork-join algorithm.
-template <class Task>
-struct work {
-  void operator()() {
-    if (item != nullptr) {
-      (*item)();
-    } else {
-      task();
-    }
-  }
-  /// Destroys what it holds.
-  void release() noexcept {
-    if (task) static_cast<void>(Task{std::move(task)});
-  }
-
-  Task task{};
-  work_item* item = nullptr;
-  bool counts = false;  // it was added, and is to be finished
-};
 
 template <class Task, class Sync = std_sync>
 class task_queue {
@@ -65,19 +44,16 @@ class task_queue {
   /// `workers`: how many threads will call next() until it says false, each with a slot of its own. A lane has room for as many tasks as the queue, but
   /// for `lane_capacity` at most.
   task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256)
-      : injected_{capacity}, workers_{workers} {
-    slots_.reserve(workers);
-    for (std::size_t i = 0; i < workers; ++i) {
-      slots_.push_back(std::make_unique<slot>(this, i, capacity < lane_capacity ? capacity : lane_capacity, lane_capacity));
-    }
-  }
+      : injected_{capacity},
+        workers_{workers},
+        slots_{this, workers, capacity < lane_capacity ? capacity : lane_capacity, lane_capacity} {}
   ~task_queue() {
     assert((abandoned_ || (idle_.empty() && helpers_.empty() && room_.empty() && drained_.empty())) &&
            "a task queue was destroyed while somebody waits in it");
   }
 
   /// Of worker `index`. It stays where it is.
-  [[nodiscard]] slot& slot_of(std::size_t index) noexcept { return *slots_[index]; }
+  [[nodiscard]] slot& slot_of(std::size_t index) noexcept { return slots_[index]; }
 
   // --- for those who submit
 
@@ -161,24 +137,7 @@ class task_queue {
   struct worker_node : wait_node<Sync> {};
 
   /// The worker of the slot has finished the piece that it got last, and waits for the next. False: closed, nothing is left, and it ends.
-  bool next(slot& me, work<Task>& found) noexcept {
-    settle(me, found);
-    if (pick(me, found)) return true;
-    ran_out(me);
-    searching_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see "Lost work"
-    for (;;) {
-      polling<Sync> poll;
-      do {
-        if (!seems_to_have_work() || !pick(me, found)) continue;
-        searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in call_for_help()
-        call_for_help();
-        return true;
-      } while (poll.again());
-      searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in try_or_link()
-      blocking_wait<task_queue, worker_node> wait{*this};
-      if (wait.run_without_polling() != outcome::granted) return false;
-    }
-  }
+  bool next(slot& me, work<Task>& found) noexcept;
 
   /// A worker that waits for the end of a coroutine (helping_wait.hpp) and runs resumptions meanwhile, if nobody else would. Its outcome is
   /// granted, with a resumption, or what it was interrupted with.
@@ -193,15 +152,7 @@ class task_queue {
   [[nodiscard]] bool may_help() const noexcept { return seems_to_have_resumptions() && nobody_searches(); }
 
   /// For who has stopped searching, or was handed a piece: if there is more work, and nobody looks for it, wakes the next one.
-  void call_for_help() noexcept {
-    if (!somebody_sleeps() || !nobody_searches()) return;
-    wait_list<Sync> won;
-    {
-      std::scoped_lock guard{lock_};
-      if (has_work()) wake_one(won);
-    }
-    won.complete_all();
-  }
+  void call_for_help() noexcept;
 
   // --- for the owner
 
@@ -210,37 +161,13 @@ class task_queue {
 
   /// Nothing is submitted any more; what is queued will be run, or, if it is to be dropped, is left to drop_one(). Those who wait for room
   /// get errc::closed. Idempotent.
-  void close(at_close what_is_queued = at_close::run) noexcept {
-    wait_list<Sync> won;
-    {
-      std::scoped_lock guard{lock_};
-      closed_.store(true, std::memory_order_seq_cst);
-      if (what_is_queued == at_close::drop) dropping_.store(true, std::memory_order_seq_cst);  // seq_cst: before drop_one() looks
-      room_.win_all(outcome::closed, won);
-      count_waiters();
-      tell_the_end(won);
-    }
-    won.complete_all();
-  }
+  void close(at_close what_is_queued = at_close::run) noexcept;
 
   /// In a forked child, before destruction: who waits here stayed with the parent. Takes no lock, for a thread of the parent may hold it.
   void abandon() noexcept { abandoned_ = true; }
 
   /// Drops one task that was not begun: destroys it without the lock, and only then counts it as done. False: there is none.
-  bool drop_one() noexcept {
-    wait_list<Sync> won;
-    {
-      Task dropped{};
-      if (!take_from_lanes(dropped)) {
-        std::scoped_lock guard{lock_};
-        if (injected_.tasks() == 0) return false;
-        pop_task(dropped, won);
-      }
-    }
-    won.complete_all();
-    finish_here();
-    return true;
-  }
+  bool drop_one() noexcept;
 
   /// Whether what is queued is dropped: no task begins any more.
   [[nodiscard]] bool dropping() const noexcept { return dropping_.load(std::memory_order_seq_cst); }
@@ -248,9 +175,7 @@ class task_queue {
   [[nodiscard]] std::size_t capacity() const noexcept { return injected_.capacity(); }
   [[nodiscard]] std::size_t queued() const noexcept {
     std::scoped_lock guard{lock_};
-    std::size_t n = injected_.tasks();
-    for (const auto& s : slots_) n += s->tasks.size();
-    return n;
+    return injected_.tasks() + slots_.tasks();
   }
   /// Queued and running, tasks and resumptions. Out of date when it is looked at, but never 0 before the end.
   [[nodiscard]] std::size_t outstanding() const noexcept {
@@ -271,83 +196,20 @@ class task_queue {
 
   polled_mutex<Sync>& wait_lock() noexcept { return lock_; }
 
-  bool try_pass(room_node& n) noexcept {
-    if (injected_.seems_full() && !closed()) return false;  // so that those who poll leave the lock to the workers
-    const result<void> pushed = try_push(*n.task);
-    if (!pushed && pushed.error() == errc::full) return false;
-    n.how = pushed ? outcome::granted : outcome::closed;
-    return true;
-  }
+  bool try_pass(room_node& n) noexcept;
   // Who polls for room waits until there is a fair amount of it: taken one at a time, each place would cost the workers a look at the lock.
   bool worth_a_look(const room_node&) const noexcept { return closed() || injected_.seems_to_have_much_room(); }
-  step try_or_link(room_node& n, link_at where, wait_list<Sync>& won) noexcept {
-    if (closed()) {
-      n.how = outcome::closed;
-    } else if (!injected_.full()) {
-      insert(*n.task);
-      wake_one(won);
-      n.how = outcome::granted;
-    } else {
-      if (where == link_at::nowhere) return step::refused;
-      room_.push_back(n);
-      return step::linked;
-    }
-    return step::passed;
-  }
+  step try_or_link(room_node& n, link_at where, wait_list<Sync>& won) noexcept;
 
   bool try_pass(worker_node&) noexcept { return false; }
   // Stands in line first and looks then, see "Lost work". Its outcome is granted if it shall search again, and counts as a searcher.
-  step try_or_link(worker_node& n, link_at, wait_list<Sync>& won) noexcept {
-    idle_.push_front(n);  // who slept last is woken first
-    count_waiters();
-    const bool more = has_work();
-    // While a task runs, it may wait for a coroutine that comes back here: the others stay until nothing runs.
-    if (!more && !(closed() && count_outstanding() == 0)) return step::linked;
-    idle_.unlink(n);
-    count_waiters();
-    if (more) {
-      searching_.fetch_add(1, std::memory_order_seq_cst);
-      n.how = outcome::granted;
-    } else {
-      --workers_;  // under the lock under which it looked in vain: no resumption can slip in behind the last one
-      tell_the_end(won);
-      n.how = outcome::closed;
-    }
-    return step::passed;
-  }
+  step try_or_link(worker_node& n, link_at, wait_list<Sync>& won) noexcept;
 
   bool try_pass(helper_node&) noexcept { return false; }
-  step try_or_link(helper_node& n, link_at where, wait_list<Sync>& won) noexcept {
-    if (where == link_at::nowhere) return step::refused;  // what it waits for has come
-    helpers_.push_back(n);
-    count_waiters();
-    // While somebody searches, a resumption is his: what runs here keeps the wait from ending. He looks again when he stops.
-    n.found = nobody_searches() ? take_resumption() : nullptr;
-    if (n.found == nullptr) return step::linked;
-    helpers_.unlink(n);
-    count_waiters();
-    if (has_work()) wake_one(won);
-    n.how = outcome::granted;
-    return step::passed;
-  }
+  step try_or_link(helper_node& n, link_at where, wait_list<Sync>& won) noexcept;
 
-  bool try_pass(drained_node& n) noexcept {
-    if (injected_.seems_to_have_tasks() || outstanding() != 0) return false;  // the hint spares the workers' lock
-    n.how = outcome::granted;
-    return true;
-  }
-  step try_or_link(drained_node& n, link_at where, wait_list<Sync>&) noexcept {
-    drained_.push_back(n);
-    count_waiters();  // before the look: who runs out of work meanwhile sees us, or we see what it has finished
-    if (count_outstanding() == 0) {
-      n.how = outcome::granted;
-    } else if (where != link_at::nowhere) {
-      return step::linked;
-    }
-    drained_.unlink(n);
-    count_waiters();
-    return n.how == outcome::granted ? step::passed : step::refused;
-  }
+  bool try_pass(drained_node& n) noexcept;
+  step try_or_link(drained_node& n, link_at where, wait_list<Sync>&) noexcept;
 
   // Nothing is owed: whoever frees a place, or runs out of work, looks at the line then.
   void unlinked(wait_node<Sync>&, wait_list<Sync>&) noexcept { count_waiters(); }
@@ -364,22 +226,11 @@ class task_queue {
   }
 
   [[nodiscard]] bool seems_to_have_resumptions() const noexcept {
-    if (injected_.seems_to_have_resumptions()) return true;
-    for (const auto& s : slots_) {
-      if (!s->resumptions.empty()) return true;
-    }
-    return false;
+    return injected_.seems_to_have_resumptions() || slots_.have_resumptions();
   }
   [[nodiscard]] bool seems_to_have_work() const noexcept {
-    return (injected_.seems_to_have_tasks() && !dropping()) || injected_.seems_to_have_resumptions() || lanes_have_work();
+    return (injected_.seems_to_have_tasks() && !dropping()) || injected_.seems_to_have_resumptions() || slots_.have_work();
   }
-  [[nodiscard]] bool lanes_have_work() const noexcept {
-    for (const auto& s : slots_) {
-      if (!s->tasks.empty() || !s->resumptions.empty() || !s->forks.empty()) return true;
-    }
-    return false;
-  }
-
   void lane_grew(slot& me) noexcept {
     if (dropping()) {  // seq_cst: either we see it, or who drops sees the tasks
       drop_lane(me);
@@ -420,102 +271,22 @@ class task_queue {
   }
 
   // Tells those who wait for the end of all work, if it has come.
-  void ran_out(slot& me) noexcept {
-    // seq_cst, once more what it says already: before the look at who waits, as they look here after they have announced themselves
-    me.finished.store(me.finished.load(std::memory_order_relaxed), std::memory_order_seq_cst);
-    if (end_watchers_.load(std::memory_order_seq_cst) == 0) return;
-    wait_list<Sync> won;
-    {
-      std::scoped_lock guard{lock_};
-      tell_the_end(won);
-    }
-    won.complete_all();
-  }
+  void ran_out(slot& me) noexcept;
 
   // What a worker does next. Resumptions first: they are work that was begun, and finishing it frees what it holds; but a task after fifteen of them.
-  // Then its own tasks, but now and then those from outside, which would wait for ever behind tasks that submit themselves again.
-  bool pick(slot& me, work<Task>& found) noexcept {
-    if (++me.picks % outside_first == 0 && pick_injected(me, found)) return true;
-    if (me.resumptions_in_a_row < most_resumptions_in_a_row && pick_resumption(me, me, found)) return true;
-    return pick_task(me, me, found) || pick_injected(me, found) || pick_resumption(me, me, found) || steal(me, found);
-  }
+  // Then its own tasks, then those from outside, then what it can steal. Now and then the other way round: those from outside would wait for ever behind
+  // tasks that submit themselves again, and those in the lane of a worker that is busy for long behind a stream of others.
+  bool pick(slot& me, work<Task>& found) noexcept;
 
-  bool steal(slot& me, work<Task>& found) noexcept {
-    const std::size_t n = slots_.size();
-    if (n == 1) return false;
-    std::size_t at = me.random(n);
-    for (std::size_t i = 0; i < n; ++i, at = at + 1 < n ? at + 1 : 0) {
-      slot& victim = *slots_[at];
-      if (pick_resumption(me, victim, found) || pick_fork(victim, found) || pick_task(me, victim, found)) return true;
-    }
-    return false;
-  }
+  bool steal(slot& me, work<Task>& found) noexcept;
 
-  bool pick_resumption(slot& me, slot& victim, work<Task>& found) noexcept {
-    found.item = victim.resumptions.steal();
-    if (found.item == nullptr) return false;
-    ++me.resumptions_in_a_row;
-    found.counts = true;
-    return true;
-  }
-  bool pick_fork(slot& victim, work<Task>& found) noexcept {
-    found.item = victim.forks.steal();
-    return found.item != nullptr;
-  }
-  bool pick_task(slot& me, slot& victim, work<Task>& found) noexcept {
-    while (auto* const node = victim.tasks.steal()) {
-      me.take(*node, found.task);
-      me.resumptions_in_a_row = 0;
-      found.counts = true;
-      if (!dropping()) return true;
-      settle(me, found);
-    }
-    return false;
-  }
+  bool pick_resumption(slot& me, slot& victim, work<Task>& found) noexcept;
+  bool pick_fork(slot& victim, work<Task>& found) noexcept;
+  bool pick_task(slot& me, slot& victim, work<Task>& found) noexcept;
 
-  bool pick_injected(slot& me, work<Task>& found) noexcept {
-    if (!injected_.seems_to_have_tasks() && !injected_.seems_to_have_resumptions()) return false;
-    wait_list<Sync> won;
-    bool took_some = false;
-    {
-      std::scoped_lock guard{lock_};
-      if (injected_.tasks() > 0 && !dropping() &&
-          (!injected_.has_resumptions() || me.resumptions_in_a_row >= most_resumptions_in_a_row)) {
-        pop_task(found.task, won);
-        me.resumptions_in_a_row = 0;
-        found.counts = true;
-        took_some = take_along(me, won);
-      } else if (injected_.has_resumptions()) {
-        found.item = injected_.pop_resumption();
-        ++me.resumptions_in_a_row;
-        found.counts = true;
-      }
-    }
-    won.complete_all();
-    if (took_some) lane_grew(me);
-    return found.counts;
-  }
+  bool pick_injected(slot& me, work<Task>& found) noexcept;
 
-  // For who is not a worker.
-  bool take_from_lanes(Task& task) noexcept {
-    for (const auto& s : slots_) {
-      if (auto* const node = s->tasks.steal(); node != nullptr) {
-        task = std::move(node->task);
-        slot::give_back(*node);
-        return true;
-      }
-    }
-    return false;
-  }
-  void drop_lane(slot& me) noexcept {
-    while (auto* const node = me.tasks.steal()) {
-      {
-        Task dropped{};
-        me.take(*node, dropped);
-      }
-      me.count_finished();
-    }
-  }
+  void drop_lane(slot& me) noexcept;
 
   // --- with lock_ held
 
@@ -532,66 +303,22 @@ class task_queue {
     }
   }
 
-  // With many tasks that wait, a worker takes its share of the next ones into its lane: one lock for several of them. The others can steal them.
-  bool take_along(slot& me, wait_list<Sync>& won) noexcept {
-    std::size_t share = injected_.tasks() / slots_.size();
-    if (share > most_at_once) share = most_at_once;
-    typename slot::node* taken[most_at_once];
-    std::size_t n = 0;
-    for (; n < share; ++n) {
-      taken[n] = me.take_node();
-      if (taken[n] == nullptr) break;
-      pop_task(taken[n]->task, won);
-    }
-    if (n != 0) me.tasks.push_n(taken, n);
-    return n != 0;
-  }
+  // With many tasks that wait, a worker takes some of the next ones into its lane: one lock for several of them. The others can steal them.
+  bool take_along(slot& me, wait_list<Sync>& won) noexcept;
 
   [[nodiscard]] bool has_work() const noexcept {
-    return (injected_.tasks() > 0 && !dropping()) || injected_.has_resumptions() || lanes_have_work();
+    return (injected_.tasks() > 0 && !dropping()) || injected_.has_resumptions() || slots_.have_work();
   }
   work_item* take_resumption() noexcept {
-    if (work_item* const item = injected_.pop_resumption(); item != nullptr) return item;
-    for (const auto& s : slots_) {
-      if (work_item* const item = s->resumptions.steal(); item != nullptr) return item;
-    }
-    return nullptr;
+    work_item* const item = injected_.pop_resumption();
+    return item != nullptr ? item : slots_.steal_resumption();
   }
 
   // For who has added work, or seen that there is some. Those who search find it.
-  void wake_one(wait_list<Sync>& won) noexcept {
-    if (!nobody_searches()) return;
-    if (!idle_.empty()) {
-      searching_.fetch_add(1, std::memory_order_seq_cst);  // in the name of who is woken
-      idle_.win(*idle_.front(), outcome::granted, won);
-    } else if (!helpers_.empty()) {
-      auto* const helper = static_cast<helper_node*>(helpers_.front());
-      helper->found = take_resumption();
-      if (helper->found == nullptr) return;
-      helpers_.win(*helper, outcome::granted, won);
-    } else {
-      return;
-    }
-    count_waiters();
-  }
+  void wake_one(wait_list<Sync>& won) noexcept;
 
-  [[nodiscard]] std::size_t count_outstanding() const noexcept {
-    std::size_t finished = finished_;
-    for (const auto& s : slots_) finished += s->finished.load(std::memory_order_seq_cst);  // seq_cst: see ran_out()
-    std::size_t added = added_;
-    // relaxed: what adds to them and was finished was seen above
-    for (const auto& s : slots_) added += s->added.load(std::memory_order_relaxed);
-    return added - finished;
-  }
-  void tell_the_end(wait_list<Sync>& won) noexcept {
-    if (count_outstanding() != 0) return;
-    drained_.win_all(outcome::granted, won);
-    if (closed()) {
-      workers_ -= idle_.size();
-      idle_.win_all(outcome::closed, won);
-    }
-    count_waiters();
-  }
+  [[nodiscard]] std::size_t count_outstanding() const noexcept { return slots_.outstanding(added_, finished_); }
+  void tell_the_end(wait_list<Sync>& won) noexcept;
 
   // After each change to a line, and before the look that follows it. seq_cst: see "Lost work" and ran_out()
   void count_waiters() noexcept {
@@ -604,7 +331,7 @@ class task_queue {
     if (c.load(std::memory_order_relaxed) != n) c.store(n, std::memory_order_seq_cst);  // relaxed: written under the lock only
   }
 
-  static constexpr unsigned outside_first = 61;  // every so many picks
+  static constexpr unsigned now_and_then = 61;  // every so many picks
   static constexpr unsigned most_resumptions_in_a_row = 15;
   static constexpr std::size_t most_at_once = 15;
 
@@ -618,7 +345,7 @@ class task_queue {
   wait_queue<Sync> room_;
   wait_queue<Sync> drained_;
   wait_queue<Sync> helpers_;
-  std::vector<std::unique_ptr<slot>> slots_;
+  worker_slots<Task, Sync> slots_;
   alignas(cache_line) typename Sync::template atomic<unsigned> searching_{0};
   count idle_count_{0};
   count helper_count_{0};
@@ -628,3 +355,6 @@ class task_queue {
 };
 
 }  // namespace penstock::inline v0_1::detail
+
+#include <penstock/pool/detail/task_queue_waits.hpp>
+#include <penstock/pool/detail/task_queue_work.hpp>

@@ -65,6 +65,7 @@ inline result<void> worker_pool::put_into_full(task& work, const wait_limits& li
       inside->postpone(std::move(work));
       return {};
     }
+    if (queue_.dropping()) return errc::closed;
     ++inside->depth;
     detail::work<task> here{.task = std::move(work)};
     run(here);

@@ -65,7 +65,7 @@ class alignas(cache_line) worker_slot {
   /// An empty node that is not used, or null. It goes into the lane, or back by take().
   node* take_node() noexcept {
     if (free_ == nullptr && returned_.load(std::memory_order_relaxed) != nullptr) {  // relaxed: a hint
-      free_ = returned_.exchange(nullptr, std::memory_order_acquire);                // acquire: pairs with the release in give_back()
+      free_ = returned_.exchange(nullptr, std::memory_order_acquire);  // acquire: pairs with the release in give_back()
     }
     node* const taken = free_;
     if (taken != nullptr) free_ = taken->next;

@@ -1,0 +1,133 @@
+// penstock/pool/detail/task_queue_waits.hpp: who waits at a pool's queue, and who wakes them: a part of task_queue.hpp, which includes it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <mutex>
+#include <utility>
+
+#include <penstock/pool/detail/task_queue.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::try_pass(room_node& n) noexcept {
+  if (injected_.seems_full() && !closed()) return false;  // so that those who poll leave the lock to the workers
+  const result<void> pushed = try_push(*n.task);
+  if (!pushed && pushed.error() == errc::full) return false;
+  n.how = pushed ? outcome::granted : outcome::closed;
+  return true;
+}
+
+template <class Task, class Sync>
+step task_queue<Task, Sync>::try_or_link(room_node& n, link_at where, wait_list<Sync>& won) noexcept {
+  if (closed()) {
+    n.how = outcome::closed;
+  } else if (!injected_.full()) {
+    insert(*n.task);
+    wake_one(won);
+    n.how = outcome::granted;
+  } else {
+    if (where == link_at::nowhere) return step::refused;
+    room_.push_back(n);
+    return step::linked;
+  }
+  return step::passed;
+}
+
+template <class Task, class Sync>
+step task_queue<Task, Sync>::try_or_link(worker_node& n, link_at, wait_list<Sync>& won) noexcept {
+  idle_.push_front(n);  // who slept last is woken first
+  count_waiters();
+  const bool more = has_work();
+  // While a task runs, it may wait for a coroutine that comes back here: the others stay until nothing runs.
+  if (!more && !(closed() && count_outstanding() == 0)) return step::linked;
+  idle_.unlink(n);
+  count_waiters();
+  if (more) {
+    searching_.fetch_add(1, std::memory_order_seq_cst);
+    n.how = outcome::granted;
+  } else {
+    --workers_;  // under the lock under which it looked in vain: no resumption can slip in behind the last one
+    tell_the_end(won);
+    n.how = outcome::closed;
+  }
+  return step::passed;
+}
+
+template <class Task, class Sync>
+step task_queue<Task, Sync>::try_or_link(helper_node& n, link_at where, wait_list<Sync>& won) noexcept {
+  if (where == link_at::nowhere) return step::refused;  // what it waits for has come
+  helpers_.push_back(n);
+  count_waiters();
+  // While somebody searches, a resumption is his: what runs here keeps the wait from ending. He looks again when he stops.
+  n.found = nobody_searches() ? take_resumption() : nullptr;
+  if (n.found == nullptr) return step::linked;
+  helpers_.unlink(n);
+  count_waiters();
+  if (has_work()) wake_one(won);
+  n.how = outcome::granted;
+  return step::passed;
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::try_pass(drained_node& n) noexcept {
+  if (injected_.seems_to_have_tasks() || outstanding() != 0) return false;  // the hint spares the workers' lock
+  n.how = outcome::granted;
+  return true;
+}
+
+template <class Task, class Sync>
+step task_queue<Task, Sync>::try_or_link(drained_node& n, link_at where, wait_list<Sync>&) noexcept {
+  drained_.push_back(n);
+  count_waiters();  // before the look: who runs out of work meanwhile sees us, or we see what it has finished
+  if (count_outstanding() == 0) {
+    n.how = outcome::granted;
+  } else if (where != link_at::nowhere) {
+    return step::linked;
+  }
+  drained_.unlink(n);
+  count_waiters();
+  return n.how == outcome::granted ? step::passed : step::refused;
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::call_for_help() noexcept {
+  if (!somebody_sleeps() || !nobody_searches()) return;
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    if (has_work()) wake_one(won);
+  }
+  won.complete_all();
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::wake_one(wait_list<Sync>& won) noexcept {
+  if (!nobody_searches()) return;
+  if (!idle_.empty()) {
+    searching_.fetch_add(1, std::memory_order_seq_cst);  // in the name of who is woken
+    idle_.win(*idle_.front(), outcome::granted, won);
+  } else if (!helpers_.empty()) {
+    auto* const helper = static_cast<helper_node*>(helpers_.front());
+    helper->found = take_resumption();
+    if (helper->found == nullptr) return;
+    helpers_.win(*helper, outcome::granted, won);
+  } else {
+    return;
+  }
+  count_waiters();
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::tell_the_end(wait_list<Sync>& won) noexcept {
+  if (count_outstanding() != 0) return;
+  drained_.win_all(outcome::granted, won);
+  if (closed()) {
+    workers_ -= idle_.size();
+    idle_.win_all(outcome::closed, won);
+  }
+  count_waiters();
+}
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,174 @@
+// penstock/pool/detail/task_queue_work.hpp: how workers find work, and what becomes of it at the end: a part of task_queue.hpp, which includes it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <mutex>
+#include <utility>
+
+#include <penstock/pool/detail/task_queue.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
+  settle(me, found);
+  if (pick(me, found)) return true;
+  ran_out(me);
+  searching_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see "Lost work"
+  for (;;) {
+    polling<Sync> poll;
+    do {
+      if (!seems_to_have_work() || !pick(me, found)) continue;
+      searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in call_for_help()
+      call_for_help();
+      return true;
+    } while (poll.again());
+    searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in try_or_link()
+    blocking_wait<task_queue, worker_node> wait{*this};
+    if (wait.run_without_polling() != outcome::granted) return false;
+  }
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::ran_out(slot& me) noexcept {
+  // seq_cst, once more what it says already: before the look at who waits, as they look here after they have announced themselves
+  me.finished.store(me.finished.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+  if (end_watchers_.load(std::memory_order_seq_cst) == 0) return;
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    tell_the_end(won);
+  }
+  won.complete_all();
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::pick(slot& me, work<Task>& found) noexcept {
+  ++me.picks;
+  if (me.picks % now_and_then == 0 && pick_injected(me, found)) return true;
+  if (me.picks % now_and_then == now_and_then / 2 && steal(me, found)) return true;
+  if (me.resumptions_in_a_row < most_resumptions_in_a_row && pick_resumption(me, me, found)) return true;
+  return pick_task(me, me, found) || pick_injected(me, found) || pick_resumption(me, me, found) || steal(me, found);
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::steal(slot& me, work<Task>& found) noexcept {
+  const std::size_t n = slots_.size();
+  if (n == 1) return false;
+  std::size_t at = me.random(n);
+  for (std::size_t i = 0; i < n; ++i, at = at + 1 < n ? at + 1 : 0) {
+    slot& victim = slots_[at];
+    if (pick_resumption(me, victim, found) || pick_fork(victim, found) || pick_task(me, victim, found)) return true;
+  }
+  return false;
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::pick_resumption(slot& me, slot& victim, work<Task>& found) noexcept {
+  found.item = victim.resumptions.steal();
+  if (found.item == nullptr) return false;
+  ++me.resumptions_in_a_row;
+  found.counts = true;
+  return true;
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::pick_fork(slot& victim, work<Task>& found) noexcept {
+  found.item = victim.forks.steal();
+  return found.item != nullptr;
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::pick_task(slot& me, slot& victim, work<Task>& found) noexcept {
+  while (auto* const node = victim.tasks.steal()) {
+    me.take(*node, found.task);
+    me.resumptions_in_a_row = 0;
+    found.counts = true;
+    if (!dropping()) return true;
+    settle(me, found);
+  }
+  return false;
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::pick_injected(slot& me, work<Task>& found) noexcept {
+  if (!injected_.seems_to_have_tasks() && !injected_.seems_to_have_resumptions()) return false;
+  wait_list<Sync> won;
+  bool took_some = false;
+  {
+    std::scoped_lock guard{lock_};
+    if (injected_.tasks() > 0 && !dropping() &&
+        (!injected_.has_resumptions() || me.resumptions_in_a_row >= most_resumptions_in_a_row)) {
+      pop_task(found.task, won);
+      me.resumptions_in_a_row = 0;
+      found.counts = true;
+      took_some = take_along(me, won);
+    } else if (injected_.has_resumptions()) {
+      found.item = injected_.pop_resumption();
+      ++me.resumptions_in_a_row;
+      found.counts = true;
+    }
+  }
+  won.complete_all();
+  if (took_some) lane_grew(me);
+  return found.counts;
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::take_along(slot& me, wait_list<Sync>& won) noexcept {
+  std::size_t share = injected_.tasks() / slots_.size() / 2;
+  if (share > most_at_once) share = most_at_once;
+  typename slot::node* taken[most_at_once];
+  std::size_t n = 0;
+  for (; n < share; ++n) {
+    taken[n] = me.take_node();
+    if (taken[n] == nullptr) break;
+    pop_task(taken[n]->task, won);
+  }
+  if (n != 0) me.tasks.push_n(taken, n);
+  return n != 0;
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::drop_lane(slot& me) noexcept {
+  while (auto* const node = me.tasks.steal()) {
+    {
+      Task dropped{};
+      me.take(*node, dropped);
+    }
+    me.count_finished();
+  }
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::close(at_close what_is_queued) noexcept {
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    closed_.store(true, std::memory_order_seq_cst);
+    if (what_is_queued == at_close::drop) dropping_.store(true, std::memory_order_seq_cst);  // seq_cst: before drop_one() looks
+    room_.win_all(outcome::closed, won);
+    count_waiters();
+    tell_the_end(won);
+  }
+  won.complete_all();
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::drop_one() noexcept {
+  wait_list<Sync> won;
+  {
+    Task dropped{};
+    if (!slots_.steal_task(dropped)) {
+      std::scoped_lock guard{lock_};
+      if (injected_.tasks() == 0) return false;
+      pop_task(dropped, won);
+    }
+  }
+  won.complete_all();
+  finish_here();
+  return true;
+}
+
+}  // namespace penstock::inline v0_1::detail
