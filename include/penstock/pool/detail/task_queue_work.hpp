@@ -48,7 +48,10 @@ bool task_queue<Task, Sync>::pick(slot& me, work<Task>& found) noexcept {
   ++me.picks;
   if (me.picks % now_and_then == 0 && pick_injected(me, found)) return true;
   if (me.picks % now_and_then == now_and_then / 2 && steal(me, found)) return true;
-  if (me.resumptions_in_a_row < most_resumptions_in_a_row && pick_resumption(me, me, found)) return true;
+  if (me.resumptions_in_a_row < most_resumptions_in_a_row &&
+      (pick_resumption(me, me, found) || (injected_.seems_to_have_resumptions() && pick_injected(me, found)))) {
+    return true;
+  }
   return pick_task(me, me, found) || pick_injected(me, found) || pick_resumption(me, me, found) || steal(me, found);
 }
 
