@@ -413,6 +413,30 @@ struct stolen_item : stolen_suite<stolen_item<Polls, Fork>, Polls> {
   }
 };
 
+// Two tasks from outside, of which the first waits for the second: both workers are needed, and the second task may have to wait for room.
+template <int Polls, int Capacity>
+struct dependent : queue_suite<dependent<Polls, Capacity>, 3, 2, Capacity> {
+  penstock::detail::basic_parker<model_sync> done;
+
+  dependent() { this->polls = Polls; }
+  static void wait(void* suite, queue::slot&) { static_cast<dependent*>(suite)->done.park(); }
+  static void tell(void* suite, queue::slot&) { static_cast<dependent*>(suite)->done.unpark(); }
+  void thread(unsigned index) {
+    if (index < 2) {
+      this->work(index);
+    } else {
+      this->push(0, wait);
+      task t{&this->ran[1], nullptr, tell, this};
+      require(room_wait{*this->q, t}.run() == outcome::granted, "there is room in the end");
+      this->q->close();
+    }
+  }
+  void after() {
+    require(this->ran[0] == 1 && this->ran[1] == 1, "both ran");
+    queue_suite<dependent, 3, 2, Capacity>::after();
+  }
+};
+
 // Tasks from inside that nobody waits for but the one who drains: every count is seen, in the right order, whoever runs them.
 template <int Polls>
 struct inside : queue_suite<inside<Polls>, 3, 2, 1> {
@@ -608,6 +632,8 @@ int main(int argc, char** argv) {
   session.random<stolen_task<1>>("a task that is stolen by one that searches");
   session.random<stolen_item<0, false>>("a resumption that is stolen");
   session.random<stolen_item<1, true>>("a job that is stolen");
+  session.random<dependent<0, 1>>("one waits for the next, which waits for room");
+  session.random<dependent<1, 2>>("one waits for the next, searching");
   session.random<inside<0>>("from inside");
   session.random<inside<1>>("from inside, searching");
   session.random<nodes>("nodes that come back");

@@ -331,7 +331,7 @@ class task_queue {
     if (c.load(std::memory_order_relaxed) != n) c.store(n, std::memory_order_seq_cst);  // relaxed: written under the lock only
   }
 
-  static constexpr unsigned now_and_then = 61;  // every so many picks
+  static constexpr unsigned now_and_then = 61;  // after so many picks
   static constexpr unsigned most_resumptions_in_a_row = 15;
   static constexpr std::size_t most_at_once = 15;
 

@@ -45,9 +45,8 @@ void task_queue<Task, Sync>::ran_out(slot& me) noexcept {
 
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::pick(slot& me, work<Task>& found) noexcept {
-  ++me.picks;
-  if (me.picks % now_and_then == 0 && pick_injected(me, found)) return true;
-  if (me.picks % now_and_then == now_and_then / 2 && steal(me, found)) return true;
+  if (++me.picks_since_outside >= now_and_then && pick_injected(me, found)) return true;
+  if (++me.picks_since_steal >= now_and_then && steal(me, found)) return true;
   if (me.resumptions_in_a_row < most_resumptions_in_a_row &&
       (pick_resumption(me, me, found) || (injected_.seems_to_have_resumptions() && pick_injected(me, found)))) {
     return true;
@@ -57,6 +56,7 @@ bool task_queue<Task, Sync>::pick(slot& me, work<Task>& found) noexcept {
 
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::steal(slot& me, work<Task>& found) noexcept {
+  me.picks_since_steal = 0;
   const std::size_t n = slots_.size();
   if (n == 1) return false;
   std::size_t at = me.random(n);
@@ -97,6 +97,7 @@ bool task_queue<Task, Sync>::pick_task(slot& me, slot& victim, work<Task>& found
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::pick_injected(slot& me, work<Task>& found) noexcept {
   if (!injected_.seems_to_have_tasks() && !injected_.seems_to_have_resumptions()) return false;
+  me.picks_since_outside = 0;
   wait_list<Sync> won;
   bool took_some = false;
   {

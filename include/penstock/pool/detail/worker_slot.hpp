@@ -106,8 +106,9 @@ class alignas(cache_line) worker_slot {
   work_deque<node, Sync> tasks;
   work_deque<work_item, Sync> resumptions;
   work_deque<work_item, Sync> forks;
-  unsigned picks = 0;                 // pieces that the worker has looked for
   unsigned resumptions_in_a_row = 0;  // since the last task
+  unsigned picks_since_outside = 0;   // how often the worker has looked for work since it looked there
+  unsigned picks_since_steal = 0;
   typename Sync::template atomic<std::size_t> added{0};
   typename Sync::template atomic<std::size_t> finished{0};
 
