@@ -112,6 +112,79 @@ void churn(stress::context& c) {
   }
 }
 
+// Tasks that submit tasks from inside, which the other workers steal, while others submit from outside and somebody ends the pool. Whatever was
+// accepted ran once, or was dropped once.
+struct family {
+  std::atomic<int> accepted{0}, ran{0}, dropped{0}, alive{0};
+
+  class member {
+   public:
+    member(family& of, worker_pool& pool, int depth) noexcept : of_{&of}, pool_{&pool}, depth_{depth} { ++of_->alive; }
+    member(member&& other) noexcept : of_{other.of_}, pool_{other.pool_}, depth_{other.depth_}, live_{other.live_} {
+      other.live_ = false;
+      ++of_->alive;
+    }
+    ~member() {
+      if (live_) ++of_->dropped;  // or refused
+      --of_->alive;
+    }
+    void operator()() {
+      live_ = false;
+      ++of_->ran;
+      for (int i = 0; i < 3 && depth_ > 0; ++i) of_->submit(*pool_, depth_ - 1, i);
+    }
+
+   private:
+    family* of_;
+    worker_pool* pool_;
+    int depth_;
+    bool live_ = true;
+  };
+
+  std::atomic<int> refused{0};
+  void submit(worker_pool& pool, int depth, int how) {
+    const penstock::result<void> put =
+        how == 0 ? pool.try_post(member{*this, pool, depth}) : pool.post(member{*this, pool, depth});
+    ++(put ? accepted : refused);
+  }
+};
+
+void inside(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random choose = c.generator(round * 10);
+    family f;
+    const int how = choose.below(5);
+    {
+      worker_pool pool{{.threads = 1 + choose.below<std::size_t>(4),
+                        .queue_capacity = choose.one_in(2) ? 1 + choose.below<std::size_t>(4) : 64,
+                        .overflow = some_policy(choose)}};
+      {
+        std::vector<std::jthread> submitters;
+        stress::start_line start{3};
+        for (int t = 0; t < 2; ++t) {
+          submitters.emplace_back([&, t] {
+            start.wait();
+            for (int i = 0; i < 10; ++i) f.submit(pool, 3, t);
+          });
+        }
+        start.wait();
+        for (int i = choose.below(200); i > 0; --i) std::this_thread::yield();
+        if (how == 1) c.check(pool.shutdown().has_value(), "shutdown failed");
+        if (how == 2) pool.request_stop();
+      }
+      if (how == 3) {
+        c.check(pool.drain().has_value() && f.ran == f.accepted && pool.queued() == 0,
+                "a task did not run by the end of drain()");
+        f.submit(pool, 2, 1);
+        pool.request_stop();
+      }
+    }
+    c.check(f.ran + f.dropped == f.accepted + f.refused, "a task neither ran nor was dropped, or both");
+    c.check(how == 2 || how == 3 || f.ran == f.accepted, "an accepted task did not run");
+    c.check(f.alive == 0, "a task was not destroyed, or destroyed twice");
+  }
+}
+
 // Hazard 7, and tasks that submit tasks while the pool is destroyed (hazard 10). In the long tier at least 10^5 pools.
 void build_and_destroy(stress::context& c) {
   const std::uint64_t least = stress::current_tier() == stress::tier::long_ ? 100'000 : 0;
@@ -273,6 +346,12 @@ int main() {
   run.scenario("submission and shutdown, delays before each sleep", 200ms, [&](stress::context& c) {
     park_delay::enable(run.seed());
     churn(c);
+    park_delay::disable();
+  });
+  run.scenario("tasks that submit tasks", 200ms, inside);
+  run.scenario("tasks that submit tasks, delays before each sleep", 100ms, [&](stress::context& c) {
+    park_delay::enable(run.seed());
+    inside(c);
     park_delay::disable();
   });
   run.scenario("construction and destruction", 250ms, build_and_destroy);

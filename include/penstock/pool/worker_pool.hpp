@@ -4,9 +4,12 @@
 //   penstock::future<image> thumbnail = pool.submit([&] { return scale(picture); });
 //   auto page = penstock::spawn(pool, render(request));   // a coroutine that lives on the pool
 //
-// Queue          bounded: what post() and submit() do when it is full is the pool's overflow policy. Coroutines that go on here are no
-//                submissions: they are never refused, and need no memory.
-// Order          tasks begin in the order of their submission. Coroutines go first, up to fifteen in a row.
+// Queue          bounded: what post() and submit() do when it is full is the pool's overflow policy. Besides, each worker has places of its own for what
+//                it submits itself: as many as the queue, but 256 at most. Only when these are taken does it meet that policy. Coroutines that go on
+//                here are no submissions: they are never refused, and need no memory.
+// Order          tasks from outside begin in the order of their submission, but for those, fifteen at the most, that a worker has taken out together and
+//                others not yet stolen from it. A worker's own tasks go before them, in their order, but not without end. Coroutines go first, up to
+//                fifteen in a row.
 // Errors         an exception that leaves a posted task goes to on_error and is counted (failed()); one of a submitted task goes to its future.
 // Waiting inside a worker for the pool itself: a worker that posts into its own full pool runs the task itself (at once; when it is 32 tasks
 //                deep, after it has returned, up to queue_capacity of them). One that waits for the future of a task that has not begun runs
@@ -21,7 +24,9 @@
 // Destruction    finishes what is queued, then joins: as shutdown(). Destroying a pool inside one of its own tasks ends the program with a
 //                message, for it could only hang. Coroutines that still run on the pool must have ended or come back by then. When the
 //                last worker has ended (shutdown(), request_stop()), coroutines of the pool go on on the thread that completes what they await.
-// Memory         the queue's slots, allocated at construction; a task of up to 48 bytes allocates nothing when posted; submit() allocates once.
+// Memory         the queue's slots and the workers' places, allocated at construction; a task of up to 48 bytes allocates nothing when posted; submit()
+//                allocates once.
+// Cost           a task from outside: one lock, which is shared with others when many come; one from inside: no lock.
 // Fork           threads stay with the parent: in a child, posting fails with std::errc::operation_not_permitted, and so does waiting for a future
 //                of the pool that was not ready; the counts are 0. What only a task of the parent would do does not happen: a wait for its
 //                event hangs, and so may any use of what another thread had locked at the moment of the fork.
@@ -144,7 +149,7 @@ class worker_pool {
   [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_.get_token(); }
   [[nodiscard]] std::size_t threads() const noexcept { return thread_count_; }
   [[nodiscard]] std::size_t queue_capacity() const noexcept { return queue_.capacity(); }
-  /// Tasks that wait to be run.
+  /// Tasks that wait to be run, from outside and from inside.
   [[nodiscard]] std::size_t queued() const noexcept { return origin_.forked() ? 0 : queue_.queued(); }
   /// Submitters that wait for room.
   [[nodiscard]] std::size_t room_waiters() const noexcept { return origin_.forked() ? 0 : queue_.room_waiters(); }

@@ -21,9 +21,10 @@ enum class overflow : unsigned char {
 };
 
 struct worker_pool_options {
-  std::size_t threads = 0;            ///< 0: available_processors(), which knows affinity and containers
-  std::size_t queue_capacity = 1024;  ///< tasks that wait to be run; at least 1
-  std::string name = "penstock";      ///< threads are called name-0, name-1, … where the system shows names
+  std::size_t threads = 0;  ///< 0: available_processors(), which knows affinity and containers
+  std::size_t queue_capacity =
+      1024;  ///< tasks from outside that wait to be run; at least 1. Each worker has as many places for its own, at most 256
+  std::string name = "penstock";  ///< threads are called name-0, name-1, … where the system shows names
   penstock::overflow overflow = overflow::wait;
   /// Gets what a posted task threw, on the worker; may be called by several workers at a time. Default: only counted.
   move_only_function<void(std::exception_ptr) const> on_error = {};
