@@ -4,12 +4,12 @@
 //   penstock::future<image> thumbnail = pool.submit([&] { return scale(picture); });
 //   auto page = penstock::spawn(pool, render(request));   // a coroutine that lives on the pool
 //
-// Queue          bounded: what post() and submit() do when it is full is the pool's overflow policy. Besides, each worker has places of its own for what
-//                it submits itself: as many as the queue, but 256 at most. Only when these are taken does it meet that policy. Coroutines that go on
-//                here are no submissions: they are never refused, and need no memory.
-// Order          tasks from outside begin in the order of their submission, but for those, fifteen at the most, that a worker has taken out together and
-//                others not yet stolen from it. A worker's own tasks go before them, in their order, but not without end. Coroutines go first, up to
-//                fifteen in a row.
+// Queue          bounded: what post() and submit() do when it is full is the pool's overflow policy. Besides, each worker has places of its own for
+//                what it submits itself: as many as the queue, but 256 at most. Only when these are taken does it meet that policy. Coroutines that
+//                go on here are no submissions: they are never refused, and need no memory.
+// Order          tasks from outside begin in the order of their submission, but for those, fifteen at the most, that a worker has taken out together
+//                and others not yet stolen from it. A worker's own tasks go before them, in their order, but not without end. Coroutines go first,
+//                up to fifteen in a row.
 // Errors         an exception that leaves a posted task goes to on_error and is counted (failed()); one of a submitted task goes to its future.
 // Waiting inside a worker for the pool itself: a worker that posts into its own full pool runs the task itself (at once; when it is 32 tasks
 //                deep, after it has returned, up to queue_capacity of them). One that waits for the future of a task that has not begun runs
@@ -24,8 +24,8 @@
 // Destruction    finishes what is queued, then joins: as shutdown(). Destroying a pool inside one of its own tasks ends the program with a
 //                message, for it could only hang. Coroutines that still run on the pool must have ended or come back by then. When the
 //                last worker has ended (shutdown(), request_stop()), coroutines of the pool go on on the thread that completes what they await.
-// Memory         the queue's slots and the workers' places, allocated at construction; a task of up to 48 bytes allocates nothing when posted; submit()
-//                allocates once.
+// Memory         the queue's slots and the workers' places, allocated at construction; a task of up to 48 bytes allocates nothing when posted;
+//                submit() allocates once.
 // Cost           a task from outside: one lock, which is shared with others when many come; one from inside: no lock.
 // Fork           threads stay with the parent: in a child, posting fails with std::errc::operation_not_permitted, and so does waiting for a future
 //                of the pool that was not ready; the counts are 0. What only a task of the parent would do does not happen: a wait for its
@@ -33,14 +33,10 @@
 #pragma once
 
 #include <atomic>
-#include <cassert>
 #include <concepts>
 #include <cstddef>
-#include <cstdio>
 #include <exception>
-#include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
@@ -50,10 +46,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#if defined(__linux__)
-#include <pthread.h>
-#endif
 
 #include <penstock/core/detail/blocking_help.hpp>
 #include <penstock/core/detail/fork.hpp>
@@ -116,8 +108,8 @@ class worker_pool {
     return try_put(work);
   }
 
-  /// The same as post() for several tasks, with fewer locks and wakes: how many, the first ones, went in or were run here, and why not all. A task that
-  /// went in is moved from, the others are as they were. Throws std::invalid_argument if one of them is empty, before any is posted.
+  /// The same as post() for several tasks, with fewer locks and wakes: how many, the first ones, went in or were run here, and why not all. A task
+  /// that went in is moved from, the others are as they were. Throws std::invalid_argument if one of them is empty, before any is posted.
   range_result post_n(std::span<move_only_function<void()>> tasks, const wait_limits& limits = {});
   /// Posts `f(0)`, `f(1)`, … `f(n - 1)`, each with a copy of `f`. Throws as post(), and what copying `f` throws: then some were posted.
   template <class F>

@@ -1,10 +1,13 @@
 // penstock/pool/detail/pool_access.hpp: what fork-join algorithms (combine/) ask of a worker pool.
 //
 // A job lies in the frame of who forks it, who waits for its end before that frame goes: so jobs are parts of a piece of work, and the pool does not
-// count them. Each worker has a lane of them, from whose new end it takes back its own; the others steal the oldest, when they have nothing else to do
-// and, by steal_fork(), while they wait for a job that was stolen from them.
+// count them. Each worker has a lane of them, from whose new end it takes back its own; the others steal the oldest, when they have nothing else to
+// do and, by steal_fork(), while they wait for a job that was stolen from them.
 //
-//   if (auto* me = pool_access::here(pool); me != nullptr && pool_access::fork(pool, *me, job)) { g(); if (auto* mine = pool_access::unfork(*me)) … }
+//   auto* const me = pool_access::here(pool);
+//   if (me == nullptr || !pool_access::fork(pool, *me, job)) return both_here();
+//   g();
+//   if (pool_access::unfork(*me) == &job) …   // not stolen: run it here; otherwise wait for it
 //
 // Thread safety  fork() and unfork() are for the slot's own worker, the others for all.
 #pragma once

@@ -41,8 +41,8 @@ class task_queue {
   using sync = Sync;
   using slot = worker_slot<Task, Sync>;
 
-  /// `workers`: how many threads will call next() until it says false, each with a slot of its own. A lane has room for as many tasks as the queue, but
-  /// for `lane_capacity` at most.
+  /// `workers`: how many threads will call next() until it says false, each with a slot of its own. A lane has room for as many tasks as the queue,
+  /// but for `lane_capacity` at most.
   task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256)
       : injected_{capacity},
         workers_{workers},
@@ -274,8 +274,8 @@ class task_queue {
   void ran_out(slot& me) noexcept;
 
   // What a worker does next. Resumptions first: they are work that was begun, and finishing it frees what it holds; but a task after fifteen of them.
-  // Then its own tasks, then those from outside, then what it can steal. Now and then the other way round: those from outside would wait for ever behind
-  // tasks that submit themselves again, and those in the lane of a worker that is busy for long behind a stream of others.
+  // Then its own tasks, then those from outside, then what it can steal. Now and then the other way round: those from outside would wait for ever
+  // behind tasks that submit themselves again, and those in the lane of a worker that is busy for long behind a stream of others.
   bool pick(slot& me, work<Task>& found) noexcept;
 
   bool steal(slot& me, work<Task>& found) noexcept;

@@ -1,10 +1,10 @@
 // penstock/pool/detail/worker_slot.hpp: what belongs to one worker of a pool, and is looked at by the others.
 //
-// What a worker submits from inside lies in its own lanes, without a lock: tasks and resumptions, which it takes out in their order, and the jobs that
-// a fork-join algorithm pushes, which only that algorithm takes back (the newest first). The other workers steal the oldest of each.
+// What a worker submits from inside lies in its own lanes, without a lock: tasks and resumptions, which it takes out in their order, and the jobs
+// that a fork-join algorithm pushes, which only that algorithm takes back (the newest first). The other workers steal the oldest of each.
 //
-// Memory         a task from inside lies in a node. A slot makes all its nodes at construction, and each comes back to it: by its own worker, or by who
-//                stole the task, through the list of returned ones. So a slot that has a node has room in its lane, too.
+// Memory         a task from inside lies in a node. A slot makes all its nodes at construction, and each comes back to it: by its own worker, or by
+//                who stole the task, through the list of returned ones. So a slot that has a node has room in its lane, too.
 // Counting       `added` and `finished` only grow, and only the slot's own worker writes them: how many pieces of work it put into its lanes, and
 //                how many it has finished, its own or others'. See task_queue::quiescent().
 // Thread safety  the worker's own, but for the lanes' other ends, give_back() and the counts.
