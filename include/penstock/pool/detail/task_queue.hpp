@@ -299,7 +299,7 @@ class task_queue {
     if (auto* const waiting = static_cast<room_node*>(room_.front()); waiting != nullptr) {
       insert(*waiting->task);  // the place is handed over: nobody overtakes those who wait for room
       room_.win(*waiting, outcome::granted, won);
-      wake_one(won);
+      // Nobody is woken for it: that the place was taken before has kept somebody searching, or everybody busy.
     }
   }
 
