@@ -9,6 +9,12 @@
 #include <penstock/channel/slots.hpp>
 #include <penstock/channel/ticker.hpp>
 #include <penstock/channel/watch.hpp>
+#include <penstock/combine/bulk_options.hpp>
+#include <penstock/combine/for_each.hpp>
+#include <penstock/combine/invoke.hpp>
+#include <penstock/combine/map.hpp>
+#include <penstock/combine/map_unordered.hpp>
+#include <penstock/combine/reduce.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>

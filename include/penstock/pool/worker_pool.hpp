@@ -187,6 +187,7 @@ class worker_pool {
   void run_worker(std::size_t index) noexcept;
   void help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept;
   void run(detail::work<task>& found) noexcept;
+  void report(std::exception_ptr failure) noexcept;
   void join() noexcept;
 
   // This thread's, if it runs a task of this pool.

@@ -1,39 +1,76 @@
 // penstock/pool/detail/pool_access.hpp: what fork-join algorithms (combine/) ask of a worker pool.
 //
 // A job lies in the frame of who forks it, who waits for its end before that frame goes: so jobs are parts of a piece of work, and the pool does not
-// count them. Each worker has a lane of them, from whose new end it takes back its own; the others steal the oldest, when they have nothing else to
-// do and, by steal_fork(), while they wait for a job that was stolen from them.
+// count them. Each worker has a lane of them, and a thread from outside borrows one (fork_guest): from its new end it takes back its own jobs; the
+// others steal the oldest, when they have nothing else to do and while they wait for a job that was stolen from them.
 //
-//   auto* const me = pool_access::here(pool);
-//   if (me == nullptr || !pool_access::fork(pool, *me, job)) return both_here();
-//   g();
-//   if (pool_access::unfork(*me) == &job) …   // not stolen: run it here; otherwise wait for it
+//   if (auto* mine = pool_access::lane_here(pool); mine != nullptr && pool_access::fork(pool, *mine, job)) { g(); if (mine->pop() == &job) … }
 //
-// Thread safety  fork() and unfork() are for the slot's own worker, the others for all.
+// Thread safety  a lane's push and pop are for its owner, steal() is for all.
 #pragma once
 
-#include <cstddef>
+#include <exception>
+#include <utility>
 
 #include <penstock/pool/worker_pool.hpp>
 
 namespace penstock::inline v0_1::detail {
 
+using fork_lane = guest_lanes<>::lane;
+class fork_guest;
+
 struct pool_access {
-  using slot = worker_pool::queue::slot;
-
-  /// The calling thread's, if it is one of the pool's workers; or null.
-  [[nodiscard]] static slot* here(const worker_pool& pool) noexcept { return pool.slot_here(); }
-  [[nodiscard]] static std::size_t index(const slot& s) noexcept { return s.index; }
-  /// How many there are, numbered from 0.
-  [[nodiscard]] static std::size_t slots(const worker_pool& pool) noexcept { return pool.thread_count_; }
-  [[nodiscard]] static slot& slot_of(worker_pool& pool, std::size_t index) noexcept { return pool.queue_.slot_of(index); }
-
+  /// The calling thread's, if it is one of the pool's workers or a guest; or null. Null in a forked child, too, where nobody is left to steal.
+  [[nodiscard]] static fork_lane* lane_here(worker_pool& pool) noexcept;
   /// Offers a job to the others; what was forked later is to be taken back first. False: there is no room, and the caller runs it itself.
-  [[nodiscard]] static bool fork(worker_pool& pool, slot& me, work_item& job) noexcept { return pool.queue_.fork(me, job); }
-  /// Takes the newest job back that nobody has stolen, to be run by job.run(job) or in any other way; or null.
-  [[nodiscard]] static work_item* unfork(slot& me) noexcept { return me.forks.pop(); }
-  /// The oldest job of another worker, or null.
-  [[nodiscard]] static work_item* steal_fork(slot& victim) noexcept { return victim.forks.steal(); }
+  [[nodiscard]] static bool fork(worker_pool& pool, fork_lane& mine, work_item& job) noexcept {
+    return pool.queue_.fork(mine, job);
+  }
+  /// An exception that nobody else gets: it is counted and goes to the pool's error handler.
+  static void report(worker_pool& pool, std::exception_ptr failure) noexcept { pool.report(std::move(failure)); }
+
+ private:
+  friend fork_guest;
+  static auto& guests(worker_pool& pool) noexcept { return pool.queue_.guests(); }
+  static bool forked(const worker_pool& pool) noexcept { return pool.origin_.forked(); }
 };
+
+/// While one lives on its stack, a thread that is no worker of the pool has a lane there; unless none was free.
+class fork_guest {
+ public:
+  explicit fork_guest(worker_pool& pool) noexcept
+      : pool_{pool}, lane_{pool_access::forked(pool) ? nullptr : pool_access::guests(pool).borrow()}, outer_{innermost_} {
+    innermost_ = this;
+  }
+  fork_guest(const fork_guest&) = delete;
+  fork_guest& operator=(const fork_guest&) = delete;
+  ~fork_guest() {
+    innermost_ = outer_;
+    if (lane_ != nullptr) pool_access::guests(pool_).give_back(*lane_);
+  }
+
+  [[nodiscard]] fork_lane* lane() const noexcept { return lane_; }
+  /// The calling thread's lane in this pool, or null.
+  [[nodiscard]] static fork_lane* lane_here(const worker_pool& pool) noexcept {
+    for (const fork_guest* g = innermost_; g != nullptr; g = g->outer_) {
+      if (&g->pool_ == &pool) return g->lane_;
+    }
+    return nullptr;
+  }
+
+ private:
+  worker_pool& pool_;
+  fork_lane* const lane_;
+  fork_guest* const outer_;
+  static inline thread_local fork_guest* innermost_ = nullptr;
+};
+
+inline fork_lane* pool_access::lane_here(worker_pool& pool) noexcept {
+  if (forked(pool)) [[unlikely]]
+    return nullptr;
+  if (worker_pool::queue::slot* const mine = pool.slot_here(); mine != nullptr) [[likely]]
+    return &mine->forks;
+  return fork_guest::lane_here(pool);
+}
 
 }  // namespace penstock::inline v0_1::detail

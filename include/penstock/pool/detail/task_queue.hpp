@@ -27,6 +27,7 @@
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/pool/detail/guest_lanes.hpp>
 #include <penstock/pool/detail/injection.hpp>
 #include <penstock/pool/detail/work.hpp>
 #include <penstock/pool/detail/worker_slots.hpp>
@@ -40,6 +41,7 @@ class task_queue {
  public:
   using sync = Sync;
   using slot = worker_slot<Task, Sync>;
+  using fork_lane = typename guest_lanes<Sync>::lane;
 
   /// `workers`: how many threads will call next() until it says false, each with a slot of its own. A lane has room for as many tasks as the queue,
   /// but for `lane_capacity` at most.
@@ -125,12 +127,14 @@ class task_queue {
     }
   }
 
-  /// A job of a fork-join algorithm, by the worker of the slot, whose piece of work waits for its end. False: there is no room.
-  bool fork(slot& me, work_item& job) noexcept {
-    if (!me.forks.push(&job)) return false;
+  /// A job of a fork-join algorithm, by the owner of the lane: a worker, whose piece of work waits for its end, or a guest. False: there is no room.
+  bool fork(fork_lane& mine, work_item& job) noexcept {
+    if (!mine.push(&job)) return false;
     call_for_tasks();
     return true;
   }
+  /// Where threads from outside have their jobs.
+  [[nodiscard]] guest_lanes<Sync>& guests() noexcept { return slots_.guests(); }
 
   // --- for workers
 

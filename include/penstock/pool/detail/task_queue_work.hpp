@@ -58,13 +58,13 @@ template <class Task, class Sync>
 bool task_queue<Task, Sync>::steal(slot& me, work<Task>& found) noexcept {
   me.picks_since_steal = 0;
   const std::size_t n = slots_.size();
-  if (n == 1) return false;
-  std::size_t at = me.random(n);
-  for (std::size_t i = 0; i < n; ++i, at = at + 1 < n ? at + 1 : 0) {
+  std::size_t at = n > 1 ? me.random(n) : 0;
+  for (std::size_t i = 0; i < n && n > 1; ++i, at = at + 1 < n ? at + 1 : 0) {
     slot& victim = slots_[at];
     if (pick_resumption(me, victim, found) || pick_fork(victim, found) || pick_task(me, victim, found)) return true;
   }
-  return false;
+  found.item = slots_.guests().steal();
+  return found.item != nullptr;
 }
 
 template <class Task, class Sync>

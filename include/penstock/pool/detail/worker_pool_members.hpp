@@ -168,12 +168,16 @@ inline void worker_pool::run(detail::work<task>& found) noexcept {
     found();
     found.release();  // what the task holds is released by the time it counts as done
   } catch (...) {
-    failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
-    if (!on_error_) return;
-    try {
-      on_error_(std::current_exception());
-    } catch (...) {  // a handler that fails has nobody left to tell
-    }
+    report(std::current_exception());
+  }
+}
+
+inline void worker_pool::report(std::exception_ptr failure) noexcept {
+  failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
+  if (!on_error_) return;
+  try {
+    on_error_(std::move(failure));
+  } catch (...) {  // a handler that fails has nobody left to tell
   }
 }
 

@@ -1,4 +1,4 @@
-// penstock/pool/detail/worker_slots.hpp: the slots of all workers of a pool, and what they say together.
+// penstock/pool/detail/worker_slots.hpp: the slots of all workers of a pool, the lanes of its guests, and what they say together.
 //
 // Thread safety  anybody's, but for slots themselves (worker_slot.hpp). The answers are as fresh as what they are made of: seq_cst looks, so who
 //                announced something in seq_cst before sees what was published before somebody missed that announcement.
@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include <penstock/pool/detail/guest_lanes.hpp>
 #include <penstock/pool/detail/worker_slot.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -26,11 +27,13 @@ class worker_slots {
   [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
   [[nodiscard]] slot& operator[](std::size_t index) const noexcept { return *slots_[index]; }
 
+  [[nodiscard]] guest_lanes<Sync>& guests() noexcept { return guests_; }
+
   [[nodiscard]] bool have_work() const noexcept {
     for (const auto& s : slots_) {
       if (!s->tasks.empty() || !s->resumptions.empty() || !s->forks.empty()) return true;
     }
-    return false;
+    return guests_.has_work();
   }
   [[nodiscard]] bool have_resumptions() const noexcept {
     for (const auto& s : slots_) {
@@ -75,6 +78,7 @@ class worker_slots {
 
  private:
   std::vector<std::unique_ptr<slot>> slots_;
+  guest_lanes<Sync> guests_;
 };
 
 }  // namespace penstock::inline v0_1::detail
