@@ -62,7 +62,7 @@ result<std::vector<T>> map(worker_pool& pool, Range&& range, F&& f, const bulk_o
     results.reserve(chunks.size());
     for (std::vector<T>& part : parts) {
       results.insert(results.end(), std::move_iterator{part.begin()}, std::move_iterator{part.end()});
-      part = {};
+      part = std::vector<T>{};  // frees it
     }
   }
   return results;

@@ -1,0 +1,209 @@
+#include <penstock/combine/map_unordered.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <ranges>
+#include <set>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../../support/catch.hpp"
+#include "../../support/until.hpp"
+#include "bulk_testing.hpp"
+
+namespace {
+
+using namespace penstock;
+using test_support::until;
+
+// What comes, in order.
+template <class Results>
+auto sorted(Results&& results) {
+  std::vector<typename std::remove_cvref_t<Results>::value_type> all;
+  for (auto& r : results) all.push_back(std::move(r));
+  std::ranges::sort(all);
+  return all;
+}
+
+TEST_CASE("map_unordered: each result comes once, from ranges of every kind", "[map_unordered]") {
+  worker_pool pool{{.threads = 2}};
+  const auto twice = [](int i) { return 2 * i; };
+  std::vector<int> expected;
+  for (int i = 0; i < 200; ++i) expected.push_back(2 * i);
+  const auto numbers = std::views::iota(0, 200);
+  CHECK(sorted(map_unordered(pool, numbers, twice)) == expected);
+  CHECK(sorted(map_unordered(pool, numbers, twice, {.ahead = 1})) == expected);
+  CHECK(sorted(map_unordered(pool, std::list<int>(numbers.begin(), numbers.end()), twice)) == expected);
+  const std::vector<int> kept(numbers.begin(), numbers.end());
+  CHECK(sorted(map_unordered(pool, kept, twice)) == expected);
+  CHECK(sorted(map_unordered(pool, std::vector<int>{}, twice)).empty());
+  const auto boxes = sorted(map_unordered(pool, std::vector<int>{7}, [](int i) { return std::make_unique<int>(i); }));
+  REQUIRE(boxes.size() == 1);
+  CHECK(*boxes[0] == 7);
+}
+
+TEST_CASE("map_unordered: without a worker who asks for a result computes it", "[map_unordered][hazard-18]") {
+  worker_pool pool{{.threads = 1, .queue_capacity = 1}};
+  const auto sum = [&] {
+    int all = 0;
+    for (int outer : map_unordered(pool, std::views::iota(0, 10), [&](int i) {
+           int inner = 0;
+           for (int j : map_unordered(pool, std::views::iota(0, i), [](int k) { return k; })) inner += j;
+           return inner;
+         }))
+      all += outer;
+    return all;
+  };
+  CHECK(sum() == 120);
+  CHECK(pool.submit(sum).get() == 120);
+  REQUIRE(pool.shutdown());
+  CHECK(sum() == 120);
+}
+
+TEST_CASE("map_unordered: workers compute ahead, and no more than they may", "[map_unordered]") {
+  worker_pool pool{{.threads = 2}};
+  std::atomic<int> computed{0};
+  auto results = map_unordered(pool, std::views::iota(0, 100), [&](int i) { return ++computed, i; }, {.ahead = 3});
+  until([&] { return computed == 3; });
+  REQUIRE(pool.drain());
+  CHECK(computed == 3);
+  REQUIRE(results.pop());
+  until([&] { return computed == 4; });
+  REQUIRE(pool.drain());
+  CHECK(computed == 4);
+}
+
+TEST_CASE("map_unordered: results are given as they come", "[map_unordered]") {
+  worker_pool pool{{.threads = 2}};
+  event slow, quick;
+  auto results = map_unordered(pool, std::views::iota(0, 2), [&](int i) {
+    if (i == 0) slow.wait();
+    if (i == 1) quick.set();
+    return i;
+  });
+  quick.wait();  // so workers have begun both: this thread will not have to wait for the first one itself
+  CHECK(results.pop().value() == 1);
+  slow.set();
+  CHECK(results.pop().value() == 0);
+  CHECK(results.pop().error() == errc::closed);
+}
+
+TEST_CASE("map_unordered: after an exception no element begins; it is thrown behind the results", "[map_unordered][hazard-19]") {
+  worker_pool pool{{.threads = 1}};
+  event go;
+  auto blocked = pool.submit([&] { go.wait(); });
+  std::atomic<int> begun{0};
+  auto results = map_unordered(pool, std::views::iota(0, 100), [&](int i) {
+    ++begun;
+    if (i == 2) throw std::runtime_error{"no"};
+    return i;
+  });
+  CHECK(results.pop().value() == 0);
+  CHECK(results.pop().value() == 1);
+  CHECK_THROWS_WITH(results.pop(), "no");
+  CHECK_THROWS_WITH(results.pop(), "no");
+  CHECK(begun == 3);
+  go.set();
+  blocked.get();
+  CHECK(pool.failed() == 0);
+}
+
+TEST_CASE("map_unordered: exceptions that the consumer does not get go to the pool", "[map_unordered][hazard-19]") {
+  std::atomic<int> handled{0};
+  worker_pool pool{{.threads = 2, .on_error = [&](const std::exception_ptr&) { ++handled; }}};
+  {
+    rendezvous both{2};
+    auto results = map_unordered(pool, std::views::iota(0, 2), [&](int i) -> int {
+      both.arrive_and_wait();
+      throw std::runtime_error{std::to_string(i)};
+    });
+    CHECK_THROWS_AS(results.pop(), std::runtime_error);
+  }
+  CHECK(handled == 1);
+  {
+    std::atomic<bool> failed{false};
+    auto nobody = map_unordered(pool, std::views::iota(0, 1), [&](int) -> int {
+      failed = true;
+      throw std::runtime_error{"unheard"};
+    });
+    until([&] { return failed.load(); });
+  }
+  CHECK(handled == 2);
+}
+
+TEST_CASE("map_unordered: begins nothing after a stop request, and says so", "[map_unordered]") {
+  worker_pool pool{{.threads = 1}};
+  event go;
+  auto blocked = pool.submit([&] { go.wait(); });
+  std::stop_source stop;
+  auto results = map_unordered(pool, std::views::iota(0, 3),
+                               [&](int i) {
+                                 if (i == 1) stop.request_stop();
+                                 return i;
+                               },
+                               {.stop = stop.get_token()});
+  CHECK(results.pop().value() == 0);
+  CHECK(results.pop().value() == 1);
+  CHECK(results.pop().error() == errc::cancelled);
+  go.set();
+  blocked.get();
+}
+
+TEST_CASE("map_unordered: whoever leaves early waits for what was begun, and nothing begins after that", "[map_unordered]") {
+  worker_pool pool{{.threads = 1}};
+  auto alive = std::make_shared<int>(0);
+  std::atomic<int> running{0}, calls{0};
+  {
+    event begun;
+    auto results = map_unordered(pool, std::views::iota(0, 100), [&, alive](int i) {
+      ++running;
+      ++calls;
+      begun.set();
+      std::this_thread::yield();
+      --running;
+      return i;
+    });
+    begun.wait();
+  }
+  CHECK(running == 0);
+  CHECK(alive.use_count() == 1);
+  // A worker that comes late.
+  event go;
+  auto blocked = pool.submit([&] { go.wait(); });
+  {
+    auto results = map_unordered(pool, std::views::iota(0, 100), [&, alive](int i) { return ++calls, i; });
+  }
+  const int before = calls;
+  CHECK(alive.use_count() == 1);
+  go.set();
+  blocked.get();
+  REQUIRE(pool.drain());
+  CHECK(calls == before);
+}
+
+TEST_CASE("map_unordered: several threads may share the results", "[map_unordered]") {
+  worker_pool pool{{.threads = 2}};
+  auto results = map_unordered(pool, std::views::iota(0, 1000), [](int i) { return i; });
+  std::atomic<int> sum{0}, count{0};
+  {
+    std::vector<std::jthread> consumers;
+    for (int c = 0; c < 3; ++c) {
+      consumers.emplace_back([&] {
+        while (auto r = results.pop()) {
+          sum += *r;
+          ++count;
+        }
+      });
+    }
+  }
+  CHECK(count == 1000);
+  CHECK(sum == 499500);
+}
+
+}  // namespace
