@@ -31,7 +31,7 @@ struct job : fork_job {
       if (thiefs->pop() != nullptr) {
         p->call();
       } else {
-        p->join([](work_item&) { require(false, "there is nothing to steal"); }, [](work_item&) {});
+        p->join([](work_item&) { require(false, "there is nothing to steal"); }, [](work_item&) {}, [] { return false; });
       }
       require(p->ran == 1, "the part has ended");
       delete p;
@@ -61,7 +61,7 @@ struct stolen : model::suite<stolen<Polls>, 2> {
       if (owners->pop() != nullptr) {
         offered->call();
       } else {
-        offered->join([](work_item&) { require(false, "there is nothing to steal"); }, [](work_item&) {});
+        offered->join([](work_item&) { require(false, "there is nothing to steal"); }, [](work_item&) {}, [] { return false; });
       }
       require(offered->ran == 1, "it has run, once");
       delete offered;
@@ -107,7 +107,8 @@ struct leapfrog : model::suite<leapfrog<Polls>, 2> {
                       [this](work_item& other) {
                         require(&other == &foreign, "it is the other one");
                         foreign.left = foreign.left + 1;
-                      });
+                      },
+                      [] { return false; });
       }
       require(offered->ran == 1, "it has run, once");
       delete offered;

@@ -5,9 +5,9 @@
 //   if (!r) return r.error();   // errc::cancelled: stop was requested before the last chunk had begun
 //
 // Who runs what  the range is divided into chunks. The caller works on them, and so do as many workers as are free, pool.threads() threads at the
-//                most; each takes the next chunk when it has finished one. The caller waits only for chunks that a thread has begun, and while it
-//                waits it runs what those threads fork, and nothing else. So loops may be nested to any depth, on a pool of one thread, with a
-//                full queue, from inside and outside of the pool. From outside eight loops at a time find help; the ninth works alone.
+//                most; each takes the next chunk when it has finished one. The caller waits only for chunks that a thread has begun, and runs
+//                what that thread forks meanwhile, as with invoke(). So loops may be nested to any depth, on a pool of one thread, with a full
+//                queue, from inside and outside of the pool. From outside eight loops at a time find help; the ninth works alone.
 // Exceptions     after the first one no chunk begins; those that run go on to their end, or to an exception of their own. Then the first one, in
 //                time, is thrown. All of them go to `failures`, if it is given, the thrown one in front; without it the others go to the
 //                pool's error handler and count in its failed().

@@ -8,8 +8,9 @@
 //
 // Results        a tuple of what the functions returned, in their order; std::monostate for void. Nothing (void) if all return void.
 // Who runs what  the caller calls the first one; idle workers steal the others, and what nobody has stolen the caller calls itself, in order. So it
-//                never waits but for a function that a thread has begun; while it does, it runs what that thread has forked meanwhile, and nothing
-//                else: nothing foreign runs inside the call. It may be nested to any depth, on a pool of one thread, with a full queue.
+//                never waits but for a function that a thread has begun; while it does, it runs what that thread has forked meanwhile, and no
+//                other function or task. It may be nested to any depth, on a pool of one thread, with a full queue. (A worker that waits for long runs
+//                coroutines of the pool if no other worker is free to, as in every wait for a coroutine: see worker_pool.hpp.)
 // From outside   a thread that is no worker of the pool takes part in the same way. Of such calls eight at a time find help; the ninth works alone.
 // Exceptions     the first one, in the order of the functions, is thrown when all that were begun have ended; functions that nobody had begun when
 //                one of them threw are not called. Further exceptions go to the pool's error handler and count in its failed().

@@ -186,6 +186,7 @@ class worker_pool {
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
   void run_worker(std::size_t index) noexcept;
   void help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept;
+  bool help_once() noexcept;
   void run(detail::work<task>& found) noexcept;
   void report(std::exception_ptr failure) noexcept;
   void join() noexcept;

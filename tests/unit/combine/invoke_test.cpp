@@ -15,6 +15,8 @@
 #include <unistd.h>
 #endif
 
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/task.hpp>
 #include <penstock/pool/detail/guest_lanes.hpp>
 
 #include "../../support/catch.hpp"
@@ -110,6 +112,35 @@ TEST_CASE("invoke: who waits for a stolen function runs what that one forks", "[
       .get();
   CHECK(thief != waiting);
   CHECK(part == waiting);
+}
+
+TEST_CASE("invoke: a worker that waits for a function of a thread from outside runs the coroutine that this one needs",
+          "[invoke][hazard-18]") {
+  struct local {
+    static task<int> hop(worker_pool& pool) {
+      co_await pool.schedule();
+      co_return 7;
+    }
+  };
+  worker_pool pool{{.threads = 1}};
+  const std::thread::id outside = std::this_thread::get_id();
+  std::thread::id second;
+  int value = 0;
+  event stolen, stolen_back;
+  penstock::invoke(
+      pool, [&] { stolen.wait(); },
+      [&] {
+        stolen.set();
+        penstock::invoke(
+            pool, [&] { stolen_back.wait(); },
+            [&] {
+              second = std::this_thread::get_id();
+              stolen_back.set();
+              value = spawn(pool, local::hop(pool)).result();  // the only worker waits for this function to end
+            });
+      });
+  CHECK(second == outside);
+  CHECK(value == 7);
 }
 
 TEST_CASE("invoke: the exception of the leftmost function is thrown when all have ended, others go to the pool",

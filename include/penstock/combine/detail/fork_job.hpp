@@ -1,8 +1,11 @@
 // penstock/combine/detail/fork_job.hpp: a job in somebody's frame that another thread may steal, and the wait for its end.
 //
 // Who forks a job takes it back when it comes to it, and calls it; nothing here is touched then. If it was stolen, join() waits. Meanwhile it
-// *leapfrogs*: it steals from its thief, and from nobody else. What lies in the thief's lane was forked on behalf of the stolen job, so nothing
-// foreign runs inside the wait, nothing that could need what lies below on this stack, and the stack does not grow beyond the depth of the work.
+// *leapfrogs*: it steals from its thief, and from nobody else. What lies in the thief's lane was forked on behalf of the stolen job, so no foreign job
+// runs inside the wait, none that could need what lies below on this stack, and the stack does not grow beyond the depth of the work.
+//
+// No deadlock    every such wait is for a job that began after the construct that waits. So along a chain of threads that wait for each other the
+//                beginnings are later and later, and it has an end: somebody who does not wait.
 //
 // States         end_: null → the job has ended (`ended`), or null → a one_shot of who waits → `ended`, and the thief sets the one_shot.
 // Lifetime       the thief's last touch is the exchange of end_, or the setting of the one_shot that it found there: so the frame may go as soon as
@@ -32,9 +35,9 @@ class fork_job : public work_item {
   fork_job& operator=(const fork_job&) = delete;
 
   /// By who forked it and did not get it back: returns when it has ended. run_part is given what was stolen and is a part of the job, leave what may
-  /// be none.
-  template <class Run, class Leave>
-  void join(Run run_part, Leave leave) noexcept {
+  /// be none. help is called when it seems to take long, and says whether it has done something that the end may depend on.
+  template <class Run, class Leave, class Help>
+  void join(Run run_part, Leave leave, Help help) noexcept {
     for (polling<Sync> poll; poll.again();) {
       if (has_ended()) return;
       if (leapfrog(run_part, leave)) poll = {};
@@ -43,11 +46,11 @@ class fork_job : public work_item {
     void* nobody = nullptr;
     // release: hands `told` to the thief. acquire, if it fails: pairs with the exchange in end()
     if (!end_.compare_exchange_strong(nobody, &told, std::memory_order_release, std::memory_order_acquire)) return;
-    // It may fork later: looks again, in longer and longer intervals.
+    // The thief may fork later, or wait for something that needs this thread: looks again, in longer and longer intervals.
     for (nanoseconds_point pause = shortest_pause;; pause = std::min(pause * 2, longest_pause)) {
       blocking_wait<basic_one_shot<Sync>, plain_node<Sync>> wait{told};
       if (wait.run(Sync::now() + pause) == outcome::granted) return;
-      while (leapfrog(run_part, leave)) pause = shortest_pause / 2;
+      while (leapfrog(run_part, leave) || help()) pause = shortest_pause / 2;
     }
   }
 
@@ -67,8 +70,8 @@ class fork_job : public work_item {
   }
 
  private:
-  static constexpr nanoseconds_point shortest_pause = 100'000;
-  static constexpr nanoseconds_point longest_pause = 10'000'000;
+  static constexpr nanoseconds_point shortest_pause = 100'000;  // at the most ten thousand looks a second, and soon two hundred
+  static constexpr nanoseconds_point longest_pause = 5'000'000;
 
   static void* ended() noexcept {
     static char mark;

@@ -72,7 +72,8 @@ class fork_place {
   };
 
   [[gnu::noinline]] void wait_for(fork_job<>& stolen) const noexcept {
-    stolen.join([](work_item& part) { part(); }, [this](work_item& other) { pool_.execute(other); });
+    stolen.join([](work_item& part) { part(); }, [this](work_item& other) { pool_.execute(other); },
+                [this] { return pool_access::help_once(pool_); });
   }
 
   worker_pool& pool_;

@@ -26,6 +26,8 @@ struct pool_access {
   [[nodiscard]] static bool fork(worker_pool& pool, fork_lane& mine, work_item& job) noexcept {
     return pool.queue_.fork(mine, job);
   }
+  /// Runs a coroutine of the pool if the calling thread is a worker and nobody else is free to. False: it has run none.
+  static bool help_once(worker_pool& pool) noexcept { return pool.help_once(); }
   /// An exception that nobody else gets: it is counted and goes to the pool's error handler.
   static void report(worker_pool& pool, std::exception_ptr failure) noexcept { pool.report(std::move(failure)); }
 

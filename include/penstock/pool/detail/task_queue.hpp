@@ -154,6 +154,12 @@ class task_queue {
 
   /// Whether there seems to be something for a helper.
   [[nodiscard]] bool may_help() const noexcept { return seems_to_have_resumptions() && nobody_searches(); }
+  /// For a helper that stands in no line: a resumption, which it counts as finished afterwards, or null.
+  [[nodiscard]] work_item* help() noexcept {
+    if (!may_help()) return nullptr;
+    std::scoped_lock guard{lock_};
+    return take_resumption();
+  }
 
   /// For who has stopped searching, or was handed a piece: if there is more work, and nobody looks for it, wakes the next one.
   void call_for_help() noexcept;

@@ -163,6 +163,19 @@ inline void worker_pool::help_until(queue::slot& me, detail::basic_one_shot<>& e
   --helping_;
 }
 
+// By a worker that waits for a job which another thread runs: that one may wait for a coroutine. False: there is none, or others are free to run it.
+inline bool worker_pool::help_once() noexcept {
+  queue::slot* const me = slot_here();
+  if (me == nullptr || helping_ >= deepest_help || origin_.forked()) return false;
+  work_item* const item = queue_.help();
+  if (item == nullptr) return false;
+  ++helping_;
+  (*item)();
+  --helping_;
+  me->count_finished();
+  return true;
+}
+
 inline void worker_pool::run(detail::work<task>& found) noexcept {
   try {
     found();
