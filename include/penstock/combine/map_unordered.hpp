@@ -122,11 +122,14 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
         result<value_type> next = results_.try_pop();
         if (next || next.error() != errc::empty) return taken(std::move(next));
         if (!claim(element, false)) return taken(results_.pop());
+        bool counted = false;
         try {
-          next.emplace(work_->call(element));
+          result<value_type> made(work_->call(element));
           finished(false, nullptr);
-          return next;
+          counted = true;
+          return made;
         } catch (...) {
+          if (counted) throw;  // on its way to the caller
           finished(false, std::current_exception());
         }
       }
