@@ -404,7 +404,7 @@ struct stolen_item : stolen_suite<stolen_item<Polls, Fork>, Polls> {
     auto& self = *static_cast<stolen_item*>(suite);
     self.item.told = &self.done;
     if (Fork) {
-      require(self.q->fork(me, self.item), "there is room");
+      require(self.q->fork(me.forks, self.item), "there is room");
     } else {
       self.q->push(me, self.item);
     }

@@ -209,8 +209,8 @@ TEST_CASE("task_queue: a job is taken back by its worker, the newest first, or s
   std::vector<note> jobs;
   jobs.reserve(5);
   for (int i = 0; i < 5; ++i) jobs.emplace_back(log, i);
-  for (std::size_t i = 0; i < 4; ++i) CHECK(q.fork(w.slot, jobs[i]));
-  CHECK_FALSE(q.fork(w.slot, jobs[4]));
+  for (std::size_t i = 0; i < 4; ++i) CHECK(q.fork(w.slot.forks, jobs[i]));
+  CHECK_FALSE(q.fork(w.slot.forks, jobs[4]));
   CHECK(q.outstanding() == 0);
   CHECK(w.slot.forks.pop() == &jobs[3]);
   REQUIRE(thief.run_one());
