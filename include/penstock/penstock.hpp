@@ -36,6 +36,7 @@
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
 #include <penstock/pool/sizing.hpp>
+#include <penstock/pool/strand.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/pool/worker_pool_options.hpp>
 #include <penstock/stream/generator.hpp>

@@ -52,8 +52,7 @@ class trampoline {
   trampoline(const trampoline&) = delete;
   trampoline& operator=(const trampoline&) = delete;
   ~trampoline() {
-    while (run_one()) {
-    }
+    while (work_item* const item = list_.pop_front()) item->run(*item);
     current_ = outer_;
   }
 
@@ -65,14 +64,17 @@ class trampoline {
     }
   }
 
-  /// For who is about to block this thread until a coroutine has ended: that one may be queued behind the caller. False: nothing
-  /// is.
+  /// For who is about to block this thread until a coroutine has ended: that one may be queued behind the caller. What runs here then runs
+  /// *inside* the caller, so it has a trampoline of its own. False: nothing is.
   static bool run_one() noexcept {
     work_item* const item = current_ != nullptr ? current_->pop_front() : nullptr;
     if (item == nullptr) return false;
-    item->run(*item);
+    (*item)();
     return true;
   }
+
+  /// Tells the pieces of work apart that run on this thread one inside the other; null if none does.
+  static const void* innermost() noexcept { return current_; }
 
  private:
   static inline thread_local work_list* current_ = nullptr;

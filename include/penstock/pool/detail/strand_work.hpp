@@ -1,0 +1,185 @@
+// penstock/pool/detail/strand_work.hpp: what lies in the line of a strand, and who runs it here: the second half of strand.hpp.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <penstock/core/detail/fork.hpp>
+#include <penstock/core/errc.hpp>
+#include <penstock/core/move_only_function.hpp>
+#include <penstock/core/scheduler.hpp>
+#include <penstock/pool/detail/strand_core.hpp>
+#include <penstock/sync/detail/future_state.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+class strand_work;
+
+/// A function in the line. `call` runs it and gives it back to where it came from.
+struct strand_post : work_item {
+  using call_function = void (*)(strand_post&) noexcept;
+  strand_post(strand_work& to, call_function f) noexcept;
+  const call_function call;
+};
+
+class strand_work : public strand_core<strand_work, std_sync, any_scheduler> {
+ public:
+  using core = strand_core<strand_work, std_sync, any_scheduler>;
+  using error_handler = move_only_function<void(std::exception_ptr) const>;
+
+  strand_work(any_scheduler where, std::size_t capacity, error_handler on_error)
+      : core{where, capacity,
+             [](work_item& item) noexcept {
+               auto& post = static_cast<strand_post&>(item);
+               post.call(post);
+             }},
+        on_error_{std::move(on_error)} {}
+
+  void run_piece(work_item& item) noexcept {
+    frame here{*this};
+    const trampoline scope;  // what the piece resumes inline is run before the next one
+    here.scope = trampoline::innermost();
+    item.run(item);
+  }
+
+  /// Whether the calling thread is in a piece, in whatever is nested in it.
+  [[nodiscard]] bool running_on_this_thread() const noexcept {
+    const frame* f = frame::innermost;
+    while (f != nullptr && f->work != this) f = f->outer;
+    return f != nullptr;
+  }
+  /// Whether the calling code is a piece itself. A coroutine of the strand must not go on in what is nested there: that would be an overlap.
+  [[nodiscard]] bool running_here() const noexcept {
+    const frame* const f = frame::innermost;
+    return f != nullptr && f->work == this && f->scope == trampoline::innermost();
+  }
+
+  /// A posted function threw. Called while the exception is handled.
+  void failed_one() noexcept {
+    failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
+    if (!on_error_) return;
+    try {
+      on_error_(std::current_exception());
+    } catch (...) {  // a handler that fails has nobody left to tell
+    }
+  }
+  [[nodiscard]] std::size_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }  // relaxed: a counter
+
+ private:
+  // A piece that this thread runs.
+  struct frame {
+    explicit frame(const strand_work& w) noexcept : work{&w}, scope{trampoline::innermost()}, outer{innermost} {
+      innermost = this;
+    }
+    frame(const frame&) = delete;
+    frame& operator=(const frame&) = delete;
+    ~frame() { innermost = outer; }
+    const strand_work* work;
+    const void* scope = nullptr;
+    const frame* outer;
+    static inline thread_local const frame* innermost = nullptr;
+  };
+
+  const error_handler on_error_;
+  std::atomic<std::size_t> failed_{0};
+};
+
+inline strand_post::strand_post(strand_work& to, call_function f) noexcept : work_item{nullptr, to.post_function()}, call{f} {}
+
+/// Frees itself when it has run. Until it is accepted it belongs to who posts it.
+class posted_function : public strand_post {
+ public:
+  template <class F>
+  posted_function(strand_work& work, F&& f)
+      : strand_post{work, [](strand_post& self) noexcept { static_cast<posted_function&>(self).run_and_free(); }},
+        work_{work},
+        f_{std::forward<F>(f)} {}
+
+ private:
+  void run_and_free() noexcept {
+    const std::unique_ptr<posted_function> self{this};
+    try {
+      f_();
+    } catch (...) {
+      work_.failed_one();
+    }
+  }
+
+  strand_work& work_;
+  move_only_function<void()> f_;
+};
+
+/// A function with a future: its state and its place in the line in one allocation, which the future and the strand own.
+template <class F, class R>
+class submitted_function : public future_state<R>, public strand_post {
+ public:
+  using state = future_state<R>;
+  struct leave {
+    void operator()(submitted_function* s) const noexcept { s->drop_owner(); }
+  };
+
+  /// Born with one owner, the strand.
+  template <class G>
+  submitted_function(strand_work& work, G&& f)
+      : state{[](state& s) noexcept { delete static_cast<submitted_function*>(&s); }},
+        strand_post{work, [](strand_post& self) noexcept { static_cast<submitted_function&>(self).run_and_leave(); }},
+        work_{work},
+        f_{std::forward<G>(f)} {
+    work.add_owner();  // the future may outlive the strand, and a thread be about to wait for it while that goes
+    origin_.remember();
+    this->set_assist([](state& s, waiter_kind who) noexcept { static_cast<submitted_function&>(s).assist(who); });
+  }
+  ~submitted_function() { work_.drop_owner(); }
+
+  /// It was not accepted. The strand's ownership is the caller's.
+  void refuse(std::error_code why) noexcept {
+    if (claim()) give_up(why);
+  }
+
+ private:
+  // relaxed: decides between claimants; the callable came to each of them through the strand's lock, or with the future
+  bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
+
+  void give_up(std::error_code why) noexcept {
+    f_.reset();
+    this->set_error(why);
+  }
+
+  void run_and_leave() noexcept {
+    const std::unique_ptr<submitted_function, leave> self{this};
+    if (!claim()) return;
+    this->set_from([this]() -> R {
+      F f{std::move(*f_)};  // what it holds is released before the future is ready
+      f_.reset();
+      return f();
+    });
+  }
+
+  // A thread is about to block for the outcome.
+  void assist(waiter_kind who) noexcept {
+    if (origin_.forked()) {
+      if (claim()) f_.reset();
+      return this->set_error(std::make_error_code(std::errc::operation_not_permitted));  // whoever claimed it is in the parent
+    }
+    if (who != waiter_kind::thread) return;  // a coroutine is suspended, and holds up nobody
+    if (work_.running_on_this_thread()) {
+      if (claim()) give_up(errc::deadlock);
+      return;
+    }
+    if (!work_.where().running_here()) return;
+    while (!this->ready().is_set() && work_.help_until([this] { return this->ready().is_set(); })) {
+    }
+  }
+
+  strand_work& work_;
+  process_origin origin_;
+  std::optional<F> f_;
+  std::atomic<bool> claimed_{false};
+};
+
+}  // namespace penstock::inline v0_1::detail
