@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <stop_token>
@@ -22,18 +25,18 @@
 
 using namespace std::chrono_literals;
 using penstock::errc;
+using penstock::manual_executor;
 using penstock::spawn;
 using penstock::strand;
 using penstock::task;
 using penstock::via;
 using penstock::worker_pool;
-using penstock::testing::manual_executor;
 using test_support::until;
 
 namespace {
 
-// Whether work that calls it is alone, and in which order it was called.
-struct log {
+// What was called, in its order.
+struct notes {
   std::vector<int> order;
   void operator()(int i) { order.push_back(i); }
   [[nodiscard]] bool is(std::vector<int> expected) const { return order == expected; }
@@ -53,7 +56,7 @@ std::error_code code_of(auto&& f) {
 TEST_CASE("strand: what is posted and what is resumed runs in the order in which it came", "[strand]") {
   manual_executor executor;
   strand s{executor};
-  log seen;
+  notes seen;
   const auto hop = [&](int i) -> task<> {
     co_await s.schedule();
     seen(i);
@@ -91,7 +94,7 @@ TEST_CASE("strand: it is one piece of work in its context, and lets others run a
 TEST_CASE("strand: a piece that posts is not interrupted by what it posts", "[strand]") {
   manual_executor executor;
   strand s{executor};
-  log seen;
+  notes seen;
   REQUIRE(s.post([&] {
     seen(1);
     REQUIRE(s.post([&] { seen(3); }));
@@ -106,7 +109,7 @@ TEST_CASE("strand: try_post never waits, post waits for room within its limits",
   penstock::manual_clock clock;
   strand s{executor, {.capacity = 2}};
   CHECK(s.capacity() == 2);
-  log seen;
+  notes seen;
   REQUIRE(s.try_post([&] { seen(1); }));
   REQUIRE(s.try_post([&] { seen(2); }));
   CHECK(s.try_post([&] { seen(0); }).error() == errc::full);
@@ -139,7 +142,8 @@ TEST_CASE("strand: try_post never waits, post waits for room within its limits",
   CHECK(seen.is({1, 2, 3}));
 }
 
-TEST_CASE("strand: an exception of a posted function is handed on and counted, one of a submitted function is its future's", "[strand][hazard-19]") {
+TEST_CASE("strand: an exception of a posted function is handed on and counted, one of a submitted function is its future's",
+          "[strand][hazard-19]") {
   manual_executor executor;
   std::string told;
   const auto on_error = [&](std::exception_ptr e) {
@@ -194,7 +198,7 @@ TEST_CASE("strand: nothing to call, and no capacity, are errors at once", "[stra
 TEST_CASE("strand: closing refuses functions, also those that wait for room, but no coroutine", "[strand][hazard-08]") {
   manual_executor executor;
   strand s{executor, {.capacity = 1}};
-  log seen;
+  notes seen;
   REQUIRE(s.post([&] { seen(1); }));
   penstock::result<void> waited;
   std::jthread waiter{[&] { waited = s.post([&] { seen(0); }); }};
@@ -217,7 +221,7 @@ TEST_CASE("strand: a coroutine has it to itself between its suspensions", "[stra
   manual_executor executor;
   strand s{executor};
   penstock::event go;
-  log seen;
+  notes seen;
   const auto child = [&](int i) -> task<int> {
     seen(i);
     co_return i;
@@ -246,7 +250,7 @@ TEST_CASE("strand: a coroutine can visit it, and goes back to its own context", 
   manual_executor here;
   manual_executor there;
   strand s{there};
-  log seen;
+  notes seen;
   const auto inner = [&]() -> task<int> {
     seen(s.running_here() ? 1 : 0);
     co_return 7;
@@ -267,12 +271,13 @@ TEST_CASE("strand: a coroutine can visit it, and goes back to its own context", 
   CHECK(whole.done());
 }
 
-TEST_CASE("strand: what another context runs inside a piece is no piece, and a coroutine of the strand does not go on in it", "[strand]") {
+TEST_CASE("strand: what another context runs inside a piece is no piece, and a coroutine of the strand does not go on in it",
+          "[strand]") {
   manual_executor executor;
   manual_executor nested;
   strand s{executor};
   penstock::event go;
-  log seen;
+  notes seen;
   const auto elsewhere = [&]() -> task<> { co_await go.async_wait(); };
   const auto resident = [&]() -> task<> {
     co_await (elsewhere() | via(nested));
@@ -349,7 +354,7 @@ TEST_CASE("strand: a coroutine awaits a function of its own strand", "[strand]")
 TEST_CASE("strand: the only worker of a pool can wait for a strand of the pool", "[strand][hazard-18]") {
   worker_pool pool{{.threads = 1}};
   auto all = pool.submit([&] {
-    log seen;
+    notes seen;
     strand s{pool, {.capacity = 2}};
     for (int i = 0; i < 100; ++i) REQUIRE(s.post([&seen, i] { seen(i); }));  // for room
     CHECK(s.submit([&] { return seen.order.size(); }).get() == 100);         // for a future
@@ -408,7 +413,7 @@ TEST_CASE("strand: one over another runs within it", "[strand]") {
   manual_executor executor;
   strand outer{executor};
   strand inner{outer};
-  log seen;
+  notes seen;
   REQUIRE(inner.post([&] {
     seen(1);
     CHECK(inner.running_here());

@@ -28,15 +28,13 @@
 
 namespace penstock::inline v0_1::detail {
 
-/// `Derived` has `void run_piece(work_item&) noexcept`, which runs one piece of work on the thread that has the role. Posts are told from resumptions, which
+/// `Derived` has `void run_piece(work_item&) noexcept`, which runs one piece of work on the thread that has the role, and says how many pieces a
+/// turn runs before it stands in the context's line again: `pieces_a_turn`. Posts are told from resumptions, which
 /// count against no capacity, by their `run` function, which is the one given to the constructor.
 template <class Derived, class Sync, class Scheduler>
 class strand_core {
  public:
   using sync = Sync;
-
-  /// Pieces that one turn runs before it stands in the context's line again.
-  static constexpr unsigned pieces_a_turn = 32;
 
   /// Born with one owner.
   strand_core(Scheduler where, std::size_t capacity, work_item::run_function post)
@@ -174,7 +172,7 @@ class strand_core {
   void take_turn() noexcept {
     if (come_home()) {
       for (unsigned n = 0;; ++n) {
-        if (n == pieces_a_turn) {
+        if (n == Derived::pieces_a_turn) {
           release();  // others of the context want to run, too
           break;
         }

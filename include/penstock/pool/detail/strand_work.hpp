@@ -30,6 +30,7 @@ struct strand_post : work_item {
 class strand_work : public strand_core<strand_work, std_sync, any_scheduler> {
  public:
   using core = strand_core<strand_work, std_sync, any_scheduler>;
+  static constexpr unsigned pieces_a_turn = 32;
   using error_handler = move_only_function<void(std::exception_ptr) const>;
 
   strand_work(any_scheduler where, std::size_t capacity, error_handler on_error)
