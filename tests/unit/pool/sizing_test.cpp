@@ -1,6 +1,11 @@
+#include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <limits>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -12,6 +17,9 @@
 #include <penstock/pool/worker_pool.hpp>
 
 #include "../../support/catch.hpp"
+
+using namespace std::chrono_literals;
+namespace sizing = penstock::sizing;
 
 namespace {
 
@@ -35,6 +43,21 @@ class system_files {
  private:
   std::filesystem::path root_;
 };
+
+// What f throws as std::invalid_argument; empty if it does not.
+std::string complaint_of(auto&& f) {
+  try {
+    static_cast<void>(f());
+  } catch (const std::invalid_argument& e) {
+    return e.what();
+  }
+  return {};
+}
+
+using seconds = std::chrono::duration<double>;
+constexpr double infinite = std::numeric_limits<double>::infinity();
+constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
+constexpr double greatest = std::numeric_limits<double>::max();
 
 }  // namespace
 
@@ -86,6 +109,76 @@ TEST_CASE("sizing: files that make no sense mean no quota", "[sizing][hazard-35]
   CHECK_FALSE(system_files{}.file("proc/self/cgroup", "nonsense\n::\n").quota());
 }
 
+TEST_CASE("sizing: a group without a limit is bound by those around it, in both versions", "[sizing][hazard-35]") {
+  system_files nested;
+  nested.file("proc/self/cgroup", "2:cpu,cpuacct:/a/b\n1:name=systemd:/a/b\n")
+      .file("sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_quota_us", "-1\n")
+      .file("sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_period_us", "100000\n")
+      .file("sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "50000\n")
+      .file("sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "20000\n");
+  CHECK(nested.quota() == 3u);  // 2.5
+  // Mounted under the one name though the process sees two.
+  CHECK(system_files{}
+            .file("proc/self/cgroup", "2:cpuacct,cpu:/a\n")
+            .file("sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "100001\n")
+            .file("sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n")
+            .quota() == 2u);
+  // Both versions at once: the least counts.
+  CHECK(system_files{}
+            .file("proc/self/cgroup", "2:cpu:/a\n0::/a\n")
+            .file("sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "400000\n")
+            .file("sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n")
+            .file("sys/fs/cgroup/a/cpu.max", "200000 100000\n")
+            .quota() == 2u);
+  // A group outside of what this process may see.
+  CHECK(system_files{}.file("proc/self/cgroup", "0::/../../b\n").file("sys/fs/cgroup/cpu.max", "600000 100000\n").quota() == 6u);
+  CHECK_FALSE(system_files{}.file("proc/self/cgroup", "0::/a/b\n").file("sys/fs/cgroup/a/cpu.max", "max\n").quota());
+}
+
+TEST_CASE("sizing: work that computes gets a thread for each processor", "[sizing]") {
+  CHECK(sizing::cpu_bound() == penstock::available_processors());
+  CHECK(sizing::cpu_bound() >= 1);
+}
+
+TEST_CASE("sizing: work that waits gets threads by Goetz's formula", "[sizing]") {
+  using penstock::detail::threads_for_waits;
+  CHECK(threads_for_waits(4, 0.045, 0.005, 1.0) == 40);  // 4 * (1 + 9)
+  CHECK(threads_for_waits(4, 0, 0.005, 1.0) == 4);
+  CHECK(threads_for_waits(4, 0.045, 0.005, 0.5) == 20);
+  CHECK(threads_for_waits(1, 1, 2, 1.0) == 2);  // 1.5
+  CHECK(threads_for_waits(1, 0, 1, 0.1) == 1);
+  CHECK(threads_for_waits(1, 0.1 + 0.2, 0.1, 1.0) == 4);  // not 5, for an error in the last bit
+  CHECK(threads_for_waits(2, greatest, 0.001, 1.0) == std::numeric_limits<std::size_t>::max());
+  CHECK(sizing::io_bound(9ms, 1ms) == 10 * sizing::cpu_bound());
+  CHECK(sizing::io_bound(9min, 1min, 0.5) == 5 * sizing::cpu_bound());
+}
+
+TEST_CASE("sizing: what is in flight is rate by latency", "[sizing]") {
+  CHECK(sizing::from_littles_law(200, 250ms) == 50);
+  CHECK(sizing::from_littles_law(200, 251ms) == 51);  // 50.2
+  CHECK(sizing::from_littles_law(30, seconds{0.1}) == 3);
+  CHECK(sizing::from_littles_law(0.5, 1s) == 1);
+  CHECK(sizing::from_littles_law(0, 1h) == 1);
+  CHECK(sizing::from_littles_law(1e6, 0s) == 1);
+  CHECK(sizing::from_littles_law(1e300, 1h) == std::numeric_limits<std::size_t>::max());
+  CHECK(sizing::from_littles_law(greatest, seconds{greatest}) == std::numeric_limits<std::size_t>::max());
+}
+
+TEST_CASE("sizing: an argument that makes no sense is refused by name", "[sizing][hazard-27]") {
+  for (const double bad : {-1.0, no_number, infinite, -infinite}) {
+    CAPTURE(bad);
+    CHECK(complaint_of([&] { return sizing::io_bound(seconds{bad}, 1ms); }).find("wait time") != std::string::npos);
+    CHECK(complaint_of([&] { return sizing::io_bound(1ms, seconds{bad}); }).find("compute time") != std::string::npos);
+    CHECK(complaint_of([&] { return sizing::io_bound(1ms, 1ms, bad); }).find("utilization") != std::string::npos);
+    CHECK(complaint_of([&] { return sizing::from_littles_law(bad, 1ms); }).find("rate") != std::string::npos);
+    CHECK(complaint_of([&] { return sizing::from_littles_law(1, seconds{bad}); }).find("latency") != std::string::npos);
+  }
+  CHECK(complaint_of([] { return sizing::io_bound(1ms, 0ms); }).find("compute time is 0") != std::string::npos);
+  CHECK(complaint_of([] { return sizing::io_bound(1ms, 1ms, 0); }).find("utilization is 0") != std::string::npos);
+  CHECK(complaint_of([] { return sizing::io_bound(1ms, 1ms, 1.5); }).find("1.5") != std::string::npos);
+  CHECK(complaint_of([] { return sizing::io_bound(-2s, 1ms); }).find("-2") != std::string::npos);
+}
+
 #if defined(__linux__)
 TEST_CASE("sizing: a process that may use one processor gets a pool of one", "[sizing][hazard-35]") {
   const ::pid_t child = ::fork();
@@ -117,5 +210,7 @@ TEST_CASE("sizing: on one processor", "[.sizing-alone]") {
   CHECK(penstock::available_processors() == 1);
   penstock::worker_pool pool;
   CHECK(pool.threads() == 1);
+  CHECK(sizing::cpu_bound() == 1);
+  CHECK(sizing::io_bound(9ms, 1ms) == 10);
 }
 #endif
