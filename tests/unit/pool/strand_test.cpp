@@ -9,6 +9,12 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/wait.h>
+#include <unistd.h>
+#include <csignal>
+#endif
+
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/modifiers.hpp>
@@ -458,3 +464,56 @@ TEST_CASE("strand: threads of a pool do not overlap in it, and keep the order of
   CHECK(ran == 1000);
   CHECK(ordered);
 }
+
+#if defined(__linux__)
+TEST_CASE("strand: in a forked child it refuses functions instead of hanging, and can be destroyed", "[strand][hazard-21]") {
+  worker_pool pool{{.threads = 1}};
+  auto s = std::make_unique<strand>(pool);
+  penstock::event began;
+  penstock::event go;
+  REQUIRE(s->post([&] {  // the parent's worker is in it when the child is made
+    began.set();
+    go.wait();
+  }));
+  began.wait();
+  auto waiting = s->submit([] {});
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(30);  // if it hangs
+    const auto refused = std::errc::operation_not_permitted;
+    int right = 0;
+    if (const auto r = s->post([] {}); !r && r.error() == refused) right |= 1;
+    if (const auto r = s->try_post([] {}); !r && r.error() == refused) right |= 2;
+    if (code_of([&] { s->submit([] {}).get(); }) == refused) right |= 4;
+    if (code_of([&] { waiting.get(); }) == refused) right |= 8;
+    if (const auto r = s->drain(); !r && r.error() == refused) right |= 16;
+    s.reset();
+    ::_exit(right);
+  }
+  REQUIRE(child > 0);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  go.set();
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 31);
+  waiting.get();  // the parent's is as it was
+}
+
+TEST_CASE("strand: one that is destroyed inside one of its pieces ends the program", "[strand][hazard-11]") {
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGABRT, SIG_DFL);  // the test framework's handler is for the parent
+    ::close(2);                     // it says why
+    manual_executor executor;
+    auto* const s = new strand{executor};
+    static_cast<void>(s->post([&] { delete s; }));
+    executor.run_all();
+    ::_exit(0);
+  }
+  REQUIRE(child > 0);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGABRT);
+}
+#endif
