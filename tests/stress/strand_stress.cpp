@@ -1,5 +1,5 @@
-// Strands on a pool: pieces never overlap, keep each submitter's order and are all run, whatever waits, closes and goes meanwhile; then all of it once
-// more on one processor.
+// Strands on a pool: pieces never overlap, keep each submitter's order and are all run, whatever waits, closes and goes meanwhile; then all of it
+// once more on one processor.
 #include <atomic>
 #include <chrono>
 #include <cstddef>

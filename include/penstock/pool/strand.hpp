@@ -12,8 +12,8 @@
 //
 // Order          pieces begin in the order of their submission, each when the last one has returned. Coroutines stand in the same line each time that
 //                they go on.
-// Exclusion      no two pieces overlap, whichever threads they run on, and what one wrote the next one sees. A coroutine that lives on a strand has it
-//                to itself between two suspensions; while it is suspended others run. Only what goes on on the strand counts: a task that
+// Exclusion      no two pieces overlap, whichever threads they run on, and what one wrote the next one sees. A coroutine that lives on a strand has
+//                it to itself between two suspensions; while it is suspended others run. Only what goes on on the strand counts: a task that
 //                is sent elsewhere (via) runs beside it.
 // Queue          at most `capacity` posted functions wait; post() and submit() then wait for room, try_post() does not. Coroutines that go on here
 //                count against nothing and are never refused.
@@ -26,10 +26,10 @@
 //                until it has what it waits for: even a pool of one thread gets on. It may then be late for its deadline, by one
 //                piece. So hold no lock meanwhile that a piece takes.
 // Thread safety  every member may be called concurrently, but for construction and destruction.
-// Destruction    lets nothing in, and waits until what is queued has run, as drain(); inside the strand it ends the program with a message, for it could
-//                only hang. Coroutines that live on the strand must have ended by then, and the pool must still be there and running.
-// Pools          anything that is a scheduler. Where a pool has no worker left (worker_pool after shutdown() or request_stop()) the strand's work runs
-//                on the thread that brings it.
+// Destruction    lets nothing in, and waits until what is queued has run, as drain(); inside the strand it ends the program with a message, for it
+//                could only hang. Coroutines that live on the strand must have ended by then, and the pool must still be there and running.
+// Pools          anything that is a scheduler. Where a pool has no worker left (worker_pool after shutdown() or request_stop()) the strand's work
+//                runs on the thread that brings it.
 // Cost           one lock to bring a piece and one to take it. post() and submit() allocate once, the strand once at construction; resuming a
 //                coroutine allocates nothing.
 // Fork           in a child of fork(), posting fails with std::errc::operation_not_permitted, and destruction waits for nothing.

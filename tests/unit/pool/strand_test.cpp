@@ -236,7 +236,7 @@ TEST_CASE("strand: a coroutine has it to itself between its suspensions", "[stra
     seen(1);
     const int two = co_await child(2);  // no suspension: nobody comes in between
     seen(two + 1);
-    co_await go.async_wait();
+    static_cast<void>(co_await go.async_wait());
     seen(5);
     CHECK(s.running_here());
   };
@@ -284,7 +284,7 @@ TEST_CASE("strand: what another context runs inside a piece is no piece, and a c
   strand s{executor};
   penstock::event go;
   notes seen;
-  const auto elsewhere = [&]() -> task<> { co_await go.async_wait(); };
+  const auto elsewhere = [&]() -> task<> { static_cast<void>(co_await go.async_wait()); };
   const auto resident = [&]() -> task<> {
     co_await (elsewhere() | via(nested));
     seen(3);
