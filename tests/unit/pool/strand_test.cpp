@@ -415,6 +415,18 @@ TEST_CASE("strand: in a pool that has shut down its work runs on the thread that
   CHECK(where == std::this_thread::get_id());
 }
 
+TEST_CASE("strand: without a context it runs where the work is brought, still one after the other", "[strand]") {
+  strand s{penstock::any_scheduler{}};
+  notes seen;
+  REQUIRE(s.post([&] {
+    seen(0);
+    for (int i = 1; i <= 70; ++i) REQUIRE(s.post([&, i] { seen(i); }));
+    CHECK(seen.order.size() == 1);
+  }));
+  CHECK(seen.order.size() == 71);
+  CHECK(std::is_sorted(seen.order.begin(), seen.order.end()));
+}
+
 TEST_CASE("strand: one over another runs within it", "[strand]") {
   manual_executor executor;
   strand outer{executor};
