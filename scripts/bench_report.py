@@ -3,7 +3,10 @@
 
 A benchmark is named BM_<workload><<implementation>> or BM_<workload>/<implementation>, with further arguments behind: they belong to the
 workload. An implementation whose name begins with "penstock" is ours. Where every implementation of a workload counts items, the time
-an item is compared, else the time an iteration.
+an item is compared, else the time an iteration. A benchmark with counters named P50, P99, … (in ns) is compared by each of these instead, one
+with a counter wakeups_per_s by that.
+
+A second table compares, for each implementation, a workload with another one of the same run: see COMPARED.
 """
 
 import argparse
@@ -17,6 +20,12 @@ import subprocess
 import sys
 
 NANOSECONDS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
+QUANTILE = re.compile(r"P\d+(\.\d+)?")
+COUNTS = {"wakeups_per_s": "wakeups/s"}
+COMPARED = [  # (this workload, with that one)
+    ("pool_stream/8", "pool_stream/2"),
+    ("pool_stream_two_submitters", "pool_stream/2"),
+]
 SETTINGS = re.compile(r"/(real_time|process_time|manual_time|(iterations|repeats|min_time|min_warmup_time):[^/]+)")
 
 
@@ -37,8 +46,20 @@ def is_ours(implementation):
     return implementation.startswith("penstock")
 
 
+def samples_of(run):
+    """[(what to add to the workload's name, unit, value)] of one repetition: what is compared, in order of preference."""
+    quantiles = [(f" {key}", "", run[key]) for key in run if QUANTILE.fullmatch(key)]
+    counts = [("", unit, run[key]) for key, unit in COUNTS.items() if key in run]
+    if quantiles or counts:
+        return quantiles + counts
+    times = [("", "iteration", run["real_time"] * NANOSECONDS[run.get("time_unit", "ns")])]
+    if rate := run.get("items_per_second"):
+        times.insert(0, ("", "item", 1e9 / rate))
+    return times
+
+
 def read(files):
-    """workload -> implementation -> list of samples (ns an iteration, ns an item or None), one a repetition."""
+    """workload -> implementation -> unit -> list of values (ns, or how many), one a repetition."""
     workloads = {}
     errors = []
     for file in files:
@@ -52,25 +73,25 @@ def read(files):
                 errors.append(f"{run['name']}: {run.get('error_message', '')}")
                 continue
             workload, implementation = split_name(run.get("run_name", run["name"]))
-            rate = run.get("items_per_second")
-            sample = (run["real_time"] * NANOSECONDS[run.get("time_unit", "ns")], 1e9 / rate if rate else None)
-            workloads.setdefault(workload, {}).setdefault(implementation, []).append(sample)
+            for suffix, unit, value in samples_of(run):
+                workloads.setdefault(workload + suffix, {}).setdefault(implementation, {}).setdefault(unit, []).append(value)
     return workloads, errors
 
 
 def summarise(workloads):
-    """Rows (workload, implementation, median ns, unit, spread, ratio to the best peer or None); ours first, then the peers by speed."""
+    """Rows (workload, implementation, median, unit, spread, ratio to the best peer or None); ours first, then the peers by speed."""
     rows = []
     natural = lambda text: [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
     for workload, implementations in sorted(workloads.items(), key=lambda pair: natural(pair[0])):
-        by_item = all(item is not None for samples in implementations.values() for _, item in samples)
-        times = {name: [item if by_item else iteration for iteration, item in samples] for name, samples in implementations.items()}
-        medians = {name: statistics.median(samples) for name, samples in times.items()}
+        every = [units.keys() for units in implementations.values()]
+        unit = next((u for u in ("item", "", *COUNTS.values()) if all(u in units for units in every)), "iteration")
+        values = {name: units[unit] for name, units in implementations.items() if unit in units}
+        medians = {name: statistics.median(samples) for name, samples in values.items()}
         peers = [median for name, median in medians.items() if not is_ours(name)]
         best = min(peers) if peers and len(peers) < len(medians) else None
         for name in sorted(medians, key=lambda name: (not is_ours(name), medians[name])):
-            spread = (max(times[name]) - min(times[name])) / medians[name] if medians[name] else 0.0
-            rows.append((workload, name, medians[name], "item" if by_item else "iteration", spread, medians[name] / best if best else None))
+            spread = (max(values[name]) - min(values[name])) / medians[name] if medians[name] else 0.0
+            rows.append((workload, name, medians[name], unit, spread, medians[name] / best if best else None))
     return rows
 
 
@@ -81,13 +102,37 @@ def duration(ns):
     return f"{ns:.3g} ns"
 
 
+def shown(value, unit):
+    if unit in COUNTS.values():
+        return f"{value:.3g} {unit}"
+    return duration(value) + (f"/{unit}" if unit else "")
+
+
+def emphasised(name, text=None):
+    """The text (or the name, as code), bold where the name is one of ours."""
+    text = text or (f"`{name}`" if name else "")
+    return f"**{text}**" if is_ours(name) else text
+
+
 def table(rows):
     lines = ["| workload | implementation | median | spread | ratio to the best peer |", "|---|---|---:|---:|---:|"]
     for workload, name, median, unit, spread, ratio in rows:
-        shown = f"**`{name}`**" if is_ours(name) else f"`{name}`" if name else ""
-        ratio = "" if ratio is None else f"**{ratio:.2f}**" if is_ours(name) else f"{ratio:.2f}"
-        lines.append(f"| {workload} | {shown} | {duration(median)}/{unit} | {100 * spread:.0f} % | {ratio} |")
+        ratio = "" if ratio is None else emphasised(name, f"{ratio:.2f}")
+        lines.append(f"| {workload} | {emphasised(name)} | {shown(median, unit)} | {100 * spread:.0f} % | {ratio} |")
     return "\n".join(lines)
+
+
+def comparison(rows):
+    """The second table, or nothing."""
+    medians = {(workload, name): median for workload, name, median, *_ in rows}
+    lines = []
+    for this, that in COMPARED:
+        for workload, name, median, *_ in rows:
+            if workload == this and medians.get((that, name)):
+                lines.append(f"| {this} | {that} | {emphasised(name)} | {emphasised(name, f'{median / medians[that, name]:.2f}')} |")
+    if not lines:
+        return ""
+    return "\n\n" + "\n".join(["| workload | compared with | implementation | ratio |", "|---|---|---|---:|", *lines])
 
 
 def output_of(*command):
@@ -123,7 +168,7 @@ def main():
     rows = summarise(workloads)
     if not rows:
         sys.exit("no benchmark ran")
-    text = f"Measured on {machine(options.build_dir)}. A median is that of the repetitions, the spread is (greatest − least) / median.\n\n{table(rows)}\n"
+    text = f"Measured on {machine(options.build_dir)}. A median is that of the repetitions, the spread is (greatest − least) / median.\n\n{table(rows)}{comparison(rows)}\n"
     print(text)
     for error in errors:
         print(f"error: {error}")
