@@ -69,7 +69,21 @@ def mutate(m):
     return text[: found[0].start()] + "\n".join(m.new) + text[found[0].end() :]
 
 
-def judge(m, cxx, build):
+def compile_command(cxx):
+    # Compiling costs more than running here.
+    return [cxx, "-std=c++20", "-w", "-O0", f"-I{ROOT / 'include'}", f"-I{ROOT / 'tests'}", "-pthread"]
+
+
+def precompile(cxx, build):
+    """What every model includes first and no mutant touches; where it cannot be precompiled it is included as it is."""
+    header = build / "first.hpp"
+    header.parent.mkdir(parents=True, exist_ok=True)
+    header.write_text(f'#include "{HERE / "support/relacy.hpp"}"\n', encoding="utf-8")
+    subprocess.run([*compile_command(cxx), "-x", "c++-header", header, "-o", f"{header}.gch"], capture_output=True, check=False)
+    return header
+
+
+def judge(m, cxx, build, first):
     """(killed, what there is to say)"""
     folder = build / m.name
     header = folder / "penstock" / m.header
@@ -78,9 +92,10 @@ def judge(m, cxx, build):
         header.write_text(mutate(m), encoding="utf-8")
     except LookupError as error:
         return False, f"ERROR: {error}"
-    # The mutated header lies in a folder that is searched first; the others come from the real one. Compiling costs more than running here.
-    command = [cxx, "-std=c++20", "-w", "-O0", f"-I{folder}", f"-I{ROOT / 'include'}", f"-I{ROOT / 'tests'}"]
-    command += [str(HERE / f"{m.model}_model.cpp"), "-o", str(folder / "model"), "-pthread"]
+    # The mutated header lies in a folder that is searched before the others, which come from the real one.
+    command = compile_command(cxx)
+    command[1:1] = [f"-I{folder}"]
+    command += ["-include", str(first), str(HERE / f"{m.model}_model.cpp"), "-o", str(folder / "model")]
     compiled = subprocess.run(command, capture_output=True, text=True, check=False)
     if compiled.returncode != 0:
         return False, f"ERROR: does not compile\n{compiled.stderr[:2000]}"
@@ -118,8 +133,9 @@ def main():
         mutants = [m for m in mutants if m.quick]
     shutil.rmtree(options.build_dir, ignore_errors=True)
     survived = 0
+    first = precompile(options.cxx, options.build_dir)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for m, (killed, text) in zip(mutants, pool.map(lambda m: judge(m, options.cxx, options.build_dir), mutants)):
+        for m, (killed, text) in zip(mutants, pool.map(lambda m: judge(m, options.cxx, options.build_dir, first), mutants)):
             # The verdict is a word of its own at the end of the line, the details are on the next one.
             word, _, rest = text.partition(" ")
             print(f"mutant {m.name}: {word.rstrip(':')}", flush=True)
