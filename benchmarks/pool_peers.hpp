@@ -69,13 +69,13 @@ struct penstock_pool {
 
 // Many at a time, where worker_pool can.
 template <class Pool>
-concept posts_n = requires(Pool& pool) { pool.post_n(std::size_t{1}, [] {}); };
+concept posts_n = requires(Pool& pool) { pool.post_n(std::size_t{1}, [](std::size_t) {}); };
 struct penstock_post_n : penstock_pool {
   using penstock_pool::penstock_pool;
   template <class F>
   void post_all(int n, F f) {
-    const auto post = [&](auto& any_pool) { static_cast<void>(any_pool.post_n(static_cast<std::size_t>(n), f)); };
-    post(pool);
+    const auto post = [&](auto& to) { static_cast<void>(to.post_n(static_cast<std::size_t>(n), [f](std::size_t) { f(); })); };
+    post(pool);  // of a type that the template does not know yet: the pool may have no post_n
   }
 };
 
