@@ -15,6 +15,7 @@
 #include <penstock/combine/map.hpp>
 #include <penstock/combine/map_unordered.hpp>
 #include <penstock/combine/reduce.hpp>
+#include <penstock/combine/limit.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>
