@@ -15,7 +15,15 @@
 #include <penstock/combine/map.hpp>
 #include <penstock/combine/map_unordered.hpp>
 #include <penstock/combine/reduce.hpp>
+#include <penstock/combine/combined_error.hpp>
 #include <penstock/combine/limit.hpp>
+#include <penstock/combine/quorum.hpp>
+#include <penstock/combine/race.hpp>
+#include <penstock/combine/settled.hpp>
+#include <penstock/combine/when_all.hpp>
+#include <penstock/combine/when_all_settled.hpp>
+#include <penstock/combine/when_any.hpp>
+#include <penstock/combine/winner.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>
