@@ -1,5 +1,5 @@
 // Replaces operator new in the program that includes this, in one of its sources, and counts. Under the address and thread sanitizers, which
-// replace it themselves, nothing is counted and both numbers stay 0.
+// replace it themselves, nothing is counted, both numbers stay 0, and nothing fails.
 #pragma once
 
 #include <atomic>
@@ -9,8 +9,9 @@
 
 namespace counting_new {
 
-inline std::atomic<long> made{0};    // by all threads, since the program began
-inline std::atomic<long> living{0};  // made and not freed
+inline std::atomic<long> made{0};            // by all threads, since the program began
+inline std::atomic<long> living{0};          // made and not freed
+inline thread_local long until_failure = 0;  // n: the n-th allocation of this thread from now on throws std::bad_alloc
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool counts = false;
@@ -33,6 +34,7 @@ namespace counting_new {
 inline constexpr bool counts = true;
 
 inline void* allocate(std::size_t size, std::size_t alignment) {
+  if (until_failure > 0 && --until_failure == 0) throw std::bad_alloc{};
   // aligned_alloc() wants a multiple of the alignment, malloc() gives that of max_align_t
   void* const p = alignment <= alignof(std::max_align_t)
                       ? std::malloc(size == 0 ? 1 : size)
