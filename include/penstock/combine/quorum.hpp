@@ -32,8 +32,8 @@ namespace detail {
 
 }  // namespace detail
 
-/// The first `needed` children to succeed, in the order in which they did: a std::vector of winner<T>. Throws std::invalid_argument, at once and not when it
-/// is awaited, if `needed` is zero or greater than the number of children.
+/// The first `needed` children to succeed, in the order in which they did: a std::vector of winner<T>. Throws std::invalid_argument, at once and
+/// not when it is awaited, if `needed` is zero or greater than the number of children.
 template <detail::combinable_range R>
 [[nodiscard]] auto quorum(std::size_t needed, R&& children, limit most = detail::unlimited) {
   auto all = detail::children_of(std::forward<R>(children));

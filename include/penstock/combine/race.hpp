@@ -2,8 +2,8 @@
 //
 //   auto [index, value] = co_await race(read(connection), idle(30s));
 //
-// If the first to end fails, so does the race: the failure is the first in the combined_error, or the error code of its result (when_all.hpp). The others
-// are told to stop and waited for. Of no children: a combined_error without failures; errc::empty if the children give results.
+// If the first to end fails, so does the race: the failure is the first in the combined_error, or its code is the result's (when_all.hpp). The
+// others are told to stop and waited for. Of no children: a combined_error without failures; errc::empty if the children give results.
 //
 // All else is as in when_all.hpp.
 #pragma once

@@ -6,23 +6,24 @@
 //
 // What holds for every combinator (when_all, when_all_settled, when_any, race, quorum) is said here.
 //
-// Children       tasks, futures and whatever else can be awaited, mixed as you like: arguments, or the elements of one range. They are moved in; an lvalue
-//                is copied, if it can be. The last argument may be a limit.
+// Children       tasks, futures and whatever else can be awaited, mixed as you like: arguments, or the elements of one range. They are moved in; an
+//                lvalue is copied, if it can be. The last argument may be a limit.
 // Lazy           a combinator is a task: nothing begins before it is awaited (or given to sync_wait, spawn, a task_group, another combinator). Then
 //                the children begin in their order, on the scheduler of the awaiting coroutine; `| via(pool)` runs them on a pool.
-// Structured     it ends when every child that began has ended, not before. Children that are not needed any more are told to stop through their stop
-//                token; those that wait for their turn under a limit never begin. A child that ignores its stop token is waited for.
-// Cancellation   a stop request from above (the awaiting coroutine's token, or `| with_stop(token)`) reaches the children in the same way. If that keeps
-//                the goal from being reached, the combinator ends with errc::cancelled: as a result<T> if it gives one, or as a std::system_error.
-//                `| with_timeout(1s)` limits the whole, as for every task.
-// Failures       a child fails by throwing, or by giving a result<T> without a value. If any of the children gives a result, so does the combinator: the
-//                code of the first failure, if none threw. If one threw, combined_error is thrown, which holds every failure.
+// Structured     it ends when every child that began has ended, not before. Children that are not needed any more are told to stop through their
+//                stop token; those that wait for their turn under a limit never begin. A child that ignores its stop token is waited for.
+// Cancellation   a stop request from above (the awaiting coroutine's token, or `| with_stop(token)`) reaches the children in the same way. If that
+//                keeps the goal from being reached, the combinator ends with errc::cancelled: as a result<T> if it gives one, or as a
+//                std::system_error. `| with_timeout(1s)` limits the whole, as for every task.
+// Failures       a child fails by throwing, or by giving a result<T> without a value. If any of the children gives a result, so does the combinator:
+//                the code of the first failure, if none threw. If one threw, combined_error is thrown, which holds every failure.
 //                A child that ends with errc::cancelled after it was told to stop has not failed. When the goal is reached, failures are dropped.
 // Futures        are let go of when they are not needed any more, or when stop is requested: what computes one goes on and is not waited for. So
 //                a future's task must not refer to what goes with the combinator. A spawned<T> does not see the stop token, and is waited for.
 // Thread safety  as a task: one thread at a time. The children run at the same time where their scheduler has several threads.
 // Allocation     one frame for the combinator and one for each child, a stop state, and room for what comes out; all of it before the first child
-//                begins: if memory runs out, std::bad_alloc leaves the await, and nothing has begun. A child's frame is freed when it ends.
+//                begins: if memory runs out, std::bad_alloc leaves the await, and nothing has begun. A child's frame is freed when it ends. A
+//                combined_error is made at the end; std::bad_alloc takes its place if it cannot be.
 // Recursion      ten thousand children that end at once need constant stack.
 // Values         moved once from child to outcome, and once more out. If that throws, the exception is the child's failure, or leaves the await.
 #pragma once

@@ -3,8 +3,8 @@
 //   for (auto& mirror : co_await when_all_settled(std::move(pings), limit(4)))
 //     report(mirror ? "up" : mirror.error().message());
 //
-// It does not fail: what the children throw is in their outcomes. Stop requested from above ends it early, with the outcomes that there are then; children
-// that never began have errc::cancelled.
+// It does not fail: what the children throw is in their outcomes. Stop requested from above ends it early, with the outcomes that there are then;
+// children that never began have errc::cancelled.
 //
 // All else is as in when_all.hpp.
 #pragma once

@@ -2,8 +2,8 @@
 //
 //   auto [index, page] = co_await when_any(fetch(mirror_a), fetch(mirror_b));
 //
-// A failure stops nobody: it fails when all have failed, with all of the failures, or if there are no children (combined_error without failures; errc::empty
-// if the children give results). What would end as well after the first success is told to stop, waited for, and its value destroyed.
+// A failure stops nobody: it fails when all have failed, with all of the failures, or if there are no children (combined_error without failures;
+// errc::empty if the children give results). What would end as well after the first success is told to stop, waited for, and its value destroyed.
 // Who ends first, well or badly, is race()'s question.
 //
 // All else is as in when_all.hpp.

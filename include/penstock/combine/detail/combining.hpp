@@ -99,8 +99,8 @@ combined_child run_combined(A awaitable, child_slot<A>& into) {
   }
 }
 
-/// Ends a combinator that can fail: with what `make()` gives if the goal was reached. If none of the children threw, one that gives a result ends with
-/// the first failure's code.
+/// Ends a combinator that can fail: with what `make()` gives if the goal was reached. If none of the children threw, one that gives a result ends
+/// with the first failure's code.
 template <class Combined, class Make>
 Combined conclude(combination& all, Make make) {
   using verdict = combination::verdict;

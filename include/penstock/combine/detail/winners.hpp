@@ -1,4 +1,4 @@
-// penstock/combine/detail/winners.hpp: the endings of combinators that give the first children to succeed: when_any and race give one, quorum several.
+// penstock/combine/detail/winners.hpp: the endings that give the first children to succeed: when_any and race give one, quorum several.
 #pragma once
 
 #include <concepts>
