@@ -177,7 +177,7 @@ class combination {
     source.request_stop();
   }
 
-  // False: nobody is left to begin, or nobody may begin any more.
+  // False: nobody is left to begin, or nobody may begin any more. It is decided a moment before whoever decided requests stop, so both are looked at.
   bool begin_next() noexcept {
     combined_child::handle child;
     {
