@@ -227,62 +227,6 @@ struct scheduler_awaiter {
 
 }  // namespace this_task
 
-namespace detail {
-
-/// What stops a task with a deadline: a stop request from above, or the deadline. The first of them is remembered.
-class task_limit {
- public:
-  using sync = std_sync;
-
-  void interrupt(outcome why) noexcept {
-    outcome undecided = outcome::pending;
-    first_.compare_exchange_strong(undecided, why);
-    std::stop_source source = stop_;  // a copy: the task may end in here, and *this with it
-    source.request_stop();
-  }
-  [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_.get_token(); }
-  [[nodiscard]] bool timed_out(const std::error_code& why) const noexcept {
-    return why == errc::cancelled && first_ == outcome::timeout;
-  }
-
-  struct on_stop {
-    task_limit* limit;
-    void operator()() const noexcept { limit->interrupt(outcome::cancelled); }
-  };
-
- private:
-  std::atomic<outcome> first_{outcome::pending};
-  std::stop_source stop_;
-};
-
-template <class T>
-task<limited<T>> run_limited(task<T> inner, wait_options options) {
-  if (!options.stop) options.stop = co_await this_task::get_stop_token();
-  const penstock::deadline at = options.limit();
-  task_limit limit;
-  // Both are unregistered, synchronously, before `limit` goes; when one of them ends the task itself, that happens inside its own
-  // call.
-  const std::stop_callback stopped{*options.stop, task_limit::on_stop{&limit}};
-  std::optional<armed_timer<task_limit>> timer;
-  if (at.passed()) {
-    limit.interrupt(outcome::timeout);
-  } else if (!at.is_never()) {
-    timer.emplace(at.queue() != nullptr ? *at.queue() : std_sync::steady_timers(), at.when(), limit);
-  }
-  try {
-    if constexpr (std::is_void_v<T>) {
-      co_await (std::move(inner) | with_stop(limit.get_stop_token()));
-      co_return limited<T>{};
-    } else {
-      limited<T> ended = co_await (std::move(inner) | with_stop(limit.get_stop_token()));
-      if (ended || !limit.timed_out(ended.error())) co_return std::move(ended);
-    }
-  } catch (const std::system_error& e) {
-    if (!limit.timed_out(e.code())) throw;
-  }
-  co_return errc::timeout;
-}
-
-}  // namespace detail
-
 }  // namespace penstock::inline v0_1
+
+#include <penstock/core/detail/limited_task.hpp>  // what `task | with_timeout(...)` makes

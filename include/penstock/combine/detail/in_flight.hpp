@@ -1,0 +1,202 @@
+// penstock/combine/detail/in_flight.hpp: coroutines that run at the same time, taken one by one as they end: the machine under map_concurrent()
+// and hedge().
+//
+// A task_group joins all its children at once and forgets what they give; here their owner (one coroutine) meets each end, takes what it gave and
+// decides what follows: another child, a stop for the others.
+//
+// Invariants     a child lies in its frame until it is taken, and nothing outlives the object.
+// Thread safety  begin(), take() and running() are the owner's; request_stop() may be called by anyone while the object lives.
+// Cancellation   request_stop() reaches all children, also those that begin later. A future among them is not let go when it is stopped, but
+//                awaited to its end, for what computes it would run on behind its owner's back.
+// Destruction    requests stop, and blocks until all children have ended; owners that await the ends before have nothing to block for.
+// Cost           one frame and one lock a child.
+#pragma once
+
+#include <cassert>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <stop_token>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <penstock/combine/detail/end_list.hpp>
+#include <penstock/combine/settled.hpp>
+#include <penstock/core/detail/root.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/sync/future.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+/// What a child ended with. A result that holds an error is a failure, too.
+template <class T>
+class child_result : public coroutine_result<T> {
+ public:
+  [[nodiscard]] std::error_code error() const noexcept { return {}; }
+};
+template <class T>
+class child_result<result<T>> : public coroutine_result<result<T>> {
+ public:
+  template <class R>
+  void return_value(R&& r) {
+    error_ = r.error_or({});
+    coroutine_result<result<T>>::return_value(std::forward<R>(r));
+  }
+  [[nodiscard]] const std::error_code& error() const noexcept { return error_; }
+
+ private:
+  std::error_code error_;
+};
+
+template <class A>
+inline constexpr bool is_future = false;
+template <class T>
+inline constexpr bool is_future<future<T>> = true;
+
+template <class T>
+class in_flight {
+ public:
+  class child;
+
+  /// Children run in the context of a scheduler.
+  explicit in_flight(any_scheduler where) noexcept : where_{where} {}
+  in_flight(const in_flight&) = delete;
+  in_flight& operator=(const in_flight&) = delete;
+  ~in_flight() {
+    request_stop();
+    while (running_ != 0) {
+      while (trampoline::run_one()) {
+      }
+      blocking_wait<basic_end_list<>, plain_node<std_sync>>{ended_}.run();
+      take();
+    }
+  }
+
+  /// Throws what allocating its frame throws; then nothing has begun.
+  template <class Awaitable>
+  void begin(std::size_t index, Awaitable awaitable) {
+    if constexpr (stoppable_awaitable<Awaitable>) {
+      begin(index, as_task<Awaitable>(std::move(awaitable)));
+    } else {
+      child next = run_child<Awaitable>(std::move(awaitable));
+      ++running_;
+      std::move(next).begin(*this, index, is_future<Awaitable> ? std::stop_token{} : stop_.get_token());
+    }
+  }
+
+  /// How many have begun and were not taken.
+  [[nodiscard]] std::size_t running() const noexcept { return running_; }
+
+  /// An operation that waits until one has ended. The awaiting coroutine's stop token does not end it. Precondition: running() != 0.
+  [[nodiscard]] auto ended() noexcept {
+    assert(running_ != 0 && "nothing will end");
+    return async_operation<basic_end_list<>, plain_node<std_sync>>{ended_} | with_stop({});
+  }
+  /// Of those that have ended the first. Precondition: there is one.
+  child take() noexcept {
+    --running_;
+    return child{static_cast<typename child::promise_type&>(*ended_.take())};
+  }
+
+  void request_stop() noexcept {
+    std::stop_source source = stop_;  // a copy: the owner may go on in here, and *this with it
+    source.request_stop();
+  }
+  [[nodiscard]] bool stop_requested() const noexcept { return stop_.stop_requested(); }
+
+  /// Passes a stop request on, for as long as the callback lives.
+  struct stop_all {
+    in_flight* children;
+    void operator()() const noexcept { children->request_stop(); }
+  };
+
+ private:
+  template <class Awaitable>
+  static child run_child(Awaitable awaitable) {
+    co_return co_await std::move(awaitable);
+  }
+
+  any_scheduler where_;
+  std::stop_source stop_;
+  basic_end_list<> ended_;
+  std::size_t running_ = 0;
+};
+
+/// Owns the frame of one that has ended.
+template <class T>
+class in_flight<T>::child {
+ public:
+  class promise_type : public child_result<T>, public root_promise, public end_link<std_sync> {
+   public:
+    child get_return_object() noexcept { return child{*this}; }
+    auto final_suspend() const noexcept { return last_step{}; }
+
+   private:
+    friend child;
+    struct last_step {
+      bool await_ready() const noexcept { return false; }
+      [[gnu::noinline]] void await_suspend(std::coroutine_handle<promise_type> ended) const noexcept {
+        promise_type& self = ended.promise();
+        self.list_->push(self);  // the last touch
+      }
+      void await_resume() const noexcept {}
+    };
+
+    basic_end_list<>* list_ = nullptr;
+    std::size_t index_ = 0;
+  };
+
+  child(child&& other) noexcept : promise_{std::exchange(other.promise_, nullptr)} {}
+  child& operator=(child&& other) noexcept {
+    std::swap(promise_, other.promise_);
+    return *this;
+  }
+  ~child() {
+    if (promise_ != nullptr) handle().destroy();
+  }
+
+  /// What was given to begin().
+  [[nodiscard]] std::size_t index() const noexcept { return promise_->index_; }
+  [[nodiscard]] bool failed() const noexcept { return promise_->failed() || promise_->error(); }
+  /// Of a result that holds an error; no error if it has none, or threw.
+  [[nodiscard]] std::error_code error() const noexcept { return promise_->error(); }
+  /// Why it failed, once; a std::system_error of the error that a result holds.
+  [[nodiscard]] std::exception_ptr failure() {
+    if (promise_->failed()) return promise_->exception();
+    return std::make_exception_ptr(std::system_error{promise_->error()});
+  }
+  /// Its value, or throws its exception. Once.
+  T take() { return promise_->take(); }
+  /// Either of them, once. An exception that moving the value throws is one, too.
+  [[nodiscard]] settled<T> settle() noexcept {
+    if (promise_->failed()) return settled<T>{promise_->exception()};
+    try {
+      if constexpr (std::is_void_v<T>) {
+        return settled<T>{std::in_place};
+      } else {
+        return settled<T>{std::in_place, promise_->take()};
+      }
+    } catch (...) {
+      return settled<T>{std::current_exception()};
+    }
+  }
+
+ private:
+  friend in_flight;
+  explicit child(promise_type& p) noexcept : promise_{&p} {}
+  [[nodiscard]] auto handle() const noexcept { return std::coroutine_handle<promise_type>::from_promise(*promise_); }
+
+  // From here on the end list owns the frame.
+  void begin(in_flight& children, std::size_t index, std::stop_token stop) && noexcept {
+    promise_type& p = *std::exchange(promise_, nullptr);
+    p.list_ = &children.ended_;
+    p.index_ = index;
+    p.begin(std::coroutine_handle<promise_type>::from_promise(p), children.where_, std::move(stop));
+  }
+
+  promise_type* promise_;
+};
+
+}  // namespace penstock::inline v0_1::detail

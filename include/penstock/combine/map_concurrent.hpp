@@ -1,0 +1,204 @@
+// penstock/combine/map_concurrent.hpp: f(item) for every item of a range, a bounded number at a time.
+//
+//   std::vector<page> pages = co_await penstock::map_concurrent(urls, penstock::limit(10), fetch);   // 10,000 URLs, at most 10 in flight
+//   auto some = co_await (penstock::map_concurrent(urls, penstock::limit(10), fetch) | penstock::with_timeout(5s));
+//   auto ends = co_await penstock::map_concurrent_settled(urls, penstock::limit(10), fetch);         // every outcome, none of them thrown
+//
+// `f` returns a task, any operation that can be awaited, or a future (of a pool). The results come in the order of the items, whatever order they
+// end in. Results as they come: map_as_completed.hpp.
+//
+// Order          items are pulled and f is called one after the other by the coroutine itself, in order, each as soon as fewer than `limit` are
+//                in flight: neither range nor f need be thread-safe. What f begins runs concurrently: on one thread, or, where the awaiting
+//                coroutine runs on a pool (or `| via(pool)`), on its threads.
+// Failures       the first item that fails (throws, or gives a result with an error) stops the others; no further one begins, and when all
+//                have ended it is thrown, or is the error of the result. Later failures are dropped, for a stop makes many. Who wants to know
+//                of each takes the settled form.
+// Cancellation   a stop request reaches the items in flight; no further one begins. If items were left out: errc::cancelled, thrown as a
+//                std::system_error unless f gives results. A future cannot be stopped: it is awaited to its end.
+// Structured     nothing of it runs any more when it has ended. A range given as an lvalue is referred to and must live until then; so must what an
+//                item refers to. An item of a range that can be passed only once (a generator) is good until the next is pulled: let f take
+//                it by value.
+// Allocation     one coroutine frame for the whole, one for each item in flight beside f's own, and the vector: with a limit of 10 there are 10
+//                frames at a time, not 10,000. Until all have ended an item's place takes a std::optional.
+// Cost           one lock an item.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <ranges>
+#include <stop_token>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <penstock/combine/detail/mapping.hpp>
+#include <penstock/combine/limit.hpp>
+#include <penstock/combine/settled.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/core/task.hpp>
+
+namespace penstock::inline v0_1 {
+
+namespace detail {
+
+/// What all results together are.
+template <class T>
+struct all_of {
+  using type = std::vector<T>;
+};
+template <>
+struct all_of<void> {
+  using type = void;
+};
+template <class T>
+struct all_of<result<T>> {
+  using type = result<std::vector<T>>;
+};
+template <>
+struct all_of<result<void>> {
+  using type = result<void>;
+};
+
+/// The results in order, of which some are still to come.
+template <class T>
+class ordered_results {
+ public:
+  void reserve(std::size_t n) { places_.reserve(n); }
+  void add() { places_.emplace_back(); }
+  template <class Value>
+  void put(std::size_t index, Value&& value) {
+    places_[index].emplace(std::forward<Value>(value));
+  }
+  [[nodiscard]] std::vector<T> take() {
+    std::vector<T> all;
+    all.reserve(places_.size());
+    for (std::optional<T>& place : places_) all.push_back(std::move(*place));
+    return all;
+  }
+
+ private:
+  std::vector<std::optional<T>> places_;
+};
+struct no_results {
+  void reserve(std::size_t) const noexcept {}
+  void add() const noexcept {}
+};
+
+template <class T>
+struct results_of {
+  using type = ordered_results<T>;
+};
+template <>
+struct results_of<void> {
+  using type = no_results;
+};
+template <class T>
+struct results_of<result<T>> : results_of<T> {};
+
+template <class T, class Child, class Results>
+void put_result(Child& ended, Results& results) {
+  if constexpr (std::is_void_v<T>) {
+    ended.take();
+  } else if constexpr (!is_result<T>) {
+    results.put(ended.index(), ended.take());
+  } else if constexpr (!std::is_void_v<typename T::value_type>) {
+    results.put(ended.index(), *ended.take());
+  }
+}
+
+template <class View, class Results>
+void reserve_for(View& items, Results& results) {
+  if constexpr (std::ranges::sized_range<View>) {
+    results.reserve(static_cast<std::size_t>(std::ranges::size(items)));
+  }
+}
+
+template <std::ranges::view View, class F>
+task<typename all_of<item_result<F, View>>::type> map_all(View items, std::size_t most, F f) {
+  using value = item_result<F, View>;
+  using work = mapping<View, value>;
+  typename results_of<value>::type results;
+  reserve_for(items, results);
+  const any_scheduler where = co_await this_task::get_scheduler();
+  const std::stop_token stop = co_await this_task::get_stop_token();
+  work w{std::move(items), most, where};
+  const std::stop_callback passed_on{stop, typename work::children::stop_all{&w.running()}};
+  const auto begin = [&](std::size_t index, typename work::item&& item) {
+    results.add();
+    w.running().begin(index, std::invoke(f, std::forward<typename work::item>(item)));
+  };
+  while (w.begin_items(begin)) {
+    static_cast<void>(co_await w.running().ended());
+    auto ended = w.running().take();
+    if (w.check(ended) || w.failed()) continue;
+    try {
+      put_result<value>(ended, results);
+    } catch (...) {
+      w.fail(std::current_exception());  // moving the value failed
+    }
+  }
+  const std::error_code error = w.finish();
+  if constexpr (is_result<value>) {
+    if (error) co_return error;
+    if constexpr (std::is_void_v<typename value::value_type>) {
+      co_return value{};
+    } else {
+      co_return results.take();
+    }
+  } else {
+    if (error) throw std::system_error{error, "penstock::map_concurrent"};
+    if constexpr (!std::is_void_v<value>) co_return results.take();
+  }
+}
+
+template <std::ranges::view View, class F>
+task<std::vector<settled<item_result<F, View>>>> map_settled(View items, std::size_t most, F f) {
+  using value = item_result<F, View>;
+  using work = mapping<View, value>;
+  ordered_results<settled<value>> outcomes;
+  reserve_for(items, outcomes);
+  const any_scheduler where = co_await this_task::get_scheduler();
+  const std::stop_token stop = co_await this_task::get_stop_token();
+  work w{std::move(items), most, where};
+  const std::stop_callback passed_on{stop, typename work::children::stop_all{&w.running()}};
+  const auto begin = [&](std::size_t index, typename work::item&& item) {
+    outcomes.add();
+    try {
+      w.running().begin(index, std::invoke(f, std::forward<typename work::item>(item)));
+    } catch (...) {
+      outcomes.put(index, settled<value>{std::current_exception()});
+    }
+  };
+  while (w.begin_items(begin)) {
+    static_cast<void>(co_await w.running().ended());
+    auto ended = w.running().take();
+    outcomes.put(ended.index(), ended.settle());
+  }
+  static_cast<void>(w.finish());  // throws what pulling the items threw; of items that were left out there is no outcome
+  co_return outcomes.take();
+}
+
+}  // namespace detail
+
+/// Awaiting the task gives a std::vector of what awaiting f(item) gives, in the order of the items; nothing if that is void. If it is a
+/// result<T>: a result<std::vector<T>>, or result<void>. `at_most` in flight at a time. See above for failures and cancellation.
+template <std::ranges::viewable_range Range, class F>
+  requires detail::begins_items<F, std::views::all_t<Range>>
+[[nodiscard]] auto map_concurrent(Range&& range, limit at_most, F f) {
+  return detail::map_all<std::views::all_t<Range>, F>(std::views::all(std::forward<Range>(range)), at_most.most,
+                                                             std::move(f));
+}
+
+/// The same, but an item that fails stops nobody: a std::vector of settled<T>, T being what awaiting f(item) gives, for every item. After a stop
+/// request: for those that had begun, which are the first ones. Throws only what pulling the items throws, and std::bad_alloc.
+template <std::ranges::viewable_range Range, class F>
+  requires detail::begins_items<F, std::views::all_t<Range>>
+[[nodiscard]] auto map_concurrent_settled(Range&& range, limit at_most, F f) {
+  return detail::map_settled<std::views::all_t<Range>, F>(std::views::all(std::forward<Range>(range)), at_most.most, std::move(f));
+}
+
+}  // namespace penstock::inline v0_1
