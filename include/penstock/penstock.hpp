@@ -24,7 +24,16 @@
 #include <penstock/combine/when_all_settled.hpp>
 #include <penstock/combine/when_any.hpp>
 #include <penstock/combine/winner.hpp>
+#include <penstock/combine/combined_error.hpp>
+#include <penstock/combine/hedge.hpp>
+#include <penstock/combine/limit.hpp>
+#include <penstock/combine/map_as_completed.hpp>
+#include <penstock/combine/map_concurrent.hpp>
+#include <penstock/combine/settled.hpp>
+#include <penstock/combine/supervise.hpp>
+#include <penstock/core/backoff.hpp>
 #include <penstock/core/clock.hpp>
+#include <penstock/core/clock_ref.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/limiter.hpp>

@@ -10,10 +10,10 @@
 // Order          items are pulled and f is called one after the other by the coroutine itself, in order, each as soon as fewer than `limit` are
 //                in flight: neither range nor f need be thread-safe. What f begins runs concurrently: on one thread, or, where the awaiting
 //                coroutine runs on a pool (or `| via(pool)`), on its threads.
-// Failures       the first item that fails (throws, or gives a result with an error) stops the others; no further one begins, and when all
-//                have ended it is thrown, or is the error of the result. Later failures are dropped, for a stop makes many. Who wants to know
-//                of each takes the settled form.
-// Cancellation   a stop request reaches the items in flight; no further one begins. If items were left out: errc::cancelled, thrown as a
+// Failures       an item fails by throwing, or by giving a result with an error. The first one stops the others; no further one begins. When all have
+//                ended combined_error is thrown, which holds every failure (not those of items that complied with the stop). If f gives results and
+//                nothing was thrown, it is the error of the first instead.
+// Cancellation   a stop request reaches the items in flight; no further one begins. If that stopped or left out items: errc::cancelled, thrown as a
 //                std::system_error unless f gives results. A future cannot be stopped: it is awaited to its end.
 // Structured     nothing of it runs any more when it has ended. A range given as an lvalue is referred to and must live until then; so must what an
 //                item refers to. An item of a range that can be passed only once (a generator) is good until the next is pulled: let f take
@@ -48,19 +48,8 @@ namespace detail {
 /// What all results together are.
 template <class T>
 struct all_of {
-  using type = std::vector<T>;
-};
-template <>
-struct all_of<void> {
-  using type = void;
-};
-template <class T>
-struct all_of<result<T>> {
-  using type = result<std::vector<T>>;
-};
-template <>
-struct all_of<result<void>> {
-  using type = result<void>;
+  using values = std::conditional_t<gives_nothing<T>, void, std::vector<typename item_value<T>::type>>;
+  using type = std::conditional_t<is_result<T>, result<values>, values>;
 };
 
 /// The results in order, of which some are still to come.
@@ -87,28 +76,8 @@ struct no_results {
   void reserve(std::size_t) const noexcept {}
   void add() const noexcept {}
 };
-
 template <class T>
-struct results_of {
-  using type = ordered_results<T>;
-};
-template <>
-struct results_of<void> {
-  using type = no_results;
-};
-template <class T>
-struct results_of<result<T>> : results_of<T> {};
-
-template <class T, class Child, class Results>
-void put_result(Child& ended, Results& results) {
-  if constexpr (std::is_void_v<T>) {
-    ended.take();
-  } else if constexpr (!is_result<T>) {
-    results.put(ended.index(), ended.take());
-  } else if constexpr (!std::is_void_v<typename T::value_type>) {
-    results.put(ended.index(), *ended.take());
-  }
-}
+using results_of = std::conditional_t<gives_nothing<T>, no_results, ordered_results<typename item_value<T>::type>>;
 
 template <class View, class Results>
 void reserve_for(View& items, Results& results) {
@@ -121,7 +90,7 @@ template <std::ranges::view View, class F>
 task<typename all_of<item_result<F, View>>::type> map_all(View items, std::size_t most, F f) {
   using value = item_result<F, View>;
   using work = mapping<View, value>;
-  typename results_of<value>::type results;
+  results_of<value> results;
   reserve_for(items, results);
   const any_scheduler where = co_await this_task::get_scheduler();
   const std::stop_token stop = co_await this_task::get_stop_token();
@@ -134,32 +103,38 @@ task<typename all_of<item_result<F, View>>::type> map_all(View items, std::size_
   while (w.begin_items(begin)) {
     static_cast<void>(co_await w.running().ended());
     auto ended = w.running().take();
-    if (w.check(ended) || w.failed()) continue;
-    try {
-      put_result<value>(ended, results);
-    } catch (...) {
-      w.fail(std::current_exception());  // moving the value failed
+    if (!w.succeeded(ended)) continue;
+    if constexpr (!gives_nothing<value>) {
+      try {
+        if constexpr (is_result<value>) {
+          results.put(ended.index(), *ended.take());
+        } else {
+          results.put(ended.index(), ended.take());
+        }
+      } catch (...) {
+        w.fail(ended.index(), std::current_exception());  // moving the value failed
+      }
     }
   }
   const std::error_code error = w.finish();
   if constexpr (is_result<value>) {
     if (error) co_return error;
-    if constexpr (std::is_void_v<typename value::value_type>) {
+    if constexpr (gives_nothing<value>) {
       co_return value{};
     } else {
       co_return results.take();
     }
   } else {
     if (error) throw std::system_error{error, "penstock::map_concurrent"};
-    if constexpr (!std::is_void_v<value>) co_return results.take();
+    if constexpr (!gives_nothing<value>) co_return results.take();
   }
 }
 
 template <std::ranges::view View, class F>
-task<std::vector<settled<item_result<F, View>>>> map_settled(View items, std::size_t most, F f) {
+task<std::vector<settled_item<item_result<F, View>>>> map_settled(View items, std::size_t most, F f) {
   using value = item_result<F, View>;
   using work = mapping<View, value>;
-  ordered_results<settled<value>> outcomes;
+  ordered_results<settled_item<value>> outcomes;
   reserve_for(items, outcomes);
   const any_scheduler where = co_await this_task::get_scheduler();
   const std::stop_token stop = co_await this_task::get_stop_token();
@@ -170,15 +145,19 @@ task<std::vector<settled<item_result<F, View>>>> map_settled(View items, std::si
     try {
       w.running().begin(index, std::invoke(f, std::forward<typename work::item>(item)));
     } catch (...) {
-      outcomes.put(index, settled<value>{std::current_exception()});
+      outcomes.put(index, settled_item<value>{std::current_exception()});
     }
   };
   while (w.begin_items(begin)) {
     static_cast<void>(co_await w.running().ended());
     auto ended = w.running().take();
-    outcomes.put(ended.index(), ended.settle());
+    try {
+      outcomes.put(ended.index(), ended.settle());
+    } catch (...) {
+      outcomes.put(ended.index(), settled_item<value>{std::current_exception()});  // moving the value failed
+    }
   }
-  static_cast<void>(w.finish());  // throws what pulling the items threw; of items that were left out there is no outcome
+  static_cast<void>(w.finish());  // throws what pulling the items threw; items that were left out have no outcome
   co_return outcomes.take();
 }
 
@@ -189,16 +168,17 @@ task<std::vector<settled<item_result<F, View>>>> map_settled(View items, std::si
 template <std::ranges::viewable_range Range, class F>
   requires detail::begins_items<F, std::views::all_t<Range>>
 [[nodiscard]] auto map_concurrent(Range&& range, limit at_most, F f) {
-  return detail::map_all<std::views::all_t<Range>, F>(std::views::all(std::forward<Range>(range)), at_most.most,
-                                                             std::move(f));
+  return detail::map_all<std::views::all_t<Range>, F>(std::views::all(std::forward<Range>(range)), at_most.most, std::move(f));
 }
 
-/// The same, but an item that fails stops nobody: a std::vector of settled<T>, T being what awaiting f(item) gives, for every item. After a stop
-/// request: for those that had begun, which are the first ones. Throws only what pulling the items throws, and std::bad_alloc.
+/// The same, but an item that fails stops nobody: a std::vector of a settled<> for each item, which has the value, the error code of a result, or the
+/// exception. After a stop request: for those that had begun, which are the first ones. Throws only combined_error of what pulling the items threw,
+/// and std::bad_alloc.
 template <std::ranges::viewable_range Range, class F>
   requires detail::begins_items<F, std::views::all_t<Range>>
 [[nodiscard]] auto map_concurrent_settled(Range&& range, limit at_most, F f) {
-  return detail::map_settled<std::views::all_t<Range>, F>(std::views::all(std::forward<Range>(range)), at_most.most, std::move(f));
+  return detail::map_settled<std::views::all_t<Range>, F>(std::views::all(std::forward<Range>(range)), at_most.most,
+                                                          std::move(f));
 }
 
 }  // namespace penstock::inline v0_1

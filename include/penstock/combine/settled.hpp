@@ -1,69 +1,90 @@
-// penstock/combine/settled.hpp: how something ended, whatever it was: with a value or with an exception.
+// penstock/combine/settled.hpp: how one child ended: with a value, an error code, or an exception.
 //
-//   for (auto& page : co_await penstock::map_concurrent_settled(urls, penstock::limit(10), fetch)) {
-//     if (page.succeeded()) store(page.value());
-//     else log(page.exception());
+//   for (penstock::settled<page>& s : co_await when_all_settled(std::move(fetches))) {
+//     if (s) keep(*std::move(s));
+//     else if (s.error() == errc::timeout) ++late;
+//     else log(s.exception());
 //   }
 //
-// Thread safety  as any value; the exception belongs to one thread at a time.
+// Thread safety  as any value. An exception that two threads look at at a time is shared by them.
 #pragma once
 
+#include <cassert>
 #include <exception>
+#include <optional>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <variant>
 
-#include <penstock/core/detail/result_operations.hpp>
+#include <penstock/core/errc.hpp>
 
 namespace penstock::inline v0_1 {
 
-/// T is an object type or void. Of a result<U> that holds an error that is the value; succeeded() is false then.
+namespace detail {
+
+/// The code of the std::system_error that an exception is; none if it is another.
+[[nodiscard]] inline std::error_code code_of(const std::exception_ptr& why) noexcept {
+  if (why == nullptr) return {};
+  try {
+    std::rethrow_exception(why);
+  } catch (const std::system_error& e) {
+    return e.code();
+  } catch (...) {
+    return {};
+  }
+}
+
+}  // namespace detail
+
+/// T is std::monostate for a child that gives nothing, std::reference_wrapper for one that gives a reference. A child that gives a result<T>
+/// ends with the result's value or with its code.
 template <class T>
 class [[nodiscard]] settled {
-  using stored = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
-
  public:
   using value_type = T;
 
   template <class... A>
-    requires std::is_constructible_v<stored, A...>
-  explicit settled(std::in_place_t, A&&... a) : outcome_{std::in_place_index<0>, std::forward<A>(a)...} {}
-  explicit settled(std::exception_ptr why) noexcept : outcome_{std::in_place_index<1>, std::move(why)} {}
+  explicit settled(std::in_place_t, A&&... a) noexcept(std::is_nothrow_constructible_v<T, A...>)
+      : how_{std::in_place_index<0>, std::forward<A>(a)...} {}
+  explicit settled(std::error_code code) noexcept : how_{std::in_place_index<1>, code} {}
+  /// Precondition: why is not null.
+  explicit settled(std::exception_ptr why) noexcept : how_{std::in_place_index<2>, std::move(why)} {}
 
-  /// Neither an exception nor a result with an error.
-  [[nodiscard]] bool succeeded() const noexcept {
-    if constexpr (detail::is_result<T>) {
-      return outcome_.index() == 0 && std::get_if<0>(&outcome_)->has_value();
-    } else {
-      return outcome_.index() == 0;
-    }
-  }
-  [[nodiscard]] bool has_exception() const noexcept { return outcome_.index() == 1; }
+  [[nodiscard]] bool has_value() const noexcept { return how_.index() == 0; }
+  explicit operator bool() const noexcept { return has_value(); }
 
-  /// The exception; null if there is none.
+  /// Precondition: has_value().
+  T& operator*() & noexcept { return assert(has_value()), *std::get_if<0>(&how_); }
+  const T& operator*() const& noexcept { return assert(has_value()), *std::get_if<0>(&how_); }
+  T&& operator*() && noexcept { return assert(has_value()), std::move(*std::get_if<0>(&how_)); }
+  T* operator->() noexcept { return assert(has_value()), std::get_if<0>(&how_); }
+  const T* operator->() const noexcept { return assert(has_value()), std::get_if<0>(&how_); }
+
+  /// If there is no value: throws what the child threw, or std::system_error of its code.
+  T& value() & { return check(), **this; }
+  const T& value() const& { return check(), **this; }
+  T&& value() && { return check(), *std::move(*this); }
+
+  /// What the child threw; null if it ended with a value or an error code.
   [[nodiscard]] std::exception_ptr exception() const noexcept {
-    return has_exception() ? *std::get_if<1>(&outcome_) : std::exception_ptr{};
+    const auto* const why = std::get_if<2>(&how_);
+    return why != nullptr ? *why : nullptr;
   }
-  /// The value; throws the exception if there is one.
-  std::add_lvalue_reference_t<stored> value() & {
-    check();
-    return *std::get_if<0>(&outcome_);
-  }
-  const stored& value() const& {
-    check();
-    return *std::get_if<0>(&outcome_);
-  }
-  stored&& value() && {
-    check();
-    return std::move(*std::get_if<0>(&outcome_));
+  /// The code that it ended with, also that of a std::system_error that it threw; errc::cancelled if it never began because of a stop request.
+  /// No error if it has a value, or threw something else.
+  [[nodiscard]] std::error_code error() const noexcept {
+    if (const auto* const code = std::get_if<1>(&how_)) return *code;
+    return detail::code_of(exception());
   }
 
  private:
   void check() const {
-    if (has_exception()) std::rethrow_exception(*std::get_if<1>(&outcome_));
+    if (const auto* const code = std::get_if<1>(&how_)) throw std::system_error{*code};
+    if (const auto* const why = std::get_if<2>(&how_)) std::rethrow_exception(*why);
   }
 
-  std::variant<stored, std::exception_ptr> outcome_;
+  std::variant<T, std::error_code, std::exception_ptr> how_;
 };
 
 }  // namespace penstock::inline v0_1

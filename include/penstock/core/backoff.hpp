@@ -79,7 +79,8 @@ class backoff {
   }
   /// first, 2 * first, 3 * first, ... up to `cap`.
   template <class Rep, class Period, class Rep2, class Period2>
-  [[nodiscard]] static constexpr backoff linear(std::chrono::duration<Rep, Period> first, std::chrono::duration<Rep2, Period2> cap) {
+  [[nodiscard]] static constexpr backoff linear(std::chrono::duration<Rep, Period> first,
+                                                std::chrono::duration<Rep2, Period2> cap) {
     return backoff{nanoseconds(first), nanoseconds(cap), growth::linear, 1};
   }
   /// first, factor * first, factor² * first, ... up to `cap`.

@@ -32,7 +32,9 @@ class clock_ref {
   clock_ref(Clock& c) : timers_{&detail::timers_of(c)} {}
 
   /// Since the epoch of the clock that is referred to.
-  [[nodiscard]] time_point now() const noexcept { return time_point{duration{timers_ != nullptr ? timers_->now() : detail::std_sync::now()}}; }
+  [[nodiscard]] time_point now() const noexcept {
+    return time_point{duration{timers_ != nullptr ? timers_->now() : detail::std_sync::now()}};
+  }
 
   /// The timers that wait for the clock. Of the steady clock: throws nothing, and starts its thread with the first timer.
   [[nodiscard]] timer_queue& timers() const { return timers_ != nullptr ? *timers_ : detail::std_sync::steady_timers(); }

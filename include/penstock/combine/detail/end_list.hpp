@@ -51,7 +51,8 @@ class basic_end_list : public gate<basic_end_list<Sync>, Sync> {
     first_ = ended->next_ended;
     if (first_ == nullptr) {
       last_ = nullptr;
-      any_.store(false, std::memory_order_relaxed);  // relaxed: only the owner looks without the lock, and it is the one who clears it
+      any_.store(false,
+                 std::memory_order_relaxed);  // relaxed: only the owner looks without the lock, and it is the one who clears it
     }
     return ended;
   }

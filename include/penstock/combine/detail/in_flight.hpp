@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cassert>
+#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <exception>
@@ -20,6 +21,7 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include <penstock/combine/detail/end_list.hpp>
 #include <penstock/combine/settled.hpp>
@@ -55,10 +57,23 @@ inline constexpr bool is_future = false;
 template <class T>
 inline constexpr bool is_future<future<T>> = true;
 
+/// What a child gives, without the result<> around it: an object type.
+template <class T>
+struct item_value {
+  using type = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+};
+template <class T>
+struct item_value<result<T>> : item_value<T> {};
+template <class T>
+using settled_item = settled<typename item_value<T>::type>;
+template <class T>
+inline constexpr bool gives_nothing = std::is_void_v<T> || std::same_as<T, result<void>>;
+
 template <class T>
 class in_flight {
  public:
   class child;
+  class list;
 
   /// Children run in the context of a scheduler.
   explicit in_flight(any_scheduler where) noexcept : where_{where} {}
@@ -97,7 +112,9 @@ class in_flight {
   /// Of those that have ended the first. Precondition: there is one.
   child take() noexcept {
     --running_;
-    return child{static_cast<typename child::promise_type&>(*ended_.take())};
+    auto& ended = static_cast<typename child::promise_type&>(*ended_.take());
+    if (ended.failed()) ended.failure_ = ended.exception();
+    return child{ended};
   }
 
   void request_stop() noexcept {
@@ -135,6 +152,7 @@ class in_flight<T>::child {
 
    private:
     friend child;
+    friend in_flight;
     struct last_step {
       bool await_ready() const noexcept { return false; }
       [[gnu::noinline]] void await_suspend(std::coroutine_handle<promise_type> ended) const noexcept {
@@ -146,6 +164,7 @@ class in_flight<T>::child {
 
     basic_end_list<>* list_ = nullptr;
     std::size_t index_ = 0;
+    std::exception_ptr failure_;  // written and read by the owner
   };
 
   child(child&& other) noexcept : promise_{std::exchange(other.promise_, nullptr)} {}
@@ -159,32 +178,41 @@ class in_flight<T>::child {
 
   /// What was given to begin().
   [[nodiscard]] std::size_t index() const noexcept { return promise_->index_; }
-  [[nodiscard]] bool failed() const noexcept { return promise_->failed() || promise_->error(); }
+  [[nodiscard]] bool failed() const noexcept { return threw() || error(); }
+  [[nodiscard]] bool threw() const noexcept { return promise_->failure_ != nullptr; }
   /// Of a result that holds an error; no error if it has none, or threw.
   [[nodiscard]] std::error_code error() const noexcept { return promise_->error(); }
+  /// Whether it failed in the way of one that was stopped: with errc::cancelled.
+  [[nodiscard]] bool was_cancelled() const noexcept {
+    return (threw() ? code_of(promise_->failure_) : error()) == errc::cancelled;
+  }
   /// Why it failed, once; a std::system_error of the error that a result holds.
   [[nodiscard]] std::exception_ptr failure() {
-    if (promise_->failed()) return promise_->exception();
-    return std::make_exception_ptr(std::system_error{promise_->error()});
+    if (threw()) return std::move(promise_->failure_);
+    return std::make_exception_ptr(std::system_error{error()});
   }
-  /// Its value, or throws its exception. Once.
+  /// Its value, once. Precondition: it did not throw.
   T take() { return promise_->take(); }
   /// Either of them, once. An exception that moving the value throws is one, too.
-  [[nodiscard]] settled<T> settle() noexcept {
-    if (promise_->failed()) return settled<T>{promise_->exception()};
+  [[nodiscard]] settled_item<T> settle() noexcept {
+    if (threw()) return settled_item<T>{failure()};
+    if (error()) return settled_item<T>{error()};
     try {
-      if constexpr (std::is_void_v<T>) {
-        return settled<T>{std::in_place};
+      if constexpr (gives_nothing<T>) {
+        return settled_item<T>{std::in_place};
+      } else if constexpr (is_result<T>) {
+        return settled_item<T>{std::in_place, *promise_->take()};
       } else {
-        return settled<T>{std::in_place, promise_->take()};
+        return settled_item<T>{std::in_place, promise_->take()};
       }
     } catch (...) {
-      return settled<T>{std::current_exception()};
+      return settled_item<T>{std::current_exception()};
     }
   }
 
  private:
   friend in_flight;
+  friend list;
   explicit child(promise_type& p) noexcept : promise_{&p} {}
   [[nodiscard]] auto handle() const noexcept { return std::coroutine_handle<promise_type>::from_promise(*promise_); }
 
@@ -197,6 +225,36 @@ class in_flight<T>::child {
   }
 
   promise_type* promise_;
+};
+
+/// Children that were taken, in frames of their own.
+template <class T>
+class in_flight<T>::list {
+ public:
+  list() noexcept = default;
+  list(const list&) = delete;
+  list& operator=(const list&) = delete;
+  ~list() {
+    while (first_ != nullptr) child{pop()};
+  }
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  void push_back(child c) noexcept {
+    link* const added = std::exchange(c.promise_, nullptr);
+    added->next_ended = nullptr;
+    (first_ == nullptr ? first_ : static_cast<link&>(*last_).next_ended) = added;
+    last_ = added;
+  }
+  [[nodiscard]] child pop_front() noexcept { return child{pop()}; }
+
+ private:
+  using link = end_link<std_sync>;
+  typename child::promise_type& pop() noexcept {
+    link* const taken = first_;
+    first_ = taken->next_ended;
+    return static_cast<typename child::promise_type&>(*taken);
+  }
+  link* first_ = nullptr;
+  link* last_ = nullptr;
 };
 
 }  // namespace penstock::inline v0_1::detail

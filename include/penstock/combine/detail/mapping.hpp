@@ -3,7 +3,7 @@
 //
 // Invariants  items are pulled from the range, and f is called, by the owner only, in order and never two at a time; at most `most` children have
 //             begun and were not taken.
-// Failing     the first failure stops the children and lets no further item begin.
+// Failing     the first failure stops the children and lets no further item begin. Failures are kept in the frames in which they happened.
 #pragma once
 
 #include <concepts>
@@ -17,7 +17,9 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
+#include <penstock/combine/combined_error.hpp>
 #include <penstock/combine/detail/in_flight.hpp>
 #include <penstock/core/errc.hpp>
 
@@ -59,38 +61,48 @@ class mapping {
       try {
         begin_one(begin);
       } catch (...) {
-        fail(std::current_exception());
+        fail(begun_, std::current_exception());
       }
     }
     return children_.running() != 0;
   }
 
-  /// Of a child that ended. True: it failed, and the others are asked to stop.
-  bool check(child& ended) noexcept {
-    if (!ended.failed()) return false;
-    if (failed()) return true;  // the first one counts
-    if (ended.error()) {
-      error_ = ended.error();
+  /// Of a child that ended: its value counts if this is true. The first failure stops the others.
+  bool succeeded(child& ended) noexcept {
+    if (!ended.failed()) return !failed();
+    if (children_.stop_requested() && ended.was_cancelled()) {
+      cancelled_ = true;  // it complied
     } else {
-      failure_ = ended.failure();
+      const bool first = !failed();
+      failures_.push_back(std::move(ended));
+      if (first) children_.request_stop();
     }
-    children_.request_stop();
-    return true;
+    return false;
   }
-  void fail(std::exception_ptr why) noexcept {
-    if (failed()) return;
-    failure_ = std::move(why);
+  /// Something else failed, on behalf of an item.
+  void fail(std::size_t index, std::exception_ptr why) noexcept {
+    own_failure_ = {index, std::move(why)};
     children_.request_stop();
   }
+  [[nodiscard]] bool failed() const noexcept { return own_failure_.why != nullptr || !failures_.empty(); }
 
-  [[nodiscard]] bool failed() const noexcept { return failure_ != nullptr || error_; }
-
-  /// When nothing is in flight: throws if an item threw. The error that an item gave, errc::cancelled if items were left out because stop was
-  /// requested, or none.
+  /// When nothing is in flight. Throws combined_error of all failures, if anything threw; else the first error that an item gave, or errc::cancelled
+  /// if items were stopped or left out, or none.
   [[nodiscard]] std::error_code finish() {
-    if (failure_ != nullptr) std::rethrow_exception(std::exchange(failure_, nullptr));
-    if (error_) return error_;
-    return cancelled_ ? make_error_code(errc::cancelled) : std::error_code{};
+    std::vector<combined_error::failure> all;
+    std::error_code first;
+    bool thrown = own_failure_.why != nullptr;
+    if (thrown) all.push_back(std::exchange(own_failure_, {}));  // nothing begins after it, and nothing failed before it
+    while (!failures_.empty()) {
+      child c = failures_.pop_front();
+      if (!first) first = c.error();
+      thrown = thrown || c.threw();
+      const std::size_t index = c.index();
+      all.push_back({index, c.failure()});
+    }
+    if (thrown) throw combined_error{std::move(all)};
+    if (!first && cancelled_) return errc::cancelled;
+    return first;
   }
 
  private:
@@ -107,7 +119,8 @@ class mapping {
       advance();
     }
     if (exhausted_) return;
-    begin(begun_++, **next_);
+    begin(begun_, **next_);
+    ++begun_;
     if (looks_ahead) advance();
   }
   void advance() {
@@ -121,8 +134,8 @@ class mapping {
   std::optional<std::ranges::iterator_t<View>> next_;
   bool exhausted_ = false;
   bool cancelled_ = false;
-  std::exception_ptr failure_;
-  std::error_code error_;
+  combined_error::failure own_failure_{};
+  typename children::list failures_;
   children children_;  // last: its destructor waits for who uses the others
 };
 
