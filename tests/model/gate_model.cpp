@@ -1,6 +1,7 @@
 // What lets those in line pass when something has happened: event, auto_reset_event, wait_group, and the join of a task group.
 #include "support/suite.hpp"
 
+#include <penstock/combine/detail/end_list.hpp>
 #include <penstock/core/detail/join.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/wait_group.hpp>
@@ -17,6 +18,7 @@ using event = penstock::basic_event<model_sync>;
 using auto_reset_event = penstock::basic_auto_reset_event<model_sync>;
 using wait_group = penstock::basic_wait_group<model_sync>;
 using join = penstock::detail::basic_join<model_sync>;
+using end_list = penstock::detail::basic_end_list<model_sync>;
 
 // Whoever returned from the wait destroys the object at once, however it was opened.
 template <class Gate>
@@ -166,6 +168,37 @@ struct children : model::suite<children, 3> {
   }
 };
 
+// The owner destroys each frame when it takes it, and the list when it has taken all, whoever still is on the way out of push().
+template <int Pushers>
+struct take_ends : model::suite<take_ends<Pushers>, Pushers + 1> {
+  struct frame : penstock::detail::end_link<model_sync> {
+    var<int> data{0};
+  };
+  end_list* ends = nullptr;
+  frame* frames[Pushers] = {};
+
+  void before() {
+    ends = new end_list;
+    for (frame*& f : frames) f = new frame;
+  }
+  void thread(unsigned index) {
+    if (index < Pushers) {
+      frames[index]->data = 42;
+      ends->push(*frames[index]);
+      return;
+    }
+    for (int i = 0; i < Pushers; ++i) {
+      penstock::detail::blocking_wait<end_list, penstock::detail::plain_node<model_sync>>{*ends}.run();
+      auto* const taken = static_cast<frame*>(ends->take());
+      require(taken != nullptr, "one has ended");
+      require(taken->data == 42, "what was written before is visible");
+      delete taken;
+    }
+    require(ends->take() == nullptr, "each ended once");
+    delete ends;
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -179,5 +212,7 @@ int main(int argc, char** argv) {
   session.random<parts>("wait_group: two parts");
   session.random<announce_more>("wait_group: a part announces another");
   session.random<children>("join: two children");
+  session.all<take_ends<1>>("end_list: push, wait and take, then destroy");
+  session.random<take_ends<2>>("end_list: two that end");
   return session.result();
 }

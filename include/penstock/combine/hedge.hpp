@@ -63,7 +63,7 @@ class hedging {
   using attempts = in_flight<value>;
   using attempt = typename attempts::child;
 
-  hedging(F& f, std::size_t most, any_scheduler where) noexcept : f_{f}, most_{most}, attempts_{where} {}
+  hedging(F& f, std::size_t most, any_scheduler where) : f_{f}, most_{most}, attempts_{where} {}
 
   [[nodiscard]] attempts& running() noexcept { return attempts_; }
   /// Whether a further attempt may begin, now or later.

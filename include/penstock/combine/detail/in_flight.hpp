@@ -75,8 +75,8 @@ class in_flight {
   class child;
   class list;
 
-  /// Children run in the context of a scheduler.
-  explicit in_flight(any_scheduler where) noexcept : where_{where} {}
+  /// Children run in the context of a scheduler. Throws std::bad_alloc.
+  explicit in_flight(any_scheduler where) : where_{where} {}
   in_flight(const in_flight&) = delete;
   in_flight& operator=(const in_flight&) = delete;
   ~in_flight() {
