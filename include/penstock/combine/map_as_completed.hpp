@@ -16,8 +16,9 @@
 // Cancellation   a stop request to the coroutine that awaits next(), and a limit of next() (`next() | with_timeout(...)`), ends the whole: it reaches
 //                the items in flight, no further one begins, and when all have ended next() gives errc::cancelled. Between two calls of next()
 //                the items do not hear of it.
-// Destruction    requests stop and blocks until the items in flight have ended, as a task_group does: `co_await pages.cancel()` before leaving early.
-//                After next() gave errc::closed, or failed, nothing is in flight.
+// Destruction    requests stop and blocks until the items in flight have ended, as spawned handles and task_group do: `co_await pages.cancel()` before
+//                leaving early, above all where the items need this thread in order to end, unless it is a worker of their pool: that one runs them
+//                meanwhile. After next() gave errc::closed, or failed, nothing is in flight.
 // Thread safety  belongs to one coroutine at a time.
 // Allocation     a coroutine frame for each next(), and one for each item beside f's own.
 #pragma once
@@ -84,10 +85,7 @@ class completions {
       work_.emplace(std::move(items_), most_, where);
     }
     work_->running().request_stop();
-    while (work_->running().running() != 0) {
-      static_cast<void>(co_await work_->running().ended());
-      static_cast<void>(work_->running().take());
-    }
+    co_await work_->running().take_all();
   }
 
  private:

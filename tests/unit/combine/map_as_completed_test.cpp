@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -11,6 +12,7 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/sync_wait.hpp>
+#include <penstock/pool/worker_pool.hpp>
 #include <penstock/stream/generator.hpp>
 
 #include "../../support/catch.hpp"
@@ -44,6 +46,19 @@ task<result<void>> collect(Completions& c, std::vector<Value>& into) {
     if (!next) co_return next.error();
     into.push_back(*next);
   }
+}
+
+task<int> hop(int i, int& ended) {
+  const penstock::any_scheduler where = co_await penstock::this_task::get_scheduler();
+  for (int n = 0; n < 10 * i; ++n) co_await where.schedule();
+  ++ended;
+  co_return i;
+}
+task<> leave_early(int& ended) {
+  auto results = map_as_completed(std::views::iota(0, 4), limit(4), [&ended](int i) { return hop(i, ended); });
+  const result<int> first = co_await results.next();
+  CHECK(first == 0);
+  throw std::runtime_error{"left early"};
 }
 
 }  // namespace
@@ -120,6 +135,14 @@ TEST_CASE("map_as_completed: of an endless range one takes what one needs", "[ma
   for (int i = 0; i < 100; ++i) CHECK(sync_wait(results.next()).value() == i);
   sync_wait(results.cancel());
   CHECK(sync_wait(results.next()).error() == errc::cancelled);
+}
+
+TEST_CASE("map_as_completed: a worker that goes away by an exception runs the items that wait for it",
+          "[map_as_completed][hazard-18]") {
+  penstock::worker_pool pool{{.threads = 1}};
+  int ended = 0;
+  CHECK_THROWS_WITH(spawn(pool, leave_early(ended)).result(), "left early");
+  CHECK(ended == 4);
 }
 
 TEST_CASE("map_as_completed: going away stops those in flight and waits for them", "[map_as_completed]") {

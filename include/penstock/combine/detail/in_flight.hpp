@@ -17,6 +17,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <new>
 #include <stop_token>
 #include <system_error>
 #include <type_traits>
@@ -27,6 +28,7 @@
 #include <penstock/combine/settled.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/core/sync_wait.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/sync/future.hpp>
 
@@ -81,11 +83,11 @@ class in_flight {
   in_flight& operator=(const in_flight&) = delete;
   ~in_flight() {
     request_stop();
-    while (running_ != 0) {
-      while (trampoline::run_one()) {
-      }
-      blocking_wait<basic_end_list<>, plain_node<std_sync>>{ended_}.run();
-      take();
+    if (running_ == 0) return;
+    try {
+      sync_wait(take_all());  // on a worker of a pool this runs the pool's coroutines, of which the children may be some
+    } catch (const std::bad_alloc&) {
+      for (; running_ != 0; take()) blocking_wait<basic_end_list<>, plain_node<std_sync>>{ended_}.run();
     }
   }
 
@@ -115,6 +117,14 @@ class in_flight {
     auto& ended = static_cast<typename child::promise_type&>(*ended_.take());
     if (ended.failed()) ended.failure_ = ended.exception();
     return child{ended};
+  }
+
+  /// Waits until all have ended; what they gave is dropped.
+  [[nodiscard]] task<> take_all() {
+    while (running_ != 0) {
+      static_cast<void>(co_await ended());
+      static_cast<void>(take());
+    }
   }
 
   void request_stop() noexcept {
