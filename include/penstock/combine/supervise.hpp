@@ -55,7 +55,7 @@ struct supervise_options {
   std::uint64_t seed = 0;
   /// How many restarts are allowed in any stretch of time of the length `within`. 0: none.
   std::size_t max_restarts = 5;
-  /// Zero or less: restarts do not count, however many.
+  /// Zero or less: restarts do not count, however many, and the delays never begin anew.
   std::chrono::nanoseconds within = std::chrono::minutes{1};
   /// What is told of each restart before the wait for it. An exception that it throws ends the supervision.
   move_only_function<void(const restart&)> on_restart = {};
@@ -76,8 +76,9 @@ class restarts {
 
   /// False: it was one too many.
   [[nodiscard]] bool allowed(clock_ref::time_point began, clock_ref::time_point failed) {
+    if (within_ <= std::chrono::nanoseconds::zero()) return true;
     if (failed - began >= within_) delays_.reset();
-    if (most_ == supervise_options::unlimited || within_ <= std::chrono::nanoseconds::zero()) return true;
+    if (most_ == supervise_options::unlimited) return true;
     while (!times_.empty() && failed - times_.front() >= within_) times_.pop_front();
     if (times_.size() >= most_) return false;
     times_.push_back(failed);

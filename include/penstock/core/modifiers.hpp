@@ -5,6 +5,9 @@
 // A coroutine that blocks its thread holds up those that go on on that thread; without a scheduler that is the thread that completed what was
 // awaited, and those that the coroutine itself resumed wait there too (docs/design.md, section 3). `via` a pool for one that blocks.
 //
+// A task takes them, too (task.hpp), and with task.hpp so does everything else that can be awaited: `pool.submit(f) | with_timeout(50ms)` is a task that
+// gives a result; a future is let go of at the deadline, a spawned coroutine or a task_group's join is asked to stop and waited for. (Not via().)
+//
 // Each modifier sets one thing of an operation that has not begun; the last one of its kind counts (with_timeout and with_deadline are of
 // one kind). Without them an operation
 // takes the stop token and the scheduler of the coroutine that awaits it, and waits without a deadline.
