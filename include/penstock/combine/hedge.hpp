@@ -1,6 +1,6 @@
 // penstock/combine/hedge.hpp: another attempt when the first one is late.
 //
-//   reply r = co_await penstock::hedge([&] { return ask(replicas.next(), query); }, 20ms, 3);
+//   reply r = co_await penstock::hedge([&] { return ask(replicas.next(), query); }, 20ms, 3);   // captures by reference; see map_concurrent.hpp
 //
 // Against the slow few: when an attempt has not ended after a while (the 95th percentile of the latency is a good choice), it is begun once more,
 // elsewhere if `f` so decides, and the first success counts. A few per cent more work then cut the tail of the latency. The work must bear being

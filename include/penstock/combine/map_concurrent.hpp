@@ -7,6 +7,8 @@
 // `f` returns a task, any operation that can be awaited, or a future (of a pool). The results come in the order of the items, whatever order they
 // end in. Results as they come: map_as_completed.hpp.
 //
+// g++ 12         destroys a lambda that is made inside a co_await expression twice: give it captures by reference only, as above, or begin with
+//                `auto all = map_concurrent(...);` and `co_await std::move(all)`. f itself may be a coroutine: it lives as long as the whole.
 // Order          items are pulled and f is called one after the other by the coroutine itself, in order, each as soon as fewer than `limit` are
 //                in flight: neither range nor f need be thread-safe. What f begins runs concurrently: on one thread, or, where the awaiting
 //                coroutine runs on a pool (or `| via(pool)`), on its threads.

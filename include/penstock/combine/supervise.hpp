@@ -1,9 +1,10 @@
 // penstock/combine/supervise.hpp: a task that is begun anew when it fails.
 //
-//   co_await penstock::supervise([&] { return consume(queue); },
-//                                {.backoff = backoff::exponential(100ms, 30s).with_jitter(jitter::full),
-//                                 .max_restarts = 5, .within = 1min,
-//                                 .on_restart = [](const restart& r) { log(r.why, r.delay); }});
+//   auto consumer = penstock::supervise([&] { return consume(queue); },
+//                                       {.backoff = backoff::exponential(100ms, 30s).with_jitter(jitter::full),
+//                                        .max_restarts = 5, .within = 1min,
+//                                        .on_restart = [](const restart& r) { log(r.why, r.delay); }});
+//   co_await std::move(consumer);   // in two steps: g++ 12 destroys the temporaries of a co_await expression twice, such as on_restart here
 //
 // Ends           when the task returns, with what it gives; when stop is requested; or when it fails for the (max_restarts + 1)-th time within `within`
 //                (Erlang's restart intensity), with the last failure: a supervisor that restarts for ever hides what is broken.
