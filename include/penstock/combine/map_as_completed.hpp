@@ -7,8 +7,8 @@
 //     use(*page);
 //   }
 //
-// As map_concurrent() (map_concurrent.hpp says what f may be, how items are pulled and when they begin), but for the order: next() gives the result of
-// whichever item ended first and was not given yet. Nothing is collected, so an endless range will do.
+// As map_concurrent() (map_concurrent.hpp says what f may be, how items are pulled and when they begin), but for the order: next() gives the result
+// of whichever item ended first and was not given yet. Nothing is collected, so an endless range will do.
 //
 // Bounded        items begin inside next() only, and results that were not asked for count as in flight: who is slow slows the items down.
 // Failures       the first item that fails stops the others, and no further one begins; when all have ended, next() throws combined_error, or gives
@@ -16,9 +16,9 @@
 // Cancellation   a stop request to the coroutine that awaits next(), and a limit of next() (`next() | with_timeout(...)`), ends the whole: it reaches
 //                the items in flight, no further one begins, and when all have ended next() gives errc::cancelled. Between two calls of next()
 //                the items do not hear of it.
-// Destruction    requests stop and blocks until the items in flight have ended, as spawned handles and task_group do: `co_await pages.cancel()` before
-//                leaving early, above all where the items need this thread in order to end, unless it is a worker of their pool: that one runs them
-//                meanwhile. After next() gave errc::closed, or failed, nothing is in flight.
+// Destruction    requests stop and blocks until the items in flight have ended, as spawned handles and task_group do: `co_await pages.cancel()`
+//                before leaving early, above all where the items need this thread in order to end, unless it is a worker of their pool: that one
+//                runs them meanwhile. After next() gave errc::closed, or failed, nothing is in flight.
 // Thread safety  belongs to one coroutine at a time.
 // Allocation     a coroutine frame for each next(), and one for each item beside f's own.
 #pragma once

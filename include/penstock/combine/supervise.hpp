@@ -6,12 +6,12 @@
 //                                        .on_restart = [](const restart& r) { log(r.why, r.delay); }});
 //   co_await std::move(consumer);   // in two steps: g++ 12 destroys the temporaries of a co_await expression twice, such as on_restart here
 //
-// Ends           when the task returns, with what it gives; when stop is requested; or when it fails for the (max_restarts + 1)-th time within `within`
-//                (Erlang's restart intensity), with the last failure: a supervisor that restarts for ever hides what is broken.
+// Ends           when the task returns, with what it gives; when stop is requested; or when it fails for the (max_restarts + 1)-th time within
+//                `within` (Erlang's restart intensity), with the last failure: a supervisor that restarts for ever hides what is broken.
 // Failures       the task fails by throwing, or by giving a result with an error.
 // Cancellation   a stop request (of the awaiting coroutine, or `supervise(...) | with_stop(token)`, `| with_timeout(...)`) reaches the task, ends the
-//                wait for the next restart, and lets none begin. What the task then ends with is the end; during the wait: errc::cancelled, thrown as a
-//                std::system_error unless the task gives results.
+//                wait for the next restart, and lets none begin. What the task then ends with is the end; during the wait: errc::cancelled, thrown
+//                as a std::system_error unless the task gives results.
 // Delays         backoff's first delay, second, ...; after a run of at least `within` they begin anew. They are waited for, not slept.
 // Structured     one run at a time, and none when it has ended.
 // Allocation     a coroutine frame, those of the tasks, and the times of the last max_restarts restarts.
