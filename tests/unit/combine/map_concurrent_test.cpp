@@ -50,6 +50,7 @@ auto trying(workshop& s) {
 }
 
 task<int> square(int i) { co_return i* i; }
+task<int> same(int i) { co_return i; }
 task<std::unique_ptr<int>> box(int i) { co_return std::make_unique<int>(i); }
 task<bool> is_even(int i) { co_return i % 2 == 0; }
 task<const std::string*> address(const std::string& s) { co_return &s; }
@@ -276,9 +277,9 @@ TEST_CASE("map_concurrent: a spawned coroutine is told of a stop request", "[map
 }
 
 TEST_CASE("map_concurrent: a hundred thousand items that end at once need constant stack", "[map_concurrent]") {
-  const auto all = sync_wait(map_concurrent(std::views::iota(0, 100'000), limit(10), square));
+  const auto all = sync_wait(map_concurrent(std::views::iota(0, 100'000), limit(10), same));
   REQUIRE(all.size() == 100'000);
-  CHECK(all[99'999 / 3] == (99'999 / 3) * (99'999 / 3));
+  CHECK(all[33'333] == 33'333);
   CHECK(sync_wait(map_concurrent(std::views::iota(0, 100'000), limit(100'000), is_even)).size() == 100'000);
 }
 
