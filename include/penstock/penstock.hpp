@@ -32,6 +32,7 @@
 #include <penstock/combine/settled.hpp>
 #include <penstock/combine/supervise.hpp>
 #include <penstock/core/backoff.hpp>
+#include <penstock/core/any_clock.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/clock_ref.hpp>
 #include <penstock/core/deadline.hpp>
@@ -55,6 +56,7 @@
 #include <penstock/observe/histogram.hpp>
 #include <penstock/pool/sizing.hpp>
 #include <penstock/pool/strand.hpp>
+#include <penstock/pool/submit_options.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/pool/worker_pool_options.hpp>
 #include <penstock/stream/generator.hpp>

@@ -213,6 +213,42 @@ struct room_close : queue_suite<room_close<Polls>, 2, 1, 1> {
   }
 };
 
+// A task takes the place of one that is queued, if that is not begun before: one of the two fates. Who waits for the end waits for both.
+template <int Polls>
+struct displacing : queue_suite<displacing<Polls>, 3, 1, 1> {
+  var<int> dropped{0};
+  bool refused = false;
+
+  displacing() { this->polls = Polls; }
+  void before() {
+    queue_suite<displacing, 3, 1, 1>::before();
+    task t{&this->ran[0], &dropped};
+    require(this->q->try_push(t).has_value(), "there is room");
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      this->work();
+    } else if (index == 1) {
+      task displaced;
+      task t{&this->ran[1]};
+      refused = !this->q->push_over(t, 0, penstock::detail::displaced::oldest, displaced);
+      if (!displaced) return;
+      require(!refused, "none goes for one that is refused");
+      static_cast<void>(task{std::move(displaced)});
+      this->q->finish_here();
+    } else {
+      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      require(this->ran[0] + dropped == 1, "it ran or was dropped by then");
+      this->q->close();
+    }
+  }
+  void after() {
+    require(this->ran[0] + dropped == 1, "it ran or was dropped");
+    require(this->ran[1] == (refused ? 0 : 1), "the other one ran, or was refused");
+    queue_suite<displacing, 3, 1, 1>::after();
+  }
+};
+
 // A task that its submitter runs: the worker stays until it has ended, and what it did is visible then. None begins after that.
 template <int Polls>
 struct caller_runs : queue_suite<caller_runs<Polls>, 3, 1, 1> {
@@ -620,6 +656,8 @@ int main(int argc, char** argv) {
   session.bounded<room_close<1>, 3>("waiting for room and close, polling first");
   session.random<caller_runs<0>>("caller runs");
   session.random<caller_runs<1>>("caller runs, searching");
+  session.random<displacing<0>>("displacing");
+  session.random<displacing<1>>("displacing, searching");
   session.random<resumptions<0>>("resumptions");
   session.random<resumptions<2>>("resumptions, searching");
   session.bounded<help_alone<0>, 2>("helping");

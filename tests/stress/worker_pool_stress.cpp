@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
@@ -185,6 +186,133 @@ void inside(stress::context& c) {
   }
 }
 
+// Submissions of all kinds, from outside and from inside. Each task meets one fate: it is run, refused, expired, dropped for another, or cancelled by
+// request_stop; what its submitter, its future and its callback hear agrees with that.
+class fates {
+ public:
+  std::atomic<int> posted{0}, ran{0}, told{0}, alive{0};
+
+  /// One task's, which its callback and its future's reader share.
+  struct fate {
+    std::atomic<int> ran{0}, told{0};
+  };
+  using shared = std::shared_ptr<fate>;
+
+  class task {
+   public:
+    task(fates& of, worker_pool& pool, shared its, int depth, std::uint64_t seed) noexcept
+        : of_{&of}, pool_{&pool}, fate_{std::move(its)}, depth_{depth}, seed_{seed} {
+      ++of_->alive;
+    }
+    task(task&& other) noexcept
+        : of_{other.of_}, pool_{other.pool_}, fate_{std::move(other.fate_)}, depth_{other.depth_}, seed_{other.seed_} {
+      ++of_->alive;
+    }
+    ~task() { --of_->alive; }
+    int operator()() const {
+      ++fate_->ran;
+      ++of_->ran;
+      stress::random random{seed_};
+      for (int i = 0; i < depth_; ++i) of_->post(*pool_, random, depth_ - 1);
+      return 1;
+    }
+
+   private:
+    fates* of_;
+    worker_pool* pool_;
+    shared fate_;
+    int depth_;
+    std::uint64_t seed_;
+  };
+
+  void post(worker_pool& pool, stress::random& random, int depth) {
+    const auto its = std::make_shared<fate>();
+    const penstock::result<void> put = pool.post(options(pool, random, its), make(pool, random, its, depth));
+    if (put) ++posted;
+    if (!put && its->ran + its->told != 0) ++wrong;
+  }
+  auto submit(worker_pool& pool, stress::random& random) {
+    auto its = std::make_shared<fate>();
+    auto f = pool.submit(make(pool, random, its, 1), options(pool, random, its));
+    return std::pair{std::move(f), std::move(its)};
+  }
+  void look(penstock::future<int>& f, const fate& its) {
+    std::error_code why;
+    try {
+      static_cast<void>(f.get());
+    } catch (const std::system_error& e) {
+      why = e.code();
+    }
+    const bool right = !why                   ? its.ran == 1 && its.told == 0
+                       : why == errc::timeout ? its.ran == 0  // expired, or waited for room in vain
+                                              : its.ran + its.told == 0;
+    if (!right) ++wrong;
+  }
+
+  std::atomic<int> wrong{0};
+
+ private:
+  task make(worker_pool& pool, stress::random& random, const shared& its, int depth) {
+    return {*this, pool, its, depth, random.below<std::uint64_t>(1'000'000)};
+  }
+  penstock::submit_options options(worker_pool& pool, stress::random& random, shared its) {
+    using penstock::overflow;
+    constexpr overflow all[] = {overflow::wait, overflow::reject, overflow::caller_runs, overflow::drop_oldest,
+                                overflow::drop_lowest};
+    penstock::submit_options o{.overflow = all[random.below<std::size_t>(5)], .priority = random.below(pool.priorities())};
+    if (random.one_in(4)) o.limits.deadline = penstock::deadline::after(random.below(100) * 1us);
+    if (random.one_in(3)) {
+      o.expires_in = random.below(100) * 1us;
+      o.on_expired = [this, held = std::move(its)] { ++held->told, ++told; };
+    }
+    return o;
+  }
+};
+
+void options_of_submissions(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random choose = c.generator(round * 10);
+    const bool futures = choose.one_in(2);
+    const bool stopped = choose.one_in(3);
+    fates all;
+    {
+      worker_pool pool{{.threads = 1 + choose.below<std::size_t>(3),
+                        .queue_capacity = 1 + choose.below<std::size_t>(6),
+                        .priorities = 1 + choose.below<unsigned>(3)}};
+      {
+        std::vector<std::jthread> submitters;
+        stress::start_line start{3};
+        for (std::uint64_t t = 0; t < 2; ++t) {
+          submitters.emplace_back([&, random = c.generator(round * 10 + t + 1)]() mutable {
+            std::vector<std::pair<penstock::future<int>, fates::shared>> given;
+            start.wait();
+            for (int i = 0; i < 30; ++i) {
+              if (futures && random.one_in(2)) {
+                given.push_back(all.submit(pool, random));
+              } else {
+                all.post(pool, random, 2);
+              }
+            }
+            for (auto& [f, its] : given) all.look(f, *its);
+          });
+        }
+        start.wait();
+        for (int i = choose.below(200); i > 0; --i) std::this_thread::yield();
+        if (stopped) pool.request_stop();
+      }
+      c.check(pool.drain().has_value() && pool.queued() == 0, "drain failed");
+      const auto expired = static_cast<int>(pool.expired());
+      const auto dropped = static_cast<int>(pool.dropped());
+      c.check(expired == all.told, "an expired task is not counted once, or was not told of once");
+      const int ended = all.ran + expired + dropped;
+      if (!futures && !stopped) c.check(ended == all.posted, "an accepted task met no fate, or two");
+      if (!futures) c.check(ended <= all.posted, "an accepted task met two fates");
+    }
+    c.check(all.wrong == 0, "a task ran, or did not, against what was said of it");
+    c.check(all.alive == 0, "a task was not destroyed, or destroyed twice");
+  }
+}
+
 // Hazard 7, and tasks that submit tasks while the pool is destroyed (hazard 10). In the long tier at least 10^5 pools.
 void build_and_destroy(stress::context& c) {
   const std::uint64_t least = stress::current_tier() == stress::tier::long_ ? 100'000 : 0;
@@ -342,7 +470,7 @@ void blocking(stress::context& c) {
 
 int main() {
   stress::run run{"worker_pool"};
-  run.scenario("submission and shutdown", 350ms, churn);
+  run.scenario("submission and shutdown", 250ms, churn);
   run.scenario("submission and shutdown, delays before each sleep", 200ms, [&](stress::context& c) {
     park_delay::enable(run.seed());
     churn(c);
@@ -354,7 +482,8 @@ int main() {
     inside(c);
     park_delay::disable();
   });
-  run.scenario("construction and destruction", 250ms, build_and_destroy);
+  run.scenario("options of submissions", 150ms, options_of_submissions);
+  run.scenario("construction and destruction", 200ms, build_and_destroy);
   run.scenario("tasks that wait for tasks", 150ms, nested);
   run.scenario("exceptions", 100ms, exceptions);
   run.scenario("coroutines", 200ms, coroutines);

@@ -4,15 +4,17 @@
 //   penstock::future<image> thumbnail = pool.submit([&] { return scale(picture); });
 //   auto page = penstock::spawn(pool, render(request));   // a coroutine that lives on the pool
 //
-// Queue          bounded: what post() and submit() do when it is full is the pool's overflow policy. Besides, each worker has places of its own for
-//                what it submits itself: as many as the queue, but 256 at most. Only when these are taken does it meet that policy. Coroutines that
-//                go on here are no submissions: they are never refused, and need no memory.
+// Queue          bounded: what post() and submit() do when it is full is the pool's overflow policy, or what the submission says itself, as it may
+//                ask for a priority and for a latest start (submit_options.hpp). Besides, each worker has places of its own for what it submits
+//                itself: as many as the queue, but 256 at most. Only when these are taken does it meet that policy. Coroutines that go on here
+//                are no submissions: they are never refused, and need no memory.
 // Order          tasks from outside begin in the order of their submission, but for those, fifteen at the most, that a worker has taken out together
-//                and others not yet stolen from it. A worker's own tasks go before them, in their order, but not without end. Coroutines go first,
+//                and others not yet stolen from it. A worker's own tasks go before them, in their order, but not without end. With
+//                worker_pool_options::priorities all tasks, a worker's own too, begin in the order of their urgency. Coroutines go first,
 //                up to fifteen in a row.
 // Errors         an exception that leaves a posted task goes to on_error and is counted (failed()); one of a submitted task goes to its future.
-// Waiting inside a worker for the pool itself: a worker that posts into its own full pool runs the task itself (at once; when it is 32 tasks
-//                deep, after it has returned, up to queue_capacity of them). One that waits for the future of a task that has not begun runs
+// Waiting inside a worker for the pool itself: a worker that posts into its own full pool never waits for room: it runs the task itself, or
+//                what the policy says (the table in submit_options.hpp). One that waits for the future of a task that has not begun runs
 //                it on the spot, to its end even if the wait has a deadline. One that blocks until a coroutine ends (spawned::result(),
 //                wait(), its destructor, sync_wait()) runs the pool's coroutines meanwhile if no other worker is free to, one inside the
 //                other up to 128 deep; a coroutine among them that does `co_await` a future of a task that has not begun runs that task.
@@ -47,6 +49,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/any_clock.hpp>
 #include <penstock/core/detail/blocking_help.hpp>
 #include <penstock/core/detail/fork.hpp>
 #include <penstock/core/modifiers.hpp>
@@ -58,6 +61,7 @@
 #include <penstock/pool/detail/task_queue.hpp>
 #include <penstock/pool/detail/task_runner.hpp>
 #include <penstock/pool/sizing.hpp>
+#include <penstock/pool/submit_options.hpp>
 #include <penstock/pool/worker_pool_options.hpp>
 #include <penstock/sync/future.hpp>
 
@@ -69,13 +73,14 @@ template <class F>
 concept submittable = (std::invocable<F&> || std::invocable<F&, std::stop_token>) && std::is_nothrow_destructible_v<F>;
 
 struct pool_access;
+class expiry;
 
 }  // namespace detail
 
 class worker_pool {
  public:
-  /// Starts the threads. Throws std::invalid_argument if queue_capacity is 0; std::system_error if a thread cannot be started, after
-  /// joining those that were.
+  /// Starts the threads. Throws std::invalid_argument if queue_capacity is 0, or priorities not 1 to 16; std::system_error if a thread cannot be
+  /// started, after joining those that were.
   explicit worker_pool(worker_pool_options options = {});
   worker_pool(const worker_pool&) = delete;
   worker_pool& operator=(const worker_pool&) = delete;
@@ -90,15 +95,20 @@ class worker_pool {
     task work{callable(std::forward<F>(f))};
     if (origin_.forked()) return forked_error();
     const result<void> put_in = try_put(work);
-    return put_in || put_in.error() != errc::full ? put_in : put_into_full(work, {});
+    return put_in || put_in.error() != errc::full ? put_in : put_into_full(work, usual_admission({}));
   }
   /// The same, but waiting for room, if that is the policy, ends with errc::timeout or errc::cancelled.
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
   result<void> post(const wait_limits& limits, F&& f) {
     task work{callable(std::forward<F>(f))};
-    return put(work, limits);
+    return put(work, usual_admission(limits));
   }
+  /// The same with more to say, in braces: `post({.priority = 0, .expires_in = 50ms}, f)`. Throws std::invalid_argument, too, for a priority that the
+  /// pool does not have, or two times to expire at.
+  template <class F>
+    requires std::constructible_from<move_only_function<void()>, F>
+  result<void> post(submit_options options, F&& f);
   /// Never waits and never runs the task here: errc::full if there is no room. Throws as post().
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
@@ -121,6 +131,11 @@ class worker_pool {
   template <class F>
     requires detail::submittable<std::decay_t<F>>
   [[nodiscard]] auto submit(F&& f, const wait_limits& limits = {});
+  /// The same with more to say, after the task: `submit(f, {.overflow = overflow::reject})`. A task that expired gives errc::timeout, one that was
+  /// dropped for another errc::rejected. Throws as post().
+  template <class F>
+    requires detail::submittable<std::decay_t<F>>
+  [[nodiscard]] auto submit(F&& f, submit_options options);
 
   /// `co_await pool.schedule()` goes on on one of the workers.
   [[nodiscard]] auto schedule() noexcept { return get_scheduler().schedule(); }
@@ -141,12 +156,17 @@ class worker_pool {
   [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_.get_token(); }
   [[nodiscard]] std::size_t threads() const noexcept { return thread_count_; }
   [[nodiscard]] std::size_t queue_capacity() const noexcept { return queue_.capacity(); }
+  [[nodiscard]] unsigned priorities() const noexcept { return priorities_; }
   /// Tasks that wait to be run, from outside and from inside.
   [[nodiscard]] std::size_t queued() const noexcept { return origin_.forked() ? 0 : queue_.queued(); }
   /// Submitters that wait for room.
   [[nodiscard]] std::size_t room_waiters() const noexcept { return origin_.forked() ? 0 : queue_.room_waiters(); }
   /// Posted tasks that threw.
   [[nodiscard]] std::size_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }  // relaxed: a counter
+  /// Tasks that were not run because their latest start had passed.
+  [[nodiscard]] std::size_t expired() const noexcept { return expired_.load(std::memory_order_relaxed); }  // relaxed: a counter
+  /// Tasks that had to go for others, by overflow::drop_oldest or drop_lowest.
+  [[nodiscard]] std::size_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }  // relaxed: a counter
 
   // What any_scheduler asks of a context.
   void execute(work_item& item) noexcept {
@@ -167,6 +187,18 @@ class worker_pool {
 
   template <class F, class R>
   class submitted;
+  class expiring;
+
+  // How one task is to be let in.
+  struct admission {
+    const wait_limits& limits;
+    penstock::overflow overflow;
+    unsigned priority;
+  };
+  [[nodiscard]] admission usual_admission(const wait_limits& limits) const noexcept {
+    return {limits, overflow_, usual_priority_};
+  }
+  [[nodiscard]] admission admission_of(const submit_options& options) const;
 
   // The callable itself; throws if it is none.
   template <class F>
@@ -176,19 +208,24 @@ class worker_pool {
     }
     return std::forward<F>(f);
   }
-  result<void> try_put(task& work) noexcept {
+  result<void> try_put(task& work) noexcept { return try_put(work, usual_priority_); }
+  result<void> try_put(task& work, unsigned priority) noexcept {
     queue::slot* const me = slot_here();
-    return me != nullptr ? queue_.try_push(*me, work) : queue_.try_push(work);
+    return me != nullptr ? queue_.try_push(*me, work, priority) : queue_.try_push(work, priority);
   }
-  result<void> put(task& work, const wait_limits& limits);
+  result<void> put(task& work, const admission& how);
   range_result put_n(std::span<task> tasks, const wait_limits& limits);
-  result<void> put_into_full(task& work, const wait_limits& limits);
+  result<void> put_into_full(task& work, const admission& how);
+  result<void> put_over(task& work, const admission& how) noexcept;
+  template <class F>
+  auto submit(F&& f, std::unique_ptr<detail::expiry> when, const admission& how);
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
   void run_worker(std::size_t index) noexcept;
   void help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept;
   bool help_once() noexcept;
   void run(detail::work<task>& found) noexcept;
   void report(std::exception_ptr failure) noexcept;
+  void expire(detail::expiry& missed) noexcept;
   void join() noexcept;
 
   // This thread's, if it runs a task of this pool.
@@ -212,10 +249,15 @@ class worker_pool {
   const std::size_t thread_count_;
   queue queue_;
   const penstock::overflow overflow_;
+  const unsigned priorities_;
+  const unsigned usual_priority_ = priorities_ / 2;
+  const any_clock clock_;
   const move_only_function<void(std::exception_ptr) const> on_error_;
   const std::string name_;
   std::stop_source stop_;
   std::atomic<std::size_t> failed_{0};
+  std::atomic<std::size_t> expired_{0};
+  std::atomic<std::size_t> dropped_{0};
   detail::process_origin origin_;
   std::mutex joining_;
   std::vector<std::thread> workers_;  // guarded by joining_ once the constructor is through
@@ -224,5 +266,6 @@ class worker_pool {
 }  // namespace penstock::inline v0_1
 
 #include <penstock/pool/detail/post_n.hpp>
+#include <penstock/pool/detail/submit_with_options.hpp>
 #include <penstock/pool/detail/submitted.hpp>
 #include <penstock/pool/detail/worker_pool_members.hpp>

@@ -7,18 +7,11 @@
 #include <exception>
 #include <string>
 
+#include <penstock/core/any_clock.hpp>
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/pool/submit_options.hpp>
 
 namespace penstock::inline v0_1 {
-
-/// What a pool does with a task when its queue is full.
-enum class overflow : unsigned char {
-  wait,    ///< the submitter waits for room
-  reject,  ///< the submission fails with errc::rejected
-  /// The submitter runs the task itself; if it is 32 tasks deep in the same pool, after the outermost one has returned, up to queue_capacity of
-  /// them, and beyond that at once again.
-  caller_runs,
-};
 
 struct worker_pool_options {
   std::size_t threads = 0;  ///< 0: available_processors(), which knows affinity and containers
@@ -28,6 +21,8 @@ struct worker_pool_options {
   penstock::overflow overflow = overflow::wait;
   /// Gets what a posted task threw, on the worker; may be called by several workers at a time. Default: only counted.
   move_only_function<void(std::exception_ptr) const> on_error = {};
+  unsigned priorities = 1;  ///< how many there are, 1 to 16; see submit_options.hpp
+  any_clock clock = {};     ///< what submit_options::expires_in is counted by; must outlive the pool. Default: the steady clock
 };
 
 }  // namespace penstock::inline v0_1

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <type_traits>
 
+#include <penstock/core/any_clock.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/modifiers.hpp>
 
@@ -107,4 +108,29 @@ TEST_CASE("deadline: std's other clocks have a service of their own, the steady 
   CHECK(deadline::after(-1h, wall).passed());
   std::chrono::steady_clock steady;
   CHECK(deadline::after(1h, steady).queue() == nullptr);
+}
+
+TEST_CASE("any_clock: tells the time of the clock it was given, the steady one by default", "[deadline]") {
+  manual_clock manual;
+  const penstock::any_clock any{manual};
+  const penstock::any_clock copy = any;
+  CHECK(copy.now() == manual.now().time_since_epoch().count());
+  const deadline soon = copy.after(10ms);
+  CHECK(soon.queue() == &manual.timers());
+  manual.advance(10ms - 1ns);
+  CHECK_FALSE(soon.passed());
+  manual.advance(1ns);
+  CHECK(soon.passed());
+  CHECK(copy.after(std::chrono::hours::max()).is_never());
+  CHECK(copy.after(-1ns).passed());
+  const std::chrono::steady_clock steady;
+  for (const penstock::any_clock& usual : {penstock::any_clock{}, penstock::any_clock{steady}}) {
+    CHECK(usual.after(1h).queue() == nullptr);
+    CHECK_FALSE(usual.after(1h).passed());
+    CHECK(usual.after(0ms).passed());
+    CHECK(usual.after(std::chrono::hours::max()).is_never());
+  }
+  std::chrono::system_clock wall;
+  CHECK_FALSE(penstock::any_clock{wall}.after(1h).passed());
+  CHECK(penstock::any_clock{wall}.after(-1s).passed());
 }

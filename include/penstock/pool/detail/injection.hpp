@@ -1,6 +1,7 @@
 // penstock/pool/detail/injection.hpp: what comes into a pool from outside: submitted tasks, bounded, and resumptions of coroutines.
 //
-// Tasks lie in a ring, resumptions in an intrusive list that counts against no capacity. Both are strictly first in, first out.
+// Tasks lie in a ring, resumptions in an intrusive list that counts against no capacity. Both are strictly first in, first out. With priorities
+// tasks lie in lines in place of the ring (priority_lines.hpp).
 //
 // Thread safety  passive: guarded by its owner's lock, but for the hints, which anybody may read.
 #pragma once
@@ -13,30 +14,56 @@
 
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
+#include <penstock/pool/detail/priority_lines.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 template <class Task, class Sync>
 class injection {
  public:
-  explicit injection(std::size_t capacity) : capacity_{checked(capacity)}, ring_{std::make_unique<Task[]>(capacity)} {}
+  explicit injection(std::size_t capacity, unsigned priorities = 1)
+      : capacity_{checked(capacity)},
+        ring_{priorities == 1 ? std::make_unique<Task[]>(capacity) : nullptr},
+        lines_{priorities == 1 ? nullptr : std::make_unique<priority_lines<Task>>(capacity, priorities)} {}
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] std::size_t tasks() const noexcept { return size_; }
   [[nodiscard]] bool full() const noexcept { return size_ == capacity_; }
   [[nodiscard]] bool has_resumptions() const noexcept { return !resumptions_.empty(); }
 
-  /// Only if it is not full.
-  void push(Task& task) noexcept {
-    const std::size_t at = first_ + size_;
-    ring_[at < capacity_ ? at : at - capacity_] = std::move(task);
+  /// Only if it is not full. `priority`: below the number of them.
+  void push(Task& task, unsigned priority) noexcept {
+    if (lines_ != nullptr) {
+      lines_->push(task, priority);
+    } else {
+      const std::size_t at = first_ + size_;
+      ring_[at < capacity_ ? at : at - capacity_] = std::move(task);
+    }
     set_size(size_ + 1);
   }
-  /// Only if there is one.
+  /// The next one to begin. Only if there is one.
   void pop(Task& task) noexcept {
-    task = std::move(ring_[first_]);
-    first_ = first_ + 1 < capacity_ ? first_ + 1 : 0;
+    if (lines_ != nullptr) {
+      lines_->pop(task);
+    } else {
+      pop_from_ring(task);
+    }
     set_size(size_ - 1);
+  }
+  /// The oldest one. Only if there is one.
+  void pop_oldest(Task& task) noexcept {
+    if (lines_ != nullptr) {
+      lines_->take_oldest(task);
+    } else {
+      pop_from_ring(task);
+    }
+    set_size(size_ - 1);
+  }
+  /// The one that is least urgent, if it is less urgent than one of `priority`. False: it is not.
+  bool pop_below(unsigned priority, Task& task) noexcept {
+    if (lines_ == nullptr || !lines_->take_below(priority, task)) return false;
+    set_size(size_ - 1);
+    return true;
   }
 
   void push(work_item& item) noexcept {
@@ -63,13 +90,18 @@ class injection {
     if (capacity == 0) throw std::invalid_argument{"penstock::worker_pool: queue_capacity is 0"};
     return capacity;
   }
+  void pop_from_ring(Task& task) noexcept {
+    task = std::move(ring_[first_]);
+    first_ = first_ + 1 < capacity_ ? first_ + 1 : 0;
+  }
   void set_size(std::size_t size) noexcept {
     size_ = size;
     size_hint_.store(size, std::memory_order_relaxed);  // relaxed: a hint
   }
 
   const std::size_t capacity_;
-  const std::unique_ptr<Task[]> ring_;
+  const std::unique_ptr<Task[]> ring_;                 // null with priorities
+  const std::unique_ptr<priority_lines<Task>> lines_;  // null without
   std::size_t first_ = 0;
   std::size_t size_ = 0;
   work_list resumptions_;

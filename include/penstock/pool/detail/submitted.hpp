@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <concepts>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
@@ -10,6 +11,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/pool/detail/drop_scope.hpp>
+#include <penstock/pool/detail/expiry.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/future.hpp>
 
@@ -23,13 +26,16 @@ class worker_pool::submitted : public detail::future_state<R> {
   using state = detail::future_state<R>;
 
   template <class G>
-  submitted(worker_pool& pool, G&& f)
-      : state{[](state& s) noexcept { delete static_cast<submitted*>(&s); }}, pool_{pool}, f_{std::forward<G>(f)} {
+  submitted(worker_pool& pool, G&& f, std::unique_ptr<detail::expiry> when)
+      : state{[](state& s) noexcept { delete static_cast<submitted*>(&s); }},
+        pool_{pool},
+        f_{std::forward<G>(f)},
+        expiry_{std::move(when)} {
     this->set_assist([](state& s, detail::waiter_kind who) noexcept {
       auto& self = static_cast<submitted&>(s);
       if (self.origin_.forked()) {
-        if (!self.claimed_.exchange(true, std::memory_order_relaxed)) self.f_.reset();  // relaxed: as in claim()
-        return self.set_error(forked_error().error());                                  // whoever claimed it is in the parent
+        if (!self.claimed_.exchange(true, std::memory_order_relaxed)) self.release();  // relaxed: as in claim()
+        return self.set_error(forked_error().error());                                 // whoever claimed it is in the parent
       }
       // A call like any other: nothing else runs here in between. A coroutine leaves it to the next free worker, unless this one is not to
       // become free before the coroutine ends.
@@ -39,9 +45,14 @@ class worker_pool::submitted : public detail::future_state<R> {
 
   void run() noexcept {
     if (!claim()) return;
+    if (expiry_ != nullptr && expiry_->missed()) {
+      f_.reset();
+      pool_.expire(*expiry_);
+      return give_up(errc::timeout);
+    }
     this->set_from([this]() -> R {
       F f{std::move(*f_)};  // what it holds is released before the future is ready
-      f_.reset();
+      release();
       if constexpr (std::invocable<F&>) {
         return f();
       } else {
@@ -49,10 +60,11 @@ class worker_pool::submitted : public detail::future_state<R> {
       }
     });
   }
-  void drop(std::error_code why) noexcept {
-    if (!claim()) return;
-    f_.reset();
-    this->set_error(why);
+  /// False: somebody has begun it.
+  bool drop(std::error_code why) noexcept {
+    if (!claim()) return false;
+    give_up(why);
+    return true;
   }
 
   // What lies in the queue.
@@ -62,7 +74,9 @@ class worker_pool::submitted : public detail::future_state<R> {
     entry(entry&&) noexcept = default;
     entry& operator=(entry&&) = delete;
     ~entry() {
-      if (task_) task_->drop(errc::cancelled);
+      if (!task_) return;
+      detail::drop_scope* const scope = detail::drop_scope::innermost();
+      if (!task_->drop(scope != nullptr ? scope->why() : errc::cancelled) && scope != nullptr) scope->note_begun();
     }
     void operator()() noexcept { task_->run(); }
 
@@ -73,16 +87,36 @@ class worker_pool::submitted : public detail::future_state<R> {
  private:
   // relaxed: decides between claimants; the callable came to each of them through the queue's lock, or with the future
   bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
+  void release() noexcept {
+    f_.reset();
+    expiry_.reset();
+  }
+  void give_up(std::error_code why) noexcept {
+    release();
+    this->set_error(why);
+  }
 
   worker_pool& pool_;
   const detail::process_origin origin_ = pool_.origin_;  // a copy: the future may outlive the pool
   std::optional<F> f_;
+  std::unique_ptr<detail::expiry> expiry_;  // null: there is none
   std::atomic<bool> claimed_{false};
 };
 
 template <class F>
   requires detail::submittable<std::decay_t<F>>
 auto worker_pool::submit(F&& f, const wait_limits& limits) {
+  return submit(std::forward<F>(f), nullptr, usual_admission(limits));
+}
+template <class F>
+  requires detail::submittable<std::decay_t<F>>
+auto worker_pool::submit(F&& f, submit_options options) {
+  const admission how = admission_of(options);
+  return submit(std::forward<F>(f), detail::expiry::of(options, clock_), how);
+}
+
+template <class F>
+auto worker_pool::submit(F&& f, std::unique_ptr<detail::expiry> when, const admission& how) {
   using function = std::decay_t<F>;
   using value = typename decltype([] {
     if constexpr (std::invocable<function&>) {
@@ -93,11 +127,14 @@ auto worker_pool::submit(F&& f, const wait_limits& limits) {
   }())::type;
   using work_type = submitted<function, value>;
 
-  detail::state_ref<work_type> state{new work_type{*this, callable(std::forward<F>(f))}};
+  detail::state_ref<work_type> state{new work_type{*this, callable(std::forward<F>(f)), std::move(when)}};
   state->add_owner();
   future<value> result{detail::state_ref<detail::future_state<value>>{state.operator->()}};
   task work{typename work_type::entry{state.share()}};
-  if (const auto put_in = put(work, limits); !put_in) state->drop(put_in.error());
+  if (const auto put_in = put(work, how); !put_in) {
+    const detail::drop_scope why{put_in.error()};
+    static_cast<void>(task{std::move(work)});
+  }
   return result;
 }
 

@@ -16,6 +16,7 @@
 //             wait for that. Jobs of fork-join algorithms are parts of a piece that waits for them, and are not counted.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cassert>
 #include <cstddef>
@@ -35,6 +36,8 @@
 namespace penstock::inline v0_1::detail {
 
 enum class at_close : unsigned char { run, drop };
+/// Which queued task goes for one that finds no room.
+enum class displaced : unsigned char { oldest, least_urgent };
 
 template <class Task, class Sync = std_sync>
 class task_queue {
@@ -44,11 +47,11 @@ class task_queue {
   using fork_lane = typename guest_lanes<Sync>::lane;
 
   /// `workers`: how many threads will call next() until it says false, each with a slot of its own. A lane has room for as many tasks as the queue,
-  /// but for `lane_capacity` at most.
-  task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256)
-      : injected_{capacity},
+  /// but for `lane_capacity` at most; with priorities it has none, and all tasks lie where they can be compared.
+  task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256, unsigned priorities = 1)
+      : injected_{capacity, priorities},
         workers_{workers},
-        slots_{this, workers, capacity < lane_capacity ? capacity : lane_capacity, lane_capacity} {}
+        slots_{this, workers, priorities > 1 ? 0 : std::min(capacity, lane_capacity), lane_capacity} {}
   ~task_queue() {
     assert((abandoned_ || (idle_.empty() && helpers_.empty() && room_.empty() && drained_.empty())) &&
            "a task queue was destroyed while somebody waits in it");
@@ -61,42 +64,46 @@ class task_queue {
 
   /// Waits for room with a task; the task is moved from if, and only if, it went in.
   struct room_node : plain_node<Sync> {
-    explicit room_node(Task& t) noexcept : task{&t} {}
+    explicit room_node(Task& t, unsigned of_priority = 0) noexcept : task{&t}, priority{of_priority} {}
     Task* task;
+    unsigned priority;
   };
 
   /// errc::full or errc::closed if it cannot go in now; then the task is untouched.
-  result<void> try_push(Task& task) noexcept {
-    if (try_push_n(&task, 1) == 1) return {};
+  result<void> try_push(Task& task, unsigned priority = 0) noexcept {
+    if (try_push_n(&task, 1, priority) == 1) return {};
     return closed() ? errc::closed : errc::full;
   }
   /// The same for several; how many, the first ones, went in.
-  std::size_t try_push_n(Task* tasks, std::size_t n) noexcept {
+  std::size_t try_push_n(Task* tasks, std::size_t n, unsigned priority = 0) noexcept {
     if (injected_.seems_full()) return 0;
     wait_list<Sync> won;
     std::size_t pushed = 0;
     {
       std::scoped_lock guard{lock_};
       if (closed()) return 0;
-      for (; pushed < n && !injected_.full(); ++pushed) insert(tasks[pushed]);
+      for (; pushed < n && !injected_.full(); ++pushed) insert(tasks[pushed], priority);
       if (pushed != 0) wake_one(won);
     }
     won.complete_all();
     return pushed;
   }
   /// By the worker of the slot: into its lane, or, if that is full, as from outside.
-  result<void> try_push(slot& me, Task& task) noexcept {
-    if (try_push_n(me, &task, 1) == 1) return {};
+  result<void> try_push(slot& me, Task& task, unsigned priority = 0) noexcept {
+    if (try_push_n(me, &task, 1, priority) == 1) return {};
     return closed() ? errc::closed : errc::full;
   }
-  std::size_t try_push_n(slot& me, Task* tasks, std::size_t n) noexcept {
+  std::size_t try_push_n(slot& me, Task* tasks, std::size_t n, unsigned priority = 0) noexcept {
     if (closed()) return 0;
     std::size_t pushed = 0;
     while (pushed < n && me.push(tasks[pushed])) ++pushed;
-    if (pushed == 0) return try_push_n(tasks, n);
+    if (pushed == 0) return try_push_n(tasks, n, priority);
     lane_grew(me);
     return pushed;
   }
+  /// With no room, in the place of another one, which is moved to `dropped`: that counts until it is destroyed and finish_here() is told.
+  /// errc::rejected: the task is the least urgent itself.
+  result<void> push_over(Task& task, unsigned priority, displaced which, Task& dropped) noexcept;
 
   /// A task that did not go in is to be run by who submitted it. It counts as a piece of work until finish_here(). errc::closed: it is not to be run.
   result<void> begin_here() noexcept {
@@ -300,14 +307,14 @@ class task_queue {
 
   // --- with lock_ held
 
-  void insert(Task& task) noexcept {
-    injected_.push(task);
+  void insert(Task& task, unsigned priority) noexcept {
+    injected_.push(task, priority);
     ++added_;
   }
   void pop_task(Task& task, wait_list<Sync>& won) noexcept {
     injected_.pop(task);
     if (auto* const waiting = static_cast<room_node*>(room_.front()); waiting != nullptr) {
-      insert(*waiting->task);  // the place is handed over: nobody overtakes those who wait for room
+      insert(*waiting->task, waiting->priority);  // the place is handed over: nobody overtakes those who wait for room
       room_.win(*waiting, outcome::granted, won);
       // Nobody is woken for it: that the place was taken before has kept somebody searching, or everybody busy.
     }

@@ -11,9 +11,29 @@
 namespace penstock::inline v0_1::detail {
 
 template <class Task, class Sync>
+result<void> task_queue<Task, Sync>::push_over(Task& task, unsigned priority, displaced which, Task& dropped) noexcept {
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    if (closed()) return errc::closed;
+    if (injected_.full()) {
+      if (which == displaced::oldest) {
+        injected_.pop_oldest(dropped);
+      } else if (!injected_.pop_below(priority, dropped)) {
+        return errc::rejected;
+      }
+    }
+    insert(task, priority);
+    wake_one(won);
+  }
+  won.complete_all();
+  return {};
+}
+
+template <class Task, class Sync>
 bool task_queue<Task, Sync>::try_pass(room_node& n) noexcept {
   if (injected_.seems_full() && !closed()) return false;  // so that those who poll leave the lock to the workers
-  const result<void> pushed = try_push(*n.task);
+  const result<void> pushed = try_push(*n.task, n.priority);
   if (!pushed && pushed.error() == errc::full) return false;
   n.how = pushed ? outcome::granted : outcome::closed;
   return true;
@@ -24,7 +44,7 @@ step task_queue<Task, Sync>::try_or_link(room_node& n, link_at where, wait_list<
   if (closed()) {
     n.how = outcome::closed;
   } else if (!injected_.full()) {
-    insert(*n.task);
+    insert(*n.task, n.priority);
     wake_one(won);
     n.how = outcome::granted;
   } else {

@@ -14,14 +14,17 @@
 #include <pthread.h>
 #endif
 
+#include <penstock/pool/detail/drop_scope.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
 namespace penstock::inline v0_1 {
 
 inline worker_pool::worker_pool(worker_pool_options options)
     : thread_count_{options.threads != 0 ? options.threads : available_processors()},
-      queue_{options.queue_capacity, thread_count_},
+      queue_{options.queue_capacity, thread_count_, 256, options.priorities},
       overflow_{options.overflow},
+      priorities_{options.priorities},
+      clock_{options.clock},
       on_error_{std::move(options.on_error)},
       name_{std::move(options.name)} {
   origin_.remember();
@@ -48,15 +51,17 @@ inline worker_pool::~worker_pool() {
   static_cast<void>(shutdown());
 }
 
-inline result<void> worker_pool::put(task& work, const wait_limits& limits) {
+inline result<void> worker_pool::put(task& work, const admission& how) {
   if (origin_.forked()) return forked_error();
-  if (limits.stop.stop_requested()) return errc::cancelled;
-  result<void> pushed = try_put(work);
-  return pushed || pushed.error() != errc::full ? pushed : put_into_full(work, limits);
+  if (how.limits.stop.stop_requested()) return errc::cancelled;
+  result<void> pushed = try_put(work, how.priority);
+  return pushed || pushed.error() != errc::full ? pushed : put_into_full(work, how);
 }
 
-inline result<void> worker_pool::put_into_full(task& work, const wait_limits& limits) {
-  if (overflow_ == overflow::reject) return errc::rejected;
+// The table in submit_options.hpp.
+inline result<void> worker_pool::put_into_full(task& work, const admission& how) {
+  if (how.overflow == overflow::reject) return errc::rejected;
+  if (how.overflow == overflow::drop_oldest || how.overflow == overflow::drop_lowest) return put_over(work, how);
   runner* const inside = runner_here();  // who waited for room inside one of the pool's tasks could wait for itself
   if (inside != nullptr) {
     // Tasks that submit themselves again and again would use up the stack: 32 deep they are kept for later, when the outermost one has returned.
@@ -72,7 +77,7 @@ inline result<void> worker_pool::put_into_full(task& work, const wait_limits& li
     --inside->depth;
     return {};
   }
-  if (overflow_ == overflow::caller_runs) {
+  if (how.overflow == overflow::caller_runs) {
     if (const auto begun = queue_.begin_here(); !begun) return begun;
     {
       runner caller{*this};
@@ -83,8 +88,8 @@ inline result<void> worker_pool::put_into_full(task& work, const wait_limits& li
     queue_.finish_here();
     return {};
   }
-  detail::blocking_wait<queue, queue::room_node> wait{queue_, work};
-  return detail::to_result(wait.run(limits.stop, limits.deadline));
+  detail::blocking_wait<queue, queue::room_node> wait{queue_, work, how.priority};
+  return detail::to_result(wait.run(how.limits.stop, how.limits.deadline));
 }
 
 inline result<void> worker_pool::drain(const wait_limits& limits) {
@@ -113,6 +118,7 @@ inline void worker_pool::request_stop() noexcept {
   // Before anybody hears of the stop: a task that ends because of it frees its worker, which must not begin another.
   queue_.close(detail::at_close::drop);
   stop_.request_stop();
+  const detail::drop_scope why{errc::cancelled};
   while (queue_.drop_one()) {
   }
 }
