@@ -33,35 +33,35 @@ class injection {
 
   /// Only if it is not full. `priority`: below the number of them.
   void push(Task& task, unsigned priority) noexcept {
-    if (lines_ != nullptr) {
-      lines_->push(task, priority);
-    } else {
+    if (ring_ != nullptr) [[likely]] {
       const std::size_t at = first_ + size_;
       ring_[at < capacity_ ? at : at - capacity_] = std::move(task);
+    } else {
+      lines_->push(task, priority);
     }
     set_size(size_ + 1);
   }
   /// The next one to begin. Only if there is one.
   void pop(Task& task) noexcept {
-    if (lines_ != nullptr) {
-      lines_->pop(task);
-    } else {
+    if (ring_ != nullptr) [[likely]] {
       pop_from_ring(task);
+    } else {
+      lines_->pop(task);
     }
     set_size(size_ - 1);
   }
   /// The oldest one. Only if there is one.
   void pop_oldest(Task& task) noexcept {
-    if (lines_ != nullptr) {
-      lines_->take_oldest(task);
-    } else {
+    if (ring_ != nullptr) {
       pop_from_ring(task);
+    } else {
+      lines_->take_oldest(task);
     }
     set_size(size_ - 1);
   }
   /// The one that is least urgent, if it is less urgent than one of `priority`. False: it is not.
   bool pop_below(unsigned priority, Task& task) noexcept {
-    if (lines_ == nullptr || !lines_->take_below(priority, task)) return false;
+    if (ring_ != nullptr || !lines_->take_below(priority, task)) return false;
     set_size(size_ - 1);
     return true;
   }

@@ -8,6 +8,7 @@
 //                a higher one where a level is empty; so every pop makes the number larger by one at least, and when it has no digits left the
 //                carry is a turn of level k. One of sixteen of these is passed on in turn, if a level below waits.
 // Thread safety  passive: guarded by its owner's lock.
+// Inlining       none: callers that have no priorities stay small.
 // Cost           constant, but for take_oldest(), which looks at the first of each level. Cells for all tasks are allocated at construction.
 #pragma once
 
@@ -33,7 +34,7 @@ class priority_lines {
   }
 
   /// Only if there is room, and the level exists.
-  void push(Task& task, unsigned level) noexcept {
+  [[gnu::noinline]] void push(Task& task, unsigned level) noexcept {
     cell& used = *free_;
     free_ = used.next;
     used.task = std::move(task);
@@ -47,7 +48,7 @@ class priority_lines {
   }
 
   /// The next one to begin. Only if there is one, as in take_oldest().
-  void pop(Task& task) noexcept {
+  [[gnu::noinline]] void pop(Task& task) noexcept {
     unsigned level = most_urgent(waiting_);
     for (unsigned below; (below = waiting_ & ~(2 * bit(level) - 1)) != 0; level = most_urgent(below)) {
       if (++lines_[level].turns % pass_on_every != 0) break;
@@ -56,7 +57,7 @@ class priority_lines {
   }
 
   /// The one that has been here longest, whatever its level.
-  void take_oldest(Task& task) noexcept {
+  [[gnu::noinline]] void take_oldest(Task& task) noexcept {
     unsigned oldest = most_urgent(waiting_);
     for (unsigned level = oldest + 1; level < levels_; ++level) {
       if (lines_[level].first != nullptr && lines_[level].first->number < lines_[oldest].first->number) oldest = level;
