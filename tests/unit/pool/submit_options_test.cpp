@@ -15,6 +15,7 @@
 
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/pool/detail/priority_lines.hpp>
+#include <penstock/pool/detail/task_queue.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 
@@ -468,6 +469,23 @@ TEST_CASE("submit_options: what a worker submits, and who waits for room, has it
     CHECK(pool.drain());
     CHECK(ran == numbers{10, 0, 11, 12});
   }
+}
+
+TEST_CASE("submit_options: who finds room while he polls for it, or before he sleeps, goes in with his priority",
+          "[worker_pool]") {
+  using queue = detail::task_queue<move_only_function<void()>>;
+  numbers ran;
+  queue q{4, 1, 2, 2};
+  auto low = noting(ran, 10);
+  auto lower = noting(ran, 11);
+  auto high = noting(ran, 0);
+  CHECK(detail::blocking_wait<queue, queue::room_node>{q, low, 1U}.run() == detail::outcome::granted);
+  CHECK(detail::blocking_wait<queue, queue::room_node>{q, lower, 1U}.run_without_polling() == detail::outcome::granted);
+  CHECK(q.try_push(high, 0));
+  q.close();
+  detail::work<move_only_function<void()>> found;
+  while (q.next(q.slot_of(0), found)) found();
+  CHECK(ran == numbers{0, 10, 11});
 }
 
 TEST_CASE("submit_options: tasks of all priorities are dropped by request_stop, and finished by shutdown", "[worker_pool]") {

@@ -19,11 +19,9 @@ class worker_pool::expiring {
       : pool_{&pool}, expiry_{std::move(when)}, work_{std::move(work)} {}
 
   void operator()() {
-    if (expiry_->missed()) {
-      pool_->expire(*expiry_);
-    } else {
-      work_();
-    }
+    if (!expiry_->missed()) return work_();
+    static_cast<void>(task{std::move(work_)});  // what it holds is released before anybody hears of it
+    pool_->expire(*expiry_);
   }
 
  private:
