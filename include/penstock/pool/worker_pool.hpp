@@ -1,4 +1,4 @@
-// penstock/pool/worker_pool.hpp: a fixed number of threads that run what is submitted, from a bounded queue.
+// penstock/pool/worker_pool.hpp: threads that run what is submitted, from a bounded queue.
 //
 //   penstock::worker_pool pool{{.threads = 8, .queue_capacity = 1024}};
 //   penstock::future<image> thumbnail = pool.submit([&] { return scale(picture); });
@@ -22,6 +22,9 @@
 //                shutting down or destroying the pool from one of its workers) is an error at once.
 //                All other waits just wait: for an event, a channel, a promise, or an async_wait() that only a *task* in the queue of this
 //                pool would end there must be another worker. Such waits belong into coroutines.
+// Threads        as many as `threads` says, or resize() later. With keep_alive, idle ones end after a while, down to min_threads, and who submits work
+//                for which none is awake starts one again; that takes some 50 µs. If it cannot be started, the others do the work, and the next
+//                submission tries again. While workers are inside blocking(), others may run in their stead, up to max_threads.
 // Thread safety  every member may be called concurrently, but for construction and destruction.
 // Destruction    finishes what is queued, then joins: as shutdown(). Destroying a pool inside one of its own tasks ends the program with a
 //                message, for it could only hang. Coroutines that still run on the pool must have ended or come back by then. When the
@@ -58,6 +61,7 @@
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
 #include <penstock/pool/detail/helping_wait.hpp>
+#include <penstock/pool/detail/pool_threads.hpp>
 #include <penstock/pool/detail/task_queue.hpp>
 #include <penstock/pool/detail/task_runner.hpp>
 #include <penstock/pool/sizing.hpp>
@@ -79,8 +83,9 @@ class expiry;
 
 class worker_pool {
  public:
-  /// Starts the threads. Throws std::invalid_argument if queue_capacity is 0, or priorities not 1 to 16; std::system_error if a thread cannot be
-  /// started, after joining those that were.
+  /// Starts the threads. Throws std::invalid_argument if queue_capacity or min_threads is 0, priorities not 1 to 16, max_threads less than threads, or
+  /// keep_alive negative; std::system_error if a thread cannot be started or bound to its processor, and what on_thread_start throws, after joining
+  /// those that were started. If there is an on_thread_start or an affinity, returns when all threads have begun.
   explicit worker_pool(worker_pool_options options = {});
   worker_pool(const worker_pool&) = delete;
   worker_pool& operator=(const worker_pool&) = delete;
@@ -153,8 +158,33 @@ class worker_pool {
   /// their stop token. Does not wait.
   void request_stop() noexcept;
 
+  /// Lets no task begin until resume() or the end: shutdown(), request_stop() and the destructor resume. What has begun goes on: running tasks, one
+  /// that a worker has just taken, coroutines, and what these run themselves, because they wait for it or the queue is full. Submitting goes on,
+  /// too, and drain() waits for what is queued. Returns at once. Without effect after shutdown() or request_stop().
+  void pause() noexcept;
+  void resume() noexcept;
+  [[nodiscard]] bool paused() const noexcept { return queue_.paused(); }
+  /// Drops the tasks that are queued now; how many. Their futures get errc::cancelled. Those who wait for room take their places.
+  std::size_t purge() noexcept;
+
+  /// Changes the number of threads, from 1 to max_threads. Growing starts them, and returns when they have begun, as construction. Shrinking lets as
+  /// many end as are too many, each when it is through with its present piece; what they have queued is done by the others. Does not wait for that.
+  /// errc::closed after shutdown() or request_stop(). Throws std::invalid_argument if the number is out of range, and what construction throws if a
+  /// thread cannot be started: then the pool has its former number.
+  result<void> resize(std::size_t threads);
+
+  /// Runs `f()`, and returns what it returns. Within it this worker may block (for a file, a lock, something that another task does): if there is work
+  /// that no other worker is free for, another thread runs in its stead, as long as there are no more than max_threads. It stays for the next
+  /// time, but sleeps while it is one too many. On a thread that is no worker of this pool: just runs `f()`.
+  template <std::invocable F>
+  decltype(auto) blocking(F&& f);
+
   [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_.get_token(); }
-  [[nodiscard]] std::size_t threads() const noexcept { return thread_count_; }
+  /// How many there should be, by the options or resize().
+  [[nodiscard]] std::size_t threads() const noexcept { return queue_.target(); }
+  [[nodiscard]] std::size_t max_threads() const noexcept { return max_threads_; }
+  /// How many there are now, awake or asleep: fewer when idle ones have ended, more while some are inside blocking(), and for some time after that.
+  [[nodiscard]] std::size_t running_threads() const noexcept { return origin_.forked() ? 0 : queue_.workers(); }
   [[nodiscard]] std::size_t queue_capacity() const noexcept { return queue_.capacity(); }
   [[nodiscard]] unsigned priorities() const noexcept { return priorities_; }
   /// Tasks that wait to be run, from outside and from inside.
@@ -220,13 +250,17 @@ class worker_pool {
   template <class F>
   auto submit(F&& f, std::unique_ptr<detail::expiry> when, const admission& how);
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
-  void run_worker(std::size_t index) noexcept;
+  static std::size_t checked_threads(worker_pool_options& options);
+  // `first`: one of those that the pool is made with, which the queue counts already. Throws if it does not begin; with a report nobody has waited yet.
+  void start_thread(bool first);
+  void start_thread(bool first, detail::thread_report* waiting);
+  void run_worker(std::size_t index, bool first, detail::thread_report* waiting) noexcept;
+  void run_pieces(queue::slot& me, runner& here) noexcept;
   void help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept;
   bool help_once() noexcept;
   void run(detail::work<task>& found) noexcept;
   void report(std::exception_ptr failure) noexcept;
   void expire(detail::expiry& missed) noexcept;
-  void join() noexcept;
 
   // This thread's, if it runs a task of this pool.
   [[nodiscard]] runner* runner_here() const noexcept {
@@ -246,21 +280,19 @@ class worker_pool {
   static inline thread_local queue::slot* current_ = nullptr;
   static inline thread_local unsigned helping_ = 0;  // waits for coroutines, one inside the other, that run coroutines meanwhile
 
-  const std::size_t thread_count_;
+  const std::size_t max_threads_;
   queue queue_;
   const penstock::overflow overflow_;
   const unsigned priorities_;
   const unsigned usual_priority_ = priorities_ / 2;
   const any_clock clock_;
   const move_only_function<void(std::exception_ptr) const> on_error_;
-  const std::string name_;
   std::stop_source stop_;
   std::atomic<std::size_t> failed_{0};
   std::atomic<std::size_t> expired_{0};
   std::atomic<std::size_t> dropped_{0};
   detail::process_origin origin_;
-  std::mutex joining_;
-  std::vector<std::thread> workers_;  // guarded by joining_ once the constructor is through
+  detail::pool_threads threads_;
 };
 
 }  // namespace penstock::inline v0_1
@@ -268,4 +300,5 @@ class worker_pool {
 #include <penstock/pool/detail/post_n.hpp>
 #include <penstock/pool/detail/submit_with_options.hpp>
 #include <penstock/pool/detail/submitted.hpp>
+#include <penstock/pool/detail/worker_life.hpp>
 #include <penstock/pool/detail/worker_pool_members.hpp>

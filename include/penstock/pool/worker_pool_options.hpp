@@ -3,9 +3,11 @@
 //   penstock::worker_pool pool{{.threads = 8, .queue_capacity = 1024, .name = "io", .overflow = penstock::overflow::reject}};
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/move_only_function.hpp>
@@ -22,7 +24,18 @@ struct worker_pool_options {
   /// Gets what a posted task threw, on the worker; may be called by several workers at a time. Default: only counted.
   move_only_function<void(std::exception_ptr) const> on_error = {};
   unsigned priorities = 1;  ///< how many there are, 1 to 16; see submit_options.hpp
-  any_clock clock = {};     ///< what submit_options::expires_in is counted by; must outlive the pool. Default: the steady clock
+  /// What submit_options::expires_in and keep_alive are counted by; must outlive the pool. Default: the steady clock.
+  any_clock clock = {};
+  /// How many threads there can be at a time, after resize() or while some are inside blocking(). 0: sixteen more than `threads`.
+  std::size_t max_threads = 0;
+  /// An idle thread ends after this time, as long as there are more than min_threads; when there is work for it, it is started again. 0: it stays.
+  std::chrono::nanoseconds keep_alive{0};
+  std::size_t min_threads = 1;  ///< how many stay, however idle; at least 1
+  /// Each thread runs these with its number, from 0 to max_threads - 1, before its first piece of work and after its last one.
+  move_only_function<void(std::size_t) const> on_thread_start = {};
+  move_only_function<void(std::size_t) const> on_thread_exit = {};
+  /// The processors that the threads are bound to: thread i to number i modulo how many these are. Empty: to none. Not on Linux: ignored.
+  std::vector<unsigned> affinity = {};
 };
 
 }  // namespace penstock::inline v0_1

@@ -27,6 +27,12 @@ class blocking_wait : public wait_operation<Owner, Node> {
 
   /// The same for one that has polled already.
   outcome run_without_polling() noexcept { return link_and_park(never); }
+  /// Until a deadline. Throws what arming a timer throws; then the wait has not begun.
+  outcome run_without_polling(const basic_deadline<sync>& limit) {
+    if (limit.queue() == nullptr) return link_and_park(limit.when());
+    armed_timer<operation> timer{*limit.queue(), limit.when(), *this};
+    return link_and_park(never);
+  }
 
   /// Waits until `deadline` on the steady clock. A deadline that has passed allows one look. How late it ends is up to the system's
   /// scheduler: polling yields no further when the deadline is near.

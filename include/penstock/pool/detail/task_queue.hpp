@@ -14,6 +14,10 @@
 //             kind for every worker (and one that the lock guards). Nothing is outstanding if all `finished`, read first, are as many as all `added`,
 //             read after: each finished one had been added before, and what it added itself, too. A worker that runs out of work tells those who
 //             wait for that. Jobs of fork-join algorithms are parts of a piece that waits for them, and are not counted.
+// Staff       (staff.hpp) idle workers that should not be awake are not woken; if none is idle and one more should be awake, who would have woken it
+//             starts a thread instead, in the same way: what is to be completed after unlocking is a node that starts one. That counts as a piece of
+//             work, so nobody ends before the thread is there. A worker that leaves, or lies down though there may be work, does it under the lock,
+//             while at least one other works and should be awake, or calls the next.
 #pragma once
 
 #include <algorithm>
@@ -30,6 +34,7 @@
 #include <penstock/core/result.hpp>
 #include <penstock/pool/detail/guest_lanes.hpp>
 #include <penstock/pool/detail/injection.hpp>
+#include <penstock/pool/detail/staff.hpp>
 #include <penstock/pool/detail/work.hpp>
 #include <penstock/pool/detail/worker_slots.hpp>
 
@@ -46,12 +51,18 @@ class task_queue {
   using slot = worker_slot<Task, Sync>;
   using fork_lane = typename guest_lanes<Sync>::lane;
 
-  /// `workers`: how many threads will call next() until it says false, each with a slot of its own. A lane has room for as many tasks as the queue,
-  /// but for `lane_capacity` at most; with priorities it has none, and all tasks lie where they can be compared.
-  task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256, unsigned priorities = 1)
+  /// `workers`: how many threads will call next() until it says false, each with a slot of its own; `most`: how many there can be at a time, if more.
+  /// A lane has room for as many tasks as the queue, but for `lane_capacity` at most; with priorities it has none, and all tasks lie where they can
+  /// be compared.
+  task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256, unsigned priorities = 1, std::size_t most = 0,
+             std::size_t least = 1)
       : injected_{capacity, priorities},
-        workers_{workers},
-        slots_{this, workers, priorities > 1 ? 0 : std::min(capacity, lane_capacity), lane_capacity} {}
+        staff_{workers, least, most > workers ? most : workers},
+        target_{workers},
+        slots_{this, workers, staff_.places(), priorities > 1 ? 0 : std::min(capacity, lane_capacity), lane_capacity} {
+    starter_.complete = [](wait_node<Sync>& n) noexcept { static_cast<starter_node&>(n).queue->start_thread(); };
+    starter_.queue = this;
+  }
   ~task_queue() {
     assert((abandoned_ || (idle_.empty() && helpers_.empty() && room_.empty() && drained_.empty())) &&
            "a task queue was destroyed while somebody waits in it");
@@ -83,7 +94,7 @@ class task_queue {
       std::scoped_lock guard{lock_};
       if (closed()) return 0;
       for (; pushed < n && !injected_.full(); ++pushed) insert(tasks[pushed], priority);
-      if (pushed != 0) wake_one(won);
+      if (pushed != 0 && !paused()) wake_one(won);
     }
     won.complete_all();
     return pushed;
@@ -145,10 +156,23 @@ class task_queue {
 
   // --- for workers
 
-  struct worker_node : wait_node<Sync> {};
+  struct worker_node : wait_node<Sync> {
+    bool leaves = false;  // it has slept for long enough
+  };
 
-  /// The worker of the slot has finished the piece that it got last, and waits for the next. False: closed, nothing is left, and it ends.
+  /// The worker of the slot has finished the piece that it got last, and waits for the next. False: closed and nothing is left, or one worker too many,
+  /// and it ends: left() is to follow.
   bool next(slot& me, work<Task>& found) noexcept;
+
+  /// Another worker is there, whose start begin_arrival() announced; or it could not be started.
+  void arrive(slot& me) noexcept;
+  void fail_to_arrive() noexcept;
+  /// A worker has ended, and its place is free.
+  void left() noexcept;
+
+  /// The worker of the slot is about to block, and is no more: meanwhile another one may run in its stead.
+  void block(slot& me) noexcept;
+  void unblock(slot& me) noexcept;
 
   /// A worker that waits for the end of a coroutine (helping_wait.hpp) and runs resumptions meanwhile, if nobody else would. Its outcome is
   /// granted, with a resumption, or what it was interrupted with.
@@ -185,6 +209,37 @@ class task_queue {
 
   /// Drops one task that was not begun: destroys it without the lock, and only then counts it as done. False: there is none.
   bool drop_one() noexcept;
+  /// Drops what is queued now, in the same way; how many tasks.
+  std::size_t purge() noexcept;
+
+  /// Lets no task begin until resume() or close(). Without effect when it is closed.
+  void pause() noexcept;
+  void resume() noexcept;
+  [[nodiscard]] bool paused() const noexcept { return paused_.load(std::memory_order_acquire); }  // acquire: as fresh as a lock's
+
+  /// Changes how many workers there should be, and says how many it were. 0: it is closed.
+  std::size_t resize(std::size_t workers) noexcept;
+  [[nodiscard]] std::size_t target() const noexcept { return target_.load(std::memory_order_relaxed); }  // relaxed: a number
+  /// Announces one more, if there should be: arrive() or fail_to_arrive() is to follow, and, when nothing is touched any more by who starts it,
+  /// finish_here().
+  bool begin_arrival() noexcept;
+  /// Where there is no slot for a worker yet, makes it. By one thread at a time.
+  void provide_slot(std::size_t index);
+  /// How a worker is started when there is work for one more: by start(context); arrive() or fail_to_arrive() is to follow. To be said before anything
+  /// else.
+  void on_short_of_workers(void (*start)(void*) noexcept, void* context) noexcept {
+    start_ = start;
+    start_context_ = context;
+  }
+  /// How long workers sleep before they leave, if there are more than the least; by the steady clock, or that of `timers`.
+  void keep_idle(nanoseconds_point how_long, basic_timer_queue<Sync>* timers) noexcept {
+    keep_idle_ = how_long;
+    timers_ = timers;
+  }
+  [[nodiscard]] std::size_t workers() const noexcept {
+    std::scoped_lock guard{lock_};
+    return staff_.working();
+  }
 
   /// Whether what is queued is dropped: no task begins any more.
   [[nodiscard]] bool dropping() const noexcept { return dropping_.load(std::memory_order_seq_cst); }
@@ -220,7 +275,7 @@ class task_queue {
 
   bool try_pass(worker_node&) noexcept { return false; }
   // Stands in line first and looks then, see "Lost work". Its outcome is granted if it shall search again, and counts as a searcher.
-  step try_or_link(worker_node& n, link_at, wait_list<Sync>& won) noexcept;
+  step try_or_link(worker_node& n, link_at where, wait_list<Sync>& won) noexcept;
 
   bool try_pass(helper_node&) noexcept { return false; }
   step try_or_link(helper_node& n, link_at where, wait_list<Sync>& won) noexcept;
@@ -230,6 +285,7 @@ class task_queue {
 
   // Nothing is owed: whoever frees a place, or runs out of work, looks at the line then.
   void unlinked(wait_node<Sync>&, wait_list<Sync>&) noexcept { count_waiters(); }
+  void unlinked(worker_node& n, wait_list<Sync>& won) noexcept;
 
  private:
   // --- without the lock
@@ -246,12 +302,14 @@ class task_queue {
     return injected_.seems_to_have_resumptions() || slots_.have_resumptions();
   }
   [[nodiscard]] bool seems_to_have_work() const noexcept {
-    return (injected_.seems_to_have_tasks() && !dropping()) || injected_.seems_to_have_resumptions() || slots_.have_work();
+    const bool no_tasks = paused();
+    return (injected_.seems_to_have_tasks() && !dropping() && !no_tasks) || injected_.seems_to_have_resumptions() ||
+           slots_.have_work(!no_tasks);
   }
   void lane_grew(slot& me) noexcept {
     if (dropping()) {  // seq_cst: either we see it, or who drops sees the tasks
       drop_lane(me);
-    } else {
+    } else if (!paused()) {
       call_for_tasks();
     }
   }
@@ -271,7 +329,7 @@ class task_queue {
     wait_list<Sync> won;
     {
       std::scoped_lock guard{lock_};
-      if (workers_ == 0) return false;
+      if (staff_.working() == 0) return false;
       injected_.push(item);
       if (uncounted) ++added_;
       wake_one(won);
@@ -285,6 +343,19 @@ class task_queue {
     found.release();
     found.item = nullptr;
     if (std::exchange(found.counts, false)) me.count_finished();
+  }
+
+  // What starter_ does, without the lock, on the thread of who has made work.
+  void start_thread() noexcept {
+    start_(start_context_);
+    finish_here();
+  }
+  // Sleeps in the line of idle workers. False: the worker ends.
+  bool lie_down() noexcept;
+  // With lock_ held, which is why it calls the next one: nobody will look in its stead.
+  void leave(wait_list<Sync>& won) noexcept {
+    staff_.leave();
+    if (has_work()) wake_one(won);
   }
 
   // Tells those who wait for the end of all work, if it has come.
@@ -324,7 +395,7 @@ class task_queue {
   bool take_along(slot& me, wait_list<Sync>& won) noexcept;
 
   [[nodiscard]] bool has_work() const noexcept {
-    return (injected_.tasks() > 0 && !dropping()) || injected_.has_resumptions() || slots_.have_work();
+    return (injected_.tasks() > 0 && !dropping() && !paused()) || injected_.has_resumptions() || slots_.have_work(!paused());
   }
   work_item* take_resumption() noexcept {
     work_item* const item = injected_.pop_resumption();
@@ -339,11 +410,14 @@ class task_queue {
 
   // After each change to a line, and before the look that follows it. seq_cst: see "Lost work" and ran_out()
   void count_waiters() noexcept {
-    set(idle_count_, idle_.size());
+    const std::size_t idle = idle_.size();
+    set(idle_count_, staff_.may_wake(idle) ? idle + (may_start(idle) ? 1 : 0) : 0);
+    set(surplus_, staff_.has_surplus(idle) ? 1 : 0);
     set(helper_count_, helpers_.size());
     set(end_watchers_, drained_.size() + (closed() ? 1 : 0));
   }
   using count = typename Sync::template atomic<std::size_t>;
+  [[nodiscard]] bool may_start(std::size_t idle) const noexcept { return start_ != nullptr && staff_.may_start(idle); }
   static void set(count& c, std::size_t n) noexcept {
     if (c.load(std::memory_order_relaxed) != n) c.store(n, std::memory_order_seq_cst);  // relaxed: written under the lock only
   }
@@ -357,21 +431,33 @@ class task_queue {
   std::size_t added_ = 0;           // pieces that no slot counts
   std::size_t finished_ = 0;
   bool abandoned_ = false;
-  std::size_t workers_;  // that have not ended
+  staff staff_;
+  count target_;  // staff_'s, for those without the lock
+  // Completing it starts a thread. Who is about to look at it holds no lock, so it is in one list at a time: staff counts one arrival.
+  struct starter_node : wait_node<Sync> {
+    task_queue* queue = nullptr;
+  } starter_;
+  void (*start_)(void*) noexcept = nullptr;
+  void* start_context_ = nullptr;
+  nanoseconds_point keep_idle_ = never;
+  basic_timer_queue<Sync>* timers_ = nullptr;
   wait_queue<Sync> idle_;
   wait_queue<Sync> room_;
   wait_queue<Sync> drained_;
   wait_queue<Sync> helpers_;
   worker_slots<Task, Sync> slots_;
   alignas(cache_line) typename Sync::template atomic<unsigned> searching_{0};
-  count idle_count_{0};
+  count idle_count_{0};  // those that may be woken, and one more if a thread may be started
+  count surplus_{0};     // 1: whoever is through with its piece looks whether it should lie down, or leave
   count helper_count_{0};
   count end_watchers_{0};
   typename Sync::template atomic<bool> closed_{false};    // written under the lock
   typename Sync::template atomic<bool> dropping_{false};  // likewise
+  typename Sync::template atomic<bool> paused_{false};    // likewise
 };
 
 }  // namespace penstock::inline v0_1::detail
 
+#include <penstock/pool/detail/task_queue_staff.hpp>
 #include <penstock/pool/detail/task_queue_waits.hpp>
 #include <penstock/pool/detail/task_queue_work.hpp>

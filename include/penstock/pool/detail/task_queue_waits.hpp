@@ -45,7 +45,7 @@ step task_queue<Task, Sync>::try_or_link(room_node& n, link_at where, wait_list<
     n.how = outcome::closed;
   } else if (!injected_.full()) {
     insert(*n.task, n.priority);
-    wake_one(won);
+    if (!paused()) wake_one(won);
     n.how = outcome::granted;
   } else {
     if (where == link_at::nowhere) return step::refused;
@@ -56,23 +56,27 @@ step task_queue<Task, Sync>::try_or_link(room_node& n, link_at where, wait_list<
 }
 
 template <class Task, class Sync>
-step task_queue<Task, Sync>::try_or_link(worker_node& n, link_at, wait_list<Sync>& won) noexcept {
+step task_queue<Task, Sync>::try_or_link(worker_node& n, link_at where, wait_list<Sync>& won) noexcept {
   idle_.push_front(n);  // who slept last is woken first
   count_waiters();
-  const bool more = has_work();
+  const bool too_many = staff_.has_too_many();
+  const bool more = !too_many && staff_.may_wake(idle_.size()) && has_work();
   // While a task runs, it may wait for a coroutine that comes back here: the others stay until nothing runs.
-  if (!more && !(closed() && count_outstanding() == 0)) return step::linked;
+  const bool end = !more && (too_many || (closed() && count_outstanding() == 0));
+  if (!more && !end && where != link_at::nowhere) return step::linked;
   idle_.unlink(n);
-  count_waiters();
   if (more) {
     searching_.fetch_add(1, std::memory_order_seq_cst);
     n.how = outcome::granted;
-  } else {
-    --workers_;  // under the lock under which it looked in vain: no resumption can slip in behind the last one
+  } else if (end) {
+    leave(won);  // under the lock under which it looked in vain: no resumption can slip in behind the last one
     tell_the_end(won);
     n.how = outcome::closed;
+  } else {
+    unlinked(n, won);  // its time is over already
   }
-  return step::passed;
+  count_waiters();
+  return more || end ? step::passed : step::refused;
 }
 
 template <class Task, class Sync>
@@ -125,9 +129,13 @@ void task_queue<Task, Sync>::call_for_help() noexcept {
 template <class Task, class Sync>
 void task_queue<Task, Sync>::wake_one(wait_list<Sync>& won) noexcept {
   if (!nobody_searches()) return;
-  if (!idle_.empty()) {
+  if (!idle_.empty() && staff_.may_wake(idle_.size())) {
     searching_.fetch_add(1, std::memory_order_seq_cst);  // in the name of who is woken
     idle_.win(*idle_.front(), outcome::granted, won);
+  } else if (may_start(idle_.size())) {
+    staff_.begin_arrival();
+    ++added_;
+    won.push_back(starter_);
   } else if (!helpers_.empty()) {
     auto* const helper = static_cast<helper_node*>(helpers_.front());
     helper->found = take_resumption();
@@ -144,7 +152,7 @@ void task_queue<Task, Sync>::tell_the_end(wait_list<Sync>& won) noexcept {
   if (count_outstanding() != 0) return;
   drained_.win_all(outcome::granted, won);
   if (closed()) {
-    workers_ -= idle_.size();
+    staff_.leave(idle_.size());
     idle_.win_all(outcome::closed, won);
   }
   count_waiters();

@@ -13,9 +13,13 @@ namespace penstock::inline v0_1::detail {
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
   settle(me, found);
-  if (pick(me, found)) return true;
-  ran_out(me);
-  searching_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see "Lost work"
+  const bool surplus = surplus_.load(std::memory_order_relaxed) != 0;  // relaxed: a hint, to which the lock tells the truth
+  if (!std::exchange(me.searches, false)) {
+    if (!surplus && pick(me, found)) return true;
+    ran_out(me);
+    if (surplus && !lie_down()) return false;
+    if (!surplus) searching_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see "Lost work"
+  }
   for (;;) {
     polling<Sync> poll;
     do {
@@ -25,8 +29,7 @@ bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
       return true;
     } while (poll.again());
     searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in try_or_link()
-    blocking_wait<task_queue, worker_node> wait{*this};
-    if (wait.run_without_polling() != outcome::granted) return false;
+    if (!lie_down()) return false;
   }
 }
 
@@ -84,6 +87,7 @@ bool task_queue<Task, Sync>::pick_fork(slot& victim, work<Task>& found) noexcept
 
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::pick_task(slot& me, slot& victim, work<Task>& found) noexcept {
+  if (paused()) return false;
   while (auto* const node = victim.tasks.steal()) {
     me.take(*node, found.task);
     me.resumptions_in_a_row = 0;
@@ -102,7 +106,7 @@ bool task_queue<Task, Sync>::pick_injected(slot& me, work<Task>& found) noexcept
   bool took_some = false;
   {
     std::scoped_lock guard{lock_};
-    if (injected_.tasks() > 0 && !dropping() &&
+    if (injected_.tasks() > 0 && !dropping() && !paused() &&
         (!injected_.has_resumptions() || me.resumptions_in_a_row >= most_resumptions_in_a_row)) {
       pop_task(found.task, won);
       me.resumptions_in_a_row = 0;
@@ -121,7 +125,7 @@ bool task_queue<Task, Sync>::pick_injected(slot& me, work<Task>& found) noexcept
 
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::take_along(slot& me, wait_list<Sync>& won) noexcept {
-  std::size_t share = injected_.tasks() / slots_.size() / 2;
+  std::size_t share = injected_.tasks() / staff_.wanted() / 2;
   if (share > most_at_once) share = most_at_once;
   typename slot::node* taken[most_at_once];
   std::size_t n = 0;
@@ -151,10 +155,12 @@ void task_queue<Task, Sync>::close(at_close what_is_queued) noexcept {
   {
     std::scoped_lock guard{lock_};
     closed_.store(true, std::memory_order_seq_cst);
+    paused_.store(false, std::memory_order_release);                                         // what is queued is run, or dropped
     if (what_is_queued == at_close::drop) dropping_.store(true, std::memory_order_seq_cst);  // seq_cst: before drop_one() looks
     room_.win_all(outcome::closed, won);
     count_waiters();
     tell_the_end(won);
+    if (has_work()) wake_one(won);  // if it was paused
   }
   won.complete_all();
 }
@@ -173,6 +179,39 @@ bool task_queue<Task, Sync>::drop_one() noexcept {
   won.complete_all();
   finish_here();
   return true;
+}
+
+// First those from outside: workers take them into their lanes, and never back.
+template <class Task, class Sync>
+std::size_t task_queue<Task, Sync>::purge() noexcept {
+  std::size_t dropped = 0;
+  const auto drop = [&](auto take) {
+    wait_list<Sync> won;
+    Task task{};
+    if (!take(task, won)) return false;
+    won.complete_all();
+    static_cast<void>(Task{std::move(task)});
+    finish_here();
+    ++dropped;
+    return true;
+  };
+  std::size_t left = 1;
+  for (bool first = true; left > 0; --left) {
+    const bool done = !drop([&](Task& task, wait_list<Sync>& won) {
+      std::scoped_lock guard{lock_};
+      if (std::exchange(first, false)) left = injected_.tasks();
+      if (injected_.tasks() == 0) return false;
+      pop_task(task, won);
+      return true;
+    });
+    if (done) break;
+  }
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    for (left = slots_[i].tasks.size(); left > 0; --left) {
+      if (!drop([&](Task& task, wait_list<Sync>&) { return slots_.steal_task(slots_[i], task); })) break;
+    }
+  }
+  return dropped;
 }
 
 }  // namespace penstock::inline v0_1::detail

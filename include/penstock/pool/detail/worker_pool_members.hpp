@@ -10,33 +10,10 @@
 #include <thread>
 #include <utility>
 
-#if defined(__linux__)
-#include <pthread.h>
-#endif
-
 #include <penstock/pool/detail/drop_scope.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
 namespace penstock::inline v0_1 {
-
-inline worker_pool::worker_pool(worker_pool_options options)
-    : thread_count_{options.threads != 0 ? options.threads : available_processors()},
-      queue_{options.queue_capacity, thread_count_, 256, options.priorities},
-      overflow_{options.overflow},
-      priorities_{options.priorities},
-      clock_{options.clock},
-      on_error_{std::move(options.on_error)},
-      name_{std::move(options.name)} {
-  origin_.remember();
-  workers_.reserve(thread_count_);
-  try {
-    for (std::size_t i = 0; i < thread_count_; ++i) workers_.emplace_back([this, i] { run_worker(i); });
-  } catch (...) {
-    queue_.close();
-    join();
-    throw;
-  }
-}
 
 inline worker_pool::~worker_pool() {
   if (runner_here() != nullptr) {
@@ -44,7 +21,7 @@ inline worker_pool::~worker_pool() {
     std::terminate();
   }
   if (origin_.forked()) {
-    for (std::thread& worker : workers_) std::construct_at(&worker);  // forgotten: they exist in the parent only
+    threads_.forget();
     queue_.abandon();
     return;
   }
@@ -103,14 +80,8 @@ inline result<void> worker_pool::shutdown() {
   if (runner_here() != nullptr) return errc::deadlock;
   if (origin_.forked()) return forked_error();
   queue_.close();
-  join();
+  threads_.join_all();
   return {};
-}
-
-inline void worker_pool::join() noexcept {
-  std::scoped_lock guard{joining_};
-  for (std::thread& worker : workers_) worker.join();
-  workers_.clear();
 }
 
 inline void worker_pool::request_stop() noexcept {
@@ -123,13 +94,7 @@ inline void worker_pool::request_stop() noexcept {
   }
 }
 
-inline void worker_pool::run_worker(std::size_t index) noexcept {
-#if defined(__linux__)
-  std::string name = name_.substr(0, 11) + '-' + std::to_string(index);
-  name.resize(name.size() < 15 ? name.size() : 15);  // what the kernel keeps
-  ::pthread_setname_np(::pthread_self(), name.c_str());
-#endif
-  queue::slot& me = queue_.slot_of(index);
+inline void worker_pool::run_pieces(queue::slot& me, runner& here) noexcept {
   struct help : detail::blocking_help {
     help(worker_pool& p, queue::slot& s) noexcept
         : blocking_help{[](blocking_help& self, detail::basic_one_shot<>& end) noexcept {
@@ -142,13 +107,10 @@ inline void worker_pool::run_worker(std::size_t index) noexcept {
     queue::slot& me;
   } helping{*this, me};
   current_ = &me;
-  {
-    runner worker{*this};
-    detail::work<task> found;
-    while (queue_.next(me, found)) {
-      run(found);
-      if (worker.postponed() != 0) run_postponed(worker);
-    }
+  detail::work<task> found;
+  while (queue_.next(me, found)) {
+    run(found);
+    if (here.postponed() != 0) run_postponed(here);
   }
   current_ = nullptr;  // what the thread's own variables do at their end comes from outside
 }

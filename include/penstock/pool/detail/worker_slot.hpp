@@ -106,6 +106,8 @@ class alignas(cache_line) worker_slot {
   work_deque<node, Sync> tasks;
   work_deque<work_item, Sync> resumptions;
   work_deque<work_item, Sync> forks;
+  bool searches = false;              // the worker begins as a searcher
+  unsigned blocked = 0;               // sections that block, one inside the other, in which the worker is
   unsigned resumptions_in_a_row = 0;  // since the last task
   unsigned picks_since_outside = 0;   // how often the worker has looked for work since it looked there
   unsigned picks_since_steal = 0;
