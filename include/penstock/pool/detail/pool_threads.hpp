@@ -1,7 +1,8 @@
 // penstock/pool/detail/pool_threads.hpp: the threads of a pool: where each one has its place, what it is called, and how it begins and ends.
 //
 // There are as many places as there can be threads at a time. A thread has one from before it is started until it has run what is to be run at its
-// end; so the index of a place is that of the worker, of its slot and in its name. Who takes a place joins the thread that had it before.
+// end; so the index of a place is that of the worker, of its slot and in its name. Who takes a place joins the thread that had it before; if that is
+// itself, which starts another one on its way out, the next one does.
 //
 // Thread safety  every member may be called concurrently, but for forget(). No lock is held while something of the user's runs; the one for places is
 //                held while a thread is created, for a thread that has ended already must find its place filled.
@@ -54,11 +55,14 @@ class pool_threads {
     std::size_t index = 0;
     while (places_[index].taken) ++index;
     places_[index].taken = true;
-    std::thread ended = std::move(places_[index].thread);
+    std::thread ended[] = {std::move(places_[index].thread), std::move(places_[index].former)};
     guard.unlock();
-    if (ended.joinable()) ended.join();  // it has given its place back, and ends
+    for (std::thread& thread : ended) {  // they have given the place back, and end
+      if (thread.joinable() && thread.get_id() != std::this_thread::get_id()) thread.join();
+    }
     guard.lock();
     try {
+      places_[index].former = std::move(ended[0]);
       prepare(index);
       places_[index].thread = std::thread{[body, index]() mutable { body(index); }};
     } catch (...) {
@@ -94,12 +98,13 @@ class pool_threads {
   }
   /// In a forked child: they exist in the parent only.
   void forget() noexcept {
-    for (place& p : places_) std::construct_at(&p.thread);
+    for (place& p : places_) std::construct_at(&p);
   }
 
  private:
   struct place {
     std::thread thread;
+    std::thread former;
     bool taken = false;
   };
 
@@ -121,6 +126,7 @@ class pool_threads {
     std::scoped_lock guard{lock_};
     for (place& p : places_) {
       if (p.thread.joinable()) return std::move(p.thread);
+      if (p.former.joinable()) return std::move(p.former);
     }
     return {};
   }

@@ -1,0 +1,258 @@
+// A worker pool whose threads come, go, stand still and block while everybody submits, steals, cancels and ends it.
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/event.hpp>
+
+#include "support/park_delay.hpp"
+#include "support/stress.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using penstock::errc;
+using penstock::worker_pool;
+
+// What became of tasks: each one is run, refused or dropped, one of them and once.
+struct account {
+  // In each task; who destroys it without having run it has dropped it.
+  class entry {
+   public:
+    explicit entry(account& a) noexcept : of_{&a} { ++a.made; }
+    entry(entry&& other) noexcept : of_{std::exchange(other.of_, nullptr)} {}
+    ~entry() {
+      if (of_ != nullptr) ++of_->dropped;
+    }
+    void ran() noexcept { ++std::exchange(of_, nullptr)->ran; }
+
+   private:
+    account* of_;
+  };
+  [[nodiscard]] bool settled() const { return made == ran + dropped; }
+  std::atomic<long> made{0}, ran{0}, dropped{0}, refused{0}, purged{0};
+};
+
+struct workload {
+  stress::context& c;
+  worker_pool& pool;
+  account& all;
+
+  void submit(stress::random& random, int depth) {
+    switch (random.below(6)) {
+      case 0: {
+        auto f = pool.submit([mine = account::entry{all}]() mutable { mine.ran(); });
+        if (random.one_in(4)) wait_for(std::move(f));
+        break;
+      }
+      case 1:
+        post([this, depth, seed = random()] {
+          stress::random inner{seed};
+          pool.blocking([&] {
+            std::this_thread::yield();
+            if (depth > 0) submit(inner, depth - 1);
+          });
+        });
+        break;
+      case 2:
+        post([this, depth, seed = random()] {
+          stress::random inner{seed};
+          for (int i = inner.below(4); depth > 0 && i > 0; --i) submit(inner, depth - 1);
+        });
+        break;
+      default:
+        post([] {});
+    }
+  }
+  template <class F>
+  void post(F f) {
+    const auto posted = pool.post([mine = account::entry{all}, f = std::move(f)]() mutable {
+      mine.ran();
+      f();
+    });
+    if (!posted) ++all.refused;
+  }
+  void wait_for(penstock::future<void> f) {
+    try {
+      f.get();
+    } catch (const std::system_error& e) {
+      c.check(e.code() == errc::cancelled || e.code() == errc::closed || e.code() == errc::rejected,
+              "an error that a future does not have");
+    }
+  }
+};
+
+penstock::task<> hop(worker_pool& pool, int times, std::atomic<int>& ended) {
+  for (int i = 0; i < times; ++i) co_await pool.schedule();
+  ++ended;
+}
+
+// Everything at once, until somebody ends it.
+void everything(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random choose = c.generator(round * 100);
+    account all;
+    std::atomic<long> begun{0}, ended{0}, failures{0};
+    std::atomic<int> hopped{0};
+    const bool flaky = choose.one_in(4);
+    std::atomic<bool> constructed{false};
+    std::atomic<int> starts{0};
+    {
+      penstock::worker_pool_options options{.threads = 1 + choose.below<std::size_t>(3),
+                                            .queue_capacity = 1 + choose.below<std::size_t>(16),
+                                            .on_error = [&](const std::exception_ptr&) { ++failures; },
+                                            .max_threads = 6,
+                                            .keep_alive = choose.one_in(2) ? choose.below(200) * 1us : 0us,
+                                            .min_threads = 1 + choose.below<std::size_t>(2),
+                                            .on_thread_start =
+                                                [&](std::size_t) {
+                                                  if (flaky && constructed && starts++ % 3 == 0)
+                                                    throw std::runtime_error{"on purpose"};
+                                                  ++begun;
+                                                },
+                                            .on_thread_exit = [&](std::size_t) { ++ended; }};
+      if (choose.one_in(2)) options.on_thread_start = [&](std::size_t) { ++begun; };
+      if (choose.one_in(3)) options.overflow = penstock::overflow::caller_runs;
+      worker_pool pool{std::move(options)};
+      constructed = true;
+      workload work{c, pool, all};
+      std::vector<std::jthread> threads;
+      stress::start_line start{5};
+      std::atomic<bool> over{false};
+      for (std::uint64_t t = 0; t < 2; ++t) {
+        threads.emplace_back([&, random = c.generator(round * 100 + t + 1)]() mutable {
+          start.wait();
+          for (int i = 0; i < 60; ++i) work.submit(random, 3);
+        });
+      }
+      threads.emplace_back([&, random = c.generator(round * 100 + 10)]() mutable {
+        start.wait();
+        while (!over) {
+          try {
+            const auto r = pool.resize(1 + random.below<std::size_t>(6));
+            c.check(r || r.error() == errc::closed, "resize failed");
+          } catch (const std::runtime_error&) {
+            c.check(flaky, "a thread could not begin");
+          }
+          if (random.one_in(2)) std::this_thread::yield();
+        }
+      });
+      threads.emplace_back([&, random = c.generator(round * 100 + 11)]() mutable {
+        start.wait();
+        while (!over) {
+          switch (random.below(4)) {
+            case 0:
+              pool.pause();
+              std::this_thread::yield();
+              break;
+            case 1:
+              if (random.one_in(4)) all.purged += static_cast<long>(pool.purge());
+              break;
+            default:
+              pool.resume();
+              std::this_thread::yield();
+          }
+        }
+        pool.resume();
+      });
+      start.wait();
+      std::vector<penstock::spawned<void>> coroutines;
+      for (int i = 0; i < 4; ++i) coroutines.push_back(penstock::spawn(pool, hop(pool, 20, hopped)));
+      const int how = choose.below(4);
+      if (how == 0) {
+        std::this_thread::sleep_for(choose.below(300) * 1us);
+        pool.request_stop();
+      }
+      if (how == 1) {
+        std::this_thread::sleep_for(choose.below(300) * 1us);
+        c.check(pool.shutdown().has_value(), "shutdown failed");
+      }
+      threads[0].join();
+      threads[1].join();
+      for (auto& one : coroutines) one.wait();
+      over = true;
+      threads.clear();
+      if (how == 2) {
+        c.check(pool.drain().has_value(), "drain failed");
+        c.check(all.settled(), "a task is left after drain()");
+        c.check(all.dropped <= all.refused + all.purged,
+                "a task was dropped that nobody purged");  // a purged one may have been run by who waited for it
+      }
+    }
+    c.check(all.settled(), "a task was neither run, refused nor dropped, or twice");
+    c.check(hopped == 4, "a coroutine did not end");
+    c.check(begun == ended, "a thread began and did not end");
+    c.check(failures == 0 || flaky, "an exception came from nowhere");
+  }
+}
+
+// Waits for each other that only as many threads as the pool may have can end: each start that is lost is a hang.
+void together(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random random = c.generator(round);
+    const std::size_t threads = 1 + random.below<std::size_t>(3);
+    penstock::manual_clock clock;
+    worker_pool pool{{.threads = threads, .clock = clock, .max_threads = 8, .keep_alive = 1ms}};
+    std::atomic<bool> over{false};
+    std::jthread time{[&] {
+      while (!over) clock.advance(1ms);
+    }};
+    for (int i = 0; i < 10; ++i) {
+      std::vector<penstock::future<void>> all;
+      // Each waits for the next one, and the last for nothing: one thread for each is enough, and one less is not.
+      const std::size_t n = random.one_in(2) ? threads : 8;
+      std::vector<penstock::event> events(n);
+      const bool inside = random.one_in(2);
+      const auto link = [&, n](std::size_t k) {
+        return [&pool, &events, threads, n, k] {
+          const auto wait = [&] {
+            if (k + 1 < n) events[k + 1].wait();
+          };
+          if (n > threads) {
+            pool.blocking(wait);
+          } else {
+            wait();
+          }
+          events[k].set();
+        };
+      };
+      if (inside) {
+        pool.submit([&] {
+              for (std::size_t k = 0; k < n; ++k) all.push_back(pool.submit(link(k)));
+            })
+            .get();
+      } else {
+        for (std::size_t k = 0; k < n; ++k) all.push_back(pool.submit(link(k)));
+      }
+      for (auto& f : all) f.wait();
+    }
+    over = true;
+  }
+}
+
+}  // namespace
+
+int main() {
+  stress::run run{"pool_threads"};
+  run.scenario("everything at once", 500ms, everything);
+  run.scenario("everything at once, delays before each sleep", 200ms, [&](stress::context& c) {
+    park_delay::enable(run.seed());
+    everything(c);
+    park_delay::disable();
+  });
+  run.scenario("threads that are needed", 300ms, together);
+  run.again_on_one_processor();
+  return run.finish();
+}
