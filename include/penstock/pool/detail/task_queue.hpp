@@ -16,8 +16,8 @@
 //             wait for that. Jobs of fork-join algorithms are parts of a piece that waits for them, and are not counted.
 // Staff       (staff.hpp) idle workers that should not be awake are not woken; if none is idle and one more should be awake, who would have woken it
 //             starts a thread instead, in the same way: what is to be completed after unlocking is a node that starts one. That counts as a piece of
-//             work, so nobody ends before the thread is there. A worker that leaves, or lies down though there may be work, does it under the lock,
-//             while at least one other works and should be awake, or calls the next.
+//             work, so nobody ends before the thread is there. A worker that leaves, or lies down though there may be work, does it under the lock
+//             and only while others are awake: they look before they sleep.
 #pragma once
 
 #include <algorithm>
@@ -285,7 +285,7 @@ class task_queue {
 
   // Nothing is owed: whoever frees a place, or runs out of work, looks at the line then.
   void unlinked(wait_node<Sync>&, wait_list<Sync>&) noexcept { count_waiters(); }
-  void unlinked(worker_node& n, wait_list<Sync>& won) noexcept;
+  void unlinked(worker_node& n, wait_list<Sync>&) noexcept;
 
  private:
   // --- without the lock
@@ -352,11 +352,6 @@ class task_queue {
   }
   // Sleeps in the line of idle workers. False: the worker ends.
   bool lie_down() noexcept;
-  // With lock_ held, which is why it calls the next one: nobody will look in its stead.
-  void leave(wait_list<Sync>& won) noexcept {
-    staff_.leave();
-    if (has_work()) wake_one(won);
-  }
 
   // Tells those who wait for the end of all work, if it has come.
   void ran_out(slot& me) noexcept;

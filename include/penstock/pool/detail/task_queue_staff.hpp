@@ -35,9 +35,9 @@ bool task_queue<Task, Sync>::lie_down() noexcept {
 
 // The time of an idle worker is over.
 template <class Task, class Sync>
-void task_queue<Task, Sync>::unlinked(worker_node& n, wait_list<Sync>& won) noexcept {
+void task_queue<Task, Sync>::unlinked(worker_node& n, wait_list<Sync>&) noexcept {
   n.leaves = staff_.may_leave();
-  if (n.leaves) leave(won);
+  if (n.leaves) staff_.leave();
   count_waiters();
 }
 

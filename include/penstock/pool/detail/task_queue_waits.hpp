@@ -69,7 +69,7 @@ step task_queue<Task, Sync>::try_or_link(worker_node& n, link_at where, wait_lis
     searching_.fetch_add(1, std::memory_order_seq_cst);
     n.how = outcome::granted;
   } else if (end) {
-    leave(won);  // under the lock under which it looked in vain: no resumption can slip in behind the last one
+    staff_.leave();  // under the lock under which it looked in vain: no resumption can slip in behind the last one
     tell_the_end(won);
     n.how = outcome::closed;
   } else {
