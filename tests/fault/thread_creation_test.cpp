@@ -5,12 +5,15 @@
 #include <system_error>
 #include <thread>
 
+#include <penstock/core/manual_clock.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
 
 #include "support/catch.hpp"
+#include "support/until.hpp"
 
 #if defined(__linux__)
 
@@ -69,6 +72,65 @@ TEST_CASE("thread creation: a pool joins the workers that it has when the next o
   }
   penstock::worker_pool pool{{.threads = threads}};
   REQUIRE(pool.submit([] { return 42; }).get() == 42);
+}
+
+TEST_CASE("thread creation: a pool that cannot grow stays as it was", "[fault][hazard-20]") {
+  penstock::worker_pool pool{{.threads = 2, .max_threads = 32}};
+  for (std::size_t n = 1; n <= 4; ++n) {
+    {
+      const failing_thread nth{n};
+      REQUIRE_THROWS_AS(pool.resize(6), std::system_error);
+      REQUIRE(created == n - 1);
+    }
+    REQUIRE(pool.threads() == 2);
+    test_support::until([&] { return pool.running_threads() == 2; });  // those that were started end again
+    REQUIRE(pool.submit([] { return 42; }).get() == 42);
+  }
+  REQUIRE(pool.resize(6));
+  REQUIRE(pool.running_threads() == 6);
+}
+
+TEST_CASE("thread creation: work for which no thread can be started is done by those that are there, or when the next comes",
+          "[fault][hazard-20]") {
+  penstock::event go_on;
+  SECTION("in place of one that blocks") {
+    penstock::worker_pool pool{{.threads = 1}};
+    penstock::event blocks, ran;
+    REQUIRE(pool.post([&] {
+      pool.blocking([&] {
+        blocks.set();
+        go_on.wait();
+      });
+    }));
+    blocks.wait();
+    {
+      const failing_thread first{1};
+      REQUIRE(pool.post([&] { ran.set(); }));
+      REQUIRE(created == 0);
+    }
+    REQUIRE(pool.running_threads() == 1);
+    REQUIRE(pool.post([] {}));  // tries again
+    ran.wait();
+    REQUIRE(pool.running_threads() == 2);
+    go_on.set();
+  }
+  SECTION("in place of one that was idle for long") {
+    penstock::manual_clock clock;
+    penstock::worker_pool pool{{.threads = 2, .clock = clock, .keep_alive = 1ms}};
+    test_support::until([&] {
+      clock.advance(1ms);
+      return pool.running_threads() == 1;
+    });
+    auto busy = pool.submit([&] { go_on.wait(); });
+    test_support::until([&] { return pool.queued() == 0; });
+    auto waits = [&] {
+      const failing_thread first{1};
+      return pool.submit([] { return 42; });
+    }();
+    go_on.set();
+    busy.wait();
+    REQUIRE(waits.get() == 42);
+  }
 }
 
 // The shared timer threads start once in a process, so what happens before and after is one test case.

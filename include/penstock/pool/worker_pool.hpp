@@ -169,6 +169,7 @@ class worker_pool {
 
   /// Changes the number of threads, from 1 to max_threads. Growing starts them, and returns when they have begun, as construction. Shrinking lets as
   /// many end as are too many, each when it is through with its present piece; what they have queued is done by the others. Does not wait for that.
+  /// (While such threads still end, growing to max_threads may find no place for some: those are started when there is work for them.)
   /// errc::closed after shutdown() or request_stop(). Throws std::invalid_argument if the number is out of range, and what construction throws if a
   /// thread cannot be started: then the pool has its former number.
   result<void> resize(std::size_t threads);

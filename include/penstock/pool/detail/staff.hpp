@@ -22,6 +22,8 @@ class staff {
 
   [[nodiscard]] std::size_t target() const noexcept { return target_; }
   [[nodiscard]] std::size_t working() const noexcept { return working_; }
+  /// With those that are being started.
+  [[nodiscard]] std::size_t size() const noexcept { return working_ + arriving_; }
   [[nodiscard]] std::size_t places() const noexcept { return most_; }
   /// How many should be awake, if there is work.
   [[nodiscard]] std::size_t wanted() const noexcept { return std::min(target_ + blocked_, most_); }
@@ -40,7 +42,7 @@ class staff {
   [[nodiscard]] bool may_leave() const noexcept { return working_ > std::min(target_, least_); }
 
   /// Whether resize() has to start one (more).
-  [[nodiscard]] bool is_short() const noexcept { return working_ + arriving_ < wanted() && has_place(); }
+  [[nodiscard]] bool is_short() const noexcept { return size() < wanted() && has_place(); }
   void resize(std::size_t target) noexcept {
     target_ = target;
     most_blocked_ = blocked_;
@@ -61,7 +63,7 @@ class staff {
   void unblock() noexcept { --blocked_; }
 
  private:
-  [[nodiscard]] bool has_place() const noexcept { return working_ + arriving_ + leaving_ < most_; }
+  [[nodiscard]] bool has_place() const noexcept { return size() + leaving_ < most_; }
 
   std::size_t target_;
   const std::size_t least_;

@@ -236,9 +236,10 @@ class task_queue {
     keep_idle_ = how_long;
     timers_ = timers;
   }
+  /// How many there are, or are being started.
   [[nodiscard]] std::size_t workers() const noexcept {
     std::scoped_lock guard{lock_};
-    return staff_.working();
+    return staff_.size();
   }
 
   /// Whether what is queued is dropped: no task begins any more.
