@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include <penstock/pool/detail/drop_scope.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
 namespace penstock::inline v0_1 {
@@ -132,7 +133,11 @@ inline void worker_pool::pause() noexcept {
 inline void worker_pool::resume() noexcept {
   if (!origin_.forked()) queue_.resume();
 }
-inline std::size_t worker_pool::purge() noexcept { return origin_.forked() ? 0 : queue_.purge(); }
+inline std::size_t worker_pool::purge() noexcept {
+  if (origin_.forked()) return 0;
+  const detail::drop_scope why{errc::cancelled};  // also where the destructor of a task that is dropped for another reason purges
+  return queue_.purge();
+}
 
 template <std::invocable F>
 decltype(auto) worker_pool::blocking(F&& f) {
