@@ -274,10 +274,18 @@ TEST_CASE("worker_pool: request_stop drops what a task has submitted from inside
   CHECK(ran == 0);
 }
 
-TEST_CASE("worker_pool: a worker has a lane for jobs in its own pool only", "[worker_pool]") {
+TEST_CASE("worker_pool: a worker has a lane for forked jobs in its own pool, and any other thread while it is a guest",
+          "[worker_pool]") {
   worker_pool pool{{.threads = 2}};
   worker_pool other{{.threads = 1}};
   using access = detail::pool_access;
+  CHECK(access::lane_here(pool) == nullptr);
+  {
+    const detail::fork_guest guest{pool};
+    CHECK(guest.lane() != nullptr);
+    CHECK(access::lane_here(pool) == guest.lane());
+    CHECK(access::lane_here(other) == nullptr);
+  }
   CHECK(access::lane_here(pool) == nullptr);
   CHECK(pool.submit([&] { return access::lane_here(pool) != nullptr && access::lane_here(other) == nullptr; }).get());
 }
