@@ -31,8 +31,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
-#include <penstock/core/clock_ref.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/move_only_function.hpp>
@@ -61,7 +61,7 @@ struct supervise_options {
   /// What is told of each restart before the wait for it. An exception that it throws ends the supervision.
   move_only_function<void(const restart&)> on_restart = {};
   /// By which `within` and the delays are measured; it must outlive the task.
-  clock_ref clock = {};
+  any_clock clock = {};
 
   /// For max_restarts: as many as it takes.
   static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
@@ -76,7 +76,7 @@ class restarts {
       : most_{o.max_restarts}, within_{o.within}, delays_{o.backoff, o.seed != 0 ? o.seed : fresh_seed(this)} {}
 
   /// False: it was one too many.
-  [[nodiscard]] bool allowed(clock_ref::time_point began, clock_ref::time_point failed) {
+  [[nodiscard]] bool allowed(std::chrono::nanoseconds began, std::chrono::nanoseconds failed) {
     if (within_ <= std::chrono::nanoseconds::zero()) return true;
     if (failed - began >= within_) delays_.reset();
     if (most_ == supervise_options::unlimited) return true;
@@ -95,7 +95,7 @@ class restarts {
   std::size_t most_;
   std::chrono::nanoseconds within_;
   backoff_delays<> delays_;
-  std::deque<clock_ref::time_point> times_;
+  std::deque<std::chrono::nanoseconds> times_;
   std::size_t number_ = 0;
 };
 
@@ -106,7 +106,7 @@ task<await_result<std::invoke_result_t<Make&>>> run_supervised(Make make, superv
   restarts all{options};
   event never_set;  // what the delays wait for
   for (;;) {
-    const clock_ref::time_point began = options.clock.now();
+    const std::chrono::nanoseconds began{options.clock.now()};
     std::error_code error;
     std::exception_ptr why;
     try {
@@ -121,7 +121,7 @@ task<await_result<std::invoke_result_t<Make&>>> run_supervised(Make make, superv
     } catch (...) {
       why = std::current_exception();
     }
-    const bool last = stop.stop_requested() || !all.allowed(began, options.clock.now());
+    const bool last = stop.stop_requested() || !all.allowed(began, std::chrono::nanoseconds{options.clock.now()});
     if (last && why != nullptr) std::rethrow_exception(std::move(why));
     if constexpr (is_result<value>) {
       if (last) co_return error;
@@ -129,7 +129,7 @@ task<await_result<std::invoke_result_t<Make&>>> run_supervised(Make make, superv
     restart next = all.next(why != nullptr ? std::move(why) : std::make_exception_ptr(std::system_error{error}));
     if (options.on_restart) options.on_restart(next);
     next.why = nullptr;
-    const timeout_modifier delay = with_timeout(next.delay, options.clock);
+    const deadline_modifier delay = with_deadline(options.clock.after(next.delay));
     const result<void> waited = co_await (never_set.async_wait() | delay);
     if (waited == errc::cancelled) {
       if constexpr (is_result<value>) {

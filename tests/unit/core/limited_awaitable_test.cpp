@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include <penstock/core/clock_ref.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/sync_wait.hpp>
@@ -21,7 +20,6 @@
 
 using namespace std::chrono_literals;
 using core_test::pile;
-using penstock::clock_ref;
 using penstock::errc;
 using penstock::manual_clock;
 using penstock::promise;
@@ -121,23 +119,4 @@ TEST_CASE("limits: with_stop takes the place of the awaiting coroutine's token, 
 TEST_CASE("limits: what knows nothing of stopping is waited for", "[modifiers]") {
   CHECK(**sync_wait(foreign{} | with_timeout(0s)) == 5);
   CHECK(*sync_wait(foreign{} | with_stop({})) == 5);
-}
-
-TEST_CASE("clock_ref: stands for any clock that can end waits", "[clock]") {
-  manual_clock clock;
-  pile<> gate;
-  clock_ref by_hand = clock;
-  CHECK(by_hand.now().time_since_epoch() == clock.now().time_since_epoch());
-  auto waiting = spawn(gate.async_take() | with_timeout(10ms, by_hand));
-  clock.advance(10ms);
-  REQUIRE(waiting.done());
-  CHECK(waiting.result().error() == errc::timeout);
-
-  clock_ref steady;
-  const auto before = std::chrono::steady_clock::now().time_since_epoch();
-  const auto now = steady.now().time_since_epoch();
-  CHECK((before <= now && now <= std::chrono::steady_clock::now().time_since_epoch()));
-  CHECK(sync_wait(gate.async_take() | with_timeout(1ms, steady)).error() == errc::timeout);
-  std::chrono::system_clock system;
-  CHECK(sync_wait(gate.async_take() | with_timeout(1ms, system)).error() == errc::timeout);
 }
