@@ -54,8 +54,8 @@ class task_queue {
   /// `workers`: how many threads will call next() until it says false, each with a slot of its own; `most`: how many there can be at a time, if more.
   /// A lane has room for as many tasks as the queue, but for `lane_capacity` at most; with priorities it has none, and all tasks lie where they can
   /// be compared.
-  task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256, unsigned priorities = 1, std::size_t most = 0,
-             std::size_t least = 1)
+  task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256, unsigned priorities = 1,
+             std::size_t most = 0, std::size_t least = 1)
       : injected_{capacity, priorities},
         staff_{workers, least, most > workers ? most : workers},
         target_{workers},
