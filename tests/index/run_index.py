@@ -525,7 +525,7 @@ def check_interruptions(folder, rng):
     # As large as it takes for the build to last a while on this machine, so that it is still at work when the signals come: the same files several
     # times over. What else the machine does counts as little as possible.
     seconds = min(Index(folder, f"once{i}.db").build(tree)["seconds"] for i in range(2))
-    copies = min(16, max(2, math.ceil(LASTS / seconds)))
+    copies = min(16, math.ceil(LASTS / seconds) + 1)
     tree = folder / "longer"
     for i in range(copies):
         shutil.copytree(folder / "bulk", tree / str(i), copy_function=os.link)
@@ -645,7 +645,7 @@ def check_memory(folder, rng):
 
 
 WORDS = []
-LASTS = 1.1  # seconds a build that is to be interrupted takes at least: it commits every half second, and is killed up to twice after that
+LASTS = 1.6  # seconds a build that is to be interrupted takes at least: it commits every half second, and is killed up to twice after that
 
 
 def main():

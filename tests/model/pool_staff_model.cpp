@@ -45,7 +45,7 @@ struct staff_suite : model::suite<Derived, 3> {
   parker born[2];
 
   void before() {
-    q = std::make_unique<queue>(4, Workers, 2, 2);
+    q = std::make_unique<queue>(4, Workers, 2, 1, 2);
     q->provide_slot(1);
     q->keep_idle(keep_idle, nullptr);
     q->on_short_of_workers(

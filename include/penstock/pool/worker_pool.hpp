@@ -29,8 +29,9 @@
 // Destruction    finishes what is queued, then joins: as shutdown(). Destroying a pool inside one of its own tasks ends the program with a
 //                message, for it could only hang. Coroutines that still run on the pool must have ended or come back by then. When the
 //                last worker has ended (shutdown(), request_stop()), coroutines of the pool go on on the thread that completes what they await.
-// Memory         the queue's slots and the workers' places, allocated at construction; a task of up to 48 bytes allocates nothing when posted;
-//                submit() allocates once.
+// Memory         the queue's slots and sixteen places for each worker, allocated at construction; a task of up to 48 bytes allocates nothing when posted,
+//                but that a worker which submits many to its own pool gets more places, sixteen at a time up to 256 (without memory for them its tasks
+//                go into the queue); submit() allocates once.
 // Cost           a task from outside: one lock, which is shared with others when many come; one from inside: no lock.
 // Fork           threads stay with the parent: in a child, posting fails with std::errc::operation_not_permitted, and so does waiting for a future
 //                of the pool that was not ready; the counts are 0. What only a task of the parent would do does not happen: a wait for its

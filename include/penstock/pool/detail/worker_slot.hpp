@@ -3,8 +3,9 @@
 // What a worker submits from inside lies in its own lanes, without a lock: tasks and resumptions, which it takes out in their order, and the jobs
 // that a fork-join algorithm pushes, which only that algorithm takes back (the newest first). The other workers steal the oldest of each.
 //
-// Memory         a task from inside lies in a node. A slot makes all its nodes at construction, and each comes back to it: by its own worker, or by
-//                who stole the task, through the list of returned ones. So a slot that has a node has room in its lane, too.
+// Memory         a task from inside lies in a node. A slot makes its nodes sixteen at a time when its worker needs them, the first at construction (most
+//                workers never need more), as many as its lane has room for. Each comes back to it: by its own worker, or by who stole the task,
+//                through the list of returned ones. So a slot that has a node has room in its lane, too.
 // Counting       `added` and `finished` only grow, and only the slot's own worker writes them: how many pieces of work it put into its lanes, and
 //                how many it has finished, its own or others'. See task_queue::quiescent().
 // Thread safety  the worker's own, but for the lanes' other ends, give_back() and the counts.
@@ -14,7 +15,9 @@
 #include <bit>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <utility>
+#include <vector>
 
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
@@ -45,24 +48,21 @@ class alignas(cache_line) worker_slot {
         resumptions{std::bit_ceil(lane_capacity)},
         forks{std::bit_ceil(lane_capacity)},
         random_{its_index + 1},
-        nodes_{std::make_unique<node[]>(task_capacity)} {
-    for (std::size_t i = task_capacity; i-- > 0;) {
-      nodes_[i].home = this;
-      nodes_[i].next = free_;
-      free_ = &nodes_[i];
-    }
+        unmade_{task_capacity} {
+    blocks_.reserve((task_capacity + in_a_block - 1) / in_a_block);
+    if (task_capacity != 0 && !make_nodes()) throw std::bad_alloc{};
   }
 
   /// Moves the task into the lane, and counts it. False: there is no room.
   bool push(Task& task) noexcept {
-    node* const taken = take_node();
-    if (taken == nullptr) return false;
+    node* taken = take_node();
+    if (taken == nullptr && (!make_nodes() || (taken = take_node()) == nullptr)) return false;
     taken->task = std::move(task);
     count_added();
     tasks.push(taken);
     return true;
   }
-  /// An empty node that is not used, or null. It goes into the lane, or back by take().
+  /// An empty node that is there and not used, or null. It goes into the lane, or back by take().
   node* take_node() noexcept {
     if (free_ == nullptr && returned_.load(std::memory_order_relaxed) != nullptr) {  // relaxed: a hint
       free_ = returned_.exchange(nullptr, std::memory_order_acquire);  // acquire: pairs with the release in give_back()
@@ -115,8 +115,27 @@ class alignas(cache_line) worker_slot {
   typename Sync::template atomic<std::size_t> finished{0};
 
  private:
+  static constexpr std::size_t in_a_block = 16;
+
+  // False: all are made, or there is no memory, and what comes goes elsewhere.
+  bool make_nodes() noexcept {
+    const std::size_t n = unmade_ < in_a_block ? unmade_ : in_a_block;
+    if (n == 0) return false;
+    std::unique_ptr<node[]> block{new (std::nothrow) node[n]};
+    if (block == nullptr) return false;
+    for (std::size_t i = n; i-- > 0;) {
+      block[i].home = this;
+      block[i].next = free_;
+      free_ = &block[i];
+    }
+    blocks_.push_back(std::move(block));  // has room
+    unmade_ -= n;
+    return true;
+  }
+
   unsigned long long random_;
-  const std::unique_ptr<node[]> nodes_;
+  std::size_t unmade_;  // nodes that may still be made
+  std::vector<std::unique_ptr<node[]>> blocks_;
   node* free_ = nullptr;
   alignas(cache_line) typename Sync::template atomic<node*> returned_{nullptr};
 };
