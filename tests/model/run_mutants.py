@@ -25,6 +25,7 @@ class Mutant:
         self.name = name
         self.header = self.model = self.suite = ""
         self.quick = False
+        self.tier = "ci"
         self.old = []
         self.new = []
 
@@ -47,7 +48,7 @@ def parse(path):
             m.new.append(value)
         elif key == "quick":
             m.quick = True
-        elif key in ("header", "model", "suite"):
+        elif key in ("header", "model", "suite", "tier"):
             setattr(m, key, value.strip())
         else:
             sys.exit(f"{path}:{number}: what is '{key}'?")
@@ -101,7 +102,7 @@ def judge(m, cxx, build, first):
         return False, f"ERROR: does not compile\n{compiled.stderr[:2000]}"
     try:
         run = subprocess.run([folder / "model", m.suite], capture_output=True, text=True, check=False, timeout=RUN_LIMIT,
-                             errors="replace", env=os.environ | {"PENSTOCK_TIER": "ci"})
+                             errors="replace", env=os.environ | {"PENSTOCK_TIER": m.tier})
     except subprocess.TimeoutExpired:
         return True, "killed (it hung)"
     finally:

@@ -155,12 +155,13 @@ void task_queue<Task, Sync>::close(at_close what_is_queued) noexcept {
   {
     std::scoped_lock guard{lock_};
     closed_.store(true, std::memory_order_seq_cst);
-    paused_.store(false, std::memory_order_release);                                         // what is queued is run, or dropped
+    // release: pairs with the acquire in paused(). What was held back is run now, or dropped.
+    const bool held_back = paused_.exchange(false, std::memory_order_release);
     if (what_is_queued == at_close::drop) dropping_.store(true, std::memory_order_seq_cst);  // seq_cst: before drop_one() looks
     room_.win_all(outcome::closed, won);
     count_waiters();
     tell_the_end(won);
-    if (has_work()) wake_one(won);  // if it was paused
+    if (held_back && has_work()) wake_one(won);
   }
   won.complete_all();
 }
