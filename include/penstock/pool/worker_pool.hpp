@@ -31,7 +31,7 @@
 //                last worker has ended (shutdown(), request_stop()), coroutines of the pool go on on the thread that completes what they await.
 // Memory         the queue's slots and sixteen places for each worker, allocated at construction; a task of up to 48 bytes allocates nothing when posted,
 //                but that a worker which submits many to its own pool gets more places, sixteen at a time up to 256 (without memory for them its tasks
-//                go into the queue); submit() allocates once.
+//                go into the queue); submit() allocates once; starting a thread allocates, its slot too, the first time.
 // Cost           a task from outside: one lock, which is shared with others when many come; one from inside: no lock.
 // Fork           threads stay with the parent: in a child, posting fails with std::errc::operation_not_permitted, and so does waiting for a future
 //                of the pool that was not ready; the counts are 0. What only a task of the parent would do does not happen: a wait for its
