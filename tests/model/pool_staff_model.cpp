@@ -305,12 +305,9 @@ int main(int argc, char** argv) {
   session.random<blocked_inside<0, true>>("blocked for what it has queued before");
   session.random<blocked_inside<0, false>>("blocked for what it queues then");
   session.random<started_late<0>>("a thread that comes late");
-  session.random<started_late<1>>("a thread that comes late, searching");
   session.random<kept<0>>("idle ones leave");
   session.random<kept<1>>("idle ones leave, searching");
   session.random<resized<0>>("resized");
-  session.random<resized<1>>("resized, searching");
   session.random<paused<0>>("paused");
-  session.random<paused<1>>("paused, searching");
   return session.result();
 }

@@ -246,13 +246,13 @@ void together(stress::context& c) {
 
 int main() {
   stress::run run{"pool_threads"};
-  run.scenario("everything at once", 500ms, everything);
-  run.scenario("everything at once, delays before each sleep", 200ms, [&](stress::context& c) {
+  run.scenario("everything at once", 400ms, everything);
+  run.scenario("everything at once, delays before each sleep", 150ms, [&](stress::context& c) {
     park_delay::enable(run.seed());
     everything(c);
     park_delay::disable();
   });
-  run.scenario("threads that are needed", 300ms, together);
+  run.scenario("threads that are needed", 250ms, together);
   run.again_on_one_processor();
   return run.finish();
 }
