@@ -50,6 +50,7 @@
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/pool/pool_stats.hpp>
 #include <penstock/pool/sizing.hpp>
 #include <penstock/pool/strand.hpp>
 #include <penstock/pool/submit_options.hpp>

@@ -46,7 +46,7 @@ struct staff_suite : model::suite<Derived, 3> {
 
   void before() {
     q = std::make_unique<queue>(4, Workers, 2, 1, 2);
-    q->provide_slot(1);
+    q->provide_slot(1, [](auto&) {});
     q->keep_idle(keep_idle, nullptr);
     q->on_short_of_workers(
         [](void* self) noexcept {

@@ -65,6 +65,8 @@
 #include <penstock/pool/detail/pool_threads.hpp>
 #include <penstock/pool/detail/task_queue.hpp>
 #include <penstock/pool/detail/task_runner.hpp>
+#include <penstock/pool/detail/worker_stats.hpp>
+#include <penstock/pool/pool_stats.hpp>
 #include <penstock/pool/sizing.hpp>
 #include <penstock/pool/submit_options.hpp>
 #include <penstock/pool/worker_pool_options.hpp>
@@ -100,8 +102,10 @@ class worker_pool {
   result<void> post(F&& f) {
     task work{callable(std::forward<F>(f))};
     if (origin_.forked()) return forked_error();
-    const result<void> put_in = try_put(work);
-    return put_in || put_in.error() != errc::full ? put_in : put_into_full(work, usual_admission({}));
+    const detail::task_label label = usual_label();
+    const result<void> put_in = try_put(work, label);
+    if (put_in) return put_in;
+    return put_in.error() == errc::full ? put_into_full(work, {{}, overflow_, label}) : refuse(put_in);
   }
   /// The same, but waiting for room, if that is the policy, ends with errc::timeout or errc::cancelled.
   template <class F>
@@ -121,7 +125,8 @@ class worker_pool {
   result<void> try_post(F&& f) {
     task work{callable(std::forward<F>(f))};
     if (origin_.forked()) return forked_error();
-    return try_put(work);
+    const result<void> put_in = try_put(work, usual_label());
+    return put_in ? put_in : refuse(put_in);
   }
 
   /// The same as post() for several tasks, with fewer locks and wakes: how many, the first ones, went in or were run here, and why not all. A task
@@ -189,6 +194,8 @@ class worker_pool {
   [[nodiscard]] std::size_t running_threads() const noexcept { return origin_.forked() ? 0 : queue_.workers(); }
   [[nodiscard]] std::size_t queue_capacity() const noexcept { return queue_.capacity(); }
   [[nodiscard]] unsigned priorities() const noexcept { return priorities_; }
+  /// What it did and does; see pool_stats.hpp. Throws std::bad_alloc, with metrics.
+  [[nodiscard]] pool_stats stats() const;
   /// Tasks that wait to be run, from outside and from inside.
   [[nodiscard]] std::size_t queued() const noexcept { return origin_.forked() ? 0 : queue_.queued(); }
   /// Submitters that wait for room.
@@ -214,7 +221,7 @@ class worker_pool {
  private:
   using task = move_only_function<void()>;
   using queue = detail::task_queue<task>;
-  using runner = detail::task_runner<worker_pool, task>;
+  using runner = detail::task_runner<worker_pool, detail::work<task>>;
   friend detail::pool_access;
 
   template <class F, class R>
@@ -225,11 +232,11 @@ class worker_pool {
   struct admission {
     const wait_limits& limits;
     penstock::overflow overflow;
-    unsigned priority;
+    detail::task_label label;
   };
-  [[nodiscard]] admission usual_admission(const wait_limits& limits) const noexcept {
-    return {limits, overflow_, usual_priority_};
-  }
+  [[nodiscard]] detail::nanoseconds_point stamp() const noexcept { return metrics_ ? clock_.now() : 0; }
+  [[nodiscard]] detail::task_label usual_label() const noexcept { return {usual_priority_, stamp()}; }
+  [[nodiscard]] admission usual_admission(const wait_limits& limits) const noexcept { return {limits, overflow_, usual_label()}; }
   [[nodiscard]] admission admission_of(const submit_options& options) const;
 
   // The callable itself; throws if it is none.
@@ -240,10 +247,9 @@ class worker_pool {
     }
     return std::forward<F>(f);
   }
-  result<void> try_put(task& work) noexcept { return try_put(work, usual_priority_); }
-  result<void> try_put(task& work, unsigned priority) noexcept {
+  result<void> try_put(task& work, detail::task_label label) noexcept {
     queue::slot* const me = slot_here();
-    return me != nullptr ? queue_.try_push(*me, work, priority) : queue_.try_push(work, priority);
+    return me != nullptr ? queue_.try_push(*me, work, label) : queue_.try_push(work, label);
   }
   result<void> put(task& work, const admission& how);
   range_result put_n(std::span<task> tasks, const wait_limits& limits);
@@ -251,6 +257,8 @@ class worker_pool {
   result<void> put_over(task& work, const admission& how) noexcept;
   template <class F>
   auto submit(F&& f, std::unique_ptr<detail::expiry> when, const admission& how);
+  // Counts a submission that failed.
+  [[gnu::cold]] result<void> refuse(result<void> why) noexcept;
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
   static std::size_t checked_threads(worker_pool_options& options);
   // `first`: one of those that the pool is made with, which the queue counts already. Throws if it does not begin; with a report nobody has waited yet.
@@ -260,7 +268,16 @@ class worker_pool {
   void run_pieces(queue::slot& me, runner& here) noexcept;
   void help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept;
   bool help_once() noexcept;
-  void run(detail::work<task>& found) noexcept;
+  void run(runner& here, detail::work<task>& found) noexcept;
+  void run_inside(runner& here, detail::work<task>& found) noexcept;
+  [[gnu::always_inline]] detail::fate run_to_end(runner& here, detail::work<task>& found) noexcept;
+  // cold, these: lest the usual way is written around them
+  [[gnu::cold]] void run_measured(runner& here, detail::work<task>& found) noexcept;
+  [[gnu::cold]] void count_run_here(runner& here, detail::fate how) noexcept;
+  void measure_inside(runner& here, detail::fate how, detail::nanoseconds_point since, detail::nanoseconds_point began) noexcept;
+  void measure(queue::slot& slot) const;
+  void drop(task& queued) noexcept;
+  [[gnu::cold]] void drop_postponed(runner& here, detail::work<task>& found) noexcept;
   void report(std::exception_ptr failure) noexcept;
   void expire(detail::expiry& missed) noexcept;
 
@@ -288,17 +305,21 @@ class worker_pool {
   const unsigned priorities_;
   const unsigned usual_priority_ = priorities_ / 2;
   const any_clock clock_;
+  const bool metrics_;
   const move_only_function<void(std::exception_ptr) const> on_error_;
   std::stop_source stop_;
   std::atomic<std::size_t> failed_{0};
   std::atomic<std::size_t> expired_{0};
   std::atomic<std::size_t> dropped_{0};
+  detail::refusals refused_;
+  detail::worker_record outside_;  // of those who are no workers
   detail::process_origin origin_;
   detail::pool_threads threads_;
 };
 
 }  // namespace penstock::inline v0_1
 
+#include <penstock/pool/detail/pool_statistics.hpp>
 #include <penstock/pool/detail/post_n.hpp>
 #include <penstock/pool/detail/submit_with_options.hpp>
 #include <penstock/pool/detail/submitted.hpp>

@@ -24,7 +24,8 @@ struct worker_pool_options {
   /// Gets what a posted task threw, on the worker; may be called by several workers at a time. Default: only counted.
   move_only_function<void(std::exception_ptr) const> on_error = {};
   unsigned priorities = 1;  ///< how many there are, 1 to 16; see submit_options.hpp
-  /// What submit_options::expires_in and keep_alive are counted by; must outlive the pool. Default: the steady clock.
+  bool metrics = false;     ///< measure what stats() tells of times; see pool_stats.hpp
+  /// What submit_options::expires_in, keep_alive and metrics are counted by; must outlive the pool. Default: the steady clock.
   any_clock clock = {};
   /// How many threads there can be at a time, after resize() or while some are inside blocking(). 0: sixteen more than `threads`.
   std::size_t max_threads = 0;

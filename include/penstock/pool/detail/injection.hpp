@@ -15,15 +15,18 @@
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/pool/detail/priority_lines.hpp>
+#include <penstock/pool/detail/work.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 template <class Task, class Sync>
 class injection {
  public:
-  explicit injection(std::size_t capacity, unsigned priorities = 1)
+  /// `timed`: it keeps since when each task has waited.
+  explicit injection(std::size_t capacity, unsigned priorities = 1, bool timed = false)
       : capacity_{checked(capacity)},
         ring_{priorities == 1 ? std::make_unique<Task[]>(capacity) : nullptr},
+        since_{priorities == 1 && timed ? std::make_unique<nanoseconds_point[]>(capacity) : nullptr},
         lines_{priorities == 1 ? nullptr : std::make_unique<priority_lines<Task>>(capacity, priorities)} {}
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
@@ -31,24 +34,31 @@ class injection {
   [[nodiscard]] bool full() const noexcept { return size_ == capacity_; }
   [[nodiscard]] bool has_resumptions() const noexcept { return !resumptions_.empty(); }
 
-  /// Only if it is not full. `priority`: below the number of them.
-  void push(Task& task, unsigned priority) noexcept {
+  /// Only if it is not full. The priority is below the number of them.
+  void push(Task& task, task_label label) noexcept {
     if (ring_ != nullptr) [[likely]] {
-      const std::size_t at = first_ + size_;
-      ring_[at < capacity_ ? at : at - capacity_] = std::move(task);
+      const std::size_t next = first_ + size_;
+      const std::size_t at = next < capacity_ ? next : next - capacity_;
+      ring_[at] = std::move(task);
+      if (since_ != nullptr) [[unlikely]]
+        since_[at] = label.since;
     } else {
-      lines_->push(task, priority);
+      lines_->push(task, label);
     }
     set_size(size_ + 1);
   }
-  /// The next one to begin. Only if there is one.
-  void pop(Task& task) noexcept {
+  /// The next one to begin, and since when it has waited. Only if there is one.
+  nanoseconds_point pop(Task& task) noexcept {
+    nanoseconds_point since = 0;
     if (ring_ != nullptr) [[likely]] {
+      if (since_ != nullptr) [[unlikely]]
+        since = since_[first_];
       pop_from_ring(task);
     } else {
-      lines_->pop(task);
+      since = lines_->pop(task);
     }
     set_size(size_ - 1);
+    return since;
   }
   /// The oldest one. Only if there is one.
   void pop_oldest(Task& task) noexcept {
@@ -101,6 +111,7 @@ class injection {
 
   const std::size_t capacity_;
   const std::unique_ptr<Task[]> ring_;                 // null with priorities
+  const std::unique_ptr<nanoseconds_point[]> since_;   // for each in ring_; null if that is not measured
   const std::unique_ptr<priority_lines<Task>> lines_;  // null without
   std::size_t first_ = 0;
   std::size_t size_ = 0;

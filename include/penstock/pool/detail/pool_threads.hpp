@@ -47,10 +47,10 @@ class pool_threads {
   /// Whether a thread may fail after it was started.
   [[nodiscard]] bool may_fail_to_begin() const noexcept { return static_cast<bool>(on_start_) || !affinity_.empty(); }
 
-  /// Starts a thread that calls `body(index)`, with the index of the place that it got; before that calls `prepare(index)`. There must be a place.
-  /// Throws what these and starting a thread throw; the place is free again then.
-  template <class Prepare, class Body>
-  void start(Prepare prepare, Body body) {
+  /// Starts a thread that calls `body(index)`, with the index of the place that it got; before that calls `prepare(index)`, and, if the thread cannot
+  /// be started, `undo(index)`. There must be a place. Throws what `prepare` and starting a thread throw; the place is free again then.
+  template <class Prepare, class Undo, class Body>
+  void start(Prepare prepare, Undo undo, Body body) {
     std::unique_lock guard{lock_};
     std::size_t index = 0;
     while (places_[index].taken) ++index;
@@ -64,7 +64,12 @@ class pool_threads {
     try {
       places_[index].former = std::move(ended[0]);
       prepare(index);
-      places_[index].thread = std::thread{[body, index]() mutable { body(index); }};
+      try {
+        places_[index].thread = std::thread{[body, index]() mutable { body(index); }};
+      } catch (...) {
+        undo(index);
+        throw;
+      }
     } catch (...) {
       places_[index].taken = false;
       throw;

@@ -20,16 +20,17 @@ inline range_result worker_pool::post_n(std::span<move_only_function<void()>> ta
 
 inline range_result worker_pool::put_n(std::span<task> tasks, const wait_limits& limits) {
   range_result moved;
+  const detail::task_label label = usual_label();
   while (moved.count < tasks.size()) {
     const std::span<task> rest = tasks.subspan(moved.count);
     std::size_t n = 0;
     if (!origin_.forked() && !limits.stop.stop_requested()) {
       queue::slot* const me = slot_here();
-      n = me != nullptr ? queue_.try_push_n(*me, rest.data(), rest.size(), usual_priority_)
-                        : queue_.try_push_n(rest.data(), rest.size(), usual_priority_);
+      n = me != nullptr ? queue_.try_push_n(*me, rest.data(), rest.size(), label)
+                        : queue_.try_push_n(rest.data(), rest.size(), label);
     }
     if (n == 0) {  // the next one decides: it waits, is run here, or is refused
-      if (const result<void> put_in = put(rest.front(), usual_admission(limits)); !put_in) {
+      if (const result<void> put_in = put(rest.front(), {limits, overflow_, label}); !put_in) {
         moved.error = put_in.error();
         return moved;
       }

@@ -20,6 +20,9 @@
 #include <string>
 #include <utility>
 
+#include <penstock/core/detail/sync.hpp>
+#include <penstock/pool/detail/work.hpp>
+
 namespace penstock::inline v0_1::detail {
 
 inline constexpr unsigned most_priorities = 16;
@@ -34,26 +37,29 @@ class priority_lines {
   }
 
   /// Only if there is room, and the level exists.
-  [[gnu::noinline]] void push(Task& task, unsigned level) noexcept {
+  [[gnu::noinline]] void push(Task& task, task_label label) noexcept {
     cell& used = *free_;
     free_ = used.next;
     used.task = std::move(task);
     used.number = pushed_++;
-    line& at = lines_[level];
+    used.since = label.since;
+    line& at = lines_[label.priority];
     used.previous = at.last;
     used.next = nullptr;
     (at.last != nullptr ? at.last->next : at.first) = &used;
     at.last = &used;
-    waiting_ |= bit(level);
+    waiting_ |= bit(label.priority);
   }
 
-  /// The next one to begin. Only if there is one, as in take_oldest().
-  [[gnu::noinline]] void pop(Task& task) noexcept {
+  /// The next one to begin, and since when it has waited. Only if there is one, as in take_oldest().
+  [[gnu::noinline]] nanoseconds_point pop(Task& task) noexcept {
     unsigned level = most_urgent(waiting_);
     for (unsigned below; (below = waiting_ & ~(2 * bit(level) - 1)) != 0; level = most_urgent(below)) {
       if (++lines_[level].turns % pass_on_every != 0) break;
     }
+    const nanoseconds_point since = lines_[level].first->since;
     take(level, *lines_[level].first, task);
+    return since;
   }
 
   /// The one that has been here longest, whatever its level.
@@ -79,6 +85,7 @@ class priority_lines {
     cell* previous = nullptr;
     cell* next = nullptr;
     std::uint64_t number = 0;  // in the order of push()
+    nanoseconds_point since = 0;
   };
   struct line {
     cell* first = nullptr;

@@ -22,6 +22,7 @@ class worker_pool::expiring {
     if (!expiry_->missed()) return work_();
     static_cast<void>(task{std::move(work_)});  // what it holds is released before anybody hears of it
     pool_->expire(*expiry_);
+    pool_->runner_here()->fate = detail::fate::expired;
   }
 
  private:
@@ -36,7 +37,7 @@ inline worker_pool::admission worker_pool::admission_of(const submit_options& op
     throw std::invalid_argument{"penstock::worker_pool: priority " + std::to_string(priority) + " in a pool of " +
                                 std::to_string(priorities_)};
   }
-  return {.limits = options.limits, .overflow = options.overflow.value_or(overflow_), .priority = priority};
+  return {.limits = options.limits, .overflow = options.overflow.value_or(overflow_), .label = {priority, stamp()}};
 }
 
 template <class F>
@@ -61,8 +62,8 @@ inline void worker_pool::expire(detail::expiry& missed) noexcept {
 inline result<void> worker_pool::put_over(task& work, const admission& how) noexcept {
   task dropped;
   const auto which = how.overflow == overflow::drop_oldest ? detail::displaced::oldest : detail::displaced::least_urgent;
-  const result<void> put_in = queue_.push_over(work, how.priority, which, dropped);
-  if (!dropped) return put_in;
+  result<void> put_in = queue_.push_over(work, how.label, which, dropped);
+  if (!dropped) return put_in ? put_in : refuse(put_in);
   {
     detail::drop_scope why{errc::rejected};
     static_cast<void>(task{std::move(dropped)});

@@ -26,11 +26,12 @@ class worker_pool::submitted : public detail::future_state<R> {
   using state = detail::future_state<R>;
 
   template <class G>
-  submitted(worker_pool& pool, G&& f, std::unique_ptr<detail::expiry> when)
+  submitted(worker_pool& pool, G&& f, std::unique_ptr<detail::expiry> when, detail::nanoseconds_point since)
       : state{[](state& s) noexcept { delete static_cast<submitted*>(&s); }},
         pool_{pool},
         f_{std::forward<G>(f)},
-        expiry_{std::move(when)} {
+        expiry_{std::move(when)},
+        since_{since} {
     this->set_assist([](state& s, detail::waiter_kind who) noexcept {
       auto& self = static_cast<submitted&>(s);
       if (self.origin_.forked()) {
@@ -39,26 +40,25 @@ class worker_pool::submitted : public detail::future_state<R> {
       }
       // A call like any other: nothing else runs here in between. A coroutine leaves it to the next free worker, unless this one is not to
       // become free before the coroutine ends.
-      if (self.pool_.runner_here() != nullptr && (who == detail::waiter_kind::thread || helping_ > 0)) self.run();
+      runner* const here = self.pool_.runner_here();
+      if (here != nullptr && (who == detail::waiter_kind::thread || helping_ > 0)) self.run_inside(*here);
     });
   }
 
-  void run() noexcept {
+  /// False: somebody has begun it.
+  bool run() noexcept {
+    if (!claim()) return false;
+    run_claimed();
+    return true;
+  }
+  /// By who waits for it.
+  void run_inside(runner& here) noexcept {
     if (!claim()) return;
-    if (expiry_ != nullptr && expiry_->missed()) {
-      f_.reset();
-      pool_.expire(*expiry_);
-      return give_up(errc::timeout);
-    }
-    this->set_from([this]() -> R {
-      F f{std::move(*f_)};  // what it holds is released before the future is ready
-      release();
-      if constexpr (std::invocable<F&>) {
-        return f();
-      } else {
-        return f(pool_.get_stop_token());
-      }
-    });
+    const detail::nanoseconds_point began = pool_.stamp();
+    run_claimed();
+    const detail::fate how = here.take_fate();
+    pool_.measure_inside(here, how, since_, began);
+    here.record != nullptr ? here.record->count(how) : pool_.outside_.count_shared(how);
   }
   /// False: somebody has begun it.
   bool drop(std::error_code why) noexcept {
@@ -78,7 +78,9 @@ class worker_pool::submitted : public detail::future_state<R> {
       detail::drop_scope* const scope = detail::drop_scope::innermost();
       if (!task_->drop(scope != nullptr ? scope->why() : errc::cancelled) && scope != nullptr) scope->note_begun();
     }
-    void operator()() noexcept { task_->run(); }
+    void operator()() noexcept {
+      if (!task_->run()) task_->pool_.runner_here()->fate = detail::fate::begun_before;
+    }
 
    private:
     detail::state_ref<submitted> task_;
@@ -87,6 +89,31 @@ class worker_pool::submitted : public detail::future_state<R> {
  private:
   // relaxed: decides between claimants; the callable came to each of them through the queue's lock, or with the future
   bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
+  void run_claimed() noexcept {
+    if (expiry_ != nullptr && expiry_->missed()) {
+      f_.reset();
+      pool_.expire(*expiry_);
+      give_up(errc::timeout);
+      pool_.runner_here()->fate = detail::fate::expired;
+      return;
+    }
+    bool threw = false;
+    this->set_from([this, &threw]() -> R {
+      F f{std::move(*f_)};  // what it holds is released before the future is ready
+      release();
+      try {
+        if constexpr (std::invocable<F&>) {
+          return f();
+        } else {
+          return f(pool_.get_stop_token());
+        }
+      } catch (...) {
+        threw = true;
+        throw;
+      }
+    });
+    if (threw) pool_.runner_here()->fate = detail::fate::failed;
+  }
   void release() noexcept {
     f_.reset();
     expiry_.reset();
@@ -100,6 +127,7 @@ class worker_pool::submitted : public detail::future_state<R> {
   const detail::process_origin origin_ = pool_.origin_;  // a copy: the future may outlive the pool
   std::optional<F> f_;
   std::unique_ptr<detail::expiry> expiry_;  // null: there is none
+  const detail::nanoseconds_point since_;   // when it was submitted, if that is measured
   std::atomic<bool> claimed_{false};
 };
 
@@ -127,7 +155,7 @@ auto worker_pool::submit(F&& f, std::unique_ptr<detail::expiry> when, const admi
   }())::type;
   using work_type = submitted<function, value>;
 
-  detail::state_ref<work_type> state{new work_type{*this, callable(std::forward<F>(f)), std::move(when)}};
+  detail::state_ref<work_type> state{new work_type{*this, callable(std::forward<F>(f)), std::move(when), how.label.since}};
   state->add_owner();
   future<value> result{detail::state_ref<detail::future_state<value>>{state.operator->()}};
   task work{typename work_type::entry{state.share()}};

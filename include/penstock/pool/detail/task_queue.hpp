@@ -53,10 +53,10 @@ class task_queue {
 
   /// `workers`: how many threads will call next() until it says false, each with a slot of its own; `most`: how many there can be at a time, if more.
   /// A lane has room for as many tasks as the queue, but for `lane_capacity` at most; with priorities it has none, and all tasks lie where they can
-  /// be compared.
+  /// be compared. `timed`: it keeps since when each task has waited.
   task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256, unsigned priorities = 1,
-             std::size_t most = 0, std::size_t least = 1)
-      : injected_{capacity, priorities},
+             std::size_t most = 0, std::size_t least = 1, bool timed = false)
+      : injected_{capacity, priorities, timed},
         staff_{workers, least, most > workers ? most : workers},
         target_{workers},
         slots_{this, workers, staff_.places(), priorities > 1 ? 0 : std::min(capacity, lane_capacity), lane_capacity} {
@@ -70,51 +70,52 @@ class task_queue {
 
   /// Of worker `index`. It stays where it is.
   [[nodiscard]] slot& slot_of(std::size_t index) noexcept { return slots_[index]; }
+  [[nodiscard]] const worker_slots<Task, Sync>& slots() const noexcept { return slots_; }
 
   // --- for those who submit
 
   /// Waits for room with a task; the task is moved from if, and only if, it went in.
   struct room_node : plain_node<Sync> {
-    explicit room_node(Task& t, unsigned of_priority = 0) noexcept : task{&t}, priority{of_priority} {}
+    explicit room_node(Task& t, task_label l = {}) noexcept : task{&t}, label{l} {}
     Task* task;
-    unsigned priority;
+    task_label label;
   };
 
   /// errc::full or errc::closed if it cannot go in now; then the task is untouched.
-  result<void> try_push(Task& task, unsigned priority = 0) noexcept {
-    if (try_push_n(&task, 1, priority) == 1) return {};
+  result<void> try_push(Task& task, task_label label = {}) noexcept {
+    if (try_push_n(&task, 1, label) == 1) return {};
     return closed() ? errc::closed : errc::full;
   }
   /// The same for several; how many, the first ones, went in.
-  std::size_t try_push_n(Task* tasks, std::size_t n, unsigned priority = 0) noexcept {
+  std::size_t try_push_n(Task* tasks, std::size_t n, task_label label = {}) noexcept {
     if (injected_.seems_full()) return 0;
     wait_list<Sync> won;
     std::size_t pushed = 0;
     {
       std::scoped_lock guard{lock_};
       if (closed()) return 0;
-      for (; pushed < n && !injected_.full(); ++pushed) insert(tasks[pushed], priority);
+      for (; pushed < n && !injected_.full(); ++pushed) insert(tasks[pushed], label);
       if (pushed != 0 && !paused()) wake_one(won);
     }
     won.complete_all();
     return pushed;
   }
   /// By the worker of the slot: into its lane, or, if that is full, as from outside.
-  result<void> try_push(slot& me, Task& task, unsigned priority = 0) noexcept {
-    if (try_push_n(me, &task, 1, priority) == 1) return {};
+  result<void> try_push(slot& me, Task& task, task_label label = {}) noexcept {
+    if (try_push_n(me, &task, 1, label) == 1) return {};
     return closed() ? errc::closed : errc::full;
   }
-  std::size_t try_push_n(slot& me, Task* tasks, std::size_t n, unsigned priority = 0) noexcept {
+  std::size_t try_push_n(slot& me, Task* tasks, std::size_t n, task_label label = {}) noexcept {
     if (closed()) return 0;
     std::size_t pushed = 0;
-    while (pushed < n && me.push(tasks[pushed])) ++pushed;
-    if (pushed == 0) return try_push_n(tasks, n, priority);
+    while (pushed < n && me.push(tasks[pushed], label.since)) ++pushed;
+    if (pushed == 0) return try_push_n(tasks, n, label);
     lane_grew(me);
     return pushed;
   }
   /// With no room, in the place of another one, which is moved to `dropped`: that counts until it is destroyed and finish_here() is told.
   /// errc::rejected: the task is the least urgent itself.
-  result<void> push_over(Task& task, unsigned priority, displaced which, Task& dropped) noexcept;
+  result<void> push_over(Task& task, task_label label, displaced which, Task& dropped) noexcept;
 
   /// A task that did not go in is to be run by who submitted it. It counts as a piece of work until finish_here(). errc::closed: it is not to be run.
   result<void> begin_here() noexcept {
@@ -207,10 +208,15 @@ class task_queue {
   /// In a forked child, before destruction: who waits here stayed with the parent. Takes no lock, for a thread of the parent may hold it.
   void abandon() noexcept { abandoned_ = true; }
 
-  /// Drops one task that was not begun: destroys it without the lock, and only then counts it as done. False: there is none.
-  bool drop_one() noexcept;
+  struct destroy {
+    void operator()(Task& task) const noexcept { static_cast<void>(Task{std::move(task)}); }
+  };
+  /// Drops one task that was not begun: `drop(task)`, which destroys it, without the lock, and only then counts it as done. False: there is none.
+  template <class Drop = destroy>
+  bool drop_one(Drop drop = {}) noexcept;
   /// Drops what is queued now, in the same way; how many tasks.
-  std::size_t purge() noexcept;
+  template <class Drop = destroy>
+  std::size_t purge(Drop drop = {}) noexcept;
 
   /// Lets no task begin until resume() or close(). Without effect when it is closed.
   void pause() noexcept;
@@ -223,8 +229,9 @@ class task_queue {
   /// Announces one more, if there should be: arrive() or fail_to_arrive() is to follow, and, when nothing is touched any more by who starts it,
   /// finish_here().
   bool begin_arrival() noexcept;
-  /// Where there is no slot for a worker yet, makes it. By one thread at a time.
-  void provide_slot(std::size_t index);
+  /// Where there is no slot for a worker yet, makes it, and calls `prepare(slot)` before anybody else sees it. By one thread at a time.
+  template <class Prepare>
+  void provide_slot(std::size_t index, Prepare prepare);
   /// How a worker is started when there is work for one more: by start(context); arrive() or fail_to_arrive() is to follow. To be said before anything
   /// else.
   void on_short_of_workers(void (*start)(void*) noexcept, void* context) noexcept {
@@ -246,6 +253,11 @@ class task_queue {
   [[nodiscard]] bool dropping() const noexcept { return dropping_.load(std::memory_order_seq_cst); }
 
   [[nodiscard]] std::size_t capacity() const noexcept { return injected_.capacity(); }
+  /// Tasks that were ever let in.
+  [[nodiscard]] std::size_t submitted() const noexcept {
+    std::scoped_lock guard{lock_};
+    return inserted_ + slots_.submitted();
+  }
   [[nodiscard]] std::size_t queued() const noexcept {
     std::scoped_lock guard{lock_};
     return injected_.tasks() + slots_.tasks();
@@ -371,20 +383,24 @@ class task_queue {
   bool pick_injected(slot& me, work<Task>& found) noexcept;
 
   void drop_lane(slot& me) noexcept;
+  [[gnu::cold]] static void drop(slot& me, Task& task) noexcept;
 
   // --- with lock_ held
 
-  void insert(Task& task, unsigned priority) noexcept {
-    injected_.push(task, priority);
+  void insert(Task& task, task_label label) noexcept {
+    injected_.push(task, label);
     ++added_;
+    ++inserted_;
   }
-  void pop_task(Task& task, wait_list<Sync>& won) noexcept {
-    injected_.pop(task);
+  // Since when it has waited.
+  nanoseconds_point pop_task(Task& task, wait_list<Sync>& won) noexcept {
+    const nanoseconds_point since = injected_.pop(task);
     if (auto* const waiting = static_cast<room_node*>(room_.front()); waiting != nullptr) {
-      insert(*waiting->task, waiting->priority);  // the place is handed over: nobody overtakes those who wait for room
+      insert(*waiting->task, waiting->label);  // the place is handed over: nobody overtakes those who wait for room
       room_.win(*waiting, outcome::granted, won);
       // Nobody is woken for it: that the place was taken before has kept somebody searching, or everybody busy.
     }
+    return since;
   }
 
   // With many tasks that wait, a worker takes some of the next ones into its lane: one lock for several of them. The others can steal them.
@@ -426,6 +442,7 @@ class task_queue {
   injection<Task, Sync> injected_;  // guarded by lock_, as all that is not atomic
   std::size_t added_ = 0;           // pieces that no slot counts
   std::size_t finished_ = 0;
+  std::size_t inserted_ = 0;  // tasks that came in here
   bool abandoned_ = false;
   staff staff_;
   count target_;  // staff_'s, for those without the lock

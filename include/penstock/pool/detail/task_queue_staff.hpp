@@ -119,9 +119,11 @@ bool task_queue<Task, Sync>::begin_arrival() noexcept {
 }
 
 template <class Task, class Sync>
-void task_queue<Task, Sync>::provide_slot(std::size_t index) {
+template <class Prepare>
+void task_queue<Task, Sync>::provide_slot(std::size_t index, Prepare prepare) {
   while (slots_.size() <= index) {
     auto made = slots_.make();
+    prepare(*made);
     std::scoped_lock guard{lock_};
     slots_.publish(std::move(made));
   }

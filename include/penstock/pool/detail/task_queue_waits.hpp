@@ -11,7 +11,7 @@
 namespace penstock::inline v0_1::detail {
 
 template <class Task, class Sync>
-result<void> task_queue<Task, Sync>::push_over(Task& task, unsigned priority, displaced which, Task& dropped) noexcept {
+result<void> task_queue<Task, Sync>::push_over(Task& task, task_label label, displaced which, Task& dropped) noexcept {
   wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
@@ -19,11 +19,11 @@ result<void> task_queue<Task, Sync>::push_over(Task& task, unsigned priority, di
     if (injected_.full()) {
       if (which == displaced::oldest) {
         injected_.pop_oldest(dropped);
-      } else if (!injected_.pop_below(priority, dropped)) {
+      } else if (!injected_.pop_below(label.priority, dropped)) {
         return errc::rejected;
       }
     }
-    insert(task, priority);
+    insert(task, label);
     wake_one(won);
   }
   won.complete_all();
@@ -33,7 +33,7 @@ result<void> task_queue<Task, Sync>::push_over(Task& task, unsigned priority, di
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::try_pass(room_node& n) noexcept {
   if (injected_.seems_full() && !closed()) return false;  // so that those who poll leave the lock to the workers
-  const result<void> pushed = try_push(*n.task, n.priority);
+  const result<void> pushed = try_push(*n.task, n.label);
   if (!pushed && pushed.error() == errc::full) return false;
   n.how = pushed ? outcome::granted : outcome::closed;
   return true;
@@ -44,7 +44,7 @@ step task_queue<Task, Sync>::try_or_link(room_node& n, link_at where, wait_list<
   if (closed()) {
     n.how = outcome::closed;
   } else if (!injected_.full()) {
-    insert(*n.task, n.priority);
+    insert(*n.task, n.label);
     if (!paused()) wake_one(won);
     n.how = outcome::granted;
   } else {

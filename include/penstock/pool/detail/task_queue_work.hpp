@@ -6,6 +6,8 @@
 #include <mutex>
 #include <utility>
 
+#include <penstock/core/errc.hpp>
+#include <penstock/pool/detail/drop_scope.hpp>
 #include <penstock/pool/detail/task_queue.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -16,8 +18,10 @@ bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
   const bool surplus = surplus_.load(std::memory_order_relaxed) != 0;  // relaxed: a hint, to which the lock tells the truth
   if (!std::exchange(me.searches, false)) {
     if (!surplus && pick(me, found)) return true;
+    me.record.rest();
     ran_out(me);
     if (surplus && !lie_down()) return false;
+    if (surplus) me.record.count_wake();
     if (!surplus) searching_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see "Lost work"
   }
   for (;;) {
@@ -30,6 +34,7 @@ bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
     } while (poll.again());
     searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in try_or_link()
     if (!lie_down()) return false;
+    me.record.count_wake();
   }
 }
 
@@ -64,7 +69,10 @@ bool task_queue<Task, Sync>::steal(slot& me, work<Task>& found) noexcept {
   std::size_t at = n > 1 ? me.random(n) : 0;
   for (std::size_t i = 0; i < n && n > 1; ++i, at = at + 1 < n ? at + 1 : 0) {
     slot& victim = slots_[at];
-    if (pick_resumption(me, victim, found) || pick_fork(victim, found) || pick_task(me, victim, found)) return true;
+    if (pick_resumption(me, victim, found) || pick_fork(victim, found) || pick_task(me, victim, found)) {
+      if (&victim != &me) me.record.count_steal();
+      return true;
+    }
   }
   found.item = slots_.guests().steal();
   return found.item != nullptr;
@@ -89,10 +97,12 @@ template <class Task, class Sync>
 bool task_queue<Task, Sync>::pick_task(slot& me, slot& victim, work<Task>& found) noexcept {
   if (paused()) return false;
   while (auto* const node = victim.tasks.steal()) {
+    found.since = node->since;
     me.take(*node, found.task);
     me.resumptions_in_a_row = 0;
     found.counts = true;
     if (!dropping()) return true;
+    drop(me, found.task);
     settle(me, found);
   }
   return false;
@@ -108,7 +118,7 @@ bool task_queue<Task, Sync>::pick_injected(slot& me, work<Task>& found) noexcept
     std::scoped_lock guard{lock_};
     if (injected_.tasks() > 0 && !dropping() && !paused() &&
         (!injected_.has_resumptions() || me.resumptions_in_a_row >= most_resumptions_in_a_row)) {
-      pop_task(found.task, won);
+      found.since = pop_task(found.task, won);
       me.resumptions_in_a_row = 0;
       found.counts = true;
       took_some = take_along(me, won);
@@ -132,10 +142,19 @@ bool task_queue<Task, Sync>::take_along(slot& me, wait_list<Sync>& won) noexcept
   for (; n < share; ++n) {
     taken[n] = me.take_node();
     if (taken[n] == nullptr) break;
-    pop_task(taken[n]->task, won);
+    taken[n]->since = pop_task(taken[n]->task, won);
   }
+  me.taken_along += n;
   if (n != 0) me.tasks.push_n(taken, n);
   return n != 0;
+}
+
+// Destroys a task that will not begin.
+template <class Task, class Sync>
+void task_queue<Task, Sync>::drop(slot& me, Task& task) noexcept {
+  const drop_scope why{errc::cancelled};
+  static_cast<void>(Task{std::move(task)});
+  if (!why.was_begun()) me.record.count_cancelled();
 }
 
 template <class Task, class Sync>
@@ -144,6 +163,7 @@ void task_queue<Task, Sync>::drop_lane(slot& me) noexcept {
     {
       Task dropped{};
       me.take(*node, dropped);
+      drop(me, dropped);
     }
     me.count_finished();
   }
@@ -167,7 +187,8 @@ void task_queue<Task, Sync>::close(at_close what_is_queued) noexcept {
 }
 
 template <class Task, class Sync>
-bool task_queue<Task, Sync>::drop_one() noexcept {
+template <class Drop>
+bool task_queue<Task, Sync>::drop_one(Drop drop) noexcept {
   wait_list<Sync> won;
   {
     Task dropped{};
@@ -176,6 +197,7 @@ bool task_queue<Task, Sync>::drop_one() noexcept {
       if (injected_.tasks() == 0) return false;
       pop_task(dropped, won);
     }
+    drop(dropped);
   }
   won.complete_all();
   finish_here();
@@ -184,21 +206,22 @@ bool task_queue<Task, Sync>::drop_one() noexcept {
 
 // First those from outside: workers take them into their lanes, and never back.
 template <class Task, class Sync>
-std::size_t task_queue<Task, Sync>::purge() noexcept {
+template <class Drop>
+std::size_t task_queue<Task, Sync>::purge(Drop drop) noexcept {
   std::size_t dropped = 0;
-  const auto drop = [&](auto take) {
+  const auto drop_next = [&](auto take) {
     wait_list<Sync> won;
     Task task{};
     if (!take(task, won)) return false;
     won.complete_all();
-    static_cast<void>(Task{std::move(task)});
+    drop(task);
     finish_here();
     ++dropped;
     return true;
   };
   std::size_t left = 1;
   for (bool first = true; left > 0; --left) {
-    const bool done = !drop([&](Task& task, wait_list<Sync>& won) {
+    const bool done = !drop_next([&](Task& task, wait_list<Sync>& won) {
       std::scoped_lock guard{lock_};
       if (std::exchange(first, false)) left = injected_.tasks();
       if (injected_.tasks() == 0) return false;
@@ -209,7 +232,7 @@ std::size_t task_queue<Task, Sync>::purge() noexcept {
   }
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     for (left = slots_[i].tasks.size(); left > 0; --left) {
-      if (!drop([&](Task& task, wait_list<Sync>&) { return slots_.steal_task(slots_[i], task); })) break;
+      if (!drop_next([&](Task& task, wait_list<Sync>&) { return slots_.steal_task(slots_[i], task); })) break;
     }
   }
   return dropped;

@@ -10,9 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/pool/detail/worker_stats.hpp>
+
 namespace penstock::inline v0_1::detail {
 
-template <class Pool, class Task>
+/// `Work`: a task, and what its pool has to know about it.
+template <class Pool, class Work>
 class task_runner {
  public:
   explicit task_runner(const Pool& p) noexcept : pool{&p}, outer{innermost} { innermost = this; }
@@ -21,16 +24,22 @@ class task_runner {
   ~task_runner() { innermost = outer; }
 
   /// Keeps a task until the outermost one has returned.
-  void postpone(Task&& task) {
+  void postpone(Work&& task) {
     if (begun_ * 2 > postponed_.size()) {
       postponed_.erase(postponed_.begin(), postponed_.begin() + static_cast<std::ptrdiff_t>(begun_));
       begun_ = 0;
     }
     postponed_.push_back(std::move(task));
   }
+  /// What became of the task that has just ended.
+  detail::fate take_fate() noexcept {
+    if (fate == detail::fate::completed) [[likely]]
+      return fate;
+    return std::exchange(fate, detail::fate::completed);
+  }
   [[nodiscard]] std::size_t postponed() const noexcept { return postponed_.size() - begun_; }
   /// The one that was postponed first. False: there is none.
-  bool take_postponed(Task& task) noexcept {
+  bool take_postponed(Work& task) noexcept {
     if (postponed() == 0) return false;
     task = std::move(postponed_[begun_++]);
     return true;
@@ -38,11 +47,13 @@ class task_runner {
 
   const Pool* const pool;
   task_runner* const outer;
-  unsigned depth = 0;  // tasks that run one inside the other because the queue was full
+  worker_record* record = nullptr;              // of the worker; null: it is none
+  detail::fate fate = detail::fate::completed;  // of the task that ends now: set last of all by who knows better
+  unsigned depth = 0;                           // tasks that run one inside the other because the queue was full
   static inline thread_local task_runner* innermost = nullptr;
 
  private:
-  std::vector<Task> postponed_;
+  std::vector<Work> postponed_;
   std::size_t begun_ = 0;  // of them
 };
 

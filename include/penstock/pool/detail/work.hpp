@@ -3,9 +3,17 @@
 
 #include <utility>
 
+#include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
 
 namespace penstock::inline v0_1::detail {
+
+/// What a queue knows about a task that comes in.
+struct task_label {
+  task_label(unsigned of_priority = 0, nanoseconds_point submitted = 0) noexcept : priority{of_priority}, since{submitted} {}
+  unsigned priority;
+  nanoseconds_point since;  // when it was submitted, if that is measured
+};
 
 template <class Task>
 struct work {
@@ -23,7 +31,8 @@ struct work {
 
   Task task{};
   work_item* item = nullptr;
-  bool counts = false;  // it was added, and is to be finished
+  bool counts = false;          // it was added, and is to be finished
+  nanoseconds_point since = 0;  // task_label::since
 };
 
 }  // namespace penstock::inline v0_1::detail

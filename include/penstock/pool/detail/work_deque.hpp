@@ -102,6 +102,8 @@ class work_deque {
     return is_before(top, bottom) ? bottom - top : 0;
   }
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  /// How many items were ever pushed, less those that the owner popped.
+  [[nodiscard]] std::size_t pushed() const noexcept { return bottom_.load(std::memory_order_relaxed); }  // relaxed: a counter
   [[nodiscard]] std::size_t capacity() const noexcept { return mask_ + 1; }
 
  private:

@@ -27,13 +27,17 @@ inline std::size_t worker_pool::checked_threads(worker_pool_options& options) {
 
 inline worker_pool::worker_pool(worker_pool_options options)
     : max_threads_{checked_threads(options)},
-      queue_{options.queue_capacity, options.threads, 256, options.priorities, max_threads_, options.min_threads},
+      queue_{options.queue_capacity, options.threads, 256, options.priorities, max_threads_,
+             options.min_threads,    options.metrics},
       overflow_{options.overflow},
       priorities_{options.priorities},
       clock_{options.clock},
+      metrics_{options.metrics},
       on_error_{std::move(options.on_error)},
       threads_{options, max_threads_} {
   origin_.remember();
+  if (metrics_) outside_.measure(clock_);
+  for (std::size_t i = 0; i < options.threads; ++i) measure(queue_.slot_of(i));
   queue_.on_short_of_workers(
       [](void* self) noexcept {
         try {
@@ -56,8 +60,13 @@ inline worker_pool::worker_pool(worker_pool_options options)
 
 inline void worker_pool::start_thread(bool first, detail::thread_report* waiting) {
   try {
-    threads_.start([this](std::size_t index) { queue_.provide_slot(index); },
-                   [this, first, waiting](std::size_t index) { run_worker(index, first, waiting); });
+    threads_.start(
+        [this](std::size_t index) {
+          queue_.provide_slot(index, [this](queue::slot& slot) { measure(slot); });
+          queue_.slot_of(index).record.arrive();
+        },
+        [this](std::size_t index) { queue_.slot_of(index).record.leave(); },
+        [this, first, waiting](std::size_t index) { run_worker(index, first, waiting); });
   } catch (...) {
     if (!first) queue_.fail_to_arrive();
     throw;
@@ -84,7 +93,10 @@ inline void worker_pool::run_worker(std::size_t index, bool first, detail::threa
   }
   run_postponed(here);
   const bool begun = failure == nullptr;
-  if (!begun) threads_.give_back(index);
+  if (!begun) {
+    me.record.leave();
+    threads_.give_back(index);
+  }
   if (!first) begun ? queue_.arrive(me) : queue_.fail_to_arrive();
   if (waiting != nullptr) {
     waiting->failure = std::move(failure);
@@ -102,6 +114,7 @@ inline void worker_pool::run_worker(std::size_t index, bool first, detail::threa
     report(std::current_exception());
   }
   run_postponed(here);
+  me.record.leave();
   threads_.give_back(index);
   queue_.left();
 }
@@ -135,8 +148,7 @@ inline void worker_pool::resume() noexcept {
 }
 inline std::size_t worker_pool::purge() noexcept {
   if (origin_.forked()) return 0;
-  const detail::drop_scope why{errc::cancelled};  // also where the destructor of a task that is dropped for another reason purges
-  return queue_.purge();
+  return queue_.purge([this](task& queued) noexcept { drop(queued); });
 }
 
 template <std::invocable F>

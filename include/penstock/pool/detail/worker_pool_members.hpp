@@ -30,43 +30,51 @@ inline worker_pool::~worker_pool() {
 
 inline result<void> worker_pool::put(task& work, const admission& how) {
   if (origin_.forked()) return forked_error();
-  if (how.limits.stop.stop_requested()) return errc::cancelled;
-  result<void> pushed = try_put(work, how.priority);
-  return pushed || pushed.error() != errc::full ? pushed : put_into_full(work, how);
+  if (how.limits.stop.stop_requested()) return refuse(errc::cancelled);
+  const result<void> put_in = try_put(work, how.label);
+  if (put_in) return put_in;
+  return put_in.error() == errc::full ? put_into_full(work, how) : refuse(put_in);
 }
 
 // The table in submit_options.hpp.
 inline result<void> worker_pool::put_into_full(task& work, const admission& how) {
-  if (how.overflow == overflow::reject) return errc::rejected;
+  if (how.overflow == overflow::reject) return refuse(errc::rejected);
   if (how.overflow == overflow::drop_oldest || how.overflow == overflow::drop_lowest) return put_over(work, how);
   runner* const inside = runner_here();  // who waited for room inside one of the pool's tasks could wait for itself
   if (inside != nullptr) {
     // Tasks that submit themselves again and again would use up the stack: 32 deep they are kept for later, when the outermost one has returned.
     // As many as the queue may hold, though; beyond that it goes deeper.
-    if (inside->depth >= deepest && inside->postponed() < queue_.capacity()) {
-      inside->postpone(std::move(work));
+    const bool later = inside->depth >= deepest && inside->postponed() < queue_.capacity();
+    if (!later && queue_.dropping()) return refuse(errc::closed);
+    detail::work<task> here{.task = std::move(work), .since = how.label.since};
+    if (later) {
+      try {
+        inside->postpone(std::move(here));
+      } catch (...) {
+        work = std::move(here.task);  // it did not go in
+        throw;
+      }
       return {};
     }
-    if (queue_.dropping()) return errc::closed;
     ++inside->depth;
-    detail::work<task> here{.task = std::move(work)};
-    run(here);
+    run_inside(*inside, here);
     --inside->depth;
     return {};
   }
   if (how.overflow == overflow::caller_runs) {
-    if (const auto begun = queue_.begin_here(); !begun) return begun;
+    if (const auto begun = queue_.begin_here(); !begun) return refuse(begun);
     {
       runner caller{*this};
-      detail::work<task> here{.task = std::move(work)};
-      run(here);
+      detail::work<task> here{.task = std::move(work), .since = how.label.since};
+      run_inside(caller, here);
       run_postponed(caller);
     }
     queue_.finish_here();
     return {};
   }
-  detail::blocking_wait<queue, queue::room_node> wait{queue_, work, how.priority};
-  return detail::to_result(wait.run(how.limits.stop, how.limits.deadline));
+  detail::blocking_wait<queue, queue::room_node> wait{queue_, work, how.label};
+  const result<void> put_in = detail::to_result(wait.run(how.limits.stop, how.limits.deadline));
+  return put_in ? put_in : refuse(put_in);
 }
 
 inline result<void> worker_pool::drain(const wait_limits& limits) {
@@ -89,8 +97,7 @@ inline void worker_pool::request_stop() noexcept {
   // Before anybody hears of the stop: a task that ends because of it frees its worker, which must not begin another.
   queue_.close(detail::at_close::drop);
   stop_.request_stop();
-  const detail::drop_scope why{errc::cancelled};
-  while (queue_.drop_one()) {
+  while (queue_.drop_one([this](task& queued) noexcept { drop(queued); })) {
   }
 }
 
@@ -107,9 +114,10 @@ inline void worker_pool::run_pieces(queue::slot& me, runner& here) noexcept {
     queue::slot& me;
   } helping{*this, me};
   current_ = &me;
+  here.record = &me.record;
   detail::work<task> found;
   while (queue_.next(me, found)) {
-    run(found);
+    run(here, found);
     if (here.postponed() != 0) run_postponed(here);
   }
   current_ = nullptr;  // what the thread's own variables do at their end comes from outside
@@ -118,8 +126,12 @@ inline void worker_pool::run_pieces(queue::slot& me, runner& here) noexcept {
 // In their order; each may postpone others. All of them are part of the piece that has just been run.
 inline void worker_pool::run_postponed(runner& here) noexcept {
   detail::work<task> found;
-  while (here.take_postponed(found.task)) {
-    if (!queue_.dropping()) run(found);
+  while (here.take_postponed(found)) {
+    if (queue_.dropping()) {
+      drop_postponed(here, found);
+    } else {
+      run_inside(here, found);
+    }
     found.release();
   }
 }
@@ -127,7 +139,10 @@ inline void worker_pool::run_postponed(runner& here) noexcept {
 inline void worker_pool::help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept {
   if (helping_ >= deepest_help || origin_.forked()) return detail::blocking_help::wait_idly(end);
   ++helping_;
-  detail::helping_wait<queue>{queue_, me, end}.run([](work_item& item) { item(); });
+  detail::helping_wait<queue>{queue_, me, end}.run([&me](work_item& item) {
+    item();
+    me.record.count_resumed();
+  });
   --helping_;
 }
 
@@ -140,16 +155,42 @@ inline bool worker_pool::help_once() noexcept {
   ++helping_;
   (*item)();
   --helping_;
+  me->record.count_resumed();
   me->count_finished();
   return true;
 }
 
-inline void worker_pool::run(detail::work<task>& found) noexcept {
+// What a worker has got from the queue.
+inline void worker_pool::run(runner& here, detail::work<task>& found) noexcept {
+  detail::worker_record& record = *here.record;
+  record.begin();
+  const detail::fate how = run_to_end(here, found);
+  if (found.item == nullptr) {
+    record.end_task(how, found.since);
+  } else {
+    record.end(found.counts);
+  }
+}
+
+// A task that found no room, inside another one or by a thread that is no worker.
+inline void worker_pool::run_inside(runner& here, detail::work<task>& found) noexcept {
+  if (metrics_) [[unlikely]]
+    return run_measured(here, found);
+  const detail::fate how = run_to_end(here, found);
+  if (how == detail::fate::completed && here.record != nullptr) [[likely]]
+    return here.record->count_completed_here();
+  count_run_here(here, how);
+}
+
+inline detail::fate worker_pool::run_to_end(runner& here, detail::work<task>& found) noexcept {
   try {
     found();
+    const detail::fate how = here.take_fate();
     found.release();  // what the task holds is released by the time it counts as done
+    return how;
   } catch (...) {
     report(std::current_exception());
+    return detail::fate::failed;
   }
 }
 

@@ -22,6 +22,7 @@
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/pool/detail/work_deque.hpp>
+#include <penstock/pool/detail/worker_stats.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -33,6 +34,7 @@ struct task_node {
   Task task{};
   typename Sync::template var<task_node*> next{nullptr};
   worker_slot<Task, Sync>* home = nullptr;
+  nanoseconds_point since = 0;  // task_label::since
 };
 
 template <class Task, class Sync = std_sync>
@@ -54,10 +56,11 @@ class alignas(cache_line) worker_slot {
   }
 
   /// Moves the task into the lane, and counts it. False: there is no room.
-  bool push(Task& task) noexcept {
+  bool push(Task& task, nanoseconds_point since = 0) noexcept {
     node* taken = take_node();
     if (taken == nullptr && (!make_nodes() || (taken = take_node()) == nullptr)) return false;
     taken->task = std::move(task);
+    taken->since = since;
     count_added();
     tasks.push(taken);
     return true;
@@ -113,6 +116,8 @@ class alignas(cache_line) worker_slot {
   unsigned picks_since_steal = 0;
   typename Sync::template atomic<std::size_t> added{0};
   typename Sync::template atomic<std::size_t> finished{0};
+  std::size_t taken_along = 0;  // of all that were pushed into `tasks`, those that came from outside; guarded by the queue's lock
+  worker_record record;
 
  private:
   static constexpr std::size_t in_a_block = 16;

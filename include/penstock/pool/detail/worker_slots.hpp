@@ -65,6 +65,17 @@ class worker_slots {
     return n;
   }
 
+  template <class F>
+  void for_each(F f) const {
+    for (const auto& s : all()) f(std::as_const(*s));
+  }
+  /// Tasks that were ever put into lanes by the slots' own workers. With the queue's lock held.
+  [[nodiscard]] std::size_t submitted() const noexcept {
+    std::size_t n = 0;
+    for (const auto& s : all()) n += s->tasks.pushed() - s->taken_along;
+    return n;
+  }
+
   /// One of the oldest resumptions, or null.
   work_item* steal_resumption() noexcept {
     for (const auto& s : all()) {

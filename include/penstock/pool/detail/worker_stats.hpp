@@ -1,0 +1,243 @@
+// penstock/pool/detail/worker_stats.hpp: what one worker of a pool counts and measures.
+//
+// Counts are words that one thread writes and any may read: a plain load and store each, no read-modify-write. A worker that measures reads the
+// clock once for each piece of work, when that ends: the next one begins then, unless the worker had to look for it. So what is measured is the
+// time between two looks at the clock, with the search for the next piece at its beginning (some 20 ns).
+//
+// Thread safety  the worker's own, but for add_to(), which is anybody's, and what says that it is shared.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <system_error>
+
+#include <penstock/core/any_clock.hpp>
+#include <penstock/core/detail/sync.hpp>
+#include <penstock/core/errc.hpp>
+#include <penstock/observe/busy_time.hpp>
+#include <penstock/observe/histogram.hpp>
+#include <penstock/pool/pool_stats.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+/// Submissions that were refused. Thread-safe.
+class alignas(cache_line) refusals {  // on a line of its own, lest who polls for room disturb the others
+ public:
+  void count(std::error_code why) noexcept {
+    if (why == errc::closed) return add(closed_);
+    if (why == errc::full) return add(full_);
+    if (why == errc::rejected) return add(rejected_);
+    if (why == errc::timeout) return add(timeout_);
+    if (why == errc::cancelled) return add(cancelled_);
+  }
+  [[nodiscard]] pool_rejections read() const noexcept {
+    // relaxed, all: counters
+    return {.closed = closed_.load(std::memory_order_relaxed),
+            .full = full_.load(std::memory_order_relaxed),
+            .rejected = rejected_.load(std::memory_order_relaxed),
+            .timeout = timeout_.load(std::memory_order_relaxed),
+            .cancelled = cancelled_.load(std::memory_order_relaxed)};
+  }
+
+ private:
+  static void add(std::atomic<std::size_t>& n) noexcept { n.fetch_add(1, std::memory_order_relaxed); }  // relaxed: a counter
+
+  std::atomic<std::size_t> closed_{0}, full_{0}, rejected_{0}, timeout_{0}, cancelled_{0};
+};
+
+/// What became of a task that a thread took out in order to run it.
+enum class fate : unsigned char {
+  completed,
+  failed,
+  expired,
+  cancelled,
+  begun_before,  ///< by somebody who waited for it, who counts it
+};
+
+[[nodiscard]] constexpr bool was_run(fate how) noexcept { return how == fate::completed || how == fate::failed; }
+
+/// The times of one worker, or of all those who are none. Two histograms: it belongs on the heap.
+class worker_meter {
+ public:
+  explicit worker_meter(const any_clock& clock) noexcept : clock_{clock} {}
+
+  [[nodiscard]] nanoseconds_point now() const noexcept { return clock_.now(); }
+
+  // By the worker. Its thread is there, from before it is started until it ends.
+  void arrive() noexcept { presence_.enter(at(now())); }
+  void leave() noexcept { presence_.leave(at(now())); }
+
+  /// It has found work after a rest.
+  void wake() noexcept {
+    last_ = now();
+    work_.enter(at(last_));
+  }
+  /// A piece begins.
+  void begin() noexcept {
+    began_.store(last_, std::memory_order_relaxed);
+  }  // relaxed: worker_record::active_ publishes the first one
+  void end() noexcept { last_ = now(); }
+  /// A task ends, which was submitted at `since`.
+  void end_task(nanoseconds_point since) noexcept {
+    const nanoseconds_point began = last_;
+    end();
+    record(since, began, last_);
+  }
+  /// There is no more work.
+  void rest() noexcept { work_.leave(at(last_)); }
+
+  /// Shared. A task that was run from `began` to `ended`.
+  void record(nanoseconds_point since, nanoseconds_point began, nanoseconds_point ended) noexcept {
+    queue_wait_.record(std::chrono::nanoseconds{began - since});
+    run_time_.record(std::chrono::nanoseconds{ended - began});
+  }
+
+  /// When the piece that runs now began.
+  [[nodiscard]] nanoseconds_point began() const noexcept {
+    return began_.load(std::memory_order_relaxed);
+  }  // relaxed: see begin()
+  /// Throws std::bad_alloc.
+  void add_to(pool_stats& sum, nanoseconds_point until) const {
+    sum.queue_wait.merge(queue_wait_.snapshot());
+    sum.run_time.merge(run_time_.snapshot());
+    sum.busy.merge({work_.snapshot(at(until)).busy, presence_.snapshot(at(until)).busy});
+  }
+
+ private:
+  struct timeline {
+    using duration = std::chrono::nanoseconds;
+    using time_point = std::chrono::time_point<timeline, duration>;
+  };
+  static timeline::time_point at(nanoseconds_point t) noexcept { return timeline::time_point{std::chrono::nanoseconds{t}}; }
+
+  const any_clock clock_;
+  nanoseconds_point last_ = 0;  // when the last piece ended, or the worker found the first one after a rest
+  std::atomic<nanoseconds_point> began_{0};
+  basic_busy_time<timeline> presence_{1, at(now())};
+  basic_busy_time<timeline> work_{1, at(now())};
+  histogram queue_wait_;
+  histogram run_time_;
+};
+
+/// What a worker counts. One for all those who are no workers counts by count_shared() only.
+class worker_record {
+ public:
+  /// Measures from now on. Before the worker's thread is started; once, though its place may be that of several threads, one after the other. Throws
+  /// std::bad_alloc.
+  void measure(const any_clock& clock) {
+    if (meter_ == nullptr) meter_ = std::make_unique<worker_meter>(clock);
+  }
+  [[nodiscard]] worker_meter* meter() const noexcept { return meter_.get(); }
+
+  void arrive() noexcept {
+    if (meter_ != nullptr) meter_->arrive();
+  }
+  void leave() noexcept {
+    if (meter_ != nullptr) meter_->leave();
+  }
+
+  /// The worker begins a piece of work.
+  void begin() noexcept {
+    if (has_to_note_) [[unlikely]]
+      note_beginning();
+  }
+  /// `resumption`: it counts as one.
+  void end(bool resumption) noexcept {
+    if (meter_ != nullptr) meter_->end();
+    if (resumption) add(resumed_);
+  }
+  void end_task(fate how, nanoseconds_point since) noexcept {
+    if (meter_ != nullptr) was_run(how) ? meter_->end_task(since) : meter_->end();
+    count(how);
+  }
+  /// It has found no more work.
+  void rest() noexcept {
+    if (!active_.load(std::memory_order_relaxed)) return;  // relaxed: the worker's own
+    if (meter_ != nullptr) meter_->rest();
+    has_to_note_ = true;
+    active_.store(false, std::memory_order_relaxed);  // relaxed: a statistic
+  }
+
+  void count(fate how) noexcept {
+    if (how == fate::completed) add(completed_);
+    if (how == fate::failed) add(failed_);
+  }
+  // relaxed, both: counters
+  void count_shared(fate how) noexcept {
+    if (how == fate::completed) completed_.fetch_add(1, std::memory_order_relaxed);
+    if (how == fate::failed) failed_.fetch_add(1, std::memory_order_relaxed);
+  }
+  /// A task that no queue has counted.
+  void count_completed_here() noexcept { add(completed_here_); }
+  void count_run_here(fate how) noexcept {
+    if (how == fate::completed) return count_completed_here();
+    add(ended_here_);
+    count(how);
+    if (how == fate::cancelled) add(cancelled_);
+  }
+  void count_run_here_shared(fate how) noexcept {
+    ended_here_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
+    count_shared(how);
+    if (how == fate::cancelled) count_cancelled_shared();
+  }
+  void count_cancelled_shared() noexcept { cancelled_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: a counter
+  void count_cancelled() noexcept { add(cancelled_); }
+  void count_resumed() noexcept { add(resumed_); }
+  void count_steal() noexcept { add(steals_); }
+  void count_wake() noexcept { add(wakes_); }
+
+  /// `until`: now, if it measures. Throws std::bad_alloc.
+  void add_to(pool_stats& sum, std::size_t index, nanoseconds_point until) const {
+    add_to(sum, until);
+    if (!active_.load(std::memory_order_acquire)) return;  // acquire: pairs with the release in begin()
+    ++sum.active;
+    if (meter_ == nullptr) return;
+    const std::chrono::nanoseconds running{until - meter_->began()};
+    if (running < sum.longest_running) return;
+    sum.longest_running = running;
+    sum.longest_worker = index;
+  }
+  void add_to(pool_stats& sum, nanoseconds_point until) const {
+    // relaxed, all: counters
+    const std::size_t completed_here = completed_here_.load(std::memory_order_relaxed);
+    sum.completed += completed_.load(std::memory_order_relaxed) + completed_here;
+    sum.failed += failed_.load(std::memory_order_relaxed);
+    sum.cancelled += cancelled_.load(std::memory_order_relaxed);
+    sum.submitted += ended_here_.load(std::memory_order_relaxed) + completed_here;
+    sum.resumed += resumed_.load(std::memory_order_relaxed);
+    sum.steals += steals_.load(std::memory_order_relaxed);
+    sum.wakes += wakes_.load(std::memory_order_relaxed);
+    if (meter_ != nullptr) meter_->add_to(sum, until);
+  }
+
+ private:
+  using counter = std::atomic<std::size_t>;
+
+  void note_beginning() noexcept {
+    const bool rested = !active_.load(std::memory_order_relaxed);  // relaxed: the worker's own
+    if (meter_ != nullptr) {
+      if (rested) meter_->wake();
+      meter_->begin();
+    }
+    if (rested) active_.store(true, std::memory_order_release);  // release: pairs with the acquire in add_to()
+    has_to_note_ = meter_ != nullptr;
+  }
+  // relaxed, both: one thread writes it, and it publishes nothing
+  static void add(counter& c) noexcept { c.store(c.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+
+  std::unique_ptr<worker_meter> meter_;  // null: it only counts
+  bool has_to_note_ = true;  // when a piece begins: it is the first one after a rest, or each one is measured. The worker's own
+  std::atomic<bool> active_{false};
+  counter completed_{0};
+  counter failed_{0};
+  counter completed_here_{0};  // tasks that found no room and were run where they were submitted
+  counter ended_here_{0};      // others of these
+  counter cancelled_{0};
+  counter resumed_{0};
+  counter steals_{0};
+  counter wakes_{0};
+};
+
+}  // namespace penstock::inline v0_1::detail
