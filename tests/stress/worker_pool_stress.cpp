@@ -34,6 +34,14 @@ penstock::overflow some_policy(stress::random& random) {
   return all[random.below<std::size_t>(3)];
 }
 
+// When nothing is left to run: each task that was let in is counted once, and measured once if it was run.
+void check_stats(stress::context& c, const penstock::pool_stats& s, bool measured) {
+  c.check(s.queued == 0 && s.submitted == s.completed + s.failed + s.expired + s.dropped + s.cancelled,
+          "a task is counted twice, or not at all");
+  c.check(s.run_time.count() == (measured ? s.completed + s.failed : 0) && s.queue_wait.count() == s.run_time.count(),
+          "a task is measured twice, or not at all");
+}
+
 // Threads submit while somebody ends the pool in one way or another (hazards 7, 8, 9). Whatever was accepted ran once or was dropped and
 // destroyed; every future tells how it ended.
 void churn(stress::context& c) {
@@ -155,10 +163,12 @@ void inside(stress::context& c) {
     stress::random choose = c.generator(round * 10);
     family f;
     const int how = choose.below(5);
+    const bool measured = choose.one_in(4);
     {
       worker_pool pool{{.threads = 1 + choose.below<std::size_t>(4),
                         .queue_capacity = choose.one_in(2) ? 1 + choose.below<std::size_t>(4) : 64,
-                        .overflow = some_policy(choose)}};
+                        .overflow = some_policy(choose),
+                        .metrics = measured}};
       {
         std::vector<std::jthread> submitters;
         stress::start_line start{3};
@@ -178,6 +188,10 @@ void inside(stress::context& c) {
                 "a task did not run by the end of drain()");
         f.submit(pool, 2, 1);
         pool.request_stop();
+      }
+      if (how != 0) {
+        static_cast<void>(pool.shutdown());
+        check_stats(c, pool.stats(), measured);
       }
     }
     c.check(f.ran + f.dropped == f.accepted + f.refused, "a task neither ran nor was dropped, or both");
@@ -274,11 +288,13 @@ void options_of_submissions(stress::context& c) {
     stress::random choose = c.generator(round * 10);
     const bool futures = choose.one_in(2);
     const bool stopped = choose.one_in(3);
+    const bool measured = choose.one_in(2);
     fates all;
     {
       worker_pool pool{{.threads = 1 + choose.below<std::size_t>(3),
                         .queue_capacity = 1 + choose.below<std::size_t>(6),
-                        .priorities = 1 + choose.below<unsigned>(3)}};
+                        .priorities = 1 + choose.below<unsigned>(3),
+                        .metrics = measured}};
       {
         std::vector<std::jthread> submitters;
         stress::start_line start{3};
@@ -298,9 +314,11 @@ void options_of_submissions(stress::context& c) {
         }
         start.wait();
         for (int i = choose.below(200); i > 0; --i) std::this_thread::yield();
+        static_cast<void>(pool.stats());  // while all of that goes on
         if (stopped) pool.request_stop();
       }
       c.check(pool.drain().has_value() && pool.queued() == 0, "drain failed");
+      check_stats(c, pool.stats(), measured);
       const auto expired = static_cast<int>(pool.expired());
       const auto dropped = static_cast<int>(pool.dropped());
       c.check(expired == all.told, "an expired task is not counted once, or was not told of once");
