@@ -83,6 +83,23 @@ TEST_CASE("polling: the first yield that costs more than sleeping would is the l
   CHECK(slow_machine::yields == 1);
 }
 
+TEST_CASE("polling: who remembers a slow yield makes no other for half a second", "[polling]") {
+  penstock::detail::yield_memory memory;
+  const auto yields = [&](std::chrono::nanoseconds of_a_yield, std::chrono::nanoseconds later) {
+    slow_machine::yields = 0;
+    slow_machine::yield_takes = of_a_yield.count();
+    slow_machine::time += later.count();
+    looks(polling<slow_machine>{memory});
+    return slow_machine::yields;
+  };
+  slow_machine::begin(1us);
+  CHECK(yields(1us, 0s) == 20);
+  CHECK(yields(3ms, 0s) == 1);
+  CHECK(yields(1us, 0s) == 0);
+  CHECK(yields(1us, 499ms) == 0);
+  CHECK(yields(1us, 1ms) == 20);
+}
+
 TEST_CASE("polling: no yield that may outlast the deadline", "[polling]") {
   slow_machine::begin(100ms);
   const auto yields_before = [](std::chrono::nanoseconds left) {

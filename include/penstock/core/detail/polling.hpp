@@ -8,12 +8,22 @@
 //                time slice, milliseconds that no count of rounds would bound: the first yield that takes longer than 50 µs is the last,
 //                and one whose slice may outlast the deadline of the wait is not begun.
 //
+//                Who polls again and again, as an idle worker does, remembers a slow yield for half a second, and yields no more in that time: work
+//                that came meanwhile would wait for the slice to end.
+//
 //   for (polling<Sync> poll; poll.again();) if (ready()) return;
 #pragma once
+
+#include <limits>
 
 #include <penstock/core/detail/sync.hpp>
 
 namespace penstock::inline v0_1::detail {
+
+/// A poller's memory of slow yields, from one polling to the next.
+struct yield_memory {
+  nanoseconds_point dear_until = std::numeric_limits<nanoseconds_point>::min();
+};
 
 template <class Sync = std_sync>
 class polling {
@@ -21,6 +31,7 @@ class polling {
   polling() noexcept = default;
   /// For a wait that ends at `end` on the steady clock.
   explicit polling(nanoseconds_point end) noexcept : deadline_{end} {}
+  explicit polling(yield_memory& memory) noexcept : memory_{&memory} {}
 
   /// Waits a little and tells to look again; false once it is time to sleep.
   bool again() noexcept {
@@ -37,13 +48,16 @@ class polling {
  private:
   bool yield(bool first) noexcept {
     const nanoseconds_point before = first ? Sync::now() : now_;
-    if (before >= deadline_ || deadline_ - before < slice) {
+    if (before >= deadline_ || deadline_ - before < slice || (memory_ != nullptr && before < memory_->dear_until)) {
       round_ = last;
       return false;
     }
     Sync::yield();
     now_ = Sync::now();
-    if (now_ - before > slow) round_ = last;  // what it waited for may have come meanwhile: one more look, then sleep
+    if (now_ - before > slow) {
+      round_ = last;  // what it waited for may have come meanwhile: one more look, then sleep
+      if (memory_ != nullptr) memory_->dear_until = now_ + remembered;
+    }
     return true;
   }
 
@@ -52,6 +66,8 @@ class polling {
   static constexpr int last = first_yield + 20;
   static constexpr nanoseconds_point slow = 50'000;      // sleeping and being woken costs as much
   static constexpr nanoseconds_point slice = 4'000'000;  // what a yield may take where one other thread wants the processor
+  static constexpr nanoseconds_point remembered = 500'000'000;
+  yield_memory* memory_ = nullptr;
   int round_ = 0;
   nanoseconds_point deadline_ = never;
   nanoseconds_point now_ = 0;  // when the last yield ended

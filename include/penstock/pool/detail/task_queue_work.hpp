@@ -25,7 +25,7 @@ bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
     if (!surplus) searching_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see "Lost work"
   }
   for (;;) {
-    polling<Sync> poll;
+    polling<Sync> poll{me.yields};
     do {
       if (!seems_to_have_work() || !pick(me, found)) continue;
       searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in call_for_help()

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/polling.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/pool/detail/work_deque.hpp>
@@ -114,6 +115,7 @@ class alignas(cache_line) worker_slot {
   unsigned resumptions_in_a_row = 0;  // since the last task
   unsigned picks_since_outside = 0;   // how often the worker has looked for work since it looked there
   unsigned picks_since_steal = 0;
+  yield_memory yields;
   typename Sync::template atomic<std::size_t> added{0};
   typename Sync::template atomic<std::size_t> finished{0};
   std::size_t taken_along = 0;  // of all that were pushed into `tasks`, those that came from outside; guarded by the queue's lock
