@@ -83,21 +83,33 @@ TEST_CASE("polling: the first yield that costs more than sleeping would is the l
   CHECK(slow_machine::yields == 1);
 }
 
-TEST_CASE("polling: who remembers a slow yield makes no other for half a second", "[polling]") {
+TEST_CASE("polling: who remembers a slow yield pauses instead for half a second", "[polling]") {
   penstock::detail::yield_memory memory;
-  const auto yields = [&](std::chrono::nanoseconds of_a_yield, std::chrono::nanoseconds later) {
+  struct seen {
+    int looks;
+    int yields;
+    bool operator==(const seen&) const = default;
+  };
+  const auto poll = [&](std::chrono::nanoseconds of_a_yield, std::chrono::nanoseconds later) {
     slow_machine::yields = 0;
     slow_machine::yield_takes = of_a_yield.count();
     slow_machine::time += later.count();
-    looks(polling<slow_machine>{memory});
-    return slow_machine::yields;
+    const int n = looks(polling<slow_machine>{memory});
+    return seen{n, slow_machine::yields};
   };
   slow_machine::begin(1us);
-  CHECK(yields(1us, 0s) == 20);
-  CHECK(yields(3ms, 0s) == 1);
-  CHECK(yields(1us, 0s) == 0);
-  CHECK(yields(1us, 499ms) == 0);
-  CHECK(yields(1us, 1ms) == 20);
+  CHECK(poll(1us, 0s) == seen{43, 20});
+  CHECK(poll(3ms, 0s) == seen{24, 1});
+  const auto before = slow_machine::now();
+  CHECK(poll(1us, 0s) == seen{43, 0});
+  CHECK(slow_machine::now() - before < 20'000);
+  CHECK(poll(1us, 499ms) == seen{43, 0});
+  CHECK(poll(1us, 1ms) == seen{43, 20});
+
+  slow_machine::begin(1us, false);
+  memory = {};
+  CHECK(poll(3ms, 0s) == seen{1, 1});
+  CHECK(poll(1us, 0s) == seen{0, 0});  // a single processor: pausing is in vain, too
 }
 
 TEST_CASE("polling: no yield that may outlast the deadline", "[polling]") {
