@@ -107,12 +107,14 @@ void everything(stress::context& c) {
     std::atomic<long> begun{0}, ended{0}, failures{0};
     std::atomic<int> hopped{0};
     const bool flaky = choose.one_in(4);
+    const bool measured = choose.one_in(2);
     std::atomic<bool> constructed{false};
     std::atomic<int> starts{0};
     {
       penstock::worker_pool_options options{.threads = 1 + choose.below<std::size_t>(3),
                                             .queue_capacity = 1 + choose.below<std::size_t>(16),
                                             .on_error = [&](const std::exception_ptr&) { ++failures; },
+                                            .metrics = measured,
                                             .max_threads = 6,
                                             .keep_alive = choose.one_in(2) ? choose.below(200) * 1us : 0us,
                                             .min_threads = 1 + choose.below<std::size_t>(2),
@@ -160,6 +162,9 @@ void everything(stress::context& c) {
             case 1:
               if (random.one_in(4)) all.purged += static_cast<long>(pool.purge());
               break;
+            case 2:
+              static_cast<void>(pool.stats());
+              [[fallthrough]];
             default:
               pool.resume();
               std::this_thread::yield();
@@ -189,6 +194,10 @@ void everything(stress::context& c) {
         c.check(all.settled(), "a task is left after drain()");
         c.check(all.dropped <= all.refused + all.purged,
                 "a task was dropped that nobody purged");  // a purged one may have been run by who waited for it
+        const penstock::pool_stats s = pool.stats();
+        c.check(s.queued == 0 && s.submitted == s.completed + s.failed + s.expired + s.dropped + s.cancelled,
+                "a task is counted twice, or not at all");
+        c.check(s.run_time.count() == (measured ? s.completed + s.failed : 0), "a task is measured twice, or not at all");
       }
     }
     c.check(all.settled(), "a task was neither run, refused nor dropped, or twice");
