@@ -42,7 +42,10 @@ struct fragile {
 
  private:
   static void step() {
-    if (until_throw > 0 && --until_throw == 0) throw on_purpose{};
+    int n = until_throw;
+    while (n > 0 && !until_throw.compare_exchange_weak(n, n - 1)) {  // several threads count, and none of them below 0
+    }
+    if (n == 1) throw on_purpose{};
   }
   static void count() {
     step();
