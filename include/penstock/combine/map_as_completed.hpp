@@ -55,6 +55,7 @@ class completions {
 
   /// `co_await c.next()`: the next result; errc::closed when all were given. One at a time.
   [[nodiscard]] task<value_type> next() {
+    if (cancelled_) co_return errc::cancelled;
     const std::stop_token stop = co_await this_task::get_stop_token();
     if (!work_) {
       const any_scheduler where = co_await this_task::get_scheduler();
@@ -80,6 +81,7 @@ class completions {
 
   /// Asks the items in flight to stop, and waits until they have ended; their results and failures are dropped. next() then gives errc::cancelled.
   [[nodiscard]] task<> cancel() {
+    cancelled_ = true;
     if (!work_) {
       const any_scheduler where = co_await this_task::get_scheduler();
       work_.emplace(std::move(items_), most_, where);
@@ -94,6 +96,7 @@ class completions {
   View items_;
   F f_;
   std::size_t most_;
+  bool cancelled_ = false;
   std::optional<work> work_;
 };
 

@@ -127,6 +127,7 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
           result<value_type> made(work_->call(element));
           finished(false, nullptr);
           counted = true;
+          call_for_help();
           return made;
         } catch (...) {
           if (counted) throw;  // on its way to the caller
@@ -196,7 +197,7 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
       std::scoped_lock guard{lock_};
       ++visits_;
     }
-    // Refused: whoever asks for a result computes it, and calls again.
+    // Refused: whoever asks for a result computes it, and calls again by call_for_help().
     static_cast<void>(pool_.try_post(visit{this->shared_from_this()}));
   }
 
@@ -261,14 +262,21 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
   // From the channel: there is room for another one.
   result<value_type> taken(result<value_type> next) {
     if (!next) return next;
-    bool call = false;
     {
       std::scoped_lock guard{lock_};
       --promised_;
-      call = !over_ && begun_ < size_ && visits_ < std::min(pool_.threads(), ahead_);
     }
-    if (call) call_worker();
+    call_for_help();
     return next;
+  }
+
+  // Workers leave when there is no room, and those that were called may have been refused or dropped.
+  void call_for_help() {
+    {
+      std::scoped_lock guard{lock_};
+      if (over_ || begun_ == size_ || promised_ == ahead_ || visits_ >= std::min(pool_.threads(), ahead_)) return;
+    }
+    call_worker();
   }
 
   worker_pool& pool_;

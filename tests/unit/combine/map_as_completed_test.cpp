@@ -137,6 +137,17 @@ TEST_CASE("map_as_completed: of an endless range one takes what one needs", "[ma
   CHECK(sync_wait(results.next()).error() == errc::cancelled);
 }
 
+TEST_CASE("map_as_completed: after cancel() there is no more, although all items had begun", "[map_as_completed]") {
+  workshop s{4};
+  auto results = map_as_completed(numbers(4), limit(4), working(s));
+  s.let(0);
+  CHECK(sync_wait(results.next()));
+  CHECK(s.begun() == 4);
+  sync_wait(results.cancel());
+  CHECK(s.living == 0);
+  CHECK(sync_wait(results.next()).error() == errc::cancelled);
+}
+
 TEST_CASE("map_as_completed: a worker that goes away by an exception runs the items that wait for it",
           "[map_as_completed][hazard-18]") {
   penstock::worker_pool pool{{.threads = 1}};

@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include <penstock/sync/event.hpp>
+
 #include "../../support/catch.hpp"
 #include "../../support/until.hpp"
 #include "bulk_testing.hpp"
@@ -64,6 +66,27 @@ TEST_CASE("map_unordered: without a worker who asks for a result computes it", "
   CHECK(pool.submit(sum).get() == 120);
   REQUIRE(pool.shutdown());
   CHECK(sum() == 120);
+}
+
+TEST_CASE("map_unordered: whoever computes a result calls the workers that were refused", "[map_unordered]") {
+  worker_pool pool{{.threads = 1, .queue_capacity = 1}};
+  event begun;
+  event go;
+  REQUIRE(pool.post([&] {
+    begun.set();
+    go.wait();
+  }));
+  begun.wait();
+  REQUIRE(pool.post([] {}));  // the queue is full
+  const auto where = [](int) { return std::this_thread::get_id(); };
+  auto results = map_unordered(pool, std::views::iota(0, 6), where, {.ahead = 6});
+  CHECK(results.pop().value() == std::this_thread::get_id());
+  go.set();
+  REQUIRE(pool.drain());
+  CHECK(results.pop().value() == std::this_thread::get_id());  // calls
+  REQUIRE(pool.drain());
+  for (int i = 0; i < 4; ++i) CHECK(results.pop().value() != std::this_thread::get_id());
+  CHECK(results.pop().error() == errc::closed);
 }
 
 TEST_CASE("map_unordered: workers compute ahead, and no more than they may", "[map_unordered]") {
