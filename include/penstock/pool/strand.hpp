@@ -205,9 +205,11 @@ result<void> strand::wait(Wait& w, const wait_limits& limits) {
 
 inline result<void> strand::put(work_item& piece, const wait_limits& limits) {
   if (origin_.forked()) return forked_error();
-  detail::blocking_wait<detail::strand_work::core, detail::strand_work::room_node> room{*work_, piece};
+  detail::strand_work& work =
+      *work_;  // once the piece is in, it may run, and the strand be gone; a turn that is to be sent keeps its work alive
+  detail::blocking_wait<detail::strand_work::core, detail::strand_work::room_node> room{work, piece};
   const result<void> how = wait(room, limits);
-  work_->sent(room);
+  if (room.sends_turn) work.sent(room);
   return how;
 }
 

@@ -526,6 +526,7 @@ class polling<model::model_sync> {
  public:
   polling() noexcept = default;
   explicit polling(nanoseconds_point) noexcept {}
+  explicit polling(yield_memory&) noexcept {}
   bool again() noexcept { return round_++ < model::the_world.polls; }
 
  private:

@@ -62,7 +62,7 @@ class pool_threads {
     }
     guard.lock();
     try {
-      places_[index].former = std::move(ended[0]);
+      places_[index].former = std::move(ended[ended[0].joinable() ? 0 : 1]);  // this very thread, if it is one of them
       prepare(index);
       try {
         places_[index].thread = std::thread{[body, index]() mutable { body(index); }};

@@ -79,7 +79,8 @@ class worker_pool::submitted : public detail::future_state<R> {
       if (!task_->drop(scope != nullptr ? scope->why() : errc::cancelled) && scope != nullptr) scope->note_begun();
     }
     void operator()() noexcept {
-      if (!task_->run()) task_->pool_.runner_here()->fate = detail::fate::begun_before;
+      const detail::state_ref<submitted> task = std::move(task_);  // what has been called is not dropped
+      if (!task->run()) task->pool_.runner_here()->fate = detail::fate::begun_before;
     }
 
    private:

@@ -322,7 +322,8 @@ class task_queue {
   void lane_grew(slot& me) noexcept {
     if (dropping()) {  // seq_cst: either we see it, or who drops sees the tasks
       drop_lane(me);
-    } else if (!paused()) {
+    } else if (!paused_.load(
+                   std::memory_order_seq_cst)) {  // seq_cst: either we see that it goes on, or who resumes sees the tasks
       call_for_tasks();
     }
   }
@@ -416,6 +417,8 @@ class task_queue {
 
   // For who has added work, or seen that there is some. Those who search find it.
   void wake_one(wait_list<Sync>& won) noexcept;
+  // A resumption for one that sleeps, if nobody searches.
+  void feed_helper(wait_list<Sync>& won) noexcept;
 
   [[nodiscard]] std::size_t count_outstanding() const noexcept { return slots_.outstanding(added_, finished_); }
   void tell_the_end(wait_list<Sync>& won) noexcept;

@@ -52,9 +52,14 @@ void task_queue<Task, Sync>::arrive(slot& me) noexcept {
 
 template <class Task, class Sync>
 void task_queue<Task, Sync>::fail_to_arrive() noexcept {
-  std::scoped_lock guard{lock_};
-  staff_.fail_to_arrive();
-  count_waiters();  // who makes work next tries again
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    staff_.fail_to_arrive();
+    feed_helper(won);  // who was to be started in place of waking it
+    count_waiters();   // who makes work next tries again
+  }
+  won.complete_all();
 }
 
 template <class Task, class Sync>
@@ -140,7 +145,7 @@ void task_queue<Task, Sync>::resume() noexcept {
   wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
-    paused_.store(false, std::memory_order_release);  // release: pairs with the acquire in paused()
+    paused_.store(false, std::memory_order_seq_cst);  // seq_cst: before the look at the lanes, see lane_grew()
     if (has_work()) wake_one(won);
   }
   won.complete_all();

@@ -63,6 +63,8 @@ step task_queue<Task, Sync>::try_or_link(worker_node& n, link_at where, wait_lis
   const bool more = !too_many && staff_.may_wake(idle_.size()) && has_work();
   // While a task runs, it may wait for a coroutine that comes back here: the others stay until nothing runs.
   const bool end = !more && (too_many || (closed() && count_outstanding() == 0));
+  // Of those who count as awake some may be helpers that sleep, and left a resumption to the searcher that this worker was.
+  if (!more && !end) feed_helper(won);
   if (!more && !end && where != link_at::nowhere) return step::linked;
   idle_.unlink(n);
   if (more) {
@@ -136,14 +138,19 @@ void task_queue<Task, Sync>::wake_one(wait_list<Sync>& won) noexcept {
     staff_.begin_arrival();
     ++added_;
     won.push_back(starter_);
-  } else if (!helpers_.empty()) {
-    auto* const helper = static_cast<helper_node*>(helpers_.front());
-    helper->found = take_resumption();
-    if (helper->found == nullptr) return;
-    helpers_.win(*helper, outcome::granted, won);
   } else {
-    return;
+    return feed_helper(won);
   }
+  count_waiters();
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::feed_helper(wait_list<Sync>& won) noexcept {
+  if (helpers_.empty() || !nobody_searches()) return;
+  auto* const helper = static_cast<helper_node*>(helpers_.front());
+  helper->found = take_resumption();
+  if (helper->found == nullptr) return;
+  helpers_.win(*helper, outcome::granted, won);
   count_waiters();
 }
 

@@ -175,8 +175,8 @@ void task_queue<Task, Sync>::close(at_close what_is_queued) noexcept {
   {
     std::scoped_lock guard{lock_};
     closed_.store(true, std::memory_order_seq_cst);
-    // release: pairs with the acquire in paused(). What was held back is run now, or dropped.
-    const bool held_back = paused_.exchange(false, std::memory_order_release);
+    // seq_cst: before the look at the lanes, see lane_grew(). What was held back is run now, or dropped.
+    const bool held_back = paused_.exchange(false, std::memory_order_seq_cst);
     if (what_is_queued == at_close::drop) dropping_.store(true, std::memory_order_seq_cst);  // seq_cst: before drop_one() looks
     room_.win_all(outcome::closed, won);
     count_waiters();

@@ -190,6 +190,7 @@ inline detail::fate worker_pool::run_to_end(runner& here, detail::work<task>& fo
     return how;
   } catch (...) {
     report(std::current_exception());
+    found.release();
     return detail::fate::failed;
   }
 }
