@@ -320,10 +320,10 @@ class task_queue {
            slots_.have_work(!no_tasks);
   }
   void lane_grew(slot& me) noexcept {
-    if (dropping()) {  // seq_cst: either we see it, or who drops sees the tasks
+    // seq_cst, both: either we see it, or who drops, or who resumes, sees the tasks
+    if (dropping()) {
       drop_lane(me);
-    } else if (!paused_.load(
-                   std::memory_order_seq_cst)) {  // seq_cst: either we see that it goes on, or who resumes sees the tasks
+    } else if (!paused_.load(std::memory_order_seq_cst)) {
       call_for_tasks();
     }
   }
