@@ -10,7 +10,8 @@
 //
 //   submitted == completed + failed + expired + dropped + cancelled + queued
 //
-// and as long as something runs, what runs is the difference. A task counts as completed or failed once it has been destroyed: later than its future
+// and as long as something runs, what runs is the difference. (A task that its future's waiter has run on the spot leaves an empty place in the queue,
+// which counts as queued until a worker comes by it: on a paused pool that may be long.) A task counts as completed or failed once it has been destroyed: later than its future
 // is ready, and before drain() returns.
 //
 // Interval       keep an earlier snapshot: the counts subtract; `queue_wait.since(earlier.queue_wait)`, `busy.since(earlier.busy)`.

@@ -35,7 +35,8 @@
 // Cost           a task from outside: one lock, which is shared with others when many come; one from inside: no lock.
 // Fork           threads stay with the parent: in a child, posting fails with std::errc::operation_not_permitted, and so does waiting for a future
 //                of the pool that was not ready; the counts are 0. What only a task of the parent would do does not happen: a wait for its
-//                event hangs, and so may any use of what another thread had locked at the moment of the fork.
+//                event hangs, and so may any use of what another thread had locked at the moment of the fork. A child that is forked inside a
+//                task must not return from it: it ends by exec or _exit.
 #pragma once
 
 #include <atomic>

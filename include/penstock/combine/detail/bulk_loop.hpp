@@ -48,7 +48,7 @@ class bulk_loop {
 
  private:
   void take_part(fork_place here) noexcept {
-    // relaxed: a count. The chunks that are left are the last look: who comes for none goes at once
+    // relaxed, all: a count, and a hint. The chunks that are left are the last look: who comes for none goes at once
     std::size_t may_come = may_come_.load(std::memory_order_relaxed);
     while (may_come > 0 && !may_come_.compare_exchange_weak(may_come, may_come - 1, std::memory_order_relaxed)) {
     }

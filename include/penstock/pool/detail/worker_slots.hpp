@@ -27,9 +27,8 @@ class worker_slots {
     while (size() < count) publish(make());
   }
 
-  [[nodiscard]] std::size_t size() const noexcept {
-    return size_.load(std::memory_order_acquire);
-  }  // acquire: pairs with publish()
+  // acquire: pairs with the release in publish()
+  [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }
   [[nodiscard]] slot& operator[](std::size_t index) const noexcept { return *slots_[index]; }
 
   [[nodiscard]] guest_lanes<Sync>& guests() noexcept { return guests_; }
