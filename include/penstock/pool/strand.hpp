@@ -28,6 +28,7 @@
 // Thread safety  every member may be called concurrently, but for construction and destruction.
 // Destruction    lets nothing in, and waits until what is queued has run, as drain(); inside the strand it ends the program with a message, for it
 //                could only hang. Coroutines that live on the strand must have ended by then, and the pool must still be there and running.
+//                Of a strand on another strand: whoever waits for one of its futures must have returned before the other strand is destroyed.
 // Pools          anything that is a scheduler. Where a pool has no worker left (worker_pool after shutdown() or request_stop()) the strand's work
 //                runs on the thread that brings it.
 // Cost           one lock to bring a piece and one to take it. post() and submit() allocate once, the strand once at construction; resuming a
