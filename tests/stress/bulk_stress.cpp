@@ -169,8 +169,8 @@ void deque(stress::context& c) {
     std::atomic<bool> over{false};
     std::atomic<int> had{0};
     {
-      std::vector<std::jthread> thieves;
       stress::start_line start{3};
+      std::vector<std::jthread> thieves;
       for (int t = 0; t < 2; ++t) {
         thieves.emplace_back([&] {
           start.wait();

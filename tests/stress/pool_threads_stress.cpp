@@ -130,9 +130,9 @@ void everything(stress::context& c) {
       worker_pool pool{std::move(options)};
       constructed = true;
       workload work{c, pool, all};
-      std::vector<std::jthread> threads;
       stress::start_line start{5};
       std::atomic<bool> over{false};
+      std::vector<std::jthread> threads;
       for (std::uint64_t t = 0; t < 2; ++t) {
         threads.emplace_back([&, random = c.generator(round * 100 + t + 1)]() mutable {
           start.wait();

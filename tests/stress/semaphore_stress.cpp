@@ -119,8 +119,8 @@ void mix(stress::context& c, fairness f) {
     const bool closes = choose.one_in(3);
     {
       std::vector<penstock::spawned<void>> coroutines;
-      std::vector<std::jthread> threads;
       stress::start_line start{5};
+      std::vector<std::jthread> threads;
       for (std::uint64_t t = 0; t < 4; ++t) {
         threads.emplace_back([&, random = c.generator(round * 100 + t + 1)]() mutable {
           start.wait();

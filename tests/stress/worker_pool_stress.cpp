@@ -59,8 +59,8 @@ void churn(stress::context& c) {
       worker_pool pool{{.threads = 1 + choose.below<std::size_t>(3),
                         .queue_capacity = 1 + choose.below<std::size_t>(8),
                         .overflow = some_policy(choose)}};
-      std::vector<std::jthread> submitters;
       stress::start_line start{4};
+      std::vector<std::jthread> submitters;
       for (std::uint64_t t = 0; t < 3; ++t) {
         submitters.emplace_back([&, random = c.generator(round * 100 + t + 1)]() mutable {
           std::vector<penstock::future<int>> futures;
@@ -170,8 +170,8 @@ void inside(stress::context& c) {
                         .overflow = some_policy(choose),
                         .metrics = measured}};
       {
-        std::vector<std::jthread> submitters;
         stress::start_line start{3};
+        std::vector<std::jthread> submitters;
         for (int t = 0; t < 2; ++t) {
           submitters.emplace_back([&, t] {
             start.wait();
@@ -296,8 +296,8 @@ void options_of_submissions(stress::context& c) {
                         .priorities = 1 + choose.below<unsigned>(3),
                         .metrics = measured}};
       {
-        std::vector<std::jthread> submitters;
         stress::start_line start{3};
+        std::vector<std::jthread> submitters;
         for (std::uint64_t t = 0; t < 2; ++t) {
           submitters.emplace_back([&, random = c.generator(round * 10 + t + 1)]() mutable {
             std::vector<std::pair<penstock::future<int>, fates::shared>> given;
