@@ -21,35 +21,21 @@
 #include <penstock/sync/event.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/pool.hpp"
 #include "../../support/until.hpp"
 
 namespace {
 
 using namespace penstock;
 using namespace std::chrono_literals;
+using test_support::gate;
+using test_support::must;
 using test_support::until;
 
 worker_pool_options measured(const manual_clock& clock, std::size_t threads = 1) {
   worker_pool_options options{.threads = threads, .queue_capacity = 64, .metrics = true};
   options.clock = const_cast<manual_clock&>(clock);
   return options;
-}
-
-// Keeps a worker busy until it is let go.
-struct gate {
-  explicit gate(worker_pool& pool) {
-    REQUIRE(pool.post([this] {
-      entered.set();
-      open.wait();
-    }));
-    entered.wait();
-  }
-  event entered, open;
-};
-
-// For threads other than the test's own: Catch is for one.
-void must(bool holds) {
-  if (!holds) std::abort();
 }
 
 std::size_t ends(const pool_stats& s) { return s.completed + s.failed + s.expired + s.dropped + s.cancelled; }
@@ -88,7 +74,7 @@ TEST_CASE("pool_stats: each task that was let in is counted once, by what became
     CHECK(s.queued == 6);
     CHECK(s.submitted == 7);
     CHECK(ends(s) == 0);
-    busy.open.set();
+    busy.open();
     REQUIRE(pool.drain());
     CHECK_THROWS_AS(throws.get(), std::runtime_error);
     CHECK(returns.get() == 1);
@@ -151,7 +137,7 @@ TEST_CASE("pool_stats: refused submissions are counted by their reason", "[worke
   CHECK(s.submitted == 2);
 
   REQUIRE(pool.post({.overflow = overflow::drop_oldest}, [] {}));
-  busy.open.set();
+  busy.open();
   REQUIRE(pool.drain());
   s = pool.stats();
   CHECK(s.submitted == 3);
@@ -190,7 +176,7 @@ TEST_CASE("pool_stats: tasks from inside, and those that their submitter runs, a
   CHECK(s.completed == 9);
   CHECK(s.run_time.count() == 10);
   CHECK(s.queued == 2);
-  busy.open.set();
+  busy.open();
 }
 
 TEST_CASE("pool_stats: tasks that are kept for later because the queue is full keep their time of submission",
@@ -233,7 +219,7 @@ TEST_CASE("pool_stats: queue wait is the time from submission to beginning, run 
     auto f = pool.submit([&] { clock.advance(20ms); });
     clock.advance(2ms);
     CHECK(pool.stats().queue_wait.count() == 0);
-    busy.open.set();
+    busy.open();
     REQUIRE(pool.drain());
   }
   const pool_stats s = pool.stats();
@@ -250,7 +236,7 @@ TEST_CASE("pool_stats: what is taken out together, or sent together, has waited 
   clock.advance(1ms);
   CHECK(pool.post_n(20, [](std::size_t) {}).count == 20);
   clock.advance(1ms);
-  busy.open.set();
+  busy.open();
   REQUIRE(pool.drain());
   std::vector<std::chrono::nanoseconds> expected{0ms};
   expected.insert(expected.end(), 20, 2ms);
@@ -271,7 +257,7 @@ TEST_CASE("pool_stats: waiting for room is part of the queue wait", "[worker_poo
   std::jthread waiting{[&] { must(pool.post([] {}).has_value()); }};
   until([&] { return pool.stats().room_waiters == 1; });
   clock.advance(4ms);
-  busy.open.set();
+  busy.open();
   waiting.join();
   REQUIRE(pool.drain());
   check_only_values(pool.stats().queue_wait, {0ms, 4ms, 4ms});
@@ -365,7 +351,7 @@ TEST_CASE("pool_stats: counts and times stay when threads come and go", "[worker
       gate one{pool}, two{pool}, three{pool};
       CHECK(pool.stats().active == 3);
       clock.advance(10ms);
-      for (gate* g : {&one, &two, &three}) g->open.set();
+      for (gate* g : {&one, &two, &three}) g->open();
       REQUIRE(pool.drain());
     }
     completed += 3;
@@ -425,7 +411,7 @@ TEST_CASE("pool_stats: who blocks is active, and so is who runs in its stead", "
     CHECK(s.threads == 2);
     CHECK(s.active == 2);
     CHECK(s.busy.busy == 20ms);
-    instead.open.set();
+    instead.open();
     go_on.set();
     REQUIRE(pool.drain());
   }
@@ -449,8 +435,8 @@ TEST_CASE("pool_stats: utilization is the integral of the workers' busy time", "
   clock.advance(10ms);
   CHECK(pool.stats().busy.since(before.busy) == busy_snapshot{.busy = 30ms, .offered = 40ms});
   CHECK(pool.stats().busy.since(before.busy).utilization() == 0.75);
-  one.open.set();
-  two.open.set();
+  one.open();
+  two.open();
   REQUIRE(pool.shutdown());
   clock.advance(10ms);
   const pool_stats s = pool.stats();
@@ -485,7 +471,7 @@ TEST_CASE("pool_stats: the longest running piece is told, and which worker runs 
     s = pool.stats();
     CHECK(s.longest_running == 5ms);
     CHECK(s.longest_worker == 1 - first);
-    second.open.set();
+    second.open();
     REQUIRE(pool.drain());
   }
   until([&] { return pool.stats().active == 0; });
@@ -506,7 +492,7 @@ TEST_CASE("pool_stats: without metrics tasks are counted, but no times", "[worke
   CHECK(s.run_time.count() == 0);
   CHECK(s.busy == busy_snapshot{});
   CHECK(s.longest_running == 0ms);
-  busy.open.set();
+  busy.open();
 }
 
 TEST_CASE("pool_stats: resumptions keep workers busy, and are no tasks", "[worker_pool][stats]") {

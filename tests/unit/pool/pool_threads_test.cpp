@@ -27,23 +27,15 @@
 #include <penstock/sync/event.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/pool.hpp"
 #include "../../support/until.hpp"
 
 namespace {
 
 using namespace penstock;
 using namespace std::chrono_literals;
+using test_support::error_of;
 using test_support::until;
-
-template <class T>
-std::error_code error_of(future<T>&& f) {
-  try {
-    static_cast<void>(f.get());
-  } catch (const std::system_error& e) {
-    return e.code();
-  }
-  return {};
-}
 
 task<> go_around(worker_pool& pool, int times) {
   for (int i = 0; i < times; ++i) co_await pool.schedule();

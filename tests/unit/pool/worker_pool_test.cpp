@@ -34,61 +34,22 @@
 
 #include "../../support/catch.hpp"
 #include "../../support/counting_new.hpp"
+#include "../../support/pool.hpp"
 #include "../../support/until.hpp"
 
 namespace {
 
 using namespace penstock;
 using namespace std::chrono_literals;
+using test_support::error_of;
+using test_support::gate;
+using test_support::token;
 using test_support::until;
 
 std::stop_token stopped_token() {
   std::stop_source stop;
   stop.request_stop();
   return stop.get_token();
-}
-
-// Keeps a pool's only worker busy from construction until open().
-class gate {
- public:
-  explicit gate(worker_pool& pool) {
-    REQUIRE(pool.post([this] {
-      entered_.set();
-      opened_.wait();
-      left_ = true;
-    }));
-    entered_.wait();
-  }
-  ~gate() {
-    open();
-    until([this] { return left_.load(); });  // the worker may still be inside the event
-  }
-  void open() { opened_.set(); }
-
- private:
-  event entered_;
-  event opened_;
-  std::atomic<bool> left_{false};
-};
-
-// Counts its living instances.
-struct token {
-  explicit token(std::atomic<int>& n) noexcept : count{&n} { ++*count; }
-  token(token&& other) noexcept : count{other.count} { ++*count; }
-  token(const token& other) noexcept : count{other.count} { ++*count; }
-  token& operator=(const token&) = delete;
-  ~token() { --*count; }
-  std::atomic<int>* count;
-};
-
-template <class T>
-std::error_code error_of(future<T>&& f) {
-  try {
-    static_cast<void>(f.get());
-  } catch (const std::system_error& e) {
-    return e.code();
-  }
-  return {};
 }
 
 std::string message_of(const std::exception_ptr& e) {
