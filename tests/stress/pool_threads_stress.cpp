@@ -47,20 +47,20 @@ struct account {
 
 struct workload {
   stress::context& c;
-  worker_pool& pool;
   account& all;
+  worker_pool* pool = nullptr;  // which ends before this: its tasks look here
 
   void submit(stress::random& random, int depth) {
     switch (random.below(6)) {
       case 0: {
-        auto f = pool.submit([mine = account::entry{all}]() mutable { mine.ran(); });
+        auto f = pool->submit([mine = account::entry{all}]() mutable { mine.ran(); });
         if (random.one_in(4)) wait_for(std::move(f));
         break;
       }
       case 1:
         post([this, depth, seed = random()] {
           stress::random inner{seed};
-          pool.blocking([&] {
+          pool->blocking([&] {
             std::this_thread::yield();
             if (depth > 0) submit(inner, depth - 1);
           });
@@ -78,7 +78,7 @@ struct workload {
   }
   template <class F>
   void post(F f) {
-    const auto posted = pool.post([mine = account::entry{all}, f = std::move(f)]() mutable {
+    const auto posted = pool->post([mine = account::entry{all}, f = std::move(f)]() mutable {
       mine.ran();
       f();
     });
@@ -127,9 +127,10 @@ void everything(stress::context& c) {
                                             .on_thread_exit = [&](std::size_t) { ++ended; }};
       if (choose.one_in(2)) options.on_thread_start = [&](std::size_t) { ++begun; };
       if (choose.one_in(3)) options.overflow = penstock::overflow::caller_runs;
+      workload work{c, all};
       worker_pool pool{std::move(options)};
+      work.pool = &pool;
       constructed = true;
-      workload work{c, pool, all};
       stress::start_line start{5};
       std::atomic<bool> over{false};
       std::vector<std::jthread> threads;
