@@ -7,5 +7,9 @@ if(PENSTOCK_SANITIZE)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ 12 warns falsely about instrumented code (GCC PR 105562 and relatives); the other presets keep this warning.
     add_compile_options(-Wno-maybe-uninitialized)
+    if(PENSTOCK_SANITIZE MATCHES "undefined")
+      # A third of g++'s time on templates. clang's build keeps these two checks, and a null or freed pointer does not get past AddressSanitizer.
+      add_compile_options(-fno-sanitize=null,alignment)
+    endif()
   endif()
 endif()

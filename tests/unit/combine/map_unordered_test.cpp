@@ -69,9 +69,9 @@ TEST_CASE("map_unordered: without a worker who asks for a result computes it", "
 }
 
 TEST_CASE("map_unordered: whoever computes a result calls the workers that were refused", "[map_unordered]") {
-  worker_pool pool{{.threads = 1, .queue_capacity = 1}};
   event begun;
   event go;
+  worker_pool pool{{.threads = 1, .queue_capacity = 1}};
   REQUIRE(pool.post([&] {
     begun.set();
     go.wait();
@@ -90,8 +90,8 @@ TEST_CASE("map_unordered: whoever computes a result calls the workers that were 
 }
 
 TEST_CASE("map_unordered: workers compute ahead, and no more than they may", "[map_unordered]") {
-  worker_pool pool{{.threads = 2}};
   std::atomic<int> computed{0};
+  worker_pool pool{{.threads = 2}};
   auto results = map_unordered(pool, std::views::iota(0, 100), [&](int i) { return ++computed, i; }, {.ahead = 3});
   until([&] { return computed == 3; });
   REQUIRE(pool.drain());
@@ -103,8 +103,8 @@ TEST_CASE("map_unordered: workers compute ahead, and no more than they may", "[m
 }
 
 TEST_CASE("map_unordered: results are given as they come", "[map_unordered]") {
-  worker_pool pool{{.threads = 2}};
   event slow, quick;
+  worker_pool pool{{.threads = 2}};
   auto results = map_unordered(pool, std::views::iota(0, 2), [&](int i) {
     if (i == 0) slow.wait();
     if (i == 1) quick.set();
@@ -118,8 +118,8 @@ TEST_CASE("map_unordered: results are given as they come", "[map_unordered]") {
 }
 
 TEST_CASE("map_unordered: after an exception no element begins; it is thrown behind the results", "[map_unordered][hazard-19]") {
-  worker_pool pool{{.threads = 1}};
   event go;
+  worker_pool pool{{.threads = 1}};
   auto blocked = pool.submit([&] { go.wait(); });
   std::atomic<int> begun{0};
   auto results = map_unordered(pool, std::views::iota(0, 100), [&](int i) {
@@ -161,8 +161,8 @@ TEST_CASE("map_unordered: exceptions that the consumer does not get go to the po
 }
 
 TEST_CASE("map_unordered: begins nothing after a stop request, and says so", "[map_unordered]") {
-  worker_pool pool{{.threads = 1}};
   event go;
+  worker_pool pool{{.threads = 1}};
   auto blocked = pool.submit([&] { go.wait(); });
   std::stop_source stop;
   auto results = map_unordered(pool, std::views::iota(0, 3),

@@ -246,8 +246,8 @@ TEST_CASE("worker_pool: what is posted from inside runs once, is waited for, and
 }
 
 TEST_CASE("worker_pool: request_stop drops what a task has submitted from inside", "[worker_pool][hazard-09]") {
-  worker_pool pool{{.threads = 1}};
   std::atomic<int> ran{0};
+  worker_pool pool{{.threads = 1}};
   future<int> inner;
   event submitted;
   event go;
@@ -312,10 +312,10 @@ TEST_CASE("worker_pool: many tasks are posted in one call", "[worker_pool]") {
 }
 
 TEST_CASE("worker_pool: of many tasks those that did not go in are as they were", "[worker_pool]") {
-  worker_pool pool{{.threads = 1, .queue_capacity = 4, .overflow = overflow::reject}};
   event entered;
   event open;
   int ran = 0;
+  worker_pool pool{{.threads = 1, .queue_capacity = 4, .overflow = overflow::reject}};
   CHECK(pool.post([&] {
     entered.set();
     open.wait();

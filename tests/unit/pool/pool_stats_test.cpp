@@ -94,9 +94,9 @@ TEST_CASE("pool_stats: each task that was let in is counted once, by what became
 }
 
 TEST_CASE("pool_stats: what request_stop() drops is cancelled, wherever it lies", "[worker_pool][stats]") {
-  worker_pool pool{{.threads = 1, .queue_capacity = 8}};
   event go;
   std::atomic<bool> stopped = false;
+  worker_pool pool{{.threads = 1, .queue_capacity = 8}};
   REQUIRE(pool.post([&] {
     for (int i = 0; i < 3; ++i) must(pool.post([] {}).has_value());  // in the worker's lane
     go.set();
@@ -150,8 +150,8 @@ TEST_CASE("pool_stats: tasks from inside, and those that their submitter runs, a
   manual_clock clock;
   worker_pool_options options = measured(clock);
   options.queue_capacity = 2;
-  worker_pool pool{std::move(options)};
   event done;
+  worker_pool pool{std::move(options)};
   REQUIRE(pool.post([&] {
     // Two lie in the worker's lane, two in the queue, the others are run here; the innermost of them throws.
     for (int i = 0; i < 4; ++i) must(pool.post([&] { clock.advance(1ms); }).has_value());
@@ -310,8 +310,8 @@ TEST_CASE("pool_stats: a task that was begun by who waits for it is not cancelle
 
 TEST_CASE("pool_stats: what purge() drops is cancelled, wherever it lies, but for what who waits for it has begun",
           "[worker_pool][stats]") {
-  worker_pool pool{{.threads = 1, .queue_capacity = 4}};
   event inside, go_on;
+  worker_pool pool{{.threads = 1, .queue_capacity = 4}};
   REQUIRE(pool.post([&] {
     for (int i = 0; i < 3; ++i) must(pool.post([] {}).has_value());  // in the worker's lane
     auto inner = pool.submit([] { return 2; });
@@ -395,8 +395,8 @@ TEST_CASE("pool_stats: who blocks is active, and so is who runs in its stead", "
   manual_clock clock;
   worker_pool_options options = measured(clock);
   options.max_threads = 2;
-  worker_pool pool{std::move(options)};
   event inside, go_on;
+  worker_pool pool{std::move(options)};
   REQUIRE(pool.post([&] {
     pool.blocking([&] {
       inside.set();
@@ -509,8 +509,8 @@ TEST_CASE("pool_stats: resumptions keep workers busy, and are no tasks", "[worke
 }
 
 TEST_CASE("pool_stats: what a worker takes from another one, and how often one was woken, is counted", "[worker_pool][stats]") {
-  worker_pool pool{{.threads = 2, .queue_capacity = 8}};
   std::atomic<int> ran = 0;
+  worker_pool pool{{.threads = 2, .queue_capacity = 8}};
   // Who runs this waits until the other one has taken what lies in its lane.
   REQUIRE(pool.post([&] {
     for (int i = 0; i < 3; ++i) must(pool.post([&] { ++ran; }).has_value());

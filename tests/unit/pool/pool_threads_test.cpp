@@ -80,9 +80,9 @@ void run_together(worker_pool& pool, std::size_t n) {
 }  // namespace
 
 TEST_CASE("worker_pool: a paused pool begins no task until it is resumed, from outside or from inside", "[worker_pool]") {
-  worker_pool pool{{.threads = 2}};
   std::atomic<int> ran{0};
   event inside, go_on;
+  worker_pool pool{{.threads = 2}};
   REQUIRE(pool.post([&] {
     inside.set();
     go_on.wait();
@@ -116,8 +116,8 @@ TEST_CASE("worker_pool: drain() of a paused pool waits for what is queued", "[wo
 }
 
 TEST_CASE("worker_pool: what has begun goes on in a paused pool, and what it waits for, too", "[worker_pool]") {
-  worker_pool pool{{.threads = 1}};
   event inside, go_on;
+  worker_pool pool{{.threads = 1}};
   auto outer = pool.submit([&] {
     inside.set();
     go_on.wait();
@@ -155,10 +155,10 @@ TEST_CASE("worker_pool: shutdown() and the destructor of a paused pool finish wh
 }
 
 TEST_CASE("worker_pool: purge() drops what is queued, here and in the workers' lanes, and nothing else", "[worker_pool]") {
-  worker_pool pool{{.threads = 1, .queue_capacity = 4}};
   event inside, go_on;
   std::atomic<int> ran{0};
   std::vector<future<void>> lane, queue;
+  worker_pool pool{{.threads = 1, .queue_capacity = 4}};
   auto first = pool.submit([&] {
     for (int i = 0; i < 3; ++i) lane.push_back(pool.submit([&ran] { ++ran; }));
     inside.set();
@@ -241,8 +241,8 @@ TEST_CASE("worker_pool: refuses sizes that it cannot have", "[worker_pool]") {
 TEST_CASE("worker_pool: what a worker that ends has queued is done by the others, and the others need not be awake",
           "[worker_pool]") {
   for (int round = 0; round < 20; ++round) {
-    worker_pool pool{{.threads = 2}};
     std::atomic<int> ran{0};
+    worker_pool pool{{.threads = 2}};
     auto f = pool.submit([&] {
       for (int i = 0; i < 10; ++i) REQUIRE(pool.post([&ran] { ++ran; }));
       REQUIRE(pool.resize(1));
@@ -302,8 +302,8 @@ TEST_CASE("worker_pool: what a task submits starts threads again, too, and so do
 }
 
 TEST_CASE("worker_pool: blocking() lets another thread run meanwhile, as long as it takes", "[worker_pool][hazard-18]") {
-  worker_pool pool{{.threads = 1}};
   event set_by_task;
+  worker_pool pool{{.threads = 1}};
   auto blocked = pool.submit([&] {
     return pool.blocking([&] {
       set_by_task.wait();
@@ -318,8 +318,8 @@ TEST_CASE("worker_pool: blocking() lets another thread run meanwhile, as long as
 }
 
 TEST_CASE("worker_pool: blocking() lets others run what the worker itself has queued, before and inside", "[worker_pool]") {
-  worker_pool pool{{.threads = 1}};
   event before, inside;
+  worker_pool pool{{.threads = 1}};
   auto f = pool.submit([&] {
     REQUIRE(pool.post([&] { before.set(); }));
     pool.blocking([&] {
@@ -343,10 +343,10 @@ TEST_CASE("worker_pool: blocking() gives back what the function returns or throw
 }
 
 TEST_CASE("worker_pool: no more threads than max_threads, however many block", "[worker_pool]") {
-  worker_pool pool{{.threads = 1, .max_threads = 3}};
   std::atomic<int> blocked{0};
   event go_on;
   std::vector<future<void>> all;
+  worker_pool pool{{.threads = 1, .max_threads = 3}};
   for (int i = 0; i < 5; ++i) {
     all.push_back(pool.submit([&] {
       pool.blocking([&] {

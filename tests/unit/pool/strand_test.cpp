@@ -379,8 +379,8 @@ TEST_CASE("strand: the only worker of a pool can wait for a strand of the pool",
 }
 
 TEST_CASE("strand: its destructor finishes what is queued, and a turn may come after it", "[strand][hazard-10]") {
-  worker_pool pool{{.threads = 1}};
   std::atomic<int> ran{0};
+  worker_pool pool{{.threads = 1}};
   {
     strand s{pool};
     for (int i = 0; i < 100; ++i) {

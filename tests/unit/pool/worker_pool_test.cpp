@@ -113,8 +113,8 @@ TEST_CASE("worker_pool: tasks begin in the order of their submission", "[worker_
 }
 
 TEST_CASE("worker_pool: takes callables that can only be moved, big ones, and functions", "[worker_pool]") {
-  worker_pool pool{{.threads = 1}};
   std::atomic<int> sum{0};
+  worker_pool pool{{.threads = 1}};
   CHECK(pool.post([&sum, p = std::make_unique<int>(1)] { sum += *p; }));
   CHECK(pool.post([&sum, big = std::array<int, 100>{10}] { sum += big[0]; }));
   auto kept = [&sum] { sum += 100; };
@@ -781,9 +781,9 @@ TEST_CASE("worker_pool: in a forked child it refuses work instead of hanging, an
 }
 
 TEST_CASE("worker_pool: in a forked child the futures of its tasks tell so, begun or not", "[worker_pool][hazard-21]") {
-  worker_pool pool{{.threads = 1, .queue_capacity = 8}};
   event began;
   event go;
+  worker_pool pool{{.threads = 1, .queue_capacity = 8}};
   future<int> running = pool.submit([&] {
     began.set();
     go.wait();

@@ -165,9 +165,9 @@ TEST_CASE("worker_pool: a worker that sleeps until a coroutine ends is woken by 
 TEST_CASE("worker_pool: all workers block for coroutines at a time, and all of them get their values",
           "[worker_pool][hazard-18]") {
   for (int round = 0; round < 20; ++round) {
-    worker_pool pool{{.threads = 3}};
     std::atomic<int> inside{0};
     std::vector<future<int>> all;
+    worker_pool pool{{.threads = 3}};
     for (int i = 0; i < 3; ++i) {
       all.push_back(pool.submit([&pool, &inside, i] {
         ++inside;

@@ -265,8 +265,8 @@ TEST_CASE("parallel_map: in order", "[pipeline]") {
 }
 
 TEST_CASE("parallel_map: unordered results come as they finish, ordered ones wait for their turn", "[pipeline]") {
-  worker_pool pool{{.threads = 2}};
   event second_done;
+  worker_pool pool{{.threads = 2}};
   const auto first_is_slow = [&](int i) {
     if (i == 0) second_done.wait();
     return i;
@@ -343,9 +343,9 @@ TEST_CASE("parallel_map: a pool that refuses or drops its tasks ends the pipelin
     }
   }
   SECTION("rejected") {
-    worker_pool pool{{.threads = 1, .queue_capacity = 1, .overflow = overflow::reject}};
     event free;
     event began;
+    worker_pool pool{{.threads = 1, .queue_capacity = 1, .overflow = overflow::reject}};
     REQUIRE(pool.post([&] {
       began.set();
       free.wait();
@@ -368,8 +368,8 @@ TEST_CASE("parallel_map: a pool that refuses or drops its tasks ends the pipelin
     }
   }
   SECTION("dropped") {
-    worker_pool pool{{.threads = 1}};
     std::atomic<int> ran = 0;
+    worker_pool pool{{.threads = 1}};
     auto p = from(upto(5)) |
              parallel_map(
                  pool, 5,

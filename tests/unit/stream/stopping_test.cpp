@@ -33,8 +33,8 @@ struct waits {
   channel<int> full{1};
   semaphore no_turn{0};
   event release;
-  worker_pool busy{{.threads = 1, .queue_capacity = 1}};
   std::atomic<bool> there = false;
+  worker_pool busy{{.threads = 1, .queue_capacity = 1}};
 
   waits() {
     REQUIRE(full.push(0));
