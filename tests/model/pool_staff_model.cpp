@@ -1,40 +1,21 @@
 // The queue of the worker pool while its workers come, go, block and stand still: no task is left behind, and no worker.
-#include "support/suite.hpp"
-
-#include <penstock/pool/detail/task_queue.hpp>
+#include "support/pool_suite.hpp"
 
 namespace {
 
 using model::model_sync;
 using model::require;
 using model::var;
-using penstock::detail::outcome;
 using parker = penstock::detail::basic_parker<model_sync>;
 
-struct task;
-using queue = penstock::detail::task_queue<task, model_sync>;
-
-// Does something of its suite, and counts that it ran, in plain data.
-struct task {
-  using action = void (*)(void* suite, queue::slot& me);
-  explicit operator bool() const { return ran != nullptr; }
-  void operator()() {}
-  void run(queue::slot& me) {
-    if (act != nullptr) act(suite, me);
-    *ran = *ran + 1;
-  }
-  var<int>* ran = nullptr;
-  action act = nullptr;
-  void* suite = nullptr;
-};
-using drained_wait = penstock::detail::blocking_wait<queue, queue::drained_node>;
+using queue = model::pool_queue;
+using task = model::pool_task;
 
 // Threads 0 and 1 are those of the pool, of which `Workers` are there from the beginning; thread 2 uses it.
 template <class Derived, int Workers>
-struct staff_suite : model::suite<Derived, 3> {
-  std::unique_ptr<queue> q;
-  var<int> ran[4] = {var<int>{0}, var<int>{0}, var<int>{0}, var<int>{0}};
-  int polls = 0;
+struct staff_suite : model::pool_suite<Derived, 3> {
+  using base = model::pool_suite<Derived, 3>;
+  using base::q;
   penstock::detail::nanoseconds_point keep_idle = model::never;
 
   // The places of the pool's threads, as in pool_threads.hpp.
@@ -62,7 +43,7 @@ struct staff_suite : model::suite<Derived, 3> {
           me.pool = me.pool + 1;
         },
         this);
-    model::the_world.polls = polls;
+    base::before();
   }
   void pool_thread(unsigned index) {
     queue::slot& me = q->slot_of(index);
@@ -73,8 +54,7 @@ struct staff_suite : model::suite<Derived, 3> {
         if (!has_place(index)) return;  // everything is over
         q->arrive(me);
       }
-      penstock::detail::work<task> found;
-      while (q->next(me, found)) found.task.run(me);
+      this->work(index);
       const bool last = gives_back(index);
       q->left();
       if (last) return;
@@ -89,19 +69,10 @@ struct staff_suite : model::suite<Derived, 3> {
     taken[index] = false;
     return over;
   }
-  void push(int i, task::action act = nullptr) {
-    task t{&ran[i], act, static_cast<Derived*>(this)};
-    require(q->try_push(t).has_value(), "there is room");
-  }
-  void push_inside(queue::slot& me, int i) {
-    task t{&ran[i], nullptr, static_cast<Derived*>(this)};
-    require(q->try_push(me, t).has_value(), "there is room");
-  }
-  void drain() { require(drained_wait{*q}.run() == outcome::granted, "drained"); }
   // The other threads end, those that are not there, too.
   void end() {
     q->close();
-    drain();
+    this->drain();
     pool = 0;
     bool absent[2];
     {
@@ -120,12 +91,9 @@ struct staff_suite : model::suite<Derived, 3> {
       static_cast<Derived*>(this)->use();
     }
   }
-  void expect_all_ran(int n) {
-    for (int i = 0; i < n; ++i) require(ran[i] == 1, "it ran once");
-  }
   void after() {
-    require(q->outstanding() == 0 && q->queued() == 0 && q->idle() == 0 && q->workers() == 0, "nothing and nobody is left");
-    q.reset();
+    require(q->workers() == 0, "nobody is left");
+    base::after();
   }
 };
 
@@ -171,7 +139,7 @@ struct blocked_inside : staff_suite<blocked_inside<Polls, Before>, 1> {
   static void wait(void* suite, queue::slot& me) {
     auto& self = *static_cast<blocked_inside*>(suite);
     const auto give = [&] {
-      task t{&self.ran[1], tell, suite};
+      task t{&self.ran[1], nullptr, tell, suite};
       require(self.q->try_push(me, t).has_value(), "there is room");
     };
     if (Before) give();
@@ -211,7 +179,7 @@ struct started_late : staff_suite<started_late<Polls>, 1> {
   }
   void thread(unsigned index) {
     if (index == 1) {
-      task t{&this->ran[1], nullptr, this};
+      task t{&this->ran[1]};
       accepted = this->q->try_push(t).has_value();
     }
     staff_suite<started_late, 1>::thread(index);

@@ -1,8 +1,7 @@
 // The queue of the worker pool: no task is lost between workers that search, sleep and end.
-#include "support/suite.hpp"
+#include "support/pool_suite.hpp"
 
 #include <penstock/pool/detail/helping_wait.hpp>
-#include <penstock/pool/detail/task_queue.hpp>
 
 namespace {
 
@@ -14,42 +13,10 @@ using penstock::errc;
 using penstock::detail::outcome;
 using penstock::detail::work_item;
 
-struct task;
-using queue = penstock::detail::task_queue<task, model_sync>;
-
-// Counts that it ran, in plain data, or that it was destroyed without having run. May do something else before, on the worker that runs it.
-struct task {
-  using action = void (*)(void* suite, queue::slot& me);
-
-  task() = default;
-  explicit task(var<int>* r, var<int>* d = nullptr, action a = nullptr, void* s = nullptr)
-      : ran{r}, dropped{d}, act{a}, suite{s} {}
-  task(task&& other) noexcept : task{} { *this = std::move(other); }
-  task& operator=(task&& other) noexcept {
-    ran = std::exchange(other.ran, nullptr);
-    dropped = std::exchange(other.dropped, nullptr);
-    act = other.act;
-    suite = other.suite;
-    return *this;
-  }
-  ~task() {
-    if (dropped != nullptr) *dropped = *dropped + 1;
-  }
-  explicit operator bool() const { return ran != nullptr; }
-  void run(queue::slot& me) {
-    if (act != nullptr) act(suite, me);
-    *ran = *ran + 1;
-    dropped = nullptr;
-  }
-  void operator()() {}
-
-  var<int>* ran = nullptr;
-  var<int>* dropped = nullptr;
-  action act = nullptr;
-  void* suite = nullptr;
-};
-using room_wait = penstock::detail::blocking_wait<queue, queue::room_node>;
-using drained_wait = penstock::detail::blocking_wait<queue, queue::drained_node>;
+using queue = model::pool_queue;
+using task = model::pool_task;
+using room_wait = model::pool_room_wait;
+using drained_wait = model::pool_drained_wait;
 
 struct resumption : work_item {
   resumption() {
@@ -62,42 +29,10 @@ struct resumption : work_item {
 };
 
 template <class Derived, int Threads, int Workers, int Capacity>
-struct queue_suite : model::suite<Derived, Threads> {
-  std::unique_ptr<queue> q;
-  var<int> ran[3] = {var<int>{0}, var<int>{0}, var<int>{0}};
-  int polls = 0;
-
+struct queue_suite : model::pool_suite<Derived, Threads> {
   void before() {
-    q = std::make_unique<queue>(Capacity, Workers, 2);
-    model::the_world.polls = polls;
-  }
-  void work(std::size_t index = 0) {
-    penstock::detail::work<task> found;
-    queue::slot& me = q->slot_of(index);
-    while (q->next(me, found)) {
-      if (found.item != nullptr) {
-        found.item->run(*found.item);
-      } else {
-        found.task.run(me);
-      }
-    }
-  }
-  bool push(int i) {
-    task t{&ran[i]};
-    return q->try_push(t).has_value();
-  }
-  // A task that does something of the suite.
-  void push(int i, task::action act) {
-    task t{&ran[i], nullptr, act, static_cast<Derived*>(this)};
-    require(q->try_push(t).has_value(), "there is room");
-  }
-  void push_inside(queue::slot& me, int i, task::action act = nullptr) {
-    task t{&ran[i], nullptr, act, static_cast<Derived*>(this)};
-    require(q->try_push(me, t).has_value(), "there is room");
-  }
-  void after() {
-    require(q->outstanding() == 0 && q->queued() == 0 && q->idle() == 0, "nothing is left");
-    q.reset();
+    this->q = std::make_unique<queue>(Capacity, Workers, 2);
+    model::pool_suite<Derived, Threads>::before();
   }
 };
 
@@ -109,9 +44,9 @@ struct submit_close : queue_suite<submit_close<Polls>, 2, 1, 2> {
     if (index == 0) {
       this->work();
     } else {
-      require(this->push(0), "there is room");
+      this->push(0);
       this->q->close();
-      require(!this->push(1), "closed");
+      require(!this->try_push(1), "closed");
     }
   }
   void after() {
@@ -128,10 +63,11 @@ struct two_workers : queue_suite<two_workers<Polls>, 3, 2, 3> {
     if (index < 2) {
       this->work(index);
     } else {
-      require(this->push(0) && this->push(1), "there is room");
-      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      this->push(0);
+      this->push(1);
+      this->drain();
       require(this->ran[0] == 1 && this->ran[1] == 1, "both have run by then");
-      require(this->push(2), "there is room");
+      this->push(2);
       this->q->close();
     }
   }
@@ -195,7 +131,7 @@ struct room_close : queue_suite<room_close<Polls>, 2, 1, 1> {
   room_close() { this->polls = Polls; }
   void before() {
     queue_suite<room_close, 2, 1, 1>::before();
-    require(this->push(0), "there is room");
+    this->push(0);
   }
   void thread(unsigned index) {
     if (index == 0) {
@@ -237,7 +173,7 @@ struct displacing : queue_suite<displacing<Polls>, 3, 1, 1> {
       static_cast<void>(task{std::move(displaced)});
       this->q->finish_here();
     } else {
-      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      this->drain();
       require(this->ran[0] + dropped == 1, "it ran or was dropped by then");
       this->q->close();
     }
@@ -287,7 +223,7 @@ struct resumptions : queue_suite<resumptions<Polls>, 3, 1, 1> {
       this->work();
     } else if (index == 1) {
       require(this->q->push(items[0]), "a worker lives");
-      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      this->drain();
       require(items[0].ran == 1, "it has run by then");
       this->q->close();
     } else if (!this->q->push(items[1])) {
@@ -347,7 +283,7 @@ struct help_alone : help_suite<help_alone<Polls>, 2, 1> {
       this->work();
     } else {
       require(this->q->push(this->item) && this->q->push(this->last), "a worker lives");
-      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      this->drain();
       require(this->item.ran == 1, "it has run by then");
       this->q->close();
     }
@@ -383,7 +319,7 @@ struct help_two : help_suite<help_two<Polls>, 3, 2> {
       this->work(index);
     } else {
       require(this->q->push(this->item) && this->q->push(this->last), "a worker lives");
-      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      this->drain();
       this->q->close();
     }
   }
@@ -401,7 +337,7 @@ struct stolen_suite : queue_suite<Derived, 3, 2, 1> {
       this->work(index);
     } else {
       this->push(0, Derived::give_and_wait);
-      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      this->drain();
       require(this->ran[0] == 1, "it has run by then");
       this->q->close();
     }
@@ -483,9 +419,9 @@ struct inside : queue_suite<inside<Polls>, 3, 2, 1> {
       this->work(index);
     } else {
       this->push(0, give);
-      require(drained_wait{*this->q}.run() == outcome::granted, "drained");
+      this->drain();
       require(this->ran[0] == 1 && this->ran[1] == 1, "both have run by then");
-      require(this->push(2), "there is room");
+      this->push(2);
       this->q->close();
     }
   }
@@ -518,12 +454,12 @@ struct nodes : queue_suite<nodes, 2, 2, 1> {
 // What waits from before begins with a worker that takes several at a time, and the other one steals.
 template <int Polls>
 struct taken_along : queue_suite<taken_along<Polls>, 2, 2, 6> {
-  var<int> more[3] = {var<int>{0}, var<int>{0}, var<int>{0}};
+  var<int> more[2] = {var<int>{0}, var<int>{0}};
 
   taken_along() { this->polls = Polls; }
   void before() {
     queue_suite<taken_along, 2, 2, 6>::before();
-    for (int i = 0; i < 3; ++i) require(this->push(i), "there is room");
+    for (int i = 0; i < 4; ++i) this->push(i);
     for (auto& one : more) {
       task t{&one};
       require(this->q->try_push(t).has_value(), "there is room");
@@ -532,7 +468,7 @@ struct taken_along : queue_suite<taken_along<Polls>, 2, 2, 6> {
   }
   void thread(unsigned index) { this->work(index); }
   void after() {
-    for (auto& one : this->ran) require(one == 1, "it ran");
+    this->expect_all_ran(4);
     for (auto& one : more) require(one == 1, "it ran");
     queue_suite<taken_along, 2, 2, 6>::after();
   }
@@ -592,7 +528,7 @@ struct drop_told : queue_suite<drop_told<Polls>, 2, 1, 4> {
     } else {
       this->push(0, give);
       entered.park();
-      require(this->push(2), "there is room");
+      this->push(2);
       this->q->close(penstock::detail::at_close::drop);
       stopped.unpark();
       while (this->q->drop_one()) {

@@ -14,10 +14,11 @@
 //             kind for every worker (and one that the lock guards). Nothing is outstanding if all `finished`, read first, are as many as all `added`,
 //             read after: each finished one had been added before, and what it added itself, too. A worker that runs out of work tells those who
 //             wait for that. Jobs of fork-join algorithms are parts of a piece that waits for them, and are not counted.
-// Staff       (staff.hpp) idle workers that should not be awake are not woken; if none is idle and one more should be awake, who would have woken it
-//             starts a thread instead, in the same way: what is to be completed after unlocking is a node that starts one. That counts as a piece of
-//             work, so nobody ends before the thread is there. A worker that leaves, or lies down though there may be work, does it under the lock
-//             and only while others are awake: they look before they sleep.
+// Ownership   lock_ guards what comes in from outside, the lines of those who wait, the staff and the counts that no worker has. A worker's slot is its
+//             own (worker_slot.hpp). What is looked at without the lock: queue_signals.hpp. No task is run or destroyed, and nobody is completed,
+//             under the lock.
+// The parts   task_queue_submit.hpp: work comes in · task_queue_work.hpp: workers find it, and its end · task_queue_waits.hpp: who sleeps, and is woken
+//             · task_queue_staff.hpp: workers come and go.
 #pragma once
 
 #include <algorithm>
@@ -32,9 +33,12 @@
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/pool/detail/entrance.hpp>
 #include <penstock/pool/detail/guest_lanes.hpp>
-#include <penstock/pool/detail/injection.hpp>
+#include <penstock/pool/detail/queue_signals.hpp>
+#include <penstock/pool/detail/queue_waiters.hpp>
 #include <penstock/pool/detail/staff.hpp>
+#include <penstock/pool/detail/thread_starter.hpp>
 #include <penstock/pool/detail/work.hpp>
 #include <penstock/pool/detail/worker_slots.hpp>
 
@@ -50,21 +54,22 @@ class task_queue {
   using sync = Sync;
   using slot = worker_slot<Task, Sync>;
   using fork_lane = typename guest_lanes<Sync>::lane;
+  using room_node = room_waiter<Task, Sync>;
+  using drained_node = end_waiter<Sync>;
+  using worker_node = idle_worker<Sync>;
+  using helper_node = helping_worker<slot, Sync>;
 
   /// `workers`: how many threads will call next() until it says false, each with a slot of its own; `most`: how many there can be at a time, if more.
   /// A lane has room for as many tasks as the queue, but for `lane_capacity` at most; with priorities it has none, and all tasks lie where they can
   /// be compared. `timed`: it keeps since when each task has waited.
   task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256, unsigned priorities = 1,
              std::size_t most = 0, std::size_t least = 1, bool timed = false)
-      : injected_{capacity, priorities, timed},
+      : outside_{capacity, priorities, timed},
         staff_{workers, least, most > workers ? most : workers},
         target_{workers},
-        slots_{this, workers, staff_.places(), priorities > 1 ? 0 : std::min(capacity, lane_capacity), lane_capacity} {
-    starter_.complete = [](wait_node<Sync>& n) noexcept { static_cast<starter_node&>(n).queue->start_thread(); };
-    starter_.queue = this;
-  }
+        slots_{this, workers, staff_.places(), priorities > 1 ? 0 : std::min(capacity, lane_capacity), lane_capacity} {}
   ~task_queue() {
-    assert((abandoned_ || (idle_.empty() && helpers_.empty() && room_.empty() && drained_.empty())) &&
+    assert((abandoned_ || (idle_.empty() && helpers_.empty() && outside_.waiters() == 0 && drained_.empty())) &&
            "a task queue was destroyed while somebody waits in it");
   }
 
@@ -74,92 +79,32 @@ class task_queue {
 
   // --- for those who submit
 
-  /// Waits for room with a task; the task is moved from if, and only if, it went in.
-  struct room_node : plain_node<Sync> {
-    explicit room_node(Task& t, task_label l = {}) noexcept : task{&t}, label{l} {}
-    Task* task;
-    task_label label;
-  };
-
   /// errc::full or errc::closed if it cannot go in now; then the task is untouched.
-  result<void> try_push(Task& task, task_label label = {}) noexcept {
-    if (try_push_n(&task, 1, label) == 1) return {};
-    return closed() ? errc::closed : errc::full;
-  }
+  result<void> try_push(Task& task, task_label label = {}) noexcept;
   /// The same for several; how many, the first ones, went in.
-  std::size_t try_push_n(Task* tasks, std::size_t n, task_label label = {}) noexcept {
-    if (injected_.seems_full()) return 0;
-    wait_list<Sync> won;
-    std::size_t pushed = 0;
-    {
-      std::scoped_lock guard{lock_};
-      if (closed()) return 0;
-      for (; pushed < n && !injected_.full(); ++pushed) insert(tasks[pushed], label);
-      if (pushed != 0 && !paused()) wake_one(won);
-    }
-    won.complete_all();
-    return pushed;
-  }
+  std::size_t try_push_n(Task* tasks, std::size_t n, task_label label = {}) noexcept;
   /// By the worker of the slot: into its lane, or, if that is full, as from outside.
-  result<void> try_push(slot& me, Task& task, task_label label = {}) noexcept {
-    if (try_push_n(me, &task, 1, label) == 1) return {};
-    return closed() ? errc::closed : errc::full;
-  }
-  std::size_t try_push_n(slot& me, Task* tasks, std::size_t n, task_label label = {}) noexcept {
-    if (closed()) return 0;
-    std::size_t pushed = 0;
-    while (pushed < n && me.push(tasks[pushed], label.since)) ++pushed;
-    if (pushed == 0) return try_push_n(tasks, n, label);
-    lane_grew(me);
-    return pushed;
-  }
+  result<void> try_push(slot& me, Task& task, task_label label = {}) noexcept;
+  std::size_t try_push_n(slot& me, Task* tasks, std::size_t n, task_label label = {}) noexcept;
   /// With no room, in the place of another one, which is moved to `dropped`: that counts until it is destroyed and finish_here() is told.
   /// errc::rejected: the task is the least urgent itself.
   result<void> push_over(Task& task, task_label label, displaced which, Task& dropped) noexcept;
 
   /// A task that did not go in is to be run by who submitted it. It counts as a piece of work until finish_here(). errc::closed: it is not to be run.
-  result<void> begin_here() noexcept {
-    std::scoped_lock guard{lock_};
-    if (closed()) return errc::closed;
-    ++added_;
-    return {};
-  }
-  void finish_here() noexcept {
-    wait_list<Sync> won;
-    {
-      std::scoped_lock guard{lock_};
-      ++finished_;
-      tell_the_end(won);
-    }
-    won.complete_all();  // nothing of *this is touched any more: who waited for the end may destroy it
-  }
+  result<void> begin_here() noexcept;
+  void finish_here() noexcept;
 
   /// Not refused by close(). False: the last worker has ended, and the caller has to run it.
   bool push(work_item& item) noexcept { return inject(item, true); }
   /// By the worker of the slot, which runs it itself if nobody else does.
-  void push(slot& me, work_item& item) noexcept {
-    me.count_added();
-    if (me.resumptions.push(&item)) {
-      if (somebody_sleeps() && nobody_searches()) wake();
-    } else {
-      inject(item, false);
-    }
-  }
+  void push(slot& me, work_item& item) noexcept;
 
   /// A job of a fork-join algorithm, by the owner of the lane: a worker, whose piece of work waits for its end, or a guest. False: there is no room.
-  bool fork(fork_lane& mine, work_item& job) noexcept {
-    if (!mine.push(&job)) return false;
-    call_for_tasks();
-    return true;
-  }
+  bool fork(fork_lane& mine, work_item& job) noexcept;
   /// Where threads from outside have their jobs.
   [[nodiscard]] guest_lanes<Sync>& guests() noexcept { return slots_.guests(); }
 
   // --- for workers
-
-  struct worker_node : wait_node<Sync> {
-    bool leaves = false;  // it has slept for long enough
-  };
 
   /// The worker of the slot has finished the piece that it got last, and waits for the next. False: closed and nothing is left, or one worker too many,
   /// and it ends: left() is to follow.
@@ -175,31 +120,16 @@ class task_queue {
   void block(slot& me) noexcept;
   void unblock(slot& me) noexcept;
 
-  /// A worker that waits for the end of a coroutine (helping_wait.hpp) and runs resumptions meanwhile, if nobody else would. Its outcome is
-  /// granted, with a resumption, or what it was interrupted with.
-  struct helper_node : wait_node<Sync> {
-    explicit helper_node(slot& s) noexcept : by{&s} {}
-    void finished() noexcept { by->count_finished(); }
-    slot* by;
-    work_item* found = nullptr;
-  };
-
   /// Whether there seems to be something for a helper.
-  [[nodiscard]] bool may_help() const noexcept { return seems_to_have_resumptions() && nobody_searches(); }
+  [[nodiscard]] bool may_help() const noexcept { return seems_to_have_resumptions() && signals_.nobody_searches(); }
   /// For a helper that stands in no line: a resumption, which it counts as finished afterwards, or null.
   [[nodiscard]] work_item* help() noexcept {
-    if (!may_help()) return nullptr;
-    std::scoped_lock guard{lock_};
-    return take_resumption();
+    return may_help() ? locked([this] { return take_resumption(); }) : nullptr;
   }
-
   /// For who has stopped searching, or was handed a piece: if there is more work, and nobody looks for it, wakes the next one.
   void call_for_help() noexcept;
 
   // --- for the owner
-
-  /// Waits until nothing is queued and nothing runs, nor anything that begin_here() announced.
-  struct drained_node : plain_node<Sync> {};
 
   /// Nothing is submitted any more; what is queued will be run, or, if it is to be dropped, is left to drop_one(). Those who wait for room
   /// get errc::closed. Idempotent.
@@ -221,7 +151,7 @@ class task_queue {
   /// Lets no task begin until resume() or close(). Without effect when it is closed.
   void pause() noexcept;
   void resume() noexcept;
-  [[nodiscard]] bool paused() const noexcept { return paused_.load(std::memory_order_acquire); }  // acquire: as fresh as a lock's
+  [[nodiscard]] bool paused() const noexcept { return signals_.paused(); }
 
   /// Changes how many workers there should be, and says how many it were. 0: it is closed.
   std::size_t resize(std::size_t workers) noexcept;
@@ -235,8 +165,7 @@ class task_queue {
   /// How a worker is started when there is work for one more: by start(context); arrive() or fail_to_arrive() is to follow. To be said before anything
   /// else.
   void on_short_of_workers(void (*start)(void*) noexcept, void* context) noexcept {
-    start_ = start;
-    start_context_ = context;
+    starter_.set(start, context, [](void* self) noexcept { static_cast<task_queue*>(self)->finish_here(); }, this);
   }
   /// How long workers sleep before they leave, if there are more than the least; by the steady clock, or that of `timers`.
   void keep_idle(nanoseconds_point how_long, basic_timer_queue<Sync>* timers) noexcept {
@@ -244,38 +173,20 @@ class task_queue {
     timers_ = timers;
   }
   /// How many there are, or are being started.
-  [[nodiscard]] std::size_t workers() const noexcept {
-    std::scoped_lock guard{lock_};
-    return staff_.size();
-  }
+  [[nodiscard]] std::size_t workers() const noexcept;
 
   /// Whether what is queued is dropped: no task begins any more.
-  [[nodiscard]] bool dropping() const noexcept { return dropping_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] bool dropping() const noexcept { return signals_.dropping(); }
 
-  [[nodiscard]] std::size_t capacity() const noexcept { return injected_.capacity(); }
+  [[nodiscard]] std::size_t capacity() const noexcept { return outside_.capacity(); }
   /// Tasks that were ever let in.
-  [[nodiscard]] std::size_t submitted() const noexcept {
-    std::scoped_lock guard{lock_};
-    return inserted_ + slots_.submitted();
-  }
-  [[nodiscard]] std::size_t queued() const noexcept {
-    std::scoped_lock guard{lock_};
-    return injected_.tasks() + slots_.tasks();
-  }
+  [[nodiscard]] std::size_t submitted() const noexcept;
+  [[nodiscard]] std::size_t queued() const noexcept;
   /// Queued and running, tasks and resumptions. Out of date when it is looked at, but never 0 before the end.
-  [[nodiscard]] std::size_t outstanding() const noexcept {
-    std::scoped_lock guard{lock_};
-    return count_outstanding();
-  }
-  [[nodiscard]] std::size_t idle() const noexcept {
-    std::scoped_lock guard{lock_};
-    return idle_.size();
-  }
+  [[nodiscard]] std::size_t outstanding() const noexcept;
+  [[nodiscard]] std::size_t idle() const noexcept;
   /// Who stand in line for room.
-  [[nodiscard]] std::size_t room_waiters() const noexcept {
-    std::scoped_lock guard{lock_};
-    return room_.size();
-  }
+  [[nodiscard]] std::size_t room_waiters() const noexcept;
 
   // --- the hooks of wait_operation
 
@@ -283,7 +194,7 @@ class task_queue {
 
   bool try_pass(room_node& n) noexcept;
   // Who polls for room waits until there is a fair amount of it: taken one at a time, each place would cost the workers a look at the lock.
-  bool worth_a_look(const room_node&) const noexcept { return closed() || injected_.seems_to_have_much_room(); }
+  bool worth_a_look(const room_node&) const noexcept { return signals_.closed() || outside_.seems_to_have_much_room(); }
   step try_or_link(room_node& n, link_at where, wait_list<Sync>& won) noexcept;
 
   bool try_pass(worker_node&) noexcept { return false; }
@@ -303,67 +214,20 @@ class task_queue {
  private:
   // --- without the lock
 
-  [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }  // acquire: as fresh as a lock's
-  // seq_cst, all: see "Lost work"
-  [[nodiscard]] bool nobody_searches() const noexcept { return searching_.load(std::memory_order_seq_cst) == 0; }
-  [[nodiscard]] bool somebody_idles() const noexcept { return idle_count_.load(std::memory_order_seq_cst) != 0; }
-  [[nodiscard]] bool somebody_sleeps() const noexcept {
-    return somebody_idles() || helper_count_.load(std::memory_order_seq_cst) != 0;
-  }
-
   [[nodiscard]] bool seems_to_have_resumptions() const noexcept {
-    return injected_.seems_to_have_resumptions() || slots_.have_resumptions();
+    return outside_.seems_to_have_resumptions() || slots_.have_resumptions();
   }
-  [[nodiscard]] bool seems_to_have_work() const noexcept {
-    const bool no_tasks = paused();
-    return (injected_.seems_to_have_tasks() && !dropping() && !no_tasks) || injected_.seems_to_have_resumptions() ||
-           slots_.have_work(!no_tasks);
-  }
-  void lane_grew(slot& me) noexcept {
-    // seq_cst, both: either we see it, or who drops, or who resumes, sees the tasks
-    if (dropping()) {
-      drop_lane(me);
-    } else if (!paused_.load(std::memory_order_seq_cst)) {
-      call_for_tasks();
-    }
-  }
+  [[nodiscard]] bool seems_to_have_work() const noexcept;
+  void lane_grew(slot& me) noexcept;
   void call_for_tasks() noexcept {
-    if (somebody_idles() && nobody_searches()) wake();
+    if (signals_.somebody_idles() && signals_.nobody_searches()) wake();
   }
-  void wake() noexcept {
-    wait_list<Sync> won;
-    {
-      std::scoped_lock guard{lock_};
-      wake_one(won);
-    }
-    won.complete_all();
-  }
-
-  bool inject(work_item& item, bool uncounted) noexcept {
-    wait_list<Sync> won;
-    {
-      std::scoped_lock guard{lock_};
-      if (staff_.working() == 0) return false;
-      injected_.push(item);
-      if (uncounted) ++added_;
-      wake_one(won);
-    }
-    won.complete_all();
-    return true;
-  }
+  void wake() noexcept;
+  bool inject(work_item& item, bool uncounted) noexcept;
 
   // Destroys what was found before, and counts it as finished.
-  void settle(slot& me, work<Task>& found) noexcept {
-    found.release();
-    found.item = nullptr;
-    if (std::exchange(found.counts, false)) me.count_finished();
-  }
+  void settle(slot& me, work<Task>& found) noexcept;
 
-  // What starter_ does, without the lock, on the thread of who has made work.
-  void start_thread() noexcept {
-    start_(start_context_);
-    finish_here();
-  }
   // Sleeps in the line of idle workers. False: the worker ends.
   bool lie_down() noexcept;
 
@@ -374,13 +238,10 @@ class task_queue {
   // Then its own tasks, then those from outside, then what it can steal. Now and then the other way round: those from outside would wait for ever
   // behind tasks that submit themselves again, and those in the lane of a worker that is busy for long behind a stream of others.
   bool pick(slot& me, work<Task>& found) noexcept;
-
   bool steal(slot& me, work<Task>& found) noexcept;
-
   bool pick_resumption(slot& me, slot& victim, work<Task>& found) noexcept;
   bool pick_fork(slot& victim, work<Task>& found) noexcept;
   bool pick_task(slot& me, slot& victim, work<Task>& found) noexcept;
-
   bool pick_injected(slot& me, work<Task>& found) noexcept;
 
   void drop_lane(slot& me) noexcept;
@@ -388,92 +249,55 @@ class task_queue {
 
   // --- with lock_ held
 
-  void insert(Task& task, task_label label) noexcept {
-    injected_.push(task, label);
-    ++added_;
-    ++inserted_;
+  template <class F>
+  auto locked(F f) const noexcept {
+    std::scoped_lock guard{lock_};
+    return f();
   }
-  // Since when it has waited.
-  nanoseconds_point pop_task(Task& task, wait_list<Sync>& won) noexcept {
-    const nanoseconds_point since = injected_.pop(task);
-    if (auto* const waiting = static_cast<room_node*>(room_.front()); waiting != nullptr) {
-      insert(*waiting->task, waiting->label);  // the place is handed over: nobody overtakes those who wait for room
-      room_.win(*waiting, outcome::granted, won);
-      // Nobody is woken for it: that the place was taken before has kept somebody searching, or everybody busy.
-    }
-    return since;
-  }
-
   // With many tasks that wait, a worker takes some of the next ones into its lane: one lock for several of them. The others can steal them.
   bool take_along(slot& me, wait_list<Sync>& won) noexcept;
 
-  [[nodiscard]] bool has_work() const noexcept {
-    return (injected_.tasks() > 0 && !dropping() && !paused()) || injected_.has_resumptions() || slots_.have_work(!paused());
-  }
-  work_item* take_resumption() noexcept {
-    work_item* const item = injected_.pop_resumption();
-    return item != nullptr ? item : slots_.steal_resumption();
-  }
+  [[nodiscard]] bool has_work() const noexcept;
+  work_item* take_resumption() noexcept;
 
   // For who has added work, or seen that there is some. Those who search find it.
   void wake_one(wait_list<Sync>& won) noexcept;
   // A resumption for one that sleeps, if nobody searches.
   void feed_helper(wait_list<Sync>& won) noexcept;
 
-  [[nodiscard]] std::size_t count_outstanding() const noexcept { return slots_.outstanding(added_, finished_); }
+  [[nodiscard]] std::size_t count_outstanding() const noexcept {
+    return slots_.outstanding(outside_.let_in() + added_, finished_);
+  }
   void tell_the_end(wait_list<Sync>& won) noexcept;
 
-  // After each change to a line, and before the look that follows it. seq_cst: see "Lost work" and ran_out()
-  void count_waiters() noexcept {
-    const std::size_t idle = idle_.size();
-    set(idle_count_, staff_.may_wake(idle) ? idle + (may_start(idle) ? 1 : 0) : 0);
-    set(surplus_, staff_.has_surplus(idle) ? 1 : 0);
-    set(helper_count_, helpers_.size());
-    set(end_watchers_, drained_.size() + (closed() ? 1 : 0));
-  }
-  using count = typename Sync::template atomic<std::size_t>;
-  [[nodiscard]] bool may_start(std::size_t idle) const noexcept { return start_ != nullptr && staff_.may_start(idle); }
-  static void set(count& c, std::size_t n) noexcept {
-    if (c.load(std::memory_order_relaxed) != n) c.store(n, std::memory_order_seq_cst);  // relaxed: written under the lock only
-  }
+  // After each change to a line, and before the look that follows it.
+  void count_waiters() noexcept;
+  [[nodiscard]] bool may_start(std::size_t idle) const noexcept { return starter_.is_set() && staff_.may_start(idle); }
 
   static constexpr unsigned now_and_then = 61;  // after so many picks
   static constexpr unsigned most_resumptions_in_a_row = 15;
   static constexpr std::size_t most_at_once = 15;
 
   mutable polled_mutex<Sync> lock_;
-  injection<Task, Sync> injected_;  // guarded by lock_, as all that is not atomic
-  std::size_t added_ = 0;           // pieces that no slot counts
+  entrance<Task, Sync> outside_;  // guarded by lock_, as all that is not atomic
+  std::size_t added_ = 0;         // pieces that no slot counts, but for tasks from outside
   std::size_t finished_ = 0;
-  std::size_t inserted_ = 0;  // tasks that came in here
   bool abandoned_ = false;
   staff staff_;
-  count target_;  // staff_'s, for those without the lock
-  // Completing it starts a thread. Who is about to look at it holds no lock, so it is in one list at a time: staff counts one arrival.
-  struct starter_node : wait_node<Sync> {
-    task_queue* queue = nullptr;
-  } starter_;
-  void (*start_)(void*) noexcept = nullptr;
-  void* start_context_ = nullptr;
+  typename Sync::template atomic<std::size_t> target_;  // staff_'s, for those without the lock
+  thread_starter<Sync> starter_;
   nanoseconds_point keep_idle_ = never;
   basic_timer_queue<Sync>* timers_ = nullptr;
   wait_queue<Sync> idle_;
-  wait_queue<Sync> room_;
   wait_queue<Sync> drained_;
   wait_queue<Sync> helpers_;
   worker_slots<Task, Sync> slots_;
-  alignas(cache_line) typename Sync::template atomic<unsigned> searching_{0};
-  count idle_count_{0};  // those that may be woken, and one more if a thread may be started
-  count surplus_{0};     // 1: whoever is through with its piece looks whether it should lie down, or leave
-  count helper_count_{0};
-  count end_watchers_{0};
-  typename Sync::template atomic<bool> closed_{false};    // written under the lock
-  typename Sync::template atomic<bool> dropping_{false};  // likewise
-  typename Sync::template atomic<bool> paused_{false};    // likewise
+  queue_signals<Sync> signals_;
 };
 
 }  // namespace penstock::inline v0_1::detail
 
 #include <penstock/pool/detail/task_queue_staff.hpp>
+#include <penstock/pool/detail/task_queue_submit.hpp>
 #include <penstock/pool/detail/task_queue_waits.hpp>
 #include <penstock/pool/detail/task_queue_work.hpp>

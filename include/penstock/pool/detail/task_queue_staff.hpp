@@ -1,4 +1,10 @@
 // penstock/pool/detail/task_queue_staff.hpp: workers that come and go, and tasks that are held back: a part of task_queue.hpp, which includes it.
+//
+// Staff       (staff.hpp) Idle workers that should not be awake are not woken; if none is idle and one more should be awake, who would have woken it
+//             starts a thread instead, in the same way: what is to be completed after unlocking is a node that starts one. That counts as a piece of
+//             work, so nobody ends before the thread is there. A worker that leaves, or lies down though there may be work, does it under the lock
+//             and only while others are awake: they look before they sleep.
+// Ownership   how many there are is guarded by the lock, with the lines in which they stand: to lie down, to leave and to be counted is one step.
 #pragma once
 
 #include <atomic>
@@ -46,7 +52,7 @@ void task_queue<Task, Sync>::arrive(slot& me) noexcept {
   std::scoped_lock guard{lock_};
   staff_.arrive();
   me.searches = !staff_.has_surplus(idle_.size());
-  if (me.searches) searching_.fetch_add(1, std::memory_order_seq_cst);
+  if (me.searches) signals_.begin_search();
   count_waiters();
 }
 
@@ -101,7 +107,7 @@ std::size_t task_queue<Task, Sync>::resize(std::size_t workers) noexcept {
   std::size_t before = 0;
   {
     std::scoped_lock guard{lock_};
-    if (closed()) return 0;
+    if (signals_.closed()) return 0;
     before = staff_.target();
     staff_.resize(workers);
     target_.store(workers, std::memory_order_relaxed);  // relaxed: a number
@@ -116,7 +122,7 @@ std::size_t task_queue<Task, Sync>::resize(std::size_t workers) noexcept {
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::begin_arrival() noexcept {
   std::scoped_lock guard{lock_};
-  if (closed() || !staff_.is_short()) return false;
+  if (signals_.closed() || !staff_.is_short()) return false;
   staff_.begin_arrival();
   ++added_;
   count_waiters();
@@ -137,7 +143,7 @@ void task_queue<Task, Sync>::provide_slot(std::size_t index, Prepare prepare) {
 template <class Task, class Sync>
 void task_queue<Task, Sync>::pause() noexcept {
   std::scoped_lock guard{lock_};
-  if (!closed()) paused_.store(true, std::memory_order_release);  // release: pairs with the acquire in paused()
+  if (!signals_.closed()) signals_.pause();
 }
 
 template <class Task, class Sync>
@@ -145,10 +151,40 @@ void task_queue<Task, Sync>::resume() noexcept {
   wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
-    paused_.store(false, std::memory_order_seq_cst);  // seq_cst: before the look at the lanes, see lane_grew()
+    signals_.resume();  // before the look at the lanes, see lane_grew()
     if (has_work()) wake_one(won);
   }
   won.complete_all();
+}
+
+template <class Task, class Sync>
+std::size_t task_queue<Task, Sync>::workers() const noexcept {
+  return locked([this] { return staff_.size(); });
+}
+
+template <class Task, class Sync>
+std::size_t task_queue<Task, Sync>::submitted() const noexcept {
+  return locked([this] { return outside_.let_in() + slots_.submitted(); });
+}
+
+template <class Task, class Sync>
+std::size_t task_queue<Task, Sync>::queued() const noexcept {
+  return locked([this] { return outside_.tasks() + slots_.tasks(); });
+}
+
+template <class Task, class Sync>
+std::size_t task_queue<Task, Sync>::outstanding() const noexcept {
+  return locked([this] { return count_outstanding(); });
+}
+
+template <class Task, class Sync>
+std::size_t task_queue<Task, Sync>::idle() const noexcept {
+  return locked([this] { return idle_.size(); });
+}
+
+template <class Task, class Sync>
+std::size_t task_queue<Task, Sync>::room_waiters() const noexcept {
+  return locked([this] { return outside_.waiters(); });
 }
 
 }  // namespace penstock::inline v0_1::detail

@@ -1,4 +1,6 @@
 // penstock/pool/detail/task_queue_waits.hpp: who waits at a pool's queue, and who wakes them: a part of task_queue.hpp, which includes it.
+//
+// Ownership   all of it is done with the lock held, but for try_pass(), call_for_help(), lane_grew() and wake(), which take it if they have to.
 #pragma once
 
 #include <atomic>
@@ -11,28 +13,8 @@
 namespace penstock::inline v0_1::detail {
 
 template <class Task, class Sync>
-result<void> task_queue<Task, Sync>::push_over(Task& task, task_label label, displaced which, Task& dropped) noexcept {
-  wait_list<Sync> won;
-  {
-    std::scoped_lock guard{lock_};
-    if (closed()) return errc::closed;
-    if (injected_.full()) {
-      if (which == displaced::oldest) {
-        injected_.pop_oldest(dropped);
-      } else if (!injected_.pop_below(label.priority, dropped)) {
-        return errc::rejected;
-      }
-    }
-    insert(task, label);
-    wake_one(won);
-  }
-  won.complete_all();
-  return {};
-}
-
-template <class Task, class Sync>
 bool task_queue<Task, Sync>::try_pass(room_node& n) noexcept {
-  if (injected_.seems_full() && !closed()) return false;  // so that those who poll leave the lock to the workers
+  if (outside_.seems_full() && !signals_.closed()) return false;  // so that those who poll leave the lock to the workers
   const result<void> pushed = try_push(*n.task, n.label);
   if (!pushed && pushed.error() == errc::full) return false;
   n.how = pushed ? outcome::granted : outcome::closed;
@@ -41,15 +23,15 @@ bool task_queue<Task, Sync>::try_pass(room_node& n) noexcept {
 
 template <class Task, class Sync>
 step task_queue<Task, Sync>::try_or_link(room_node& n, link_at where, wait_list<Sync>& won) noexcept {
-  if (closed()) {
+  if (signals_.closed()) {
     n.how = outcome::closed;
-  } else if (!injected_.full()) {
-    insert(*n.task, n.label);
-    if (!paused()) wake_one(won);
+  } else if (!outside_.full()) {
+    outside_.let_in(*n.task, n.label);
+    if (!signals_.paused()) wake_one(won);
     n.how = outcome::granted;
   } else {
     if (where == link_at::nowhere) return step::refused;
-    room_.push_back(n);
+    outside_.wait(n);
     return step::linked;
   }
   return step::passed;
@@ -62,13 +44,13 @@ step task_queue<Task, Sync>::try_or_link(worker_node& n, link_at where, wait_lis
   const bool too_many = staff_.has_too_many();
   const bool more = !too_many && staff_.may_wake(idle_.size()) && has_work();
   // While a task runs, it may wait for a coroutine that comes back here: the others stay until nothing runs.
-  const bool end = !more && (too_many || (closed() && count_outstanding() == 0));
+  const bool end = !more && (too_many || (signals_.closed() && count_outstanding() == 0));
   // Of those who count as awake some may be helpers that sleep, and left a resumption to the searcher that this worker was.
   if (!more && !end) feed_helper(won);
   if (!more && !end && where != link_at::nowhere) return step::linked;
   idle_.unlink(n);
   if (more) {
-    searching_.fetch_add(1, std::memory_order_seq_cst);
+    signals_.begin_search();
     n.how = outcome::granted;
   } else if (end) {
     staff_.leave();  // under the lock under which it looked in vain: no resumption can slip in behind the last one
@@ -87,7 +69,7 @@ step task_queue<Task, Sync>::try_or_link(helper_node& n, link_at where, wait_lis
   helpers_.push_back(n);
   count_waiters();
   // While somebody searches, a resumption is his: what runs here keeps the wait from ending. He looks again when he stops.
-  n.found = nobody_searches() ? take_resumption() : nullptr;
+  n.found = signals_.nobody_searches() ? take_resumption() : nullptr;
   if (n.found == nullptr) return step::linked;
   helpers_.unlink(n);
   count_waiters();
@@ -98,7 +80,7 @@ step task_queue<Task, Sync>::try_or_link(helper_node& n, link_at where, wait_lis
 
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::try_pass(drained_node& n) noexcept {
-  if (injected_.seems_to_have_tasks() || outstanding() != 0) return false;  // the hint spares the workers' lock
+  if (outside_.seems_to_have_tasks() || outstanding() != 0) return false;  // the hint spares the workers' lock
   n.how = outcome::granted;
   return true;
 }
@@ -119,7 +101,7 @@ step task_queue<Task, Sync>::try_or_link(drained_node& n, link_at where, wait_li
 
 template <class Task, class Sync>
 void task_queue<Task, Sync>::call_for_help() noexcept {
-  if (!somebody_sleeps() || !nobody_searches()) return;
+  if (!signals_.somebody_sleeps() || !signals_.nobody_searches()) return;
   wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
@@ -129,10 +111,29 @@ void task_queue<Task, Sync>::call_for_help() noexcept {
 }
 
 template <class Task, class Sync>
+void task_queue<Task, Sync>::lane_grew(slot& me) noexcept {
+  if (signals_.dropping()) {
+    drop_lane(me);
+  } else if (!signals_.holds_back()) {
+    call_for_tasks();
+  }
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::wake() noexcept {
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    wake_one(won);
+  }
+  won.complete_all();
+}
+
+template <class Task, class Sync>
 void task_queue<Task, Sync>::wake_one(wait_list<Sync>& won) noexcept {
-  if (!nobody_searches()) return;
+  if (!signals_.nobody_searches()) return;
   if (!idle_.empty() && staff_.may_wake(idle_.size())) {
-    searching_.fetch_add(1, std::memory_order_seq_cst);  // in the name of who is woken
+    signals_.begin_search();  // in the name of who is woken
     idle_.win(*idle_.front(), outcome::granted, won);
   } else if (may_start(idle_.size())) {
     staff_.begin_arrival();
@@ -146,7 +147,7 @@ void task_queue<Task, Sync>::wake_one(wait_list<Sync>& won) noexcept {
 
 template <class Task, class Sync>
 void task_queue<Task, Sync>::feed_helper(wait_list<Sync>& won) noexcept {
-  if (helpers_.empty() || !nobody_searches()) return;
+  if (helpers_.empty() || !signals_.nobody_searches()) return;
   auto* const helper = static_cast<helper_node*>(helpers_.front());
   helper->found = take_resumption();
   if (helper->found == nullptr) return;
@@ -158,11 +159,37 @@ template <class Task, class Sync>
 void task_queue<Task, Sync>::tell_the_end(wait_list<Sync>& won) noexcept {
   if (count_outstanding() != 0) return;
   drained_.win_all(outcome::granted, won);
-  if (closed()) {
+  if (signals_.closed()) {
     staff_.leave(idle_.size());
     idle_.win_all(outcome::closed, won);
   }
   count_waiters();
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::seems_to_have_work() const noexcept {
+  const bool no_tasks = signals_.paused();
+  return (outside_.seems_to_have_tasks() && !signals_.dropping() && !no_tasks) || outside_.seems_to_have_resumptions() ||
+         slots_.have_work(!no_tasks);
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::has_work() const noexcept {
+  return (outside_.tasks() > 0 && !signals_.dropping() && !signals_.paused()) || outside_.has_resumptions() ||
+         slots_.have_work(!signals_.paused());
+}
+
+template <class Task, class Sync>
+work_item* task_queue<Task, Sync>::take_resumption() noexcept {
+  work_item* const item = outside_.pop_resumption();
+  return item != nullptr ? item : slots_.steal_resumption();
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::count_waiters() noexcept {
+  const std::size_t idle = idle_.size();
+  const std::size_t to_wake = staff_.may_wake(idle) ? idle + (may_start(idle) ? 1 : 0) : 0;
+  signals_.publish(to_wake, staff_.has_surplus(idle), helpers_.size(), drained_.size() + (signals_.closed() ? 1 : 0));
 }
 
 }  // namespace penstock::inline v0_1::detail

@@ -1,4 +1,6 @@
 // penstock/pool/detail/task_queue_work.hpp: how workers find work, and what becomes of it at the end: a part of task_queue.hpp, which includes it.
+//
+// Ownership   a worker's own lanes are its own, and it steals from the others' without the lock; it takes that for what comes from outside only.
 #pragma once
 
 #include <atomic>
@@ -15,34 +17,41 @@ namespace penstock::inline v0_1::detail {
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
   settle(me, found);
-  const bool surplus = surplus_.load(std::memory_order_relaxed) != 0;  // relaxed: a hint, to which the lock tells the truth
+  const bool surplus = signals_.surplus();
   if (!std::exchange(me.searches, false)) {
     if (!surplus && pick(me, found)) return true;
     me.record.rest();
     ran_out(me);
     if (surplus && !lie_down()) return false;
     if (surplus) me.record.count_wake();
-    if (!surplus) searching_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see "Lost work"
+    if (!surplus) signals_.begin_search();
   }
   for (;;) {
     polling<Sync> poll{me.yields};
     do {
       if (!seems_to_have_work() || !pick(me, found)) continue;
-      searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in call_for_help()
+      signals_.end_search();  // before the look in call_for_help()
       call_for_help();
       return true;
     } while (poll.again());
-    searching_.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: before the look in try_or_link()
+    signals_.end_search();  // before the look in try_or_link()
     if (!lie_down()) return false;
     me.record.count_wake();
   }
 }
 
 template <class Task, class Sync>
+void task_queue<Task, Sync>::settle(slot& me, work<Task>& found) noexcept {
+  found.release();
+  found.item = nullptr;
+  if (std::exchange(found.counts, false)) me.count_finished();
+}
+
+template <class Task, class Sync>
 void task_queue<Task, Sync>::ran_out(slot& me) noexcept {
   // seq_cst, once more what it says already: before the look at who waits, as they look here after they have announced themselves
   me.finished.store(me.finished.load(std::memory_order_relaxed), std::memory_order_seq_cst);
-  if (end_watchers_.load(std::memory_order_seq_cst) == 0) return;
+  if (!signals_.somebody_awaits_the_end()) return;
   wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
@@ -56,7 +65,7 @@ bool task_queue<Task, Sync>::pick(slot& me, work<Task>& found) noexcept {
   if (++me.picks_since_outside >= now_and_then && pick_injected(me, found)) return true;
   if (++me.picks_since_steal >= now_and_then && steal(me, found)) return true;
   if (me.resumptions_in_a_row < most_resumptions_in_a_row &&
-      (pick_resumption(me, me, found) || (injected_.seems_to_have_resumptions() && pick_injected(me, found)))) {
+      (pick_resumption(me, me, found) || (outside_.seems_to_have_resumptions() && pick_injected(me, found)))) {
     return true;
   }
   return pick_task(me, me, found) || pick_injected(me, found) || pick_resumption(me, me, found) || steal(me, found);
@@ -95,13 +104,13 @@ bool task_queue<Task, Sync>::pick_fork(slot& victim, work<Task>& found) noexcept
 
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::pick_task(slot& me, slot& victim, work<Task>& found) noexcept {
-  if (paused()) return false;
+  if (signals_.paused()) return false;
   while (auto* const node = victim.tasks.steal()) {
     found.since = node->since;
     me.take(*node, found.task);
     me.resumptions_in_a_row = 0;
     found.counts = true;
-    if (!dropping()) return true;
+    if (!signals_.dropping()) return true;
     drop(me, found.task);
     settle(me, found);
   }
@@ -110,20 +119,20 @@ bool task_queue<Task, Sync>::pick_task(slot& me, slot& victim, work<Task>& found
 
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::pick_injected(slot& me, work<Task>& found) noexcept {
-  if (!injected_.seems_to_have_tasks() && !injected_.seems_to_have_resumptions()) return false;
+  if (!outside_.seems_to_have_tasks() && !outside_.seems_to_have_resumptions()) return false;
   me.picks_since_outside = 0;
   wait_list<Sync> won;
   bool took_some = false;
   {
     std::scoped_lock guard{lock_};
-    if (injected_.tasks() > 0 && !dropping() && !paused() &&
-        (!injected_.has_resumptions() || me.resumptions_in_a_row >= most_resumptions_in_a_row)) {
-      found.since = pop_task(found.task, won);
+    if (outside_.tasks() > 0 && !signals_.dropping() && !signals_.paused() &&
+        (!outside_.has_resumptions() || me.resumptions_in_a_row >= most_resumptions_in_a_row)) {
+      found.since = outside_.take(found.task, won);
       me.resumptions_in_a_row = 0;
       found.counts = true;
       took_some = take_along(me, won);
-    } else if (injected_.has_resumptions()) {
-      found.item = injected_.pop_resumption();
+    } else if (outside_.has_resumptions()) {
+      found.item = outside_.pop_resumption();
       ++me.resumptions_in_a_row;
       found.counts = true;
     }
@@ -135,14 +144,14 @@ bool task_queue<Task, Sync>::pick_injected(slot& me, work<Task>& found) noexcept
 
 template <class Task, class Sync>
 bool task_queue<Task, Sync>::take_along(slot& me, wait_list<Sync>& won) noexcept {
-  std::size_t share = injected_.tasks() / staff_.wanted() / 2;
+  std::size_t share = outside_.tasks() / staff_.wanted() / 2;
   if (share > most_at_once) share = most_at_once;
   typename slot::node* taken[most_at_once];
   std::size_t n = 0;
   for (; n < share; ++n) {
     taken[n] = me.take_node();
     if (taken[n] == nullptr) break;
-    taken[n]->since = pop_task(taken[n]->task, won);
+    taken[n]->since = outside_.take(taken[n]->task, won);
   }
   me.taken_along += n;
   if (n != 0) me.tasks.push_n(taken, n);
@@ -174,11 +183,10 @@ void task_queue<Task, Sync>::close(at_close what_is_queued) noexcept {
   wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
-    closed_.store(true, std::memory_order_seq_cst);
-    // seq_cst: before the look at the lanes, see lane_grew(). What was held back is run now, or dropped.
-    const bool held_back = paused_.exchange(false, std::memory_order_seq_cst);
-    if (what_is_queued == at_close::drop) dropping_.store(true, std::memory_order_seq_cst);  // seq_cst: before drop_one() looks
-    room_.win_all(outcome::closed, won);
+    signals_.close();
+    const bool held_back = signals_.resume();  // it is run now, or dropped; before the look at the lanes, see lane_grew()
+    if (what_is_queued == at_close::drop) signals_.drop();  // before drop_one() looks
+    outside_.close(won);
     count_waiters();
     tell_the_end(won);
     if (held_back && has_work()) wake_one(won);
@@ -194,8 +202,8 @@ bool task_queue<Task, Sync>::drop_one(Drop drop) noexcept {
     Task dropped{};
     if (!slots_.steal_task(dropped)) {
       std::scoped_lock guard{lock_};
-      if (injected_.tasks() == 0) return false;
-      pop_task(dropped, won);
+      if (outside_.tasks() == 0) return false;
+      outside_.take(dropped, won);
     }
     drop(dropped);
   }
@@ -223,9 +231,9 @@ std::size_t task_queue<Task, Sync>::purge(Drop drop) noexcept {
   for (bool first = true; left > 0; --left) {
     const bool done = !drop_next([&](Task& task, wait_list<Sync>& won) {
       std::scoped_lock guard{lock_};
-      if (std::exchange(first, false)) left = injected_.tasks();
-      if (injected_.tasks() == 0) return false;
-      pop_task(task, won);
+      if (std::exchange(first, false)) left = outside_.tasks();
+      if (outside_.tasks() == 0) return false;
+      outside_.take(task, won);
       return true;
     });
     if (done) break;
