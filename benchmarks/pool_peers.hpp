@@ -67,15 +67,12 @@ struct penstock_pool {
   penstock::worker_pool pool;
 };
 
-// Many at a time, where worker_pool can.
-template <class Pool>
-concept posts_n = requires(Pool& pool) { pool.post_n(std::size_t{1}, [](std::size_t) {}); };
+// Many at a time.
 struct penstock_post_n : penstock_pool {
   using penstock_pool::penstock_pool;
   template <class F>
   void post_all(int n, F f) {
-    const auto post = [&](auto& to) { static_cast<void>(to.post_n(static_cast<std::size_t>(n), [f](std::size_t) { f(); })); };
-    post(pool);  // of a type that the template does not know yet: the pool may have no post_n
+    static_cast<void>(pool.post_n(static_cast<std::size_t>(n), [f](std::size_t) { f(); }));
   }
 };
 
@@ -278,7 +275,7 @@ auto schedule(P& pool) {
 template <class F>
 void for_each_pool(F f) {
   f(std::type_identity<penstock_pool>{}, "penstock::worker_pool");
-  if constexpr (posts_n<penstock::worker_pool>) f(std::type_identity<penstock_post_n>{}, "penstock::worker_pool post_n");
+  f(std::type_identity<penstock_post_n>{}, "penstock::worker_pool post_n");
 #if PENSTOCK_BENCH_HAS_TBB
   f(std::type_identity<tbb_group>{}, "tbb::task_group (the submitter is a worker)");
   f(std::type_identity<tbb_arena>{}, "tbb::task_arena::enqueue");

@@ -100,21 +100,11 @@ class worker_pool {
   /// null pointer to a function, an empty std::function), and std::bad_alloc if the callable needs memory and there is none.
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
-  result<void> post(F&& f) {
-    task work{callable(std::forward<F>(f))};
-    if (origin_.forked()) return forked_error();
-    const detail::task_label label = usual_label();
-    const result<void> put_in = try_put(work, label);
-    if (put_in) return put_in;
-    return put_in.error() == errc::full ? put_into_full(work, {{}, overflow_, label}) : refuse(put_in);
-  }
+  result<void> post(F&& f);
   /// The same, but waiting for room, if that is the policy, ends with errc::timeout or errc::cancelled.
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
-  result<void> post(const wait_limits& limits, F&& f) {
-    task work{callable(std::forward<F>(f))};
-    return put(work, usual_admission(limits));
-  }
+  result<void> post(const wait_limits& limits, F&& f);
   /// The same with more to say, in braces: `post({.priority = 0, .expires_in = 50ms}, f)`. Throws std::invalid_argument, too, for a priority that the
   /// pool does not have, or two times to expire at.
   template <class F>
@@ -123,12 +113,7 @@ class worker_pool {
   /// Never waits and never runs the task here: errc::full if there is no room. Throws as post().
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
-  result<void> try_post(F&& f) {
-    task work{callable(std::forward<F>(f))};
-    if (origin_.forked()) return forked_error();
-    const result<void> put_in = try_put(work, usual_label());
-    return put_in ? put_in : refuse(put_in);
-  }
+  result<void> try_post(F&& f);
 
   /// The same as post() for several tasks, with fewer locks and wakes: how many, the first ones, went in or were run here, and why not all. A task
   /// that went in is moved from, the others are as they were. Throws std::invalid_argument if one of them is empty, before any is posted.
@@ -209,13 +194,7 @@ class worker_pool {
   [[nodiscard]] std::size_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }  // relaxed: a counter
 
   // What any_scheduler asks of a context.
-  void execute(work_item& item) noexcept {
-    if (!origin_.forked()) {
-      if (queue::slot* const me = slot_here(); me != nullptr) return queue_.push(*me, item);
-      if (queue_.push(item)) return;
-    }
-    detail::trampoline::execute(item);  // no worker is left to run it
-  }
+  void execute(work_item& item) noexcept;
   /// Whether the calling thread is one of this pool's workers.
   [[nodiscard]] bool running_here() const noexcept { return slot_here() != nullptr; }
 
@@ -240,18 +219,9 @@ class worker_pool {
   [[nodiscard]] admission usual_admission(const wait_limits& limits) const noexcept { return {limits, overflow_, usual_label()}; }
   [[nodiscard]] admission admission_of(const submit_options& options) const;
 
-  // The callable itself; throws if it is none.
   template <class F>
-  static F&& callable(F&& f) {
-    if constexpr (requires { f == nullptr; }) {
-      if (f == nullptr) throw std::invalid_argument{"penstock::worker_pool: there is nothing to call"};
-    }
-    return std::forward<F>(f);
-  }
-  result<void> try_put(task& work, detail::task_label label) noexcept {
-    queue::slot* const me = slot_here();
-    return me != nullptr ? queue_.try_push(*me, work, label) : queue_.try_push(work, label);
-  }
+  static F&& callable(F&& f);
+  result<void> try_put(task& work, detail::task_label label) noexcept;
   result<void> put(task& work, const admission& how);
   range_result put_n(std::span<task> tasks, const wait_limits& limits);
   result<void> put_into_full(task& work, const admission& how);
@@ -321,6 +291,7 @@ class worker_pool {
 }  // namespace penstock::inline v0_1
 
 #include <penstock/pool/detail/pool_statistics.hpp>
+#include <penstock/pool/detail/post.hpp>
 #include <penstock/pool/detail/post_n.hpp>
 #include <penstock/pool/detail/submit_with_options.hpp>
 #include <penstock/pool/detail/submitted.hpp>

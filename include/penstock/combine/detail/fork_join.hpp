@@ -33,8 +33,6 @@ class fork_place {
     }
   }
 
-  [[nodiscard]] worker_pool& pool() const noexcept { return pool_; }
-
   /// Calls first(place), and second(place) unless skip() says after the first that there is no need; another thread may call it meanwhile.
   template <class First, class Second, class Skip>
   void both(First& first, Second& second, Skip skip) const noexcept {
