@@ -30,10 +30,8 @@
 #include <exception>
 #include <iterator>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <ranges>
-#include <stdexcept>
 #include <stop_token>
 #include <system_error>
 #include <type_traits>
@@ -93,21 +91,11 @@ class basic_channel {
     return s == detail::ring_step::full ? wait_for_room(item) : to_result(s);
   }
   /// Also ends when stop is requested, with errc::cancelled; at once if it was before the call.
-  result<void> push(const stop_token& stop, T&& item) {
-    push_wait wait{*this, this, &item};
-    return wait.result_of(wait.run(stop, detail::never));
-  }
+  result<void> push(const stop_token& stop, T&& item);
   /// Also ends at a deadline, with errc::timeout; if there is room, it is used even after the deadline.
-  result<void> push(const wait_limits& limits, T&& item) {
-    push_wait wait{*this, this, &item};
-    return wait.result_of(wait.run(limits.stop, limits.deadline));
-  }
+  result<void> push(const wait_limits& limits, T&& item);
   /// Never waits for room: errc::full if there is none.
-  result<void> try_push(T&& item) {
-    const detail::ring_step s = push_now(item);
-    if (s == detail::ring_step::full && rules_ != nullptr) refused();
-    return to_result(s);
-  }
+  result<void> try_push(T&& item);
   template <class Rep, class Period>
   result<void> try_push_for(std::chrono::duration<Rep, Period> timeout, T&& item) {
     return push({.deadline = deadline::after(timeout)}, std::move(item));
@@ -118,35 +106,18 @@ class basic_channel {
 
   /// The same for an item that the caller keeps: a copy is pushed.
   result<void> push(const T& item)
-    requires std::copy_constructible<T>
-  {
-    return push(T(item));
-  }
+    requires std::copy_constructible<T>;
   result<void> push(const stop_token& stop, const T& item)
-    requires std::copy_constructible<T>
-  {
-    return push(stop, T(item));
-  }
+    requires std::copy_constructible<T>;
   result<void> push(const wait_limits& limits, const T& item)
-    requires std::copy_constructible<T>
-  {
-    return push(limits, T(item));
-  }
+    requires std::copy_constructible<T>;
   result<void> try_push(const T& item)
-    requires std::copy_constructible<T>
-  {
-    return try_push(T(item));
-  }
+    requires std::copy_constructible<T>;
   template <class Rep, class Period>
     requires std::copy_constructible<T>
-  result<void> try_push_for(std::chrono::duration<Rep, Period> timeout, const T& item) {
-    return try_push_for(timeout, T(item));
-  }
+  result<void> try_push_for(std::chrono::duration<Rep, Period> timeout, const T& item);
   result<void> try_push_until(deadline until, const T& item)
-    requires std::copy_constructible<T>
-  {
-    return try_push_until(until, T(item));
-  }
+    requires std::copy_constructible<T>;
   auto async_push(const T& item)
     requires std::copy_constructible<T> && (alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)  // as async_pop()
   {
@@ -166,27 +137,11 @@ class basic_channel {
     return wait_for_item();
   }
   /// Also ends when stop is requested, with errc::cancelled; at once if it was before the call.
-  result<T> pop(const stop_token& stop) {
-    pop_wait wait{*this, this};
-    return wait.result_of(wait.run(stop, detail::never));
-  }
+  result<T> pop(const stop_token& stop);
   /// Also ends at a deadline, with errc::timeout; an item that is there is taken even after the deadline.
-  result<T> pop(const wait_limits& limits) {
-    pop_wait wait{*this, this};
-    return wait.result_of(wait.run(limits.stop, limits.deadline));
-  }
+  result<T> pop(const wait_limits& limits);
   /// Never waits for an item: errc::empty if there is none now, errc::closed (or what close() was given) if there will be none.
-  result<T> try_pop() {
-    std::optional<T> item;
-    switch (pop_now(item)) {
-      case detail::ring_step::done:
-        return std::move(*item);
-      case detail::ring_step::closed:
-        return failure();
-      default:
-        return errc::empty;
-    }
-  }
+  result<T> try_pop();
   template <class Rep, class Period>
   result<T> try_pop_for(std::chrono::duration<Rep, Period> timeout) {
     return pop({.deadline = deadline::after(timeout)});
@@ -284,17 +239,10 @@ class basic_channel {
   bool worth_a_look(const pop_node&) const noexcept { return items_.may_have_items(); }
   detail::step try_or_link(room_node& n, detail::link_at where, detail::wait_list<Sync>& won) noexcept;
   detail::step try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept;
-  void unlinked(room_node& n, detail::wait_list<Sync>& won) noexcept {
-    room_.left(n);
-    if (items_.is_guarded()) hand_over_room(won);  // a heavy one that blocked lighter ones may be gone
-  }
-  void unlinked(pop_node& n, detail::wait_list<Sync>&) noexcept { available_.left(n); }
-  void gave_up(room_node& n, detail::wait_list<Sync>& won) noexcept {
-    if (ready(n)) room_is_free(1, won);
-  }
-  void gave_up(pop_node& n, detail::wait_list<Sync>& won) noexcept {
-    if (ready(n)) available_.wake(1, won);
-  }
+  void unlinked(room_node& n, detail::wait_list<Sync>& won) noexcept;
+  void unlinked(pop_node& n, detail::wait_list<Sync>& won) noexcept;
+  void gave_up(room_node& n, detail::wait_list<Sync>& won) noexcept;
+  void gave_up(pop_node& n, detail::wait_list<Sync>& won) noexcept;
 
  private:
   friend slots;
@@ -381,6 +329,8 @@ using channel = basic_channel<T, Policy>;
 
 #include <penstock/channel/detail/channel_waiting.hpp>
 // after it: they need the nodes
+#include <penstock/channel/detail/channel_control.hpp>
+#include <penstock/channel/detail/channel_forms.hpp>
 #include <penstock/channel/detail/channel_guarded.hpp>
 #include <penstock/channel/detail/channel_ranges.hpp>
 #include <penstock/channel/detail/channel_slots.hpp>

@@ -1,10 +1,9 @@
-// penstock/channel/detail/channel_guarded.hpp: channels with options, and reserved places: the third part of channel.hpp, which includes it.
+// penstock/channel/detail/channel_guarded.hpp: channels with options, and reserved places: a part of channel.hpp, which includes it.
 //
 // A ring that is *guarded* refuses plain pushes. They come here and take the channel's lock, under which what is inside, what is promised and
 // who waits can be weighed together. Pops stay what they are, and account for what they took afterwards. Room is handed over: whoever
 // makes room puts the item of the first in line in, or gives it its places, so a big request is not starved by small ones, and nobody
 // overtakes. (A tentative one is only woken: it may take something else in the meantime.)
-//
 #pragma once
 
 #include <cstddef>
@@ -13,28 +12,10 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <penstock/channel/channel.hpp>
 
 namespace penstock::inline v0_1 {
-
-template <class T, channel_policy Policy, class Sync>
-basic_channel<T, Policy, Sync>::basic_channel(options o)
-    : items_{o.capacity}, rules_{rules::needed(o) ? std::make_unique<rules>(std::move(o)) : nullptr} {
-  if (rules_ == nullptr) return;
-  if (spsc && rules_->options.when_full == when_full::drop_oldest) {
-    throw std::invalid_argument{"penstock::channel: when_full::drop_oldest with channel_policy::spsc"};
-  }
-  if (!nothrow && rules_->options.weight) {
-    throw std::invalid_argument{"penstock::channel: a weight function for items whose move may throw"};
-  }
-  if (rules_->options.metrics) {
-    room_.time_waits();
-    available_.time_waits();
-  }
-  items_.guard();
-}
 
 template <class T, channel_policy Policy, class Sync>
 std::size_t basic_channel<T, Policy, Sync>::checked_weight(const T& item) const {
@@ -263,77 +244,6 @@ template <class T, channel_policy Policy, class Sync>
 void basic_channel<T, Policy, Sync>::refused() noexcept {
   std::scoped_lock guard{lock_};
   rules_->happened(&channel_stats::refused);
-}
-
-// --- what else options bring
-
-template <class T, channel_policy Policy, class Sync>
-template <class Put>
-void basic_channel<T, Policy, Sync>::abort_into(Put put) {
-  detail::wait_list<Sync> won;
-  {
-    std::scoped_lock guard{lock_};
-    aborted_.store(true, std::memory_order_seq_cst);
-    close_locked(errc::closed, nullptr, won);
-  }
-  won.complete_all();
-  for (;;) {
-    std::optional<T> item;
-    if constexpr (nothrow) {
-      if (items_.try_pop(item) != detail::ring_step::done) return;
-    } else {
-      try {
-        if (items_.try_pop(item) != detail::ring_step::done) return;
-      } catch (...) {  // this one is lost; the others are not
-      }
-    }
-    if (rules_ != nullptr) account_for(item ? rules_->weigh(*item) : 1, &channel_stats::discarded);
-    if (item) put(std::move(*item));
-  }
-}
-
-template <class T, channel_policy Policy, class Sync>
-std::vector<T> basic_channel<T, Policy, Sync>::abort() {
-  std::vector<T> discarded;
-  discarded.reserve(capacity());  // may throw: before anything is done
-  abort_into([&](T&& item) { discarded.push_back(std::move(item)); });
-  return discarded;
-}
-
-template <class T, channel_policy Policy, class Sync>
-auto basic_channel<T, Policy, Sync>::drained() -> water_mark& {
-  if (rules_ == nullptr || rules_->options.high_water == 0) throw std::invalid_argument{"penstock::channel: high_water is 0"};
-  return rules_->mark;
-}
-
-template <class T, channel_policy Policy, class Sync>
-void basic_channel<T, Policy, Sync>::set_max_weight(std::size_t weight) {
-  if (weight == 0 || rules_ == nullptr || !rules_->options.weight) {
-    throw std::invalid_argument{"penstock::channel: max_weight is " + std::to_string(weight) + ", or nothing is weighed"};
-  }
-  detail::wait_list<Sync> won;
-  {
-    std::scoped_lock guard{lock_};
-    rules_->set_max_weight(weight);
-    hand_over_room(won);
-  }
-  won.complete_all();
-}
-
-template <class T, channel_policy Policy, class Sync>
-channel_stats basic_channel<T, Policy, Sync>::stats() const noexcept {
-  std::scoped_lock guard{lock_};
-  channel_stats told{};
-  if (rules_ != nullptr) {
-    told = rules_->count;
-  } else {
-    told.depth = items_.size();
-  }
-  told.push_waits = room_.waits();
-  told.push_waited = room_.waited();
-  told.pop_waits = available_.waits();
-  told.pop_waited = available_.waited();
-  return told;
 }
 
 }  // namespace penstock::inline v0_1

@@ -1,7 +1,9 @@
 // penstock/channel/detail/channel_waiting.hpp: pushing, popping and waiting: the second part of channel.hpp, which includes it.
 #pragma once
 
+#include <cassert>
 #include <exception>
+#include <mutex>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -201,6 +203,27 @@ detail::step basic_channel<T, Policy, Sync>::try_or_link(room_node& n, detail::l
 template <class T, channel_policy Policy, class Sync>
 detail::step basic_channel<T, Policy, Sync>::try_or_link(pop_node& n, detail::link_at where, detail::wait_list<Sync>&) noexcept {
   return park(n, available_, where);
+}
+
+template <class T, channel_policy Policy, class Sync>
+inline void basic_channel<T, Policy, Sync>::unlinked(room_node& n, detail::wait_list<Sync>& won) noexcept {
+  room_.left(n);
+  if (items_.is_guarded()) hand_over_room(won);  // a heavy one that blocked lighter ones may be gone
+}
+
+template <class T, channel_policy Policy, class Sync>
+inline void basic_channel<T, Policy, Sync>::unlinked(pop_node& n, detail::wait_list<Sync>&) noexcept {
+  available_.left(n);
+}
+
+template <class T, channel_policy Policy, class Sync>
+inline void basic_channel<T, Policy, Sync>::gave_up(room_node& n, detail::wait_list<Sync>& won) noexcept {
+  if (ready(n)) room_is_free(1, won);
+}
+
+template <class T, channel_policy Policy, class Sync>
+inline void basic_channel<T, Policy, Sync>::gave_up(pop_node& n, detail::wait_list<Sync>& won) noexcept {
+  if (ready(n)) available_.wake(1, won);
 }
 
 template <class T, channel_policy Policy, class Sync>
