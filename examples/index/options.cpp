@@ -14,7 +14,7 @@ const char* const usage =
   penstock-index build DIR... --db FILE [options]     index the text files of directory trees, or bring an index up to date
     --max-memory SIZE   memory above SQLite's cache of 16 MiB; default 64MiB, at least 32MiB
     --threads N         threads that cut text into words; default: one for each processor
-    --readers N         threads that read files; default 4
+    --readers N         threads that read files; default: 9 for every 4 processors, and no more than files may be open
     --open-files N      files that may be open at a time; default 32
     --follow            follow symbolic links
     --json              report as JSON

@@ -14,7 +14,7 @@ struct build_options {
   std::string database;
   std::size_t max_memory = std::size_t{64} << 20;  // in bytes, above SQLite's page cache
   std::size_t threads = 0;                         // that fold text; 0: one for each processor
-  std::size_t readers = 4;                         // threads that read files
+  std::size_t readers = 0;                         // threads that read files; 0: as many as their waits ask for
   std::size_t open_files = 32;
   bool follow_links = false;
   bool json = false;
