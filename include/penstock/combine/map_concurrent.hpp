@@ -50,7 +50,7 @@ namespace detail {
 /// What all results together are.
 template <class T>
 struct all_of {
-  using values = std::conditional_t<gives_nothing<T>, void, std::vector<typename item_value<T>::type>>;
+  using values = std::conditional_t<gives_nothing<T>, void, std::vector<stored<unwrapped<T>>>>;
   using type = std::conditional_t<is_result<T>, result<values>, values>;
 };
 
@@ -79,7 +79,7 @@ struct no_results {
   void add() const noexcept {}
 };
 template <class T>
-using results_of = std::conditional_t<gives_nothing<T>, no_results, ordered_results<typename item_value<T>::type>>;
+using results_of = std::conditional_t<gives_nothing<T>, no_results, ordered_results<stored<unwrapped<T>>>>;
 
 template <class View, class Results>
 void reserve_for(View& items, Results& results) {

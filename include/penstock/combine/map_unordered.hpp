@@ -10,7 +10,7 @@
 //                it goes on, and ends, without any worker, too: inside the pool, on a pool of one thread, with a full queue, with the
 //                pool shut down.
 // Order          none. One element after the other is begun, in the order of the range.
-// The end        after the last result pop() says errc::closed, and a range-for ends. After an exception no element is begun; the results that are
+// The end        after the last result pop() says errc::closed, and a range-for ends. A result whose move throws is lost, and pop() throws that. After an exception no element is begun; the results that are
 //                there still come, then pop() throws what was thrown first. Others go to the pool's error handler and count in its failed(). After a
 //                stop request likewise: pop() then says errc::cancelled, unless every element had begun.
 // Destruction    begins nothing more, and waits for the elements that a thread has begun; their results are destroyed. Workers that come later
@@ -117,27 +117,26 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
         results_{ahead_} {}
 
   result<value_type> pop() {
-    try {
-      for (std::size_t element = 0;;) {
-        result<value_type> next = results_.try_pop();
-        if (next || next.error() != errc::empty) return taken(std::move(next));
-        if (!claim(element, false)) return taken(results_.pop());
-        bool counted = false;
-        try {
-          result<value_type> made(work_->call(element));
-          finished(false, nullptr);
-          counted = true;
-          call_for_help();
-          return made;
-        } catch (...) {
-          if (counted) throw;  // on its way to the caller
-          finished(false, std::current_exception());
-        }
+    for (std::size_t element = 0;;) {
+      result<value_type> next = from_channel(false);
+      if (next) return next;
+      if (next.error() != errc::empty) return at_the_end(next.error());
+      if (!claim(element, false)) {
+        result<value_type> last = from_channel(true);
+        if (!last) return at_the_end(last.error());
+        return last;
       }
-    } catch (...) {
-      std::scoped_lock guard{lock_};
-      told_ = true;
-      throw;
+      bool counted = false;
+      try {
+        result<value_type> made(work_->call(element));
+        finished(false, nullptr);
+        counted = true;
+        call_for_help();
+        return made;
+      } catch (...) {
+        if (counted) throw;  // on its way to the caller
+        finished(false, std::current_exception());
+      }
     }
   }
 
@@ -149,12 +148,14 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
     }
     std::size_t none = 0;
     claim(none, false);  // closes, if nobody is at work
-    try {
-      while (results_.pop()) {
+    for (bool some = true; some;) {
+      try {
+        some = results_.pop().has_value();
+      } catch (...) {  // moving the value failed; others are still to come
+        detail::pool_access::report(pool_, std::current_exception());
       }
-    } catch (...) {
-      if (!told_) detail::pool_access::report(pool_, std::current_exception());
     }
+    if (first_failure_ != nullptr && !told_) detail::pool_access::report(pool_, std::move(first_failure_));
     work_.reset();
   }
 
@@ -197,8 +198,8 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
       std::scoped_lock guard{lock_};
       ++visits_;
     }
-    // Refused: whoever asks for a result computes it, and calls again by call_for_help().
-    static_cast<void>(pool_.try_post(visit{this->shared_from_this()}));
+    // If there is no room: whoever asks for a result computes it, and calls again by call_for_help().
+    detail::pool_access::invite(pool_, visit{this->shared_from_this()});
   }
 
   void compute_ahead() noexcept {
@@ -249,25 +250,40 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
 
   void close_if_done(std::unique_lock<std::mutex>& guard) noexcept {
     if (running_ != 0 || !(over_ || begun_ == size_)) return;
-    const std::exception_ptr why = first_failure_;
     const bool was_cancelled = cancelled_;
     guard.unlock();
-    if (why != nullptr) {
-      results_.close(why);
-    } else {
-      results_.close(was_cancelled ? make_error_code(errc::cancelled) : std::error_code{});
-    }
+    results_.close(was_cancelled ? make_error_code(errc::cancelled) : std::error_code{});
   }
 
-  // From the channel: there is room for another one.
-  result<value_type> taken(result<value_type> next) {
-    if (!next) return next;
+  result<value_type> from_channel(bool waits) {
+    struct room {
+      ~room() {
+        if (of != nullptr) of->free_place();
+      }
+      shared* of;
+    } left{this};  // also by what is lost on the way because moving it throws
+    result<value_type> next = waits ? results_.pop() : results_.try_pop();
+    if (!next) left.of = nullptr;
+    return next;
+  }
+  void free_place() noexcept {
     {
       std::scoped_lock guard{lock_};
       --promised_;
     }
     call_for_help();
-    return next;
+  }
+
+  // After the last result comes what was thrown first.
+  std::error_code at_the_end(std::error_code why) {
+    std::exception_ptr thrown;
+    {
+      std::scoped_lock guard{lock_};
+      thrown = first_failure_;
+      if (thrown != nullptr) told_ = true;
+    }
+    if (thrown != nullptr) std::rethrow_exception(std::move(thrown));
+    return why;
   }
 
   // Workers leave when there is no room, and those that were called may have been refused or dropped.

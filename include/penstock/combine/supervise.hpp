@@ -12,7 +12,8 @@
 // Cancellation   a stop request (of the awaiting coroutine, or `supervise(...) | with_stop(token)`, `| with_timeout(...)`) reaches the task, ends the
 //                wait for the next restart, and lets none begin. What the task then ends with is the end; during the wait: errc::cancelled, thrown
 //                as a std::system_error unless the task gives results.
-// Delays         backoff's first delay, second, ...; after a run of at least `within` they begin anew. They are waited for, not slept.
+// Delays         backoff's first delay, second, ...; after a run of at least `within` they begin anew. They are waited for, not slept. If the thread
+//                of the timers cannot be started, the task is begun anew at once.
 // Structured     one run at a time, and none when it has ended.
 // Allocation     a coroutine frame, those of the tasks, and the times of the last max_restarts restarts.
 // Source         the supervision trees of Erlang/OTP (supervisor: intensity and period).
@@ -129,13 +130,16 @@ task<await_result<std::invoke_result_t<Make&>>> run_supervised(Make make, superv
     restart next = all.next(why != nullptr ? std::move(why) : std::make_exception_ptr(std::system_error{error}));
     if (options.on_restart) options.on_restart(next);
     next.why = nullptr;
-    const deadline_modifier delay = with_deadline(options.clock.after(next.delay));
-    const result<void> waited = co_await (never_set.async_wait() | delay);
-    if (waited == errc::cancelled) {
+    try {
+      const deadline_modifier delay = with_deadline(options.clock.after(next.delay));
+      static_cast<void>(co_await (never_set.async_wait() | delay));
+    } catch (...) {  // there is no thread for the timer: better early than never
+    }
+    if (stop.stop_requested()) {  // also after the delay: a request may have come just then
       if constexpr (is_result<value>) {
-        co_return waited.error();
+        co_return errc::cancelled;
       } else {
-        throw std::system_error{waited.error(), "penstock::supervise"};
+        throw std::system_error{errc::cancelled, "penstock::supervise"};
       }
     }
   }

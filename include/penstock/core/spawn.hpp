@@ -14,6 +14,7 @@
 #include <stop_token>
 #include <utility>
 
+#include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/modifiers.hpp>
 
@@ -41,8 +42,7 @@ class [[nodiscard]] spawned {
   /// Asks the coroutine to stop: its stop token says so, and its waits end with errc::cancelled. It may end inside this call, and
   /// whoever it wakes may destroy the handle.
   void request_stop() noexcept {
-    std::stop_source source = stop_;  // a copy: *this may be gone when the first callback returns
-    source.request_stop();
+    detail::request_stop(stop_);  // *this may be gone when the first callback returns
   }
 
   /// Blocks until it has ended.

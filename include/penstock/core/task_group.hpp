@@ -41,6 +41,7 @@
 #include <utility>
 
 #include <penstock/core/detail/join.hpp>
+#include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/modifiers.hpp>
 
@@ -85,8 +86,7 @@ class task_group {
 
   /// Asks the children to stop. Idempotent.
   void request_stop() noexcept {
-    std::stop_source source = stop_;  // a copy: a child that ends meanwhile may be the last one, and then *this may be gone
-    source.request_stop();
+    detail::request_stop(stop_);  // a child that ends meanwhile may be the last one, and then *this may be gone
   }
   /// What the children see as their stop token.
   [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_.get_token(); }

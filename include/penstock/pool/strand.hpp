@@ -28,7 +28,8 @@
 // Thread safety  every member may be called concurrently, but for construction and destruction.
 // Destruction    lets nothing in, and waits until what is queued has run, as drain(); inside the strand it ends the program with a message, for it
 //                could only hang. Coroutines that live on the strand must have ended by then, and the pool must still be there and running.
-//                Of a strand on another strand: whoever waits for one of its futures must have returned before the other strand is destroyed.
+//                Of a strand on another strand's get_scheduler(), and not on that strand itself: whoever waits for one of its futures must have
+//                returned before the other strand is destroyed.
 // Pools          anything that is a scheduler. Where a pool has no worker left (worker_pool after shutdown() or request_stop()) the strand's work
 //                runs on the thread that brings it.
 // Cost           one lock to bring a piece and one to take it. post() and submit() allocate once, the strand once at construction; resuming a
@@ -70,7 +71,7 @@ class strand {
   template <class Context>
     requires(!std::same_as<std::remove_cvref_t<Context>, strand_options>)
   explicit strand(Context&& context, strand_options options = {})
-      : work_{new detail::strand_work{via(context).to, options.capacity, std::move(options.on_error)}} {
+      : work_{new detail::strand_work{context_of(context), options.capacity, std::move(options.on_error)}} {
     origin_.remember();
   }
   strand(const strand&) = delete;
@@ -100,7 +101,8 @@ class strand {
     return accepted(origin_.forked() ? forked_error() : work_->try_push_post(*piece), piece);
   }
 
-  /// Runs `f()` on the strand; its value or exception goes to the future. If it is refused, the future says why. Waits, and throws, as post().
+  /// Runs `f()` on the strand; its value or exception goes to the future, and errc::cancelled if that is told to request_stop() before `f` has begun. If
+  /// it is refused, the future says why. Waits, and throws, as post().
   template <class F>
     requires std::invocable<std::decay_t<F>&>
   [[nodiscard]] auto submit(F&& f, const wait_limits& limits = {}) {
@@ -159,6 +161,15 @@ class strand {
       if (f == nullptr) throw std::invalid_argument{"penstock::strand: there is nothing to call"};
     }
     return std::forward<F>(f);
+  }
+  template <class Context>
+  static detail::strand_work::context context_of(Context& context) {
+    if constexpr (std::same_as<Context, strand>) {
+      context.work_->add_owner();
+      return {any_scheduler{*context.work_}, detail::state_ref<detail::strand_work>{context.work_}};
+    } else {
+      return {via(context).to, {}};
+    }
   }
   static result<void> accepted(result<void> how, std::unique_ptr<detail::posted_function>& piece) noexcept {
     if (how) static_cast<void>(piece.release());  // it frees itself, and may have done so by now

@@ -9,7 +9,8 @@
 //                errc::broken_promise.
 // Thread safety  a promise belongs to one thread at a time, and so does a future; the two may be used concurrently.
 // Cancellation   a wait that is stopped or times out leaves the future as it was: nothing is lost, and one can wait again. Dropping a future
-//                detaches: what computes the value goes on, and the value is destroyed when the promise goes.
+//                detaches: what computes the value goes on, and the value is destroyed when the promise goes. The task of a pool or a strand is
+//                asked to stop by request_stop(), which is what combinators do with those that they do not need any more.
 // Cost           one allocation for both, by operator new. Giving and getting: one lock each. Waiting does not allocate.
 #pragma once
 
@@ -26,6 +27,11 @@
 
 namespace penstock::inline v0_1 {
 
+namespace detail {
+template <class T>
+class joined_future;
+}
+
 /// T is an object type that can be moved, a reference, or void. wait(), wait(stop), wait(limits), try_wait(), try_wait_for(), try_wait_until() and
 /// async_wait() are those of detail::waitable: they tell whether it is ready, and get() then does not block. On a worker of a pool,
 /// a blocking wait for a task of the same pool that nobody has begun runs that task itself; if the wait has a deadline or a stop token the task runs
@@ -37,6 +43,7 @@ class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync
 
  public:
   using value_type = T;
+  using detaches_when_dropped = void;  ///< what `f | with_timeout(...)` does when it is late: the task goes on
 
   /// Refers to nothing: valid() is false.
   future() noexcept = default;
@@ -46,6 +53,15 @@ class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync
   /// Whether there is something to get: false once it was got, awaited or moved away.
   [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(state_); }
   [[nodiscard]] bool is_ready() const noexcept { return waited_for().is_set(); }
+
+  /// Asks the task that computes it to stop, and does not wait: a task that has not begun never will, and the future is ready with
+  /// errc::cancelled; one that has begun sees it in its stop token, if it takes one (worker_pool::submit()). What it ends with then is the outcome. Of a
+  /// promise's future, or one that is ready: no effect. What the task holds may be destroyed in here, and stop callbacks run.
+  void request_stop() noexcept {
+    assert(valid() && "a future was used that refers to nothing");
+    detail::state_ref<state> here = state_.share();  // whom it wakes may destroy the future
+    here->request_stop();
+  }
 
   /// Blocks until it is ready; gives the value, or throws the exception that was set, or std::system_error of the error code that was set
   /// (errc::broken_promise if the promise went away). Once: valid() is false afterwards.
@@ -69,6 +85,7 @@ class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync
 
  private:
   friend detail::waitable<future, detail::std_sync>;
+  friend detail::joined_future<T>;
   using wait_for_it = detail::wait_awaiter<detail::basic_one_shot<>, detail::plain_node<detail::std_sync>>;
 
   struct awaiter : wait_for_it {

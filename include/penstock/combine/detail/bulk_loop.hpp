@@ -77,14 +77,15 @@ class bulk_loop {
   void failed(std::exception_ptr why) noexcept {
     {
       std::scoped_lock guard{lock_};
-      if (first_failure_ == nullptr) first_failure_ = why;
+      const bool first = first_failure_ == nullptr;  // not whether it is the same exception: several may throw one that they share
+      if (first) first_failure_ = why;
       if (options_.failures != nullptr) {
         try {
           options_.failures->push_back(std::move(why));
           return;
         } catch (...) {  // no memory to keep it: the pool gets it
         }
-      } else if (first_failure_ == why) {
+      } else if (first) {
         return;
       }
     }

@@ -18,6 +18,8 @@
 //             is in neither list, nor is one that never began. So if the goal was neither reached nor put out of reach when all have ended, a stop
 //             from above cut it short.
 // Limit       whoever ends begins the next in line before it counts as ended itself: as many as begin() began are under way until the line is empty.
+//             When it is over, those in line are spared, but for what has begun elsewhere (a future, a spawned coroutine): that is joined, and is begun
+//             here, all at once, in order to be told.
 // Lifetime    join_ counts the children under way. The count never falls to zero while one is about to begin another, and nothing is touched after
 //             end_one(); whoever was joined may destroy the object.
 // Locks       lock_ guards the decision, the lists and the line. No child begins, stops or is destroyed under it.
@@ -39,6 +41,7 @@
 #include <penstock/combine/limit.hpp>
 #include <penstock/combine/settled.hpp>
 #include <penstock/core/detail/join.hpp>
+#include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/detail/root.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -94,6 +97,7 @@ class combined_child {
 
     combination* all_ = nullptr;
     child_outcome* outcome_ = nullptr;
+    bool has_begun_ = false;  // what it awaits: it is joined in any case
     handle next_;  // in the line of those to begin
   };
 
@@ -116,11 +120,12 @@ class combination {
   ~combination() { drop_line(); }
 
   /// The next child in line; nothing begins. Before begin().
-  void add(combined_child child, child_outcome& outcome, std::size_t index) noexcept {
+  void add(combined_child child, child_outcome& outcome, std::size_t index, bool has_begun) noexcept {
     outcome.index = index;
     auto& promise = child.frame_.promise();
     promise.all_ = this;
     promise.outcome_ = &outcome;
+    promise.has_begun_ = has_begun;
     (last_ ? last_.promise().next_ : first_) = child.frame_;
     last_ = child.frame_;
   }
@@ -129,7 +134,8 @@ class combination {
   void begin(limit most, any_scheduler where, std::stop_token parent) noexcept {
     where_ = where;
     parent_.emplace(std::move(parent), stop_children{this});
-    for (std::size_t begun = 0; begun < most.most && begin_next(); ++begun) {
+    for (std::size_t begun = 0; begun < most.most; ++begun) {
+      if (!begin_next()) break;
     }
   }
 
@@ -173,22 +179,33 @@ class combination {
   };
 
   void request_stop() noexcept {
-    std::stop_source source = stop_;  // a copy: a child that ends meanwhile may be the last one, and then *this may be gone
-    source.request_stop();
+    detail::request_stop(stop_);  // a child that ends meanwhile may be the last one, and then *this may be gone
   }
 
-  // False: nobody is left to begin, or nobody may begin any more. It is decided a moment before whoever decided requests stop, so both are looked at.
+  // The next one; when it is over, all that have begun elsewhere, and no others. False: nobody is left.
   bool begin_next() noexcept {
-    combined_child::handle child;
-    {
-      std::scoped_lock guard{lock_};
-      if (!first_ || decided_ != verdict::undecided || stop_.stop_requested()) return false;
-      child = first_;
-      first_ = child.promise().next_;
+    for (;;) {
+      combined_child::handle child;
+      bool over;
+      {
+        std::scoped_lock guard{lock_};
+        // It is decided a moment before whoever decided requests stop, so both are looked at.
+        over = decided_ != verdict::undecided || stop_.stop_requested();
+        while (over && first_ && !first_.promise().has_begun_) spare_first();
+        if (!first_) return false;
+        child = first_;
+        first_ = child.promise().next_;
+      }
+      join_.begin_one();
+      child.promise().begin(child, where_, stop_.get_token());
+      if (!over) return true;
     }
-    join_.begin_one();
-    child.promise().begin(child, where_, stop_.get_token());
-    return true;
+  }
+  void spare_first() noexcept {
+    const combined_child::handle spared = first_;
+    first_ = spared.promise().next_;
+    spared.promise().next_ = spared_;
+    spared_ = spared;
   }
 
   void ended(child_outcome& outcome) noexcept {
@@ -214,10 +231,12 @@ class combination {
   }
 
   void drop_line() noexcept {
-    while (first_) {
-      const combined_child::handle child = first_;
-      first_ = child.promise().next_;
-      child.destroy();
+    for (combined_child::handle* line : {&first_, &spared_}) {
+      while (*line) {
+        const combined_child::handle child = *line;
+        *line = child.promise().next_;
+        child.destroy();
+      }
     }
   }
 
@@ -226,11 +245,12 @@ class combination {
   std::stop_source stop_;
   const goal goal_;
   std::mutex lock_;
-  std::size_t left_;  // those that have not ended; guarded by lock_, as are the next five
+  std::size_t left_;  // those that have not ended; guarded by lock_, as are the next six
   verdict decided_ = verdict::undecided;
   outcomes successes_;
   outcomes failures_;
   combined_child::handle first_;  // the line of those to begin
+  combined_child::handle spared_;  // those that were in it when it was over
   combined_child::handle last_;   // only for add()
   std::optional<std::stop_callback<stop_children>> parent_;
 };

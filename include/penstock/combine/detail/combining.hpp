@@ -21,6 +21,7 @@
 #include <variant>
 #include <vector>
 
+#include <penstock/combine/detail/child_value.hpp>
 #include <penstock/combine/detail/combination.hpp>
 #include <penstock/combine/limit.hpp>
 #include <penstock/core/result.hpp>
@@ -36,37 +37,6 @@ template <class R>
 concept combinable_range =
     std::ranges::input_range<R> && combinable<std::ranges::range_value_t<R>> && !combinable<std::remove_cvref_t<R>>;
 
-/// What a child gives, without the result<> around it.
-template <class Given>
-struct unwrapped {
-  using type = std::remove_cvref_t<Given>;
-};
-template <class T>
-struct unwrapped<T&> {
-  using type = std::reference_wrapper<T>;
-};
-template <>
-struct unwrapped<void> {
-  using type = void;
-};
-template <class A>
-inline constexpr bool gives_result = is_result<std::remove_cvref_t<await_result<A>>>;
-template <class A>
-struct child_value {
-  using type = typename unwrapped<await_result<A>>::type;
-};
-template <class A>
-  requires gives_result<A>
-struct child_value<A> {
-  using type = typename std::remove_cvref_t<await_result<A>>::value_type;
-};
-/// void, or an object type.
-template <class A>
-using child_type = typename child_value<A>::type;
-
-template <class T>
-using stored = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
-
 /// An outcome with its value.
 template <class A>
 struct child_slot : child_outcome {
@@ -77,10 +47,10 @@ struct child_slot : child_outcome {
 template <class T, class... A>
 using combined = std::conditional_t<(gives_result<A> || ...), result<T>, T>;
 
-/// Awaits one child and keeps what it gives.
-template <class A>
-combined_child run_combined(A awaitable, child_slot<A>& into) {
-  using given = await_result<A>;
+/// Awaits one child, of type A, and keeps what it gives.
+template <class A, class Joinable>
+combined_child run_combined(Joinable awaitable, child_slot<A>& into) {
+  using given = await_result<Joinable>;
   if constexpr (std::is_void_v<given>) {
     co_await std::move(awaitable);
     into.value.emplace();
@@ -116,13 +86,20 @@ Combined conclude(combination& all, Make make) {
   throw all.take_error();
 }
 
+/// The child `number` of `all`, which keeps what it gives in `slot`.
+template <class A>
+void add_child(combination& all, A&& child, child_slot<A>& slot, std::size_t number) {
+  auto awaited = joinable<A>(std::move(child), promise_at_stop::is_let_go);
+  all.add(run_combined<A>(std::move(awaited), slot), slot, number, has_begun_elsewhere<A>);
+}
+
 template <class Ending, class A>
 task<typename Ending::template range<A>::type> combine_range(std::vector<A> children, goal g, limit most) {
   const std::size_t size = children.size();
   std::vector<child_slot<A>> slots(size);
   typename Ending::template range<A> ending{g, size};
   combination all{g, size};
-  for (std::size_t i = 0; i < size; ++i) all.add(run_combined<A>(std::move(children[i]), slots[i]), slots[i], i);
+  for (std::size_t i = 0; i < size; ++i) add_child<A>(all, std::move(children[i]), slots[i], i);
   std::vector<A>{}.swap(children);  // they lie in their frames now
   const any_scheduler where = co_await this_task::get_scheduler();
   all.begin(most, where, co_await this_task::get_stop_token());
@@ -137,7 +114,7 @@ task<typename Ending::template pack<A...>::type> combine_pack(std::tuple<A...> c
   typename Ending::template pack<A...> ending{g, sizeof...(A)};
   combination all{g, sizeof...(A)};
   const auto add = [&]<std::size_t... I>(std::index_sequence<I...>) {
-    (all.add(run_combined<A>(std::get<I>(std::move(children)), std::get<I>(slots)), std::get<I>(slots), I), ...);
+    (add_child<A>(all, std::get<I>(std::move(children)), std::get<I>(slots), I), ...);
   };
   add(std::index_sequence_for<A...>{});
   const any_scheduler where = co_await this_task::get_scheduler();

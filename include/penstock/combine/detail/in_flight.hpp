@@ -6,8 +6,8 @@
 //
 // Invariants     a child lies in its frame until it is taken, and nothing outlives the object.
 // Thread safety  begin(), take() and running() are the owner's; request_stop() may be called by anyone while the object lives.
-// Cancellation   request_stop() reaches all children, also those that begin later. A future among them is not let go when it is stopped, but
-//                awaited to its end, for what computes it would run on behind its owner's back.
+// Cancellation   request_stop() reaches all children, also those that begin later. The task of a future among them is asked to stop; a future is not
+//                let go, but awaited to its end, for what computes it would run on behind its owner's back.
 // Destruction    requests stop, and blocks until all children have ended; owners that await the ends before have nothing to block for.
 // Cost           one frame and one lock a child.
 #pragma once
@@ -24,13 +24,13 @@
 #include <utility>
 #include <variant>
 
+#include <penstock/combine/detail/child_value.hpp>
 #include <penstock/combine/detail/end_list.hpp>
 #include <penstock/combine/settled.hpp>
+#include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/detail/root.hpp>
-#include <penstock/core/result.hpp>
 #include <penstock/core/sync_wait.hpp>
 #include <penstock/core/task.hpp>
-#include <penstock/sync/future.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -54,22 +54,9 @@ class child_result<result<T>> : public coroutine_result<result<T>> {
   std::error_code error_;
 };
 
-template <class A>
-inline constexpr bool is_future = false;
+/// What an item ends with. T: what awaiting it gives.
 template <class T>
-inline constexpr bool is_future<future<T>> = true;
-
-/// What a child gives, without the result<> around it: an object type.
-template <class T>
-struct item_value {
-  using type = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
-};
-template <class T>
-struct item_value<result<T>> : item_value<T> {};
-template <class T>
-using settled_item = settled<typename item_value<T>::type>;
-template <class T>
-inline constexpr bool gives_nothing = std::is_void_v<T> || std::same_as<T, result<void>>;
+using settled_item = settled<stored<unwrapped<T>>>;
 
 template <class T>
 class in_flight {
@@ -94,13 +81,10 @@ class in_flight {
   /// Throws what allocating its frame throws; then nothing has begun.
   template <class Awaitable>
   void begin(std::size_t index, Awaitable awaitable) {
-    if constexpr (stoppable_awaitable<Awaitable>) {
-      begin(index, as_task<Awaitable>(std::move(awaitable)));
-    } else {
-      child next = run_child<Awaitable>(std::move(awaitable));
-      ++running_;
-      std::move(next).begin(*this, index, is_future<Awaitable> ? std::stop_token{} : stop_.get_token());
-    }
+    auto awaited = joinable<Awaitable>(std::move(awaitable), promise_at_stop::is_awaited);
+    child next = run_child<decltype(awaited)>(std::move(awaited));
+    ++running_;
+    std::move(next).begin(*this, index, stop_.get_token());
   }
 
   /// How many have begun and were not taken.
@@ -128,8 +112,7 @@ class in_flight {
   }
 
   void request_stop() noexcept {
-    std::stop_source source = stop_;  // a copy: the owner may go on in here, and *this with it
-    source.request_stop();
+    detail::request_stop(stop_);  // the owner may go on in here, and *this with it
   }
   [[nodiscard]] bool stop_requested() const noexcept { return stop_.stop_requested(); }
 

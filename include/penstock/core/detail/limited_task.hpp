@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <penstock/core/detail/coroutine_result.hpp>
+#include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/task.hpp>
 
@@ -29,8 +30,7 @@ class task_limit {
   void interrupt(outcome why) noexcept {
     outcome undecided = outcome::pending;
     first_.compare_exchange_strong(undecided, why);
-    std::stop_source source = stop_;  // a copy: the task may end in here, and *this with it
-    source.request_stop();
+    detail::request_stop(stop_);  // the task may end in here, and *this with it
   }
   [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_.get_token(); }
   [[nodiscard]] bool timed_out(const std::error_code& why) const noexcept {
@@ -91,11 +91,11 @@ template <class A>
 concept other_awaitable =
     !std::is_reference_v<A> && !is_task<A> && !waits_with_options<A> && std::move_constructible<A> && awaitable<A>;
 
-/// Has a stop of its own (a spawned coroutine), which its awaiter does not request.
+/// Has a stop of its own (a spawned coroutine), which its awaiter does not request. Not what is let go when its wait is stopped (a future).
 template <class A>
 concept stoppable_awaitable = requires(A& a) {
   { a.request_stop() } noexcept;
-};
+} && !requires { typename A::detaches_when_dropped; };
 
 template <stoppable_awaitable A>
 struct request_its_stop {

@@ -26,6 +26,12 @@ struct pool_access {
   [[nodiscard]] static bool fork(worker_pool& pool, fork_lane& mine, work_item& job) noexcept {
     return pool.queue_.fork(mine, job);
   }
+  /// Posts a task if there is room, and is no submission that counts as refused if there is none.
+  template <class F>
+  static void invite(worker_pool& pool, F&& f) {
+    worker_pool::task work{std::forward<F>(f)};
+    if (!pool.origin_.forked()) static_cast<void>(pool.try_put(work, pool.usual_label()));
+  }
   /// Runs a coroutine of the pool if the calling thread is a worker and nobody else is free to. False: it has run none.
   static bool help_once(worker_pool& pool) noexcept { return pool.help_once(); }
   /// An exception that nobody else gets: it is counted and goes to the pool's error handler.

@@ -33,13 +33,24 @@ class strand_work : public strand_core<strand_work, std_sync, any_scheduler> {
   static constexpr unsigned pieces_a_turn = 32;
   using error_handler = move_only_function<void(std::exception_ptr) const>;
 
-  strand_work(any_scheduler where, std::size_t capacity, error_handler on_error)
-      : core{where, capacity,
+  /// Where it runs. Of another strand the work, which is kept: who waits for a future looks whether it is in a piece there, when both strands may
+  /// have gone.
+  struct context {
+    any_scheduler scheduler;
+    state_ref<strand_work> kept;
+  };
+
+  strand_work(context where, std::size_t capacity, error_handler on_error)
+      : core{where.scheduler, capacity,
              [](work_item& item) noexcept {
                auto& post = static_cast<strand_post&>(item);
                post.call(post);
              }},
+        over_{std::move(where.kept)},
         on_error_{std::move(on_error)} {}
+
+  /// As a context, of a strand over this one. (In a forked child that one brings nothing here.)
+  void execute(work_item& item) noexcept { push(item); }
 
   void run_piece(work_item& item) noexcept {
     frame here{*this};
@@ -86,6 +97,7 @@ class strand_work : public strand_core<strand_work, std_sync, any_scheduler> {
     static inline thread_local const frame* innermost = nullptr;
   };
 
+  const state_ref<strand_work> over_;
   const error_handler on_error_;
   std::atomic<std::size_t> failed_{0};
 };
@@ -133,11 +145,15 @@ class submitted_function : public future_state<R>, public strand_post {
         f_{std::forward<G>(f)} {
     work.add_owner();  // the future may outlive the strand, and a thread be about to wait for it while that goes
     origin_.remember();
-    this->set_assist([](state& s, waiter_kind who) noexcept { static_cast<submitted_function&>(s).assist(who); });
+    static constexpr typename state::task_functions functions{
+        [](state& s, waiter_kind who) noexcept { static_cast<submitted_function&>(s).assist(who); },
+        [](state& s) noexcept { static_cast<submitted_function&>(s).refuse(errc::cancelled); },
+    };
+    this->set_task(functions);
   }
   ~submitted_function() { work_.drop_owner(); }
 
-  /// It was not accepted. The strand's ownership is the caller's.
+  /// It was not accepted, and the strand's ownership is the caller's; or it is not wanted any more. Nothing happens if it has begun.
   void refuse(std::error_code why) noexcept {
     if (claim()) give_up(why);
   }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <concepts>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -11,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/core/detail/request_stop.hpp>
 #include <penstock/pool/detail/drop_scope.hpp>
 #include <penstock/pool/detail/expiry.hpp>
 #include <penstock/pool/worker_pool.hpp>
@@ -19,7 +21,7 @@
 namespace penstock::inline v0_1 {
 
 // A submitted task and its future's state, in one allocation. The queue holds one share of it, the future another. Whoever claims it first
-// runs it or decides that it will not run: a worker, a worker that waits for it, the queue when it drops it.
+// runs it or decides that it will not run: a worker, a worker that waits for it, the queue when it drops it, who asks it to stop.
 template <class F, class R>
 class worker_pool::submitted : public detail::future_state<R> {
  public:
@@ -32,41 +34,22 @@ class worker_pool::submitted : public detail::future_state<R> {
         f_{std::forward<G>(f)},
         expiry_{std::move(when)},
         since_{since} {
-    this->set_assist([](state& s, detail::waiter_kind who) noexcept {
-      auto& self = static_cast<submitted&>(s);
-      if (self.origin_.forked()) {
-        if (!self.claimed_.exchange(true, std::memory_order_relaxed)) self.release();  // relaxed: as in claim()
-        return self.set_error(forked_error().error());                                 // whoever claimed it is in the parent
-      }
-      // A call like any other: nothing else runs here in between. A coroutine leaves it to the next free worker, unless this one is not to
-      // become free before the coroutine ends.
-      runner* const here = self.pool_.runner_here();
-      if (here != nullptr && (who == detail::waiter_kind::thread || helping_ > 0)) self.run_inside(*here);
-    });
+    static constexpr typename state::task_functions functions{
+        [](state& s, detail::waiter_kind who) noexcept { static_cast<submitted&>(s).assist(who); },
+        [](state& s) noexcept { static_cast<submitted&>(s).stop(); },
+    };
+    this->set_task(functions);
   }
 
-  /// False: somebody has begun it.
-  bool run() noexcept {
-    if (!claim()) return false;
-    run_claimed();
-    return true;
-  }
   /// By who waits for it.
   void run_inside(runner& here) noexcept {
-    if (!claim()) return;
+    if (!claim(progress::begun)) return;
     const detail::nanoseconds_point began = pool_.stamp();
     run_claimed();
     const detail::fate how = here.take_fate();
     pool_.measure_inside(here, how, since_, began);
     here.record != nullptr ? here.record->count(how) : pool_.outside_.count_shared(how);
   }
-  /// False: somebody has begun it.
-  bool drop(std::error_code why) noexcept {
-    if (!claim()) return false;
-    give_up(why);
-    return true;
-  }
-
   // What lies in the queue.
   class entry {
    public:
@@ -76,11 +59,16 @@ class worker_pool::submitted : public detail::future_state<R> {
     ~entry() {
       if (!task_) return;
       detail::drop_scope* const scope = detail::drop_scope::innermost();
-      if (!task_->drop(scope != nullptr ? scope->why() : errc::cancelled) && scope != nullptr) scope->note_begun();
+      if (task_->claim(progress::dropped)) {
+        task_->give_up(scope != nullptr ? scope->why() : errc::cancelled);
+      } else if (scope != nullptr && !task_->was_dropped()) {
+        scope->note_begun();
+      }
     }
     void operator()() noexcept {
       const detail::state_ref<submitted> task = std::move(task_);  // what has been called is not dropped
-      if (!task->run()) task->pool_.runner_here()->fate = detail::fate::begun_before;
+      if (task->claim(progress::begun)) return task->run_claimed();
+      task->pool_.runner_here()->fate = task->was_dropped() ? detail::fate::cancelled : detail::fate::begun_before;
     }
 
    private:
@@ -88,8 +76,40 @@ class worker_pool::submitted : public detail::future_state<R> {
   };
 
  private:
-  // relaxed: decides between claimants; the callable came to each of them through the queue's lock, or with the future
-  bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_relaxed); }
+  enum class progress : std::uint8_t { waits, begun, dropped };
+  static constexpr bool takes_token = !std::invocable<F&>;
+  struct no_source {};
+
+  // relaxed, both: decides between claimants; the callable came to each of them through the queue's lock, or with the future
+  bool claim(progress as) noexcept {
+    progress before = progress::waits;
+    return progress_.compare_exchange_strong(before, as, std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool was_dropped() const noexcept { return progress_.load(std::memory_order_relaxed) == progress::dropped; }
+
+  void assist(detail::waiter_kind who) noexcept {
+    if (origin_.forked()) {
+      if (claim(progress::dropped)) release();
+      return this->set_error(forked_error().error());  // whoever claimed it is in the parent
+    }
+    // A call like any other: nothing else runs here in between. A coroutine leaves it to the next free worker, unless this one is not to
+    // become free before the coroutine ends.
+    runner* const here = pool_.runner_here();
+    if (here != nullptr && (who == detail::waiter_kind::thread || helping_ > 0)) run_inside(*here);
+  }
+  // The pool may be gone by now, if the task is not in it any more; so the one who finds its empty place counts it.
+  void stop() noexcept {
+    if (claim(progress::dropped)) return give_up(errc::cancelled);
+    if constexpr (takes_token) detail::request_stop(stop_);
+  }
+  R call(F& f) {
+    if constexpr (takes_token) {
+      const std::stop_callback of_pool{pool_.stop_.get_token(), [this]() noexcept { detail::request_stop(stop_); }};
+      return f(stop_.get_token());
+    } else {
+      return f();
+    }
+  }
   void run_claimed() noexcept {
     if (expiry_ != nullptr && expiry_->missed()) {
       f_.reset();
@@ -103,11 +123,7 @@ class worker_pool::submitted : public detail::future_state<R> {
       F f{std::move(*f_)};  // what it holds is released before the future is ready
       release();
       try {
-        if constexpr (std::invocable<F&>) {
-          return f();
-        } else {
-          return f(pool_.get_stop_token());
-        }
+        return call(f);
       } catch (...) {
         threw = true;
         throw;
@@ -129,7 +145,8 @@ class worker_pool::submitted : public detail::future_state<R> {
   std::optional<F> f_;
   std::unique_ptr<detail::expiry> expiry_;  // null: there is none
   const detail::nanoseconds_point since_;   // when it was submitted, if that is measured
-  std::atomic<bool> claimed_{false};
+  std::atomic<progress> progress_{progress::waits};
+  [[no_unique_address]] std::conditional_t<takes_token, std::stop_source, no_source> stop_;  // the task's own
 };
 
 template <class F>

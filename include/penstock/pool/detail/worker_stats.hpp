@@ -163,11 +163,13 @@ class worker_record {
   void count(fate how) noexcept {
     if (how == fate::completed) add(completed_);
     if (how == fate::failed) add(failed_);
+    if (how == fate::cancelled) add(cancelled_);
   }
   // relaxed, both: counters
   void count_shared(fate how) noexcept {
     if (how == fate::completed) completed_.fetch_add(1, std::memory_order_relaxed);
     if (how == fate::failed) failed_.fetch_add(1, std::memory_order_relaxed);
+    if (how == fate::cancelled) count_cancelled_shared();
   }
   /// A task that no queue has counted.
   void count_completed_here() noexcept { add(completed_here_); }
@@ -175,12 +177,10 @@ class worker_record {
     if (how == fate::completed) return count_completed_here();
     add(ended_here_);
     count(how);
-    if (how == fate::cancelled) add(cancelled_);
   }
   void count_run_here_shared(fate how) noexcept {
     ended_here_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
     count_shared(how);
-    if (how == fate::cancelled) count_cancelled_shared();
   }
   void count_cancelled_shared() noexcept { cancelled_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: a counter
   void count_cancelled() noexcept { add(cancelled_); }

@@ -40,13 +40,24 @@ class future_state {
     if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_(*this);
   }
 
-  /// Set by a derived type before the state is shared: what a thread that is about to block for the outcome does first, or a coroutine that is
-  /// about to await it. It may bring the outcome about, as when a worker runs a task that it waits for and that nobody has begun, or when nobody is left who would.
-  using assist_function = void (*)(future_state&, waiter_kind) noexcept;
-  void set_assist(assist_function f) noexcept { assist_ = f; }
+  /// What a derived type knows of the task that computes the outcome.
+  struct task_functions {
+    /// What a thread that is about to block for the outcome does first, or a coroutine that is about to await it. It may bring the outcome
+    /// about, as when a worker runs a task that it waits for and that nobody has begun, or when nobody is left who would.
+    void (*assist)(future_state&, waiter_kind) noexcept;
+    /// Asks the task to stop; may bring the outcome about. By who holds a share, and keeps it until this returns.
+    void (*request_stop)(future_state&) noexcept;
+  };
+  /// By a derived type, before the state is shared.
+  void set_task(const task_functions& functions) noexcept { task_ = &functions; }
   void assist(waiter_kind who) noexcept {
-    if (assist_ != nullptr && !ready_.is_set()) assist_(*this, who);
+    if (task_ != nullptr && !ready_.is_set()) task_->assist(*this, who);
   }
+  void request_stop() noexcept {
+    if (task_ != nullptr && !ready_.is_set()) task_->request_stop(*this);
+  }
+  /// False: whoever gives the outcome knows nothing of a stop request.
+  [[nodiscard]] bool has_task() const noexcept { return task_ != nullptr; }
 
   /// The line of those who wait for the outcome.
   [[nodiscard]] basic_one_shot<Sync>& ready() noexcept { return ready_; }
@@ -110,7 +121,7 @@ class future_state {
       std::conditional_t<std::is_void_v<T>, nothing, std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>>;
 
   const destroy_function destroy_;
-  assist_function assist_ = nullptr;
+  const task_functions* task_ = nullptr;  // null: a promise's
   typename Sync::template atomic<std::uint32_t> owners_;
   basic_one_shot<Sync> ready_;
   std::variant<std::monostate, stored, std::exception_ptr, std::error_code> outcome_;  // published by ready_
