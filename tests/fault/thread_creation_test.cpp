@@ -1,13 +1,16 @@
 // The N-th thread cannot be created. This program defines pthread_create in front of the real one.
 #include <chrono>
 #include <cstddef>
+#include <stdexcept>
 #include <stop_token>
 #include <system_error>
 #include <thread>
 
+#include <penstock/combine/supervise.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/spawn.hpp>
+#include <penstock/core/task.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
@@ -131,6 +134,67 @@ TEST_CASE("thread creation: work for which no thread can be started is done by t
     busy.wait();
     REQUIRE(waits.get() == 42);
   }
+}
+
+TEST_CASE("thread creation: a helper gets the coroutine for which no thread can be started", "[fault][hazard-18][hazard-20]") {
+  // Of the two workers one is inside blocking(), and the other waits for a coroutine of the pool: what is resumed then is for a third, which cannot be
+  // started.
+  penstock::event blocks, waits, go_on, resume;
+  bool resumed_there = false;
+  penstock::worker_pool pool{{.threads = 2}};
+  auto blocked = pool.submit([&] {
+    pool.blocking([&] {
+      blocks.set();
+      go_on.wait();
+    });
+  });
+  blocks.wait();
+  auto helps = pool.submit([&] {
+    const auto me = std::this_thread::get_id();
+    auto coroutine = [&]() -> penstock::task<> {
+      waits.set();
+      static_cast<void>(co_await resume.async_wait());
+      resumed_there = std::this_thread::get_id() == me;
+    };
+    penstock::spawn(pool, coroutine()).result();
+  });
+  waits.wait();
+  {
+    const failing_thread first{1};
+    resume.set();
+    helps.wait();
+  }
+  REQUIRE(resumed_there);
+  go_on.set();
+  blocked.wait();
+}
+
+namespace {
+
+// A clock whose timers no other test has used, so that their thread has not been started.
+struct own_clock {
+  using duration = std::chrono::steady_clock::duration;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<own_clock>;
+  static constexpr bool is_steady = true;
+  static time_point now() noexcept { return time_point{std::chrono::steady_clock::now().time_since_epoch()}; }
+};
+
+}  // namespace
+
+TEST_CASE("thread creation: a supervised task is begun anew at once if the thread for the delay cannot be started",
+          "[fault][hazard-20]") {
+  own_clock clock;
+  int runs = 0;
+  auto work = [&]() -> penstock::task<int> {
+    if (++runs < 3) throw std::runtime_error{"on purpose"};
+    co_return runs;
+  };
+  const failing_thread first{1};
+  auto running = penstock::spawn(penstock::supervise(work, {.backoff = penstock::backoff::fixed(1ms), .clock = clock}));
+  REQUIRE(running.result() == 3);
+  REQUIRE(created == 1);  // for the second delay
 }
 
 // The shared timer threads start once in a process, so what happens before and after is one test case.

@@ -154,6 +154,14 @@ TEST_CASE("for_each: of several exceptions the first is thrown, and all are kept
   fail(nullptr);
   CHECK(pool.failed() == 1);
   CHECK(handled == 1);
+  const auto shared = std::make_exception_ptr(0);
+  rendezvous both{2};
+  const auto fails = [&](int) {
+    both.arrive_and_wait();
+    std::rethrow_exception(shared);
+  };
+  CHECK_THROWS_AS(static_cast<void>(for_each(pool, std::views::iota(0, 2), fails)), int);
+  CHECK(pool.failed() == 2);  // the same exception twice is two failures
 }
 
 TEST_CASE("for_each: stops before the next chunk, and tells so if one was left", "[for_each]") {

@@ -11,6 +11,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <penstock/sync/event.hpp>
@@ -208,6 +209,90 @@ TEST_CASE("map_unordered: whoever leaves early waits for what was begun, and not
   blocked.get();
   REQUIRE(pool.drain());
   CHECK(calls == before);
+}
+
+// The next move throws, if it is told to.
+struct fragile {
+  explicit fragile(int n) noexcept : number{n} {}
+  fragile(fragile&& other) : number{other.number} {
+    if (!breaks.exchange(false)) return;
+    if (broke != nullptr) broke->set();
+    throw std::runtime_error{"moved"};
+  }
+  int number;
+  static inline std::atomic<bool> breaks{false};
+  static inline event* broke = nullptr;
+};
+
+TEST_CASE("map_unordered: a result whose move throws is lost, but not its place", "[map_unordered][hazard-19][hazard-30]") {
+  worker_pool pool{{.threads = 1}};
+  std::atomic<int> computed{0};
+  auto results = map_unordered(pool, std::views::iota(0, 3), [&](int i) { return ++computed, fragile{i}; }, {.ahead = 1});
+  until([&] { return computed == 1; });
+  REQUIRE(pool.drain());
+  fragile::breaks = true;
+  CHECK_THROWS_WITH(results.pop(), "moved");
+  until([&] { return computed == 2; });  // ahead, in the place that is free
+  CHECK(results.pop()->number == 1);
+  CHECK(results.pop()->number == 2);
+  CHECK(results.pop().error() == errc::closed);
+  CHECK(pool.failed() == 0);
+}
+
+TEST_CASE("map_unordered: results whose move throws do not end the wait for those that are computed",
+          "[map_unordered][hazard-19]") {
+  struct lifetime {
+    explicit lifetime(std::atomic<bool>& flag) : ended{&flag} {}
+    lifetime(lifetime&& other) noexcept : ended{std::exchange(other.ended, nullptr)} {}
+    ~lifetime() {
+      if (ended != nullptr) *ended = true;
+    }
+    std::atomic<bool>* ended;
+  };
+  event second, go, broke;
+  fragile::broke = &broke;
+  std::atomic<bool> ended{false}, outlived{false};
+  worker_pool pool{{.threads = 2}};
+  const std::jthread lets_go{[&] {
+    broke.wait();
+    for (int i = 0; i < 100; ++i) std::this_thread::yield();  // time to do it wrong
+    go.set();
+  }};
+  {
+    auto results = map_unordered(pool, std::views::iota(0, 2),
+                                 [&, held = lifetime{ended}](int i) {
+                                   if (i == 1) {
+                                     second.set();
+                                     go.wait();
+                                     outlived = !ended;
+                                   }
+                                   return fragile{i};
+                                 },
+                                 {.ahead = 2});
+    second.wait();
+    until([&] { return pool.stats().active == 1 || pool.stats().completed == 1; });  // the first result is there
+    fragile::breaks = true;
+  }
+  fragile::broke = nullptr;
+  CHECK(outlived);
+  CHECK(pool.failed() == 1);
+}
+
+TEST_CASE("map_unordered: workers that cannot come are no submissions that were rejected", "[map_unordered]") {
+  worker_pool pool{{.threads = 1, .queue_capacity = 1}};
+  event begun, go;
+  REQUIRE(pool.post([&] {
+    begun.set();
+    go.wait();
+  }));
+  begun.wait();
+  REQUIRE(pool.post([] {}));  // the queue is full
+  int sum = 0;
+  for (int i : map_unordered(pool, std::views::iota(0, 10), [](int n) { return n; })) sum += i;
+  CHECK(sum == 45);
+  CHECK(pool.stats().rejected.total() == 0);
+  go.set();
+  REQUIRE(pool.drain());
 }
 
 TEST_CASE("map_unordered: several threads may share the results", "[map_unordered]") {

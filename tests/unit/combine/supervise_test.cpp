@@ -10,6 +10,7 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/sync_wait.hpp>
+#include <penstock/testing/manual_executor.hpp>
 
 #include "../../support/catch.hpp"
 #include "concurrent_testing.hpp"
@@ -168,6 +169,20 @@ TEST_CASE("supervise: a stop request, or a timeout, ends the wait for a restart"
       spawn(supervise(std::ref(work), {.backoff = backoff::fixed(1h), .clock = clock}) | penstock::with_timeout(1s, clock));
   clock.advance(1s);
   CHECK(limited.result().error() == errc::timeout);
+}
+
+TEST_CASE("supervise: no run begins after a stop request, even if the delay was over before", "[supervise]") {
+  manual_clock clock;
+  penstock::manual_executor executor;
+  flaky work{9};
+  auto waiting = spawn(executor, supervise(std::ref(work), {.backoff = backoff::fixed(1s), .clock = clock}));
+  executor.run_all();
+  clock.advance(1s);
+  waiting.request_stop();
+  executor.run_all();
+  REQUIRE(waiting.done());
+  CHECK(work.runs == 1);
+  CHECK_THROWS_AS(waiting.result(), std::system_error);
 }
 
 TEST_CASE("supervise: an error that the task gives is a failure", "[supervise]") {

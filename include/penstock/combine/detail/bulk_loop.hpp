@@ -77,7 +77,8 @@ class bulk_loop {
   void failed(std::exception_ptr why) noexcept {
     {
       std::scoped_lock guard{lock_};
-      const bool first = first_failure_ == nullptr;  // not whether it is the same exception: several may throw one that they share
+      const bool first =
+          first_failure_ == nullptr;  // not whether it is the same exception: several may throw one that they share
       if (first) first_failure_ = why;
       if (options_.failures != nullptr) {
         try {

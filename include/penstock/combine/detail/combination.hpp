@@ -98,7 +98,7 @@ class combined_child {
     combination* all_ = nullptr;
     child_outcome* outcome_ = nullptr;
     bool has_begun_ = false;  // what it awaits: it is joined in any case
-    handle next_;  // in the line of those to begin
+    handle next_;             // in the line of those to begin
   };
 
  private:
@@ -249,9 +249,9 @@ class combination {
   verdict decided_ = verdict::undecided;
   outcomes successes_;
   outcomes failures_;
-  combined_child::handle first_;  // the line of those to begin
+  combined_child::handle first_;   // the line of those to begin
   combined_child::handle spared_;  // those that were in it when it was over
-  combined_child::handle last_;   // only for add()
+  combined_child::handle last_;    // only for add()
   std::optional<std::stop_callback<stop_children>> parent_;
 };
 
