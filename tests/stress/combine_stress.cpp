@@ -205,12 +205,53 @@ void futures(stress::context& c) {
   }
 }
 
+// Tasks of a pool, some of which end only when they are stopped. When the combinator has ended none of them runs, and none begins.
+void pool_tasks(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random random = c.generator(round);
+    event never;
+    std::atomic<int> begun{0}, running{0};
+    worker_pool pool{{.threads = 1 + random.below<std::size_t>(3), .queue_capacity = 32}};
+    for (int i = 0; i < 20; ++i) {
+      const std::size_t count = 1 + random.below<std::size_t>(12);
+      std::vector<future<std::size_t>> all;
+      for (std::size_t n = 0; n < count; ++n) {
+        const unsigned what = random.below(8U);
+        all.push_back(pool.submit([&begun, &running, &never, n, what](std::stop_token stop) {
+          ++begun;
+          ++running;
+          if (what == 1) static_cast<void>(never.wait(stop));
+          --running;
+          if (what == 2) throw child_error{"x"};
+          return n;
+        }));
+      }
+      auto any = spawn(when_any(std::move(all), limit{1 + random.below(count)}));
+      for (unsigned n = random.below(20U); n > 0; --n) std::this_thread::yield();
+      any.request_stop();  // those that wait for it may hold all threads
+      try {
+        c.check(any.result().value < count, "a value that is none of theirs");
+      } catch (const combined_error& e) {
+        c.check(!e.failures().empty(), "a failure was lost");
+      } catch (const std::system_error& e) {
+        c.check(e.code() == errc::cancelled, "an error of unknown origin");
+      }
+      c.check(running == 0, "a task outlived its combinator");
+      const int before = begun;
+      c.check(pool.drain().has_value() && begun == before, "a task began after its combinator had ended");
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
+  const bool one_processor = detail::usable_processors() == 1;
   stress::run run{"combine"};
   run.scenario("children of a pool that end, fail and are stopped", 500ms, combine);
   run.scenario("futures given by several threads", 200ms, futures);
+  run.scenario(one_processor ? "tasks of a pool on one processor (hazard-13)" : "tasks of a pool (hazard-07, hazard-12)", 200ms,
+               pool_tasks);
   run.again_on_one_processor();
   return run.finish();
 }

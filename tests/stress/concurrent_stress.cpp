@@ -1,4 +1,4 @@
-// map_concurrent, map_as_completed and hedge on a pool: children that end at once from several threads, failures, stop requests and timeouts at any
+// map_concurrent, map_as_completed, hedge and supervise on a pool: children that end at once from several threads, failures, stop requests and timeouts at any
 // moment. Each item has one outcome, never more than `limit` are in flight, and nothing runs any more when the combinator has ended.
 #include <atomic>
 #include <chrono>
@@ -15,6 +15,7 @@
 #include <penstock/combine/hedge.hpp>
 #include <penstock/combine/map_as_completed.hpp>
 #include <penstock/combine/map_concurrent.hpp>
+#include <penstock/combine/supervise.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/sync_wait.hpp>
 #include <penstock/pool/worker_pool.hpp>
@@ -153,6 +154,34 @@ void hedge_once(stress::context& c, stress::random& r, penstock::worker_pool& po
   c.check(s.begun <= 3, "no more than three attempts");
 }
 
+void supervise_once(stress::context& c, stress::random& r, penstock::worker_pool& pool) {
+  scene s;
+  const int failures = r.below(6);
+  const std::size_t allowed = r.below<std::size_t>(6);
+  std::atomic<int> told{0};
+  const auto run = [&](scene& of, int n) { return item(of, n < failures ? kind::fails : kind::hops, n); };
+  const auto make = [&, n = 0]() mutable { return run(s, n++); };
+  auto running = penstock::spawn(pool, penstock::supervise(make, {.backoff = penstock::backoff::fixed(r.below(20) * 1us),
+                                                                  .max_restarts = allowed,
+                                                                  .on_restart = [&](const penstock::restart&) { ++told; }}));
+  const bool stopped = r.one_in(2);
+  if (stopped) {
+    for (int i = r.below(100); i > 0; --i) std::this_thread::yield();
+    running.request_stop();
+  }
+  try {
+    c.check(running.result().starts_with(std::to_string(failures) + "x") && s.begun == failures + 1,
+            "the run that ends well is the last");
+  } catch (const std::system_error& e) {
+    c.check(e.code() == errc::cancelled && stopped, "cancelled only if stopped");
+  } catch (const std::runtime_error& e) {
+    c.check(e.what() == std::to_string(s.begun - 1), "the last failure");
+    c.check(stopped || s.begun == static_cast<int>(allowed) + 1, "it gave up too early");
+  }
+  c.check(s.most == 1 && s.in_flight == 0, "one run at a time, and none in the end");
+  c.check(told == s.begun - 1 || (stopped && told == s.begun), "every restart is told of");
+}
+
 }  // namespace
 
 int main() {
@@ -177,6 +206,11 @@ int main() {
     penstock::worker_pool pool{{.threads = 3}};
     stress::random r = c.generator(1);
     while (c.time_left() && !c.failed()) hedge_once(c, r, pool);
+  });
+  run.scenario("supervise on a pool (hazard-12)", 150ms, [](stress::context& c) {
+    penstock::worker_pool pool{{.threads = 3}};
+    stress::random r = c.generator(1);
+    while (c.time_left() && !c.failed()) supervise_once(c, r, pool);
   });
   return run.finish();
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <stop_token>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -13,6 +14,7 @@
 
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
+#include <penstock/core/sync_wait.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
@@ -42,7 +44,7 @@ struct account {
     account* of_;
   };
   [[nodiscard]] bool settled() const { return made == ran + dropped; }
-  std::atomic<long> made{0}, ran{0}, dropped{0}, refused{0}, purged{0};
+  std::atomic<long> made{0}, ran{0}, dropped{0}, told{0};
 };
 
 struct workload {
@@ -50,13 +52,41 @@ struct workload {
   account& all;
   worker_pool* pool = nullptr;  // which ends before this: its tasks look here
 
+  template <class F>
+  auto accounted(F f) {
+    return [mine = account::entry{all}, f = std::move(f)]() mutable {
+      mine.ran();
+      f();
+    };
+  }
   void submit(stress::random& random, int depth) {
-    switch (random.below(6)) {
+    switch (random.below(8)) {
       case 0: {
         auto f = pool->submit([mine = account::entry{all}]() mutable { mine.ran(); });
         if (random.one_in(4)) wait_for(std::move(f));
         break;
       }
+      case 3: {  // one that says more, and may be asked to stop
+        auto work = [mine = account::entry{all}](std::stop_token stop) mutable {
+          mine.ran();
+          for (int i = 0; i < 5 && !stop.stop_requested(); ++i) std::this_thread::yield();
+        };
+        penstock::submit_options options{.overflow = static_cast<penstock::overflow>(random.below(5)),
+                                         .priority = random.below(pool->priorities())};
+        if (random.one_in(2)) options.expires_in = random.below(100) * 1us;
+        if (random.one_in(2)) options.on_expired = [this] { ++all.told; };
+        auto f = pool->submit(std::move(work), std::move(options));
+        if (random.one_in(2)) f.request_stop();
+        if (random.one_in(4)) wait_for(std::move(f));
+        break;
+      }
+      case 4:
+        static_cast<void>(pool->post({.overflow = static_cast<penstock::overflow>(random.below(5)),
+                                      .priority = random.below(pool->priorities()),
+                                      .expires_in = random.below(100) * 1us,
+                                      .on_expired = [this] { ++all.told; }},
+                                     accounted([] {})));
+        break;
       case 1:
         post([this, depth, seed = random()] {
           stress::random inner{seed};
@@ -78,17 +108,13 @@ struct workload {
   }
   template <class F>
   void post(F f) {
-    const auto posted = pool->post([mine = account::entry{all}, f = std::move(f)]() mutable {
-      mine.ran();
-      f();
-    });
-    if (!posted) ++all.refused;
+    static_cast<void>(pool->post(accounted(std::move(f))));
   }
   void wait_for(penstock::future<void> f) {
     try {
       f.get();
     } catch (const std::system_error& e) {
-      c.check(e.code() == errc::cancelled || e.code() == errc::closed || e.code() == errc::rejected,
+      c.check(e.code() == errc::cancelled || e.code() == errc::closed || e.code() == errc::rejected || e.code() == errc::timeout,
               "an error that a future does not have");
     }
   }
@@ -127,6 +153,7 @@ void everything(stress::context& c) {
                                             .on_thread_exit = [&](std::size_t) { ++ended; }};
       if (choose.one_in(2)) options.on_thread_start = [&](std::size_t) { ++begun; };
       if (choose.one_in(3)) options.overflow = penstock::overflow::caller_runs;
+      if (choose.one_in(2)) options.priorities = 3;
       workload work{c, all};
       worker_pool pool{std::move(options)};
       work.pool = &pool;
@@ -161,7 +188,7 @@ void everything(stress::context& c) {
               std::this_thread::yield();
               break;
             case 1:
-              if (random.one_in(4)) all.purged += static_cast<long>(pool.purge());
+              if (random.one_in(4)) pool.purge();
               break;
             case 2:
               static_cast<void>(pool.stats());
@@ -193,9 +220,10 @@ void everything(stress::context& c) {
       if (how == 2) {
         c.check(pool.drain().has_value(), "drain failed");
         c.check(all.settled(), "a task is left after drain()");
-        c.check(all.dropped <= all.refused + all.purged,
-                "a task was dropped that nobody purged");  // a purged one may have been run by who waited for it
         const penstock::pool_stats s = pool.stats();
+        c.check(static_cast<std::size_t>(all.dropped) == s.rejected.total() + s.expired + s.dropped + s.cancelled,
+                "a task was not run, and it is not counted why");
+        c.check(static_cast<std::size_t>(all.told) <= s.expired, "told of a task that did not expire");
         c.check(s.queued == 0 && s.submitted == s.completed + s.failed + s.expired + s.dropped + s.cancelled,
                 "a task is counted twice, or not at all");
         c.check(s.run_time.count() == (measured ? s.completed + s.failed : 0), "a task is measured twice, or not at all");
@@ -252,17 +280,45 @@ void together(stress::context& c) {
   }
 }
 
+// Whoever hears of the end of a task, or of all, destroys at once what told it.
+void short_lives(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random random = c.generator(round);
+    worker_pool pool{{.threads = 1 + random.below<std::size_t>(2), .queue_capacity = 2}};
+    std::atomic<int> ran{0};
+    for (int i = 0; i < 20; ++i) {
+      auto f = pool.submit([&ran] { return ++ran; });
+      if (random.one_in(3)) f.request_stop();
+      switch (random.below(3)) {
+        case 0:
+          f.wait();
+          break;
+        case 1:
+          static_cast<void>(penstock::sync_wait(f.async_wait()));
+          break;
+        default:
+          if (random.one_in(2)) c.check(pool.drain() && f.is_ready(), "drained, and a future is not ready");
+      }
+    }
+    const int before = ran;
+    if (random.one_in(2)) pool.request_stop();
+    if (random.one_in(2)) c.check(pool.shutdown() && ran >= before, "shutdown failed");
+  }
+}
+
 }  // namespace
 
 int main() {
   stress::run run{"pool_threads"};
-  run.scenario("everything at once", 400ms, everything);
+  const bool one_processor = penstock::detail::usable_processors() == 1;
+  run.scenario(one_processor ? "everything at once on one processor (hazard-13)" : "everything at once", 400ms, everything);
   run.scenario("everything at once, delays before each sleep", 150ms, [&](stress::context& c) {
     park_delay::enable(run.seed());
     everything(c);
     park_delay::disable();
   });
   run.scenario("threads that are needed", 250ms, together);
+  run.scenario("pools and futures that live as long as a task (hazard-07, hazard-12)", 150ms, short_lives);
   run.again_on_one_processor();
   return run.finish();
 }
