@@ -12,7 +12,8 @@
 // Failures       an attempt fails by throwing, or by giving a result with an error. If all fail: combined_error with each exception; if f gives
 //                results and nothing was thrown, the error of the first.
 // Cancellation   a stop request reaches every attempt and lets none begin. If none ends well: errc::cancelled, thrown as a std::system_error unless f
-//                gives results; an attempt that fails in another way meanwhile counts as above. A future cannot be stopped: it is awaited to its end.
+//                gives results; an attempt that fails in another way meanwhile counts as above. The task of a future is asked
+//                to stop (a promise cannot be); in any case it is awaited to its end.
 // Allocation     two coroutine frames, one for each attempt beside f's own, and room for its failure.
 // Source         J. Dean, L. A. Barroso, "The Tail at Scale", Communications of the ACM 56(2), 2013: hedged requests.
 #pragma once

@@ -16,7 +16,8 @@
 //                ended combined_error is thrown, which holds every failure (not those of items that complied with the stop). If f gives results and
 //                nothing was thrown, it is the error of the first instead.
 // Cancellation   a stop request reaches the items in flight; no further one begins. If that stopped or left out items: errc::cancelled, thrown as a
-//                std::system_error unless f gives results. A future cannot be stopped: it is awaited to its end.
+//                std::system_error unless f gives results. The task of a future is asked to stop, and awaited to its end; so is the future of a promise, which
+//                cannot be asked.
 // Structured     nothing of it runs any more when it has ended. A range given as an lvalue is referred to and must live until then; so must what an
 //                item refers to. An item of a range that can be passed only once (a generator) is good until the next is pulled: let f take
 //                it by value.

@@ -18,8 +18,10 @@
 // Failures       a child fails by throwing, or by giving a result<T> without a value. If any of the children gives a result, so does the combinator:
 //                the code of the first failure, if none threw. If one threw, combined_error is thrown, which holds every failure.
 //                A child that ends with errc::cancelled after it was told to stop has not failed. When the goal is reached, failures are dropped.
-// Futures        are let go of when they are not needed any more, or when stop is requested: what computes one goes on and is not waited for. So
-//                a future's task must not refer to what goes with the combinator. A spawned<T> does not see the stop token, and is waited for.
+// Futures        of tasks (of a pool, a strand) that are not needed any more are asked to stop (future::request_stop()) and waited for, as are spawned
+//                coroutines; also those that stand in line under a limit, for they were begun elsewhere: they hear of it when the next child that
+//                is under way ends. Only the future of a promise is let go of: whoever gives it cannot be asked. So what gives it must not refer
+//                to what goes with the combinator. A combinator that is never awaited, or has no memory to begin, lets go of all of them.
 // Thread safety  as a task: one thread at a time. The children run at the same time where their scheduler has several threads.
 // Allocation     one frame for the combinator and one for each child, a stop state, and room for what comes out; all of it before the first child
 //                begins: if memory runs out, std::bad_alloc leaves the await, and nothing has begun. A child's frame is freed when it ends. A

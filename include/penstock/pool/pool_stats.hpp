@@ -10,8 +10,8 @@
 //
 //   submitted == completed + failed + expired + dropped + cancelled + queued
 //
-// and as long as something runs, what runs is the difference. (A task that its future's waiter has run on the spot leaves an empty place in the queue,
-// which counts as queued until a worker comes by it: on a paused pool that may be long.) A task counts as completed or failed once it has been destroyed: later than its future
+// and as long as something runs, what runs is the difference. (A task that its future's waiter has run on the spot, or that its future has asked to stop,
+// leaves an empty place in the queue, which counts as queued until a worker comes by it: on a paused pool that may be long.) A task counts as completed or failed once it has been destroyed: later than its future
 // is ready, and before drain() returns.
 //
 // Interval       keep an earlier snapshot: the counts subtract; `queue_wait.since(earlier.queue_wait)`, `busy.since(earlier.busy)`.
@@ -63,7 +63,7 @@ struct pool_stats {
   std::size_t failed = 0;     ///< tasks that threw, into a future or to on_error; worker_pool::failed() counts the latter only
   std::size_t expired = 0;    ///< tasks whose latest start had passed
   std::size_t dropped = 0;    ///< tasks that had to go for others, by overflow::drop_oldest or drop_lowest
-  std::size_t cancelled = 0;  ///< tasks that request_stop() or purge() dropped
+  std::size_t cancelled = 0;  ///< tasks that request_stop(), of the pool or of their future, or purge() dropped
   pool_rejections rejected;   ///< tasks that were never let in
   std::size_t resumed = 0;    ///< resumptions of coroutines, which are no tasks
   std::size_t steals = 0;     ///< times that a worker took work from another one

@@ -31,7 +31,7 @@
 //                last worker has ended (shutdown(), request_stop()), coroutines of the pool go on on the thread that completes what they await.
 // Memory         the queue's slots and sixteen places for each worker, allocated at construction; a task of up to 48 bytes allocates nothing when posted,
 //                but that a worker which submits many to its own pool gets more places, sixteen at a time up to 256 (without memory for them its tasks
-//                go into the queue); submit() allocates once; starting a thread allocates, its slot too, the first time.
+//                go into the queue); submit() allocates once, or twice for a task that takes a stop token; starting a thread allocates, its slot too, the first time.
 // Cost           a task from outside: one lock, which is shared with others when many come; one from inside: no lock.
 // Fork           threads stay with the parent: in a child, posting fails with std::errc::operation_not_permitted, and so does waiting for a future
 //                of the pool that was not ready; the counts are 0. What only a task of the parent would do does not happen: a wait for its
@@ -123,8 +123,9 @@ class worker_pool {
     requires(std::invocable<F&, std::size_t> && std::copy_constructible<F> && std::is_nothrow_destructible_v<F>)
   range_result post_n(std::size_t n, const F& f, const wait_limits& limits = {});
 
-  /// Runs `f()`, or `f(stop_token)` with the pool's own token, on a worker; its value or exception goes to the future. If the task is
-  /// refused the future says why; if it is dropped by request_stop(), errc::cancelled. Throws as post().
+  /// Runs `f()`, or `f(stop_token)`, on a worker; its value or exception goes to the future. The token is the task's own: request_stop() of the future
+  /// and of the pool reach it, at the price of one allocation more. If the task is refused the future says why; if it is dropped by one of these
+  /// before it has begun, errc::cancelled. Throws as post().
   template <class F>
     requires detail::submittable<std::decay_t<F>>
   [[nodiscard]] auto submit(F&& f, const wait_limits& limits = {});

@@ -141,6 +141,25 @@ TEST_CASE("combinators: each stops the tasks of futures that it does not need an
   CHECK(s.ended == 1);
 }
 
+TEST_CASE("when_any: what a loser's task holds may end another loser when it is destroyed", "[combine][future][hazard-17]") {
+  struct gives {
+    explicit gives(promise<int>& p) : to{&p} {}
+    gives(gives&& other) noexcept : to{std::exchange(other.to, nullptr)} {}
+    ~gives() {
+      if (to != nullptr) to->set_value(9);
+    }
+    promise<int>* to;
+  };
+  stage s;
+  future<int> before = s.stubborn();
+  promise<int> p;
+  future<int> given = p.get_future();  // let go of, or given: as the order of the stop callbacks has it
+  future<int> holds = s.pool.submit([held = gives{p}] { return 1; });
+  CHECK(sync_wait(when_any(list(std::move(given), std::move(holds), make_ready_future(7)))) == winner<int>{2, 7});
+  s.go.set();
+  CHECK(before.get() == 1);
+}
+
 TEST_CASE("when_any: a spawned coroutine that loses is told to stop, also one that waits for its turn", "[combine]") {
   combine_test::scene s{2};
   std::vector<spawned<int>> all;

@@ -422,6 +422,32 @@ TEST_CASE("worker_pool: what on_thread_start and on_thread_exit throw later goes
   CHECK(failures == 2);  // the two that ended
 }
 
+TEST_CASE("worker_pool: a thread that ends may start the one that takes its place", "[worker_pool]") {
+  event leaving, may_end, busy, go_on, ran;
+  std::atomic<bool> holds{true};
+  worker_pool pool{{.threads = 2, .max_threads = 2, .on_thread_exit = [&](std::size_t) {
+                      if (!holds) return;
+                      leaving.set();
+                      may_end.wait();
+                    }}};
+  REQUIRE(pool.resize(1));
+  leaving.wait();
+  REQUIRE(pool.resize(2));  // finds no place
+  CHECK(pool.running_threads() == 1);
+  REQUIRE(pool.post([&] {
+    busy.set();
+    go_on.wait();
+  }));
+  busy.wait();
+  REQUIRE(pool.post([&] { ran.set(); }));
+  CHECK_FALSE(ran.is_set());
+  holds = false;
+  may_end.set();  // its place was what was missing
+  ran.wait();
+  CHECK(pool.running_threads() == 2);
+  go_on.set();
+}
+
 TEST_CASE("worker_pool: what could only wait for its own thread is an error at the beginning and the end of threads, too",
           "[worker_pool][hazard-11]") {
   std::vector<std::error_code> errors;

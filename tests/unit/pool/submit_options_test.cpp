@@ -374,7 +374,20 @@ TEST_CASE("submit_options: what makes no sense is refused by name", "[worker_poo
   CHECK(pool.failed() == 0);
 }
 
-TEST_CASE("submit_options: a task that accepts a stop token gets the pool's", "[worker_pool]") {
+TEST_CASE("submit_options: a task that was stopped before does not count as dropped for another", "[worker_pool]") {
+  worker_pool pool{{.threads = 1, .queue_capacity = 1, .overflow = overflow::drop_oldest}};
+  {
+    gate g{pool};
+    auto stopped = pool.submit([] {});
+    stopped.request_stop();
+    CHECK(pool.post([] {}));
+  }
+  CHECK(pool.drain());
+  CHECK(pool.dropped() == 0);
+  CHECK(pool.stats().cancelled == 1);
+}
+
+TEST_CASE("submit_options: a task that accepts a stop token gets one", "[worker_pool]") {
   worker_pool pool{{.threads = 1}};
   CHECK(pool.submit([](const std::stop_token& stop) { return stop.stop_possible(); }, {.expires_in = 1h}).get());
 }

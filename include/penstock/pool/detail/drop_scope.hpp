@@ -27,6 +27,9 @@ class drop_scope {
   [[nodiscard]] static drop_scope* innermost() noexcept { return innermost_; }
   [[nodiscard]] std::error_code why() const noexcept { return why_; }
   void note_begun() noexcept { begun_ = true; }
+  /// Whether it had been dropped already, by a stop request to its future.
+  [[nodiscard]] bool was_stopped() const noexcept { return stopped_; }
+  void note_stopped() noexcept { stopped_ = true; }
 
  private:
   static inline thread_local drop_scope* innermost_ = nullptr;
@@ -34,6 +37,7 @@ class drop_scope {
   const std::error_code why_;
   drop_scope* const outer_;
   bool begun_ = false;
+  bool stopped_ = false;
 };
 
 }  // namespace penstock::inline v0_1::detail

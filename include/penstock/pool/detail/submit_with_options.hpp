@@ -67,7 +67,11 @@ inline result<void> worker_pool::put_over(task& work, const admission& how) noex
   {
     detail::drop_scope why{errc::rejected};
     static_cast<void>(task{std::move(dropped)});
-    if (!why.was_begun()) dropped_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
+    if (why.was_stopped()) {
+      outside_.count_cancelled_shared();
+    } else if (!why.was_begun()) {
+      dropped_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
+    }
   }
   queue_.finish_here();  // nothing of *this is touched any more
   return put_in;

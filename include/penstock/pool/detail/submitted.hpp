@@ -61,8 +61,8 @@ class worker_pool::submitted : public detail::future_state<R> {
       detail::drop_scope* const scope = detail::drop_scope::innermost();
       if (task_->claim(progress::dropped)) {
         task_->give_up(scope != nullptr ? scope->why() : errc::cancelled);
-      } else if (scope != nullptr && !task_->was_dropped()) {
-        scope->note_begun();
+      } else if (scope != nullptr) {
+        task_->was_dropped() ? scope->note_stopped() : scope->note_begun();
       }
     }
     void operator()() noexcept {
