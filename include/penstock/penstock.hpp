@@ -56,6 +56,8 @@
 #include <penstock/pool/submit_options.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/pool/worker_pool_options.hpp>
+#include <penstock/rate/debounce.hpp>
+#include <penstock/rate/throttle.hpp>
 #include <penstock/stream/generator.hpp>
 #include <penstock/stream/operators.hpp>
 #include <penstock/stream/pipeline.hpp>
@@ -66,5 +68,6 @@
 #include <penstock/sync/mutex.hpp>
 #include <penstock/sync/permit.hpp>
 #include <penstock/sync/semaphore.hpp>
+#include <penstock/sync/shared_future.hpp>
 #include <penstock/sync/shared_mutex.hpp>
 #include <penstock/sync/wait_group.hpp>

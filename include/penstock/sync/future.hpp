@@ -32,6 +32,9 @@ template <class T>
 class joined_future;
 }
 
+template <class T>
+class shared_future;  // sync/shared_future.hpp
+
 /// T is an object type that can be moved, a reference, or void. wait(), wait(stop), wait(limits), try_wait(), try_wait_for(), try_wait_until() and
 /// async_wait() are those of detail::waitable: they tell whether it is ready, and get() then does not block. On a worker of a pool,
 /// a blocking wait for a task of the same pool that nobody has begun runs that task itself; if the wait has a deadline or a stop token the task runs
@@ -86,6 +89,7 @@ class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync
  private:
   friend detail::waitable<future, detail::std_sync>;
   friend detail::joined_future<T>;
+  friend shared_future<T>;
   using wait_for_it = detail::wait_awaiter<detail::basic_one_shot<>, detail::plain_node<detail::std_sync>>;
 
   struct awaiter : wait_for_it {

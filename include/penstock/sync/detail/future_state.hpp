@@ -115,6 +115,18 @@ class future_state {
     }
   }
 
+  /// After `ready`, as often as one likes and by several threads at a time; nobody may take() then. What take() gives, left where it is.
+  [[nodiscard]] std::add_lvalue_reference_t<const T> peek() const {
+    if (const auto* const e = std::get_if<2>(&outcome_)) std::rethrow_exception(*e);
+    if (const auto* const e = std::get_if<3>(&outcome_)) throw std::system_error{*e, "penstock::future"};
+    assert(outcome_.index() == 1);
+    if constexpr (std::is_reference_v<T>) {
+      return **std::get_if<1>(&outcome_);
+    } else if constexpr (!std::is_void_v<T>) {
+      return *std::get_if<1>(&outcome_);
+    }
+  }
+
  private:
   struct nothing {};
   using stored =
