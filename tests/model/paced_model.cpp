@@ -1,6 +1,6 @@
 // Calls that wait together for a run: none is forgotten, no two runs overlap, and a core that is closed calls nothing and leaves no timer.
-// Every run writes plain data: an overlap is a data race, and so is a run that close() and wait_idle() did not wait for. Each cell is freed as soon as
-// it has nothing to do, so touching it later fails, too.
+// Every run writes plain data: an overlap is a data race, and so is a run that close() and wait_idle() did not wait for. Each cell is
+// freed as soon as it has nothing to do, so touching it later fails, too.
 #include "support/frame.hpp"
 #include "support/model_timers.hpp"
 #include "support/suite.hpp"

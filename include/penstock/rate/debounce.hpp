@@ -3,33 +3,35 @@
 //   auto save = penstock::debounce(pool, 300ms, [&](document d) { return store.write(d); });
 //   save(d);                                        // 300 ms after the last of many calls: one write, of the latest document
 //   auto written = save.submit(d);                  // the same, and get(), wait or co_await what that write gave: a shared_future
-//   save.flush().wait();                            // now, and wait until it is done
+//   save.drain().value();                           // now, and wait until it is done
 //
 //   auto notify = penstock::debounce_by_key(pool, 1s, [](const user& to, int unread) { … }, {.max_wait = 10s});   // for each user on its own
 //
-// Bursts         calls come in bursts: one is over when `wait` has passed without a call. By default the function runs then, on the trailing edge, with
-//                the arguments of the latest call. `leading`: it runs on the first call of a burst, and on the trailing edge only if more
-//                calls came. With leading alone those are not run: they get the outcome of the run that was. `max_wait`: calls that never pause do not put it off
-//                for longer than that after the last run, or after the burst began.
-// Outcomes       every caller of submit() gets the outcome of the run that took account of its call: never an older one, never none. Its value, or
-//                what it threw, is shared by all who wait for it. What nobody looks at and throws goes to on_error.
-// Runs           on the context that was given (a worker_pool, a strand, any scheduler), also on the leading edge: neither the caller nor the thread
-//                of the timers runs it, unless the context is `any_scheduler{}`, which runs it on whichever of the two makes it due. At most max_running
-//                at a time, one by default: what is due meanwhile begins when the last run has ended, and until then takes the latest
-//                arguments. A function that gives a task (anything that can be awaited) runs until that has ended; its value is the outcome. The
-//                arguments live until then, and its stop token says when the object goes.
-// Thread safety  every member may be called concurrently, also by the function itself; but for construction and destruction. With max_running > 1 the
-//                function is called by several threads at a time.
-// Locks          the function, its arguments' destructors, on_error and whoever waits for an outcome run under no lock. Keys are hashed, compared,
-//                and moved into the table under one: let them do nothing else.
+// Bursts         calls come in bursts: one is over when `wait` has passed without a call. By default the function runs then, on the trailing
+//                edge, with the arguments of the latest call. `leading`: it runs on the first call of a burst, and on the trailing edge only if
+//                more calls came. With leading alone those are not run: they get the outcome of the run that was. `max_wait`: calls that never
+//                pause do not put it off for longer than that after the last run, or after the burst began.
+// Outcomes       every caller of submit() gets the outcome of the run that took account of its call: never an older one, never none. Its value,
+//                or what it threw, is shared by all who wait for it. What nobody looks at and throws goes to on_error.
+// Runs           on the context that was given (a worker_pool, a strand, any scheduler), also on the leading edge: neither the caller nor the
+//                thread of the timers runs it, unless the context is `any_scheduler{}`, which runs it on whichever of the two makes it due. At
+//                most max_running at a time, one by default: what is due meanwhile begins when the last run has ended, and until then takes the
+//                latest arguments. A function that gives a task (anything that can be awaited) runs until that has ended; its value is the
+//                outcome. The arguments live until then, and its stop token says when the object goes.
+// Thread safety  every member may be called concurrently, also by the function itself; but for construction and destruction. With max_running > 1
+//                the function is called by several threads at a time.
+// Locks          the function, its arguments' destructors, on_error and whoever waits for an outcome run under no lock. Keys are hashed,
+//                compared, and moved into the table under one: let them do nothing else.
 // Cancellation   cancel() gives up what has not begun, on its way to a thread too: those callers get errc::cancelled.
-// Destruction    cancels, and waits until the runs that have begun have ended and their callers been told: afterwards nothing of the function is called. To lose
-//                nothing, flush().wait() before. Inside the function (on the thread that runs it) it waits for no run, for it would wait for itself: the function and
-//                its state live on until the last one ends. A function that is a coroutine must not destroy it, nor may a thread that such a run needs in order to end.
-//                The context and the clock must outlive it, and the context whatever is on its way there.
-// Memory         for each key, and without keys once: one run that waits (one allocation: the outcome that its callers share, and arguments), one further
-//                set of arguments, max_running runs, the last outcome until the burst is over. However many calls wait. Keys: at the most max_keys are
-//                remembered, each until its burst is over and its runs have ended; calls with others are refused with errc::full meanwhile.
+// Destruction    cancels, and waits until the runs that have begun have ended and their callers been told: afterwards nothing of the function is
+//                called. To lose nothing, drain() before. Inside the function (on the thread that runs it) it waits for no run, for it
+//                would wait for itself: the function and its state live on until the last one ends. A function that is a coroutine must not
+//                destroy it, nor may a thread that such a run needs in order to end. The context and the clock must outlive it, and the context
+//                whatever is on its way there.
+// Memory         for each key, and without keys once: one run that waits (one allocation: the outcome that its callers share, and arguments), one
+//                further set of arguments, max_running runs, the last outcome until the burst is over. However many calls wait. Keys: at the most
+//                max_keys are remembered, each until its burst is over and its runs have ended; calls with others are refused with errc::full
+//                meanwhile.
 // Cost           a call: one allocation, one lock, a look at the clock; the timer is set once a burst and moved when it fires, not at each call.
 // Clock          any (any_clock). One that steps back: no time has passed since what then lies in the future.
 // Fork           in a child of fork() calls throw std::system_error, and destruction waits for nothing.
@@ -78,7 +80,7 @@ inline paced_settings to_settings(std::int64_t wait, debounce_options&& o) {
 template <class Signature>
 class debounced;
 
-/// What debounce() makes. The members are those of detail::paced: operator(), submit, cancel, flush, pending, running, failed.
+/// What debounce() makes. The members are those of detail::paced: operator(), submit, cancel, flush, drain, pending, running, failed.
 template <class R, class... A>
 class debounced<R(A...)> : public detail::paced<R(A...)> {
  public:

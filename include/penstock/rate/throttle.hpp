@@ -5,16 +5,17 @@
 //
 //   auto touch = penstock::throttle_by_key(pool, 1min, [&](const session_id& id) { return db.seen(id); }, {.trailing = false});
 //
-// The law        two runs never begin within one interval: leading, trailing, late or after cancel(); only flush() asks for one before its time. With a
-//                trailing edge (the default) the last call is always taken account of, an interval after the last run at the latest, or when that has ended.
-//                Without a leading edge the first run comes one interval after the first call.
+// The law        two runs never begin within one interval: leading, trailing, late or after cancel(); only flush() asks for one before its time.
+//                With a trailing edge (the default) the last call is always taken account of, an interval after the last run at the latest, or
+//                when that has ended. Without a leading edge the first run comes one interval after the first call.
 //
-// In all else it is debounce.hpp: outcomes that are shared, where and how many runs there are, threads, locks, cancellation, destruction, memory, clock.
+// In all else it is debounce.hpp: outcomes that are shared, where and how many runs there are, threads, locks, cancellation, destruction, memory,
+// clock.
 // (The stage `throttle(limiter)` of a pipeline is another one of this name, with one argument: there each item waits for its turn, and none is
 // left out.)
 //
-// Source         the words and the edges are lodash's (`_.throttle` 4.17), where a throttle is a debounce whose maxWait is its wait; what differs:
-//                docs/pacing.md.
+// Source         the words and the edges are lodash's (`_.throttle` 4.17), where a throttle is a debounce whose maxWait is its wait; what
+//                differs: docs/pacing.md.
 #pragma once
 
 #include <chrono>
@@ -51,7 +52,7 @@ inline paced_settings to_settings(std::int64_t interval, throttle_options&& o) {
 template <class Signature>
 class throttled;
 
-/// What throttle() makes. The members are those of detail::paced: operator(), submit, cancel, flush, pending, running, failed.
+/// What throttle() makes. The members are those of detail::paced: operator(), submit, cancel, flush, drain, pending, running, failed.
 template <class R, class... A>
 class throttled<R(A...)> : public detail::paced<R(A...)> {
  public:

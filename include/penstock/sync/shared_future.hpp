@@ -26,7 +26,8 @@
 namespace penstock::inline v0_1 {
 
 /// T as of future. wait(), wait(stop), wait(limits), try_wait(), try_wait_for(), try_wait_until() and async_wait() are those of detail::waitable and
-/// tell whether it is ready; on a worker of a pool they run what they wait for, as a future's do. Every member but valid() has the precondition valid(), which is asserted.
+/// tell whether it is ready; on a worker of a pool they run what they wait for, as a future's do. Every member but valid() has the
+/// precondition valid(), which is asserted.
 template <class T>
 class shared_future : public detail::waitable<shared_future<T>, detail::std_sync> {
   using state = detail::future_state<T>;

@@ -1,5 +1,5 @@
-// debounce and throttle, on a clock that the test moves. The cases that begin with "lodash" are that library's documented behaviours (its documentation
-// and the names of its own tests, 4.17); those that differ say how.
+// debounce and throttle, on a clock that the test moves. The cases that begin with "lodash" are that library's documented behaviours (its
+// documentation and the names of its own tests, 4.17); those that differ say how.
 #include <penstock/rate/debounce.hpp>
 #include <penstock/rate/throttle.hpp>
 
@@ -260,8 +260,12 @@ TEST_CASE("lodash: flush() runs what waits now and gives its result, or the last
   t.go_to(100);
   CHECK(t.seen == runs{{5, 5}});
   CHECK_FALSE(f.flush().valid());  // lodash: 50, for ever
+  CHECK(f.drain());
+  f(6);
+  CHECK(f.drain());
+  CHECK(t.seen == runs{{5, 5}, {100, 6}});
   f.cancel();
-  CHECK(t.seen.size() == 1);
+  CHECK(t.seen.size() == 2);
 }
 
 TEST_CASE("lodash: a function may call itself, debounced or throttled", "[debounce][throttle]") {

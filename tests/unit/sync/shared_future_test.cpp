@@ -32,7 +32,8 @@ TEST_CASE("shared_future: gives the same value to every copy, as often as they a
   CHECK(b.get() == "value");
   CHECK(waiting.result() == "value");
   CHECK(std::move(a).get() == "value");
-  b = b;
+  const auto& same = b;
+  b = same;
   CHECK(b.get() == "value");
   b = {};
   CHECK_FALSE(b.valid());

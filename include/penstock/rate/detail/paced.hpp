@@ -6,8 +6,10 @@
 #include <system_error>
 #include <utility>
 
+#include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
 #include <penstock/rate/detail/paced_function.hpp>
 #include <penstock/sync/shared_future.hpp>
@@ -77,8 +79,8 @@ class paced<R(A...)> {
     core_->settle(after);
   }
 
-  /// What waits is due now; it begins as soon as there is a place. The outcome that the calls so far lead to, or the last one that they led to; not valid()
-  /// if there was none lately.
+  /// What waits is due now; it begins as soon as there is a place. The outcome that the calls so far lead to, or the last one that they led to;
+  /// not valid() if there was none lately.
   shared_future<value_type> flush() noexcept {
     const nanoseconds_point now = core_->now();
     typename core::consequences after;
@@ -90,6 +92,14 @@ class paced<R(A...)> {
     }
     core_->settle(after);
     return shared_future<value_type>{std::move(outcome)};
+  }
+
+  /// flush(), and waits until that run is over: what was called before is then taken account of. errc::timeout or errc::cancelled if the wait
+  /// ends before; what was begun goes on. Not inside the function. Throws as shared_future::wait().
+  result<void> drain(const wait_limits& limits = {}) {
+    shared_future<value_type> last = flush();
+    if (!last.valid()) return {};
+    return last.wait(limits);
   }
 
   /// Whether there are calls whose run has not begun.

@@ -5,15 +5,15 @@
 // is due and there is a place (`max_running`), the node is *sent* to the scheduler; it *begins* there, unless it was cancelled on the way,
 // and is home when it has ended. While there is no place the calls wait on, and others join them.
 //
-// Lock        lock_ guards the core and all its cells. Nothing of a user runs under it: what a change asks for (nodes to send, to give up, to drop; timers
-//             to set) is noted in `consequences` and done after unlocking.
+// Lock        lock_ guards the core and all its cells. Nothing of a user runs under it: what a change asks for (nodes to send, to give up, to
+//             drop; timers to set) is noted in `consequences` and done after unlocking.
 // Timer       one a cell, set to the earliest time at which something is to be done. Calls do not touch it when they put the run off: it fires,
-//             looks, and is set anew. Who sets it has the role `setting`, so adding and removing never overlap; a thread that
-//             finds the role taken leaves its wish in `wanted`. A timer that fires meanwhile leaves a note in `fired`.
-// Closing     forbids everything, gives up what has not begun, removes the timers, and waits for those that run. Who set a timer looks
-//             again whether it was closed meanwhile, and removes it then; so none is left whoever was faster.
-// Lifetime    the core is counted: its handle is an owner, and each node from when it is sent until it is home; so is a timer's function while it runs.
-//             A cell lives while anything of it is out: waiting, sent, running, its timer set.
+//             looks, and is set anew. Who sets it has the role `setting`, so adding and removing never overlap; a thread that finds the role
+//             taken leaves its wish in `wanted`. A timer that fires meanwhile leaves a note in `fired`.
+// Closing     forbids everything, gives up what has not begun, removes the timers, and waits for those that run. Who set a timer looks again
+//             whether it was closed meanwhile, and removes it then; so none is left whoever was faster.
+// Lifetime    the core is counted: its handle is an owner, and each node from when it is sent until it is home; so is a timer's function while it
+//             runs. A cell lives while anything of it is out: waiting, sent, running, its timer set.
 #pragma once
 
 #include <atomic>
