@@ -39,6 +39,7 @@
 //                task must not return from it: it ends by exec or _exit.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <concepts>
 #include <cstddef>
@@ -166,6 +167,11 @@ class worker_pool {
   /// errc::closed after shutdown() or request_stop(). Throws std::invalid_argument if the number is out of range, and what construction throws if a
   /// thread cannot be started: then the pool has its former number.
   result<void> resize(std::size_t threads);
+  /// As resize(), with what lies outside its range moved into it (core/adjustable.hpp): so an adaptive_limit can drive the pool. Without effect after
+  /// shutdown() or request_stop().
+  void set_limit(std::ptrdiff_t threads) {
+    static_cast<void>(resize(static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(threads, 1, static_cast<std::ptrdiff_t>(max_threads_)))));
+  }
 
   /// Runs `f()`, and returns what it returns. Within it this worker may block (for a file, a lock, something that another task does): if there is work
   /// that no other worker is free for, another thread runs in its stead, as long as there are no more than max_threads. It stays for the next

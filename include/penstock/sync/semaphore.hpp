@@ -67,7 +67,7 @@ class basic_semaphore {
 
   /// Throws std::invalid_argument unless 0 <= permits <= max().
   explicit basic_semaphore(count permits, semaphore_options options = {})
-      : state_{checked(permits, "permits") * one}, fifo_{options.fairness == fairness::fifo} {}
+      : state_{checked(permits, "permits") * one}, limit_{permits}, fifo_{options.fairness == fairness::fifo} {}
   basic_semaphore(const basic_semaphore&) = delete;
   basic_semaphore& operator=(const basic_semaphore&) = delete;
   ~basic_semaphore() { assert(waiters_.empty() && "a semaphore was destroyed while somebody waits for it"); }
@@ -134,17 +134,27 @@ class basic_semaphore {
   }
 
   /// Enlarges the semaphore while it is in use. As release().
-  void add_permits(count n) { release(n); }
+  void add_permits(count n) {
+    release(n);
+    limit_.fetch_add(n, std::memory_order_relaxed);  // relaxed, as in all that touches it: it publishes nothing, and differences add up in any order
+  }
   /// Shrinks the semaphore while it is in use: takes `n` permits away at once if they are free; what is lacking is a debt that the next
   /// releases pay. Never waits.
   /// Throws std::invalid_argument if n < 0 or the debt would exceed max(); then nothing has changed.
   void reduce_permits(count n) {
-    const std::int64_t taken = checked(n, "n") * one;
-    std::int64_t word = state_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange decides
-    do {
-      if ((word >> flag_bits) < n - max()) throw std::invalid_argument{"penstock::semaphore: the debt would exceed max()"};
-      // relaxed: gives nobody access to anything
-    } while (!state_.compare_exchange_weak(word, word - taken, std::memory_order_relaxed, std::memory_order_relaxed));
+    take_away(n);
+    limit_.fetch_sub(n, std::memory_order_relaxed);  // relaxed: see add_permits()
+  }
+  /// Adds or takes away permits so that there are `n` in all, free and held (core/adjustable.hpp). Of calls at the same time the last one counts.
+  /// Throws std::invalid_argument unless 0 <= n <= max(), and as release() and reduce_permits(); then nothing has changed.
+  void set_limit(count n) {
+    const count before = limit_.exchange(checked(n, "n"), std::memory_order_relaxed);  // relaxed: see add_permits()
+    try {
+      n >= before ? release(n - before) : take_away(before - n);
+    } catch (...) {
+      limit_.fetch_add(before - n, std::memory_order_relaxed);  // relaxed: see add_permits()
+      throw;
+    }
   }
 
   /// Every wait ends with errc::closed, now and from now on. Permits can still be released. Idempotent.
@@ -161,8 +171,10 @@ class basic_semaphore {
     won.complete_all();
   }
 
-  // relaxed, in all three: a snapshot that may be out of date when it is looked at
+  // relaxed, in all of these: a snapshot that may be out of date when it is looked at
   [[nodiscard]] bool is_closed() const noexcept { return (state_.load(std::memory_order_relaxed) & closed) != 0; }
+  /// How many permits there are by construction, add_permits(), reduce_permits() and set_limit(): free and held ones.
+  [[nodiscard]] count limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
   /// Free permits; negative while there is a debt.
   [[nodiscard]] count available() const noexcept {
     return static_cast<count>(state_.load(std::memory_order_relaxed) >> flag_bits);
@@ -207,6 +219,15 @@ class basic_semaphore {
     return n;
   }
 
+  void take_away(count n) {
+    const std::int64_t taken = checked(n, "n") * one;
+    std::int64_t word = state_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange decides
+    do {
+      if ((word >> flag_bits) < n - max()) throw std::invalid_argument{"penstock::semaphore: the debt would exceed max()"};
+      // relaxed: gives nobody access to anything
+    } while (!state_.compare_exchange_weak(word, word - taken, std::memory_order_relaxed, std::memory_order_relaxed));
+  }
+
   [[noreturn]] static void refuse() { throw std::invalid_argument{"penstock::semaphore: more than max() permits would be free"}; }
 
   bool take(count n) {
@@ -248,6 +269,7 @@ class basic_semaphore {
   }
 
   typename Sync::template atomic<std::int64_t> state_;
+  typename Sync::template atomic<count> limit_;                     // permits in all; what acquiring and releasing need not know
   typename Sync::template atomic<std::uint32_t> left_to_woken_{0};  // releases since `waking` was set
   mutable typename Sync::mutex lock_;
   detail::wait_queue<Sync> waiters_;                                    // guarded by lock_
