@@ -117,8 +117,8 @@ class simulation {
     begin();
   }
   nanoseconds draw() {
-    std::exponential_distribution<double> d{1.0 / static_cast<double>(service_time.count())};
-    return nanoseconds{1 + static_cast<std::int64_t>(d(random_))};
+    const double uniform = static_cast<double>(random_() >> 11) * 0x1p-53;  // std's distributions differ between libraries
+    return nanoseconds{1 + static_cast<std::int64_t>(-std::log1p(-uniform) * static_cast<double>(service_time.count()))};
   }
 
   std::deque<job> queue_;
