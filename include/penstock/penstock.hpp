@@ -28,6 +28,7 @@
 #include <penstock/combine/when_all_settled.hpp>
 #include <penstock/combine/when_any.hpp>
 #include <penstock/combine/winner.hpp>
+#include <penstock/core/adjustable.hpp>
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/clock.hpp>
@@ -58,6 +59,10 @@
 #include <penstock/pool/worker_pool_options.hpp>
 #include <penstock/rate/debounce.hpp>
 #include <penstock/rate/throttle.hpp>
+#include <penstock/rate/adaptive_limit.hpp>
+#include <penstock/rate/adaptive_permit.hpp>
+#include <penstock/rate/codel.hpp>
+#include <penstock/rate/limit_algorithm.hpp>
 #include <penstock/stream/generator.hpp>
 #include <penstock/stream/operators.hpp>
 #include <penstock/stream/pipeline.hpp>

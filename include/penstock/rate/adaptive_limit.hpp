@@ -55,9 +55,11 @@ struct adaptive_limit_options {
   std::ptrdiff_t initial = 20;
   std::ptrdiff_t lowest = 1;
   std::ptrdiff_t highest = 1000;
-  std::chrono::nanoseconds window = std::chrono::milliseconds{500};  ///< how often it adapts; at least twice the latency in any case
-  std::size_t min_samples = 10;                                      ///< in a window; it is longer if there are fewer
-  unsigned probe_every = 60;  ///< windows, after which half the limit is tried for two of them, to measure the latency without a queue; 0: never
+  std::chrono::nanoseconds window =
+      std::chrono::milliseconds{500};  ///< how often it adapts; at least twice the latency in any case
+  std::size_t min_samples = 10;        ///< in a window; it is longer if there are fewer
+  unsigned probe_every =
+      60;  ///< windows, after which half the limit is tried for two of them, to measure the latency without a queue; 0: never
   std::vector<limit_partition> partitions = {};
   adjustable_ref target = {};  ///< is told each new limit, and the first one
   any_clock clock = {};        ///< the steady clock, if nothing is said
@@ -138,20 +140,34 @@ class adaptive_limit final : detail::permit_source {
     won.complete_all();
   }
 
-  [[nodiscard]] bool is_closed() const noexcept { return locked([&] { return line_.closed(); }); }
-  [[nodiscard]] count limit() const noexcept { return locked([&] { return meter_.limit(); }); }
+  [[nodiscard]] bool is_closed() const noexcept {
+    return locked([&] { return line_.closed(); });
+  }
+  [[nodiscard]] count limit() const noexcept {
+    return locked([&] { return meter_.limit(); });
+  }
   /// How many permits are out: of all, of a partition.
-  [[nodiscard]] count in_flight() const noexcept { return locked([&] { return line_.in_flight(); }); }
-  [[nodiscard]] count in_flight(partition_id p) const { return locked([&, s = checked(p)] { return line_.in_flight(s); }); }
+  [[nodiscard]] count in_flight() const noexcept {
+    return locked([&] { return line_.in_flight(); });
+  }
+  [[nodiscard]] count in_flight(partition_id p) const {
+    return locked([&, s = checked(p)] { return line_.in_flight(s); });
+  }
   /// What the partition has of its own now.
-  [[nodiscard]] count guaranteed(partition_id p) const { return locked([&, s = checked(p)] { return line_.guaranteed(s); }); }
-  [[nodiscard]] std::size_t waiters() const noexcept { return locked([&] { return line_.waiting(); }); }
+  [[nodiscard]] count guaranteed(partition_id p) const {
+    return locked([&, s = checked(p)] { return line_.guaranteed(s); });
+  }
+  [[nodiscard]] std::size_t waiters() const noexcept {
+    return locked([&] { return line_.waiting(); });
+  }
   /// What a call takes without a queue, as far as that is known; 0 before the first window has ended.
   [[nodiscard]] std::chrono::nanoseconds baseline() const noexcept {
     return std::chrono::nanoseconds{locked([&] { return meter_.baseline(); })};
   }
   /// Whether half the limit is being tried now, to measure the baseline.
-  [[nodiscard]] bool probing() const noexcept { return locked([&] { return meter_.probing(); }); }
+  [[nodiscard]] bool probing() const noexcept {
+    return locked([&] { return meter_.probing(); });
+  }
   /// How often the target threw.
   [[nodiscard]] std::size_t target_failures() const noexcept {
     return target_failures_.load(std::memory_order_relaxed);  // relaxed: only a count
@@ -189,11 +205,12 @@ class adaptive_limit final : detail::permit_source {
     for (const limit_partition& p : partitions) {
       sum += p.percent;
       if (!(p.percent > 0) || !(sum <= 100.000001)) {
-        throw std::invalid_argument{"penstock::adaptive_limit: partition " + p.name + " has " + std::to_string(p.percent) + " % of " +
-                                    std::to_string(sum) + " % in all"};
+        throw std::invalid_argument{"penstock::adaptive_limit: partition " + p.name + " has " + std::to_string(p.percent) +
+                                    " % of " + std::to_string(sum) + " % in all"};
       }
       for (const limit_partition& other : partitions) {
-        if (&other != &p && other.name == p.name) throw std::invalid_argument{"penstock::adaptive_limit: two partitions are called " + p.name};
+        if (&other != &p && other.name == p.name)
+          throw std::invalid_argument{"penstock::adaptive_limit: two partitions are called " + p.name};
       }
       all.push_back(p.percent / 100);
     }
@@ -226,7 +243,8 @@ class adaptive_limit final : detail::permit_source {
     finish(clock_.now(), latency, how, in_flight, share);
   }
 
-  void finish(detail::nanoseconds_point now, std::int64_t latency, call_outcome how, count in_flight, std::size_t share) noexcept {
+  void finish(detail::nanoseconds_point now, std::int64_t latency, call_outcome how, count in_flight,
+              std::size_t share) noexcept {
     detail::wait_list<detail::std_sync> won;
     bool tell = false;
     {
@@ -269,7 +287,7 @@ class adaptive_limit final : detail::permit_source {
   const any_clock clock_;
   const adjustable_ref target_;
   std::atomic<std::size_t> target_failures_{0};
-  bool telling_ = false;                    // guarded by the line's lock
+  bool telling_ = false;                  // guarded by the line's lock
   detail::limit_meter<Algorithm> meter_;  // guarded by the line's lock
   line line_;
 };

@@ -32,8 +32,9 @@ namespace penstock::inline v0_1 {
 
 struct codel_options {
   std::chrono::nanoseconds target = std::chrono::milliseconds{5};  ///< a wait that is well for ever; 5 to 10 % of the interval
-  std::chrono::nanoseconds interval = std::chrono::milliseconds{100};  ///< the longest that a burst may last; at least what one call takes
-  any_clock clock = {};                                                ///< the steady clock, if nothing is said
+  std::chrono::nanoseconds interval =
+      std::chrono::milliseconds{100};  ///< the longest that a burst may last; at least what one call takes
+  any_clock clock = {};                ///< the steady clock, if nothing is said
 };
 
 class codel {
@@ -100,7 +101,8 @@ class codel {
     return now - above_since_ >= interval_;
   }
   [[nodiscard]] detail::nanoseconds_point after(detail::nanoseconds_point t) const noexcept {
-    return detail::saturating_add(t, static_cast<std::int64_t>(static_cast<double>(interval_) / std::sqrt(static_cast<double>(count_))));
+    return detail::saturating_add(
+        t, static_cast<std::int64_t>(static_cast<double>(interval_) / std::sqrt(static_cast<double>(count_))));
   }
 
   static constexpr detail::nanoseconds_point none = detail::never;

@@ -79,7 +79,7 @@ class fixed_limit {
 };
 
 struct aimd_options {
-  double backoff = 0.9;                                                           ///< in [0.5, 1): the factor of a decrease
+  double backoff = 0.9;                                                        ///< in [0.5, 1): the factor of a decrease
   std::chrono::nanoseconds latency_at_most = std::chrono::nanoseconds::max();  ///< a mean above it counts as a drop
 };
 

@@ -29,7 +29,8 @@ constexpr int too_many = 300;
 
 template <class Algorithm>
 struct slow_service : simulation<Algorithm> {
-  explicit slow_service(adaptive_limit_options options = {}, Algorithm algorithm = {}) : simulation<Algorithm>{options, algorithm} {
+  explicit slow_service(adaptive_limit_options options = {}, Algorithm algorithm = {})
+      : simulation<Algorithm>{options, algorithm} {
     this->service_time = 50ms;
   }
 };
@@ -49,15 +50,17 @@ void follows_steps(double factor, double extra, bool random, Algorithm algorithm
     s.servers = servers;
     s.run(60s, 30 * servers);
     const observation o = s.run(80s, 30 * servers);
-    CHECK(static_cast<double>(o.lowest_limit) >= std::floor(servers * (0.9 - noise / 2) / 2));  // in a probe it is half of what it was
+    CHECK(static_cast<double>(o.lowest_limit) >=
+          std::floor(servers * (0.9 - noise / 2) / 2));  // in a probe it is half of what it was
     CHECK(static_cast<double>(o.highest_limit) <= factor * servers * (1 + noise) + extra);
     CHECK(o.served > 80 * 20 * servers * 93 / 100);  // little is lost by that
     CHECK(o.mean_queue_wait() <= s.service_time * (factor - 1 + extra / servers + noise));
   }
 }
 
-TEST_CASE("adaptive_limit: under a step of load the limit settles near what the service does at a time, and the queue stays short",
-          "[adaptive_limit]") {
+TEST_CASE(
+    "adaptive_limit: under a step of load the limit settles near what the service does at a time, and the queue stays short",
+    "[adaptive_limit]") {
   const bool random = GENERATE(false, true);
   follows_steps<vegas_limit>(1, 9, random);  // a queue of 3 to 6 log10(limit)
   follows_steps<gradient2_limit>(1.8, 2, random);
@@ -97,9 +100,10 @@ std::ptrdiff_t limit_after_long_overload() {
   return s.run(40s, too_many).highest_limit;
 }
 
-TEST_CASE("adaptive_limit: a long overload does not inflate what is taken for the unloaded latency, nor the limit with it "
-          "(concurrency-limits 134, 165)",
-          "[adaptive_limit]") {
+TEST_CASE(
+    "adaptive_limit: a long overload does not inflate what is taken for the unloaded latency, nor the limit with it "
+    "(concurrency-limits 134, 165)",
+    "[adaptive_limit]") {
   CHECK(limit_after_long_overload<gradient2_as_published>() > 60);
   CHECK(limit_after_long_overload<vegas_as_published>() > 60);
   CHECK(limit_after_long_overload<gradient2_limit>() <= 20);
@@ -158,7 +162,8 @@ struct moved {
   double next = 2;
   adaptive_limit<told> limit;
 
-  explicit moved(std::ptrdiff_t initial, adaptive_limit_options o = {}) : next{static_cast<double>(initial)}, limit{with(initial, o, clock), told{&next}} {}
+  explicit moved(std::ptrdiff_t initial, adaptive_limit_options o = {})
+      : next{static_cast<double>(initial)}, limit{with(initial, o, clock), told{&next}} {}
   static adaptive_limit_options with(std::ptrdiff_t initial, adaptive_limit_options o, manual_clock& c) {
     o.initial = initial;
     o.clock = c;
@@ -277,7 +282,8 @@ TEST_CASE("adaptive_limit: a partition has its share whatever the others hold, a
   CHECK(m.limit.guaranteed(batch) == 1);
 }
 
-TEST_CASE("adaptive_limit: a permit says what became of its call; a scope that an exception leaves says nothing", "[adaptive_limit]") {
+TEST_CASE("adaptive_limit: a permit says what became of its call; a scope that an exception leaves says nothing",
+          "[adaptive_limit]") {
   manual_clock clock;
   adaptive_limit_options options{.initial = 100, .window = 10ms, .min_samples = 4};
   options.clock = clock;
@@ -305,7 +311,8 @@ TEST_CASE("adaptive_limit: a permit says what became of its call; a scope that a
   CHECK(limit.baseline() == 10ms);
 }
 
-TEST_CASE("adaptive_limit: whatever the algorithm says, the limit stays within its bounds, and grows only if it is used", "[adaptive_limit]") {
+TEST_CASE("adaptive_limit: whatever the algorithm says, the limit stays within its bounds, and grows only if it is used",
+          "[adaptive_limit]") {
   moved m{4, {.lowest = 2, .highest = 50}};
   m.move_to(std::numeric_limits<double>::infinity());
   CHECK(m.limit.limit() == 50);

@@ -35,7 +35,8 @@ TEST_CASE("codel: refuses nothing in a burst that is over within an interval", "
   }
 }
 
-TEST_CASE("codel: while the queue stands, refuses one after an interval, and then sooner by the square root of how many", "[codel]") {
+TEST_CASE("codel: while the queue stands, refuses one after an interval, and then sooner by the square root of how many",
+          "[codel]") {
   manual_clock clock;
   codel shed{{.target = 5ms, .interval = 100ms, .clock = clock}};
   const auto begin = clock.now();

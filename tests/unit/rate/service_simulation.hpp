@@ -37,14 +37,15 @@ struct observation {
 template <class Algorithm>
 class simulation {
  public:
-  explicit simulation(adaptive_limit_options options = {}, Algorithm algorithm = Algorithm{}) : limit{with(options, clock), algorithm} {}
+  explicit simulation(adaptive_limit_options options = {}, Algorithm algorithm = Algorithm{})
+      : limit{with(options, clock), algorithm} {}
   ~simulation() {
     while (!running_.empty()) step(end_of_first());
   }
 
   int servers = 10;
   nanoseconds service_time = 10ms;
-  bool random_service_time = false;                    // exponentially distributed, with that mean
+  bool random_service_time = false;                  // exponentially distributed, with that mean
   nanoseconds times_out_after = nanoseconds::max();  // and then counts as dropped
 
   manual_clock clock;

@@ -84,6 +84,28 @@ TEST_CASE("semaphore: a debt beyond max() is refused and changes nothing", "[sem
   CHECK(s.try_acquire() == errc::empty);
 }
 
+TEST_CASE("semaphore: its limit can be set, and goes into debt for what is held", "[semaphore]") {
+  semaphore s{5, any_fairness()};
+  CHECK(s.acquire(4));
+  s.set_limit(3);
+  CHECK(s.limit() == 3);
+  CHECK(s.available() == -1);
+  auto waiting = spawn(s.async_acquire());
+  s.release(1);
+  CHECK_FALSE(waiting.done());
+  s.set_limit(4);
+  CHECK(waiting.done());
+  CHECK(s.available() == 0);
+  s.add_permits(2);
+  s.reduce_permits(1);
+  CHECK(s.limit() == 5);
+  CHECK(s.available() == 1);
+  CHECK_THROWS_AS(s.set_limit(-1), std::invalid_argument);
+  s.release(semaphore::max() - 5);
+  CHECK_THROWS_AS(s.set_limit(semaphore::max()), std::invalid_argument);
+  CHECK(s.limit() == 5);
+}
+
 TEST_CASE("semaphore: counts out of range are refused and change nothing", "[semaphore]") {
   CHECK_THROWS_AS(semaphore{-1}, std::invalid_argument);
   CHECK_THROWS_AS(semaphore{semaphore::max() + 1}, std::invalid_argument);

@@ -40,7 +40,9 @@ class limit_meter {
   limit_meter(const limit_meter_options& options, Algorithm algorithm) noexcept(std::is_nothrow_move_constructible_v<Algorithm>)
       : options_{options},
         probes_{options.probe_every != 0 && needs_baseline<Algorithm>()},
-        algorithm_{std::move(algorithm)}, limit_{options.initial}, length_{options.window} {
+        algorithm_{std::move(algorithm)},
+        limit_{options.initial},
+        length_{options.window} {
     // The first value comes from whatever load there was at the start: it is verified early.
     age_ = options.probe_every - options.probe_every / 6;
   }

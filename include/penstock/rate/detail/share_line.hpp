@@ -39,7 +39,8 @@ class share_line {
   };
 
   /// `fractions`: one for each share after share 0.
-  share_line(const double* fractions, std::size_t shares, count limit) : shares_{std::make_unique<share[]>(shares + 1)}, size_{shares + 1} {
+  share_line(const double* fractions, std::size_t shares, count limit)
+      : shares_{std::make_unique<share[]>(shares + 1)}, size_{shares + 1} {
     for (std::size_t i = 0; i < shares; ++i) shares_[i + 1].fraction = fractions[i];
     move_limit(limit);
   }
