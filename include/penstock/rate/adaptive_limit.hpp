@@ -7,10 +7,10 @@
 //
 // The idea       a service that is given more than it can do at a time queues the rest, so its latency grows; a limit that is set by hand is wrong as
 //                soon as the service changes. Here the limit follows what the calls take (rate/limit_algorithm.hpp has the algorithms).
-// Bounds         lowest <= limit <= highest; it grows only while at least half of it is used. Lowering it takes nothing from who holds a permit: as many
-//                as are too many are not given out again.
-// Partitions     each has `percent` of the limit (rounded down, at least 1) at any time, and borrows beyond that what nobody uses. So more than the limit
-//                are in flight where one claims its own while others have borrowed it: at most by what it owns, and until they come back. The
+// Bounds         lowest <= limit <= highest; it grows only while at least half of it is used. Lowering it takes nothing from who holds a permit: as
+//                many as are too many are not given out again.
+// Partitions     each has `percent` of the limit (rounded down, at least 1) at any time, and borrows beyond that what nobody uses. So more than the
+//                limit are in flight where one claims its own while others have borrowed it: at most by what it owns, and until they come back. The
 //                percentages add up to 100 at the most. Who names no partition only borrows.
 // Fairness       first come, first served, of those who can be; a freed place is handed to the first in line.
 // Thread safety  every member may be called concurrently. It may be destroyed when no member runs, nobody waits and every permit was given back.
@@ -55,14 +55,17 @@ struct adaptive_limit_options {
   std::ptrdiff_t initial = 20;
   std::ptrdiff_t lowest = 1;
   std::ptrdiff_t highest = 1000;
-  std::chrono::nanoseconds window =
-      std::chrono::milliseconds{500};  ///< how often it adapts; at least twice the latency in any case
-  std::size_t min_samples = 10;        ///< in a window; it is longer if there are fewer
-  unsigned probe_every =
-      60;  ///< windows, after which half the limit is tried for two of them, to measure the latency without a queue; 0: never
+  /// How often it adapts; at least twice the latency in any case.
+  std::chrono::nanoseconds window = std::chrono::milliseconds{500};
+  /// A window has at least so many, and is longer if there are fewer.
+  std::size_t min_samples = 10;
+  /// In windows: when the latency without a queue was measured so long ago, half the limit is tried for two of them. 0: never.
+  unsigned probe_every = 60;
   std::vector<limit_partition> partitions = {};
-  adjustable_ref target = {};  ///< is told each new limit, and the first one
-  any_clock clock = {};        ///< the steady clock, if nothing is said
+  /// Is told each new limit, and the first one.
+  adjustable_ref target = {};
+  /// The steady clock, if nothing is said.
+  any_clock clock = {};
 };
 
 /// A partition of an adaptive_limit; by default none.

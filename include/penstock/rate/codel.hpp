@@ -31,10 +31,12 @@
 namespace penstock::inline v0_1 {
 
 struct codel_options {
-  std::chrono::nanoseconds target = std::chrono::milliseconds{5};  ///< a wait that is well for ever; 5 to 10 % of the interval
-  std::chrono::nanoseconds interval =
-      std::chrono::milliseconds{100};  ///< the longest that a burst may last; at least what one call takes
-  any_clock clock = {};                ///< the steady clock, if nothing is said
+  /// A wait that is well for ever; 5 to 10 % of the interval.
+  std::chrono::nanoseconds target = std::chrono::milliseconds{5};
+  /// The longest that a burst may last; at least what one call takes.
+  std::chrono::nanoseconds interval = std::chrono::milliseconds{100};
+  /// The steady clock, if nothing is said.
+  any_clock clock = {};
 };
 
 class codel {
@@ -68,7 +70,7 @@ class codel {
       dropping_ = true;
       // Soon after the last time it goes on where it was: that rate was not enough, or nearly.
       const std::uint64_t since = count_ - count_at_start_;
-      count_ = since > 1 && now - next_drop_ < 16 * interval_ ? since : 1;
+      count_ = since > 1 && (now - next_drop_) / 16 < interval_ ? since : 1;
       count_at_start_ = count_;
       next_drop_ = after(now);
     }

@@ -136,10 +136,8 @@ class basic_semaphore {
   /// Enlarges the semaphore while it is in use. As release().
   void add_permits(count n) {
     release(n);
-    limit_.fetch_add(
-        n,
-        std::
-            memory_order_relaxed);  // relaxed, as in all that touches it: it publishes nothing, and differences add up in any order
+    // Relaxed, as in all that touches it: it publishes nothing, and differences add up in any order.
+    limit_.fetch_add(n, std::memory_order_relaxed);
   }
   /// Shrinks the semaphore while it is in use: takes `n` permits away at once if they are free; what is lacking is a debt that the next
   /// releases pay. Never waits.

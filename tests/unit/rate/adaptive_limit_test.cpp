@@ -35,8 +35,8 @@ struct slow_service : simulation<Algorithm> {
   }
 };
 
-// The limit settles between what the service does at a time and `factor` of that and `extra`, when the load exceeds it, and when the service then does
-// less, and more.
+// The limit settles between what the service does at a time and `factor` of that and `extra`, when the load exceeds it, and when the service then
+// does less, and more.
 template <class Algorithm>
 void follows_steps(double factor, double extra, bool random, Algorithm algorithm = {}) {
   slow_service<Algorithm> s{{}, algorithm};

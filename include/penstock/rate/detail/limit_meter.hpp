@@ -59,7 +59,7 @@ class limit_meter {
       ++window_.drops;
     } else {
       ++window_.successes;
-      total_ += static_cast<double>(std::max<std::int64_t>(latency, 1));
+      total_ += static_cast<double>(std::clamp(latency, std::int64_t{1}, longest));
     }
     if (now - start_ < length_) return;
     if (samples() >= options_.min_samples) {
@@ -72,6 +72,8 @@ class limit_meter {
   }
 
  private:
+  static constexpr std::int64_t longest = std::int64_t{1} << 61;  // 73 years: twice that does not overflow
+
   enum class probe : std::uint8_t { none, draining, measuring };
 
   [[nodiscard]] std::size_t samples() const noexcept { return window_.successes + window_.drops; }

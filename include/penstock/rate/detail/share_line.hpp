@@ -6,8 +6,8 @@
 //
 // Invariants     when the lock is free, nobody in line can pass: passes(share) of every share with a line is false.
 //                in_flight_ is the sum of the shares' in_flight.
-// Fairness       whoever can pass passes in order of arrival; nobody overtakes within a share, and nobody takes a free place that one who came earlier,
-//                of whatever share, waits for. A place is handed over: it is the waiter's before the waiter runs.
+// Fairness       whoever can pass passes in order of arrival; nobody overtakes within a share, and nobody takes a free place that one who came
+//                earlier, of whatever share, waits for. A place is handed over: it is the waiter's before the waiter runs.
 // Thread safety  as the members say.
 // Cost           entering and leaving: the lock; leaving looks at each share's head, if anybody waits. Waiting does not allocate.
 #pragma once
