@@ -12,7 +12,12 @@
 #include <utility>
 #include <vector>
 
-#include <penstock/penstock.hpp>
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/rate/adaptive_limit.hpp>
+#include <penstock/rate/fixed_window.hpp>
+#include <penstock/rate/leaky_bucket.hpp>
+#include <penstock/rate/sliding_window.hpp>
+#include <penstock/rate/token_bucket.hpp>
 
 namespace {
 
@@ -29,8 +34,6 @@ void write(const char* picture, const std::string& series, double seconds, doubl
 double seconds(nanoseconds d) { return std::chrono::duration<double>(d).count(); }
 
 // ---- shapes: ten a second, of callers that always want more, but for a pause
-
-constexpr rate ten_a_second() { return rate{10, 1s}; }
 
 bool wanted(nanoseconds t) { return t >= 500ms && (t < 2750ms || t >= 4600ms); }
 
@@ -53,11 +56,12 @@ void shapes() {
     flood(name, clock, shape);
     clock.set(begin);
   };
-  flood_one("token_bucket, burst 10", token_bucket{ten_a_second(), 10, clock});
-  flood_one("token_bucket, no_burst", token_bucket{ten_a_second(), no_burst, clock});
-  flood_one("fixed_window", fixed_window{ten_a_second(), clock});
-  flood_one("sliding_window", sliding_window{ten_a_second(), clock});
-  flood_one("leaky_bucket", leaky_bucket{ten_a_second(), clock});
+  flood_one("token_bucket (burst 10)", token_bucket{rate{10, 1s}, 10, clock});
+  flood_one("token_bucket (no_burst)", token_bucket{rate{10, 1s}, no_burst, clock});
+  flood_one("fixed_window", fixed_window{10, 1s, clock});
+  flood_one("sliding_window", sliding_window{10, 1s, clock});
+  flood_one("approximate_sliding_window", approximate_sliding_window{10, 1s, clock});
+  flood_one("leaky_bucket", leaky_bucket{10, 1s, clock});
 }
 
 // ---- adaptive: servers of 50 ms a call and a queue, and callers that are turned away where the limit is full

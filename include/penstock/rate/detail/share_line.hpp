@@ -5,7 +5,7 @@
 // those shares own, and only until the borrowers come back, for nobody borrows while the limit is reached.
 //
 // Invariants     when the lock is free, nobody in line can pass: passes(share) of every share with a line is false.
-//                in_flight_ is the sum of the shares' in_flight.
+//                in_flight_ is what the shares hold together.
 // Fairness       whoever can pass passes in order of arrival; nobody overtakes within a share, and nobody takes a free place that one who came
 //                earlier, of whatever share, waits for. A place is handed over: it is the waiter's before the waiter runs.
 // Thread safety  as the members say.
@@ -52,7 +52,7 @@ class share_line {
   /// One that holds a place of this share gives it back.
   void leave(std::size_t s, wait_list<Sync>& won) noexcept {
     in_flight_ = in_flight_ - 1;
-    shares_[s].in_flight = shares_[s].in_flight - 1;
+    shares_[s].held = shares_[s].held - 1;
     serve(won);
   }
   void set_limit(count limit, wait_list<Sync>& won) noexcept {
@@ -67,7 +67,7 @@ class share_line {
   }
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   [[nodiscard]] count in_flight() const noexcept { return in_flight_; }
-  [[nodiscard]] count in_flight(std::size_t s) const noexcept { return shares_[s].in_flight; }
+  [[nodiscard]] count in_flight(std::size_t s) const noexcept { return shares_[s].held; }
   [[nodiscard]] count guaranteed(std::size_t s) const noexcept { return shares_[s].guaranteed; }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
 
@@ -106,7 +106,7 @@ class share_line {
   struct share {
     double fraction = 0;
     typename Sync::template var<count> guaranteed{0};
-    typename Sync::template var<count> in_flight{0};
+    typename Sync::template var<count> held{0};
     typename Sync::template atomic<bool> has_own{false};  // a place of its own is free; a hint
     wait_queue<Sync> line;
   };
@@ -120,7 +120,7 @@ class share_line {
   }
 
   [[nodiscard]] bool passes(std::size_t s) const noexcept {
-    return in_flight_ < limit_ || shares_[s].in_flight < shares_[s].guaranteed;
+    return in_flight_ < limit_ || shares_[s].held < shares_[s].guaranteed;
   }
   outcome look(std::size_t s) noexcept {
     if (closed_) return outcome::closed;
@@ -131,7 +131,7 @@ class share_line {
   }
   void take(std::size_t s) noexcept {
     in_flight_ = in_flight_ + 1;
-    shares_[s].in_flight = shares_[s].in_flight + 1;
+    shares_[s].held = shares_[s].held + 1;
   }
 
   void serve(wait_list<Sync>& won) noexcept {
@@ -157,7 +157,7 @@ class share_line {
   void hint() noexcept {
     room_.store(closed_ || in_flight_ < limit_, std::memory_order_relaxed);
     for (std::size_t i = 1; i < size_; ++i) {
-      shares_[i].has_own.store(shares_[i].in_flight < shares_[i].guaranteed, std::memory_order_relaxed);
+      shares_[i].has_own.store(shares_[i].held < shares_[i].guaranteed, std::memory_order_relaxed);
     }
   }
 
