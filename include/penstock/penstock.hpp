@@ -57,12 +57,12 @@
 #include <penstock/pool/submit_options.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/pool/worker_pool_options.hpp>
-#include <penstock/rate/debounce.hpp>
-#include <penstock/rate/throttle.hpp>
 #include <penstock/rate/adaptive_limit.hpp>
 #include <penstock/rate/adaptive_permit.hpp>
 #include <penstock/rate/codel.hpp>
+#include <penstock/rate/debounce.hpp>
 #include <penstock/rate/limit_algorithm.hpp>
+#include <penstock/rate/throttle.hpp>
 #include <penstock/stream/generator.hpp>
 #include <penstock/stream/operators.hpp>
 #include <penstock/stream/pipeline.hpp>

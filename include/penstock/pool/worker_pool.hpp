@@ -170,7 +170,8 @@ class worker_pool {
   /// As resize(), with what lies outside its range moved into it (core/adjustable.hpp): so an adaptive_limit can drive the pool. Without effect after
   /// shutdown() or request_stop().
   void set_limit(std::ptrdiff_t threads) {
-    static_cast<void>(resize(static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(threads, 1, static_cast<std::ptrdiff_t>(max_threads_)))));
+    static_cast<void>(
+        resize(static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(threads, 1, static_cast<std::ptrdiff_t>(max_threads_)))));
   }
 
   /// Runs `f()`, and returns what it returns. Within it this worker may block (for a file, a lock, something that another task does): if there is work
