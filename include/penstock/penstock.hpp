@@ -63,6 +63,8 @@
 #include <penstock/rate/debounce.hpp>
 #include <penstock/rate/limit_algorithm.hpp>
 #include <penstock/rate/throttle.hpp>
+#include <penstock/rate/rate.hpp>
+#include <penstock/rate/token_bucket.hpp>
 #include <penstock/stream/generator.hpp>
 #include <penstock/stream/operators.hpp>
 #include <penstock/stream/pipeline.hpp>

@@ -33,6 +33,18 @@ class blocking_wait : public wait_operation<Owner, Node> {
     armed_timer<operation> timer{*limit.queue(), limit.when(), *this};
     return link_and_park(never);
   }
+  /// The same until stop is requested, too; after one look, for one that has not looked either. If stop was requested before the call, or the
+  /// deadline has passed and nothing is to be had, the wait has not begun.
+  outcome run_without_polling(const stop_token& stop, const basic_deadline<sync>& limit) {
+    if (stop.stop_requested()) return outcome::cancelled;
+    if (this->owner().try_pass(*this)) return this->how;
+    if (limit.passed()) return outcome::timeout;
+    assert((limit.queue() == nullptr || limit.queue() != timers_of_this_thread) &&
+           "waits for a timer on the very thread that fires it");
+    if (!stop.stop_possible()) return run_without_polling(limit);
+    typename sync::template stop_callback<on_stop> callback{stop, on_stop{this}};  // as in run()
+    return run_without_polling(limit);
+  }
 
   /// Waits until `deadline` on the steady clock. A deadline that has passed allows one look. How late it ends is up to the system's
   /// scheduler: polling yields no further when the deadline is near.

@@ -81,6 +81,14 @@ class basic_timer_queue {
     return false;
   }
 
+  /// Takes the entry out if it is pending, and never waits. False: it has been fired, and its function runs, will run or has run.
+  bool try_remove(entry& e) noexcept {
+    std::scoped_lock guard{lock_};
+    if (!e.pending) return false;
+    take_out(e);
+    return true;
+  }
+
  protected:
   ~basic_timer_queue() = default;
 
