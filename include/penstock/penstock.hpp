@@ -31,6 +31,7 @@
 #include <penstock/core/adjustable.hpp>
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
+#include <penstock/core/cached_clock.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>

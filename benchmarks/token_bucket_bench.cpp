@@ -1,0 +1,140 @@
+// One token, by one thread and by two: there is one (available), or none (exhausted). Per try; no load but the tries themselves.
+//
+// clock        the clock alone: what bounds everything that reads it
+// available    a bucket that fills faster than it is emptied
+// exhausted    an empty one, of one token an hour
+// peers        rate_peers.hpp: a mutex and doubles, GCRA written plainly, folly's algorithm written plainly
+// waiters      100,000 coroutines wait on one bucket by a manual clock, and advance() serves them: per wake-up
+// accuracy     four threads wait in a loop for 10 s of real time; how much was granted of rate * t (per cent), and by how many tokens that was ever
+//              above rate * t, of a bucket that began empty (negative: never)
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include <penstock/core/cached_clock.hpp>
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/rate/token_bucket.hpp>
+
+#include "rate_peers.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using penstock::rate;
+
+struct token_bucket {
+  token_bucket(double per_second, std::int64_t burst) : bucket{rate{per_second, 1s}, burst} {}
+  bool take() { return bucket.try_acquire().has_value(); }
+  penstock::token_bucket<> bucket;
+};
+
+struct token_bucket_cached_clock {
+  token_bucket_cached_clock(double per_second, std::int64_t burst) : bucket{rate{per_second, 1s}, burst, clock} {}
+  bool take() { return bucket.try_acquire().has_value(); }
+  penstock::cached_clock clock{1ms};
+  penstock::token_bucket<penstock::cached_clock> bucket;
+};
+
+void BM_clock_steady(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(std::chrono::steady_clock::now());
+}
+
+template <class Bucket>
+void take(benchmark::State& state, double per_second, std::int64_t burst, bool available) {
+  static std::unique_ptr<Bucket> bucket;
+  if (state.thread_index() == 0) {
+    bucket = std::make_unique<Bucket>(per_second, burst);
+    while (!available && bucket->take()) {
+    }
+  }
+  std::int64_t taken = 0;
+  for (auto _ : state) taken += bucket->take() ? 1 : 0;
+  if (available ? taken < state.iterations() * 9 / 10 : taken > 1) state.SkipWithError("not what it is called");
+  if (state.thread_index() == 0) bucket.reset();
+}
+template <class Bucket>
+void BM_available(benchmark::State& state) {
+  take<Bucket>(state, 1e9, 1'000'000, true);
+}
+template <class Bucket>
+void BM_exhausted(benchmark::State& state) {
+  take<Bucket>(state, 1.0 / 3600, 1, false);
+}
+
+penstock::task<> wait_once(penstock::token_bucket<penstock::manual_clock>& bucket, std::int64_t& served) {
+  const penstock::result<void> r = co_await bucket.async_acquire();
+  served += r ? 1 : 0;
+}
+
+void BM_waiters(benchmark::State& state) {
+  const std::int64_t n = state.range(0);
+  for (auto _ : state) {
+    penstock::manual_clock clock;
+    penstock::token_bucket<penstock::manual_clock> bucket{
+        rate{1'000'000, 1s}, 1000, clock, {.start = penstock::warm_start::empty}};
+    std::int64_t served = 0;
+    std::vector<penstock::spawned<void>> waiting;
+    waiting.reserve(static_cast<std::size_t>(n));
+    for (std::int64_t i = 0; i < n; ++i) waiting.push_back(penstock::spawn(wait_once(bucket, served)));
+    const auto begin = std::chrono::steady_clock::now();
+    clock.advance(n * 1us);
+    state.SetIterationTime(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    if (served != n) state.SkipWithError("not all were served");
+  }
+  state.SetItemsProcessed(state.iterations() * n);
+}
+
+void BM_accuracy(benchmark::State& state) {
+  const std::int64_t per_second = state.range(0);
+  const std::int64_t burst = std::max<std::int64_t>(2, per_second / 50);
+  for (auto _ : state) {
+    const auto begin = std::chrono::steady_clock::now();
+    penstock::token_bucket<> bucket{rate{per_second, 1s}, burst, {.start = penstock::warm_start::empty}};
+    const auto end = begin + 10s;
+    std::atomic<std::int64_t> granted{0};
+    std::atomic<double> worst{-1e9};
+    {
+      std::vector<std::jthread> threads;
+      for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&] {
+          double mine = -1e9;
+          while (bucket.try_acquire_until(end)) {
+            const std::int64_t count = ++granted;  // looked at the clock after it: no earlier than it was granted
+            const double passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+            mine = std::max(mine, static_cast<double>(count) - static_cast<double>(per_second) * passed);
+          }
+          for (double seen = worst; mine > seen && !worst.compare_exchange_weak(seen, mine);) {
+          }
+        });
+      }
+    }
+    const double passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    state.counters["per_cent"] = static_cast<double>(granted) / (static_cast<double>(per_second) * std::min(passed, 10.0)) * 100;
+    state.counters["above_the_law"] = worst.load();
+  }
+}
+
+#define TAKES(Bucket)                                                \
+  BENCHMARK(BM_available<Bucket>)->ThreadRange(1, 2)->UseRealTime(); \
+  BENCHMARK(BM_exhausted<Bucket>)->ThreadRange(1, 2)->UseRealTime()
+
+BENCHMARK(BM_clock_steady)->ThreadRange(1, 2)->UseRealTime();
+TAKES(token_bucket);
+TAKES(token_bucket_cached_clock);
+TAKES(rate_peers::mutex_and_doubles);
+TAKES(rate_peers::plain_gcra);
+TAKES(rate_peers::zero_time);
+BENCHMARK(BM_waiters)->Arg(100'000)->UseManualTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_accuracy)->Arg(10)->Arg(1000)->Arg(100'000)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
+
+}  // namespace
+
+BENCHMARK_MAIN();
