@@ -12,6 +12,7 @@
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/pool/worker_pool.hpp>
+#include <penstock/rate/token_bucket.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
 
@@ -195,6 +196,26 @@ TEST_CASE("thread creation: a supervised task is begun anew at once if the threa
   auto running = penstock::spawn(penstock::supervise(work, {.backoff = penstock::backoff::fixed(1ms), .clock = clock}));
   REQUIRE(running.result() == 3);
   REQUIRE(created == 1);  // for the second delay
+}
+
+// A clock of its own, so that its timer thread is not running yet.
+struct other_wall_clock : std::chrono::system_clock {};
+
+TEST_CASE("thread creation: who waits for a limiter whose timer thread cannot be started is told, and the next try may succeed",
+          "[fault][hazard-20]") {
+  penstock::token_bucket<other_wall_clock> bucket{penstock::rate{1000, 1s}, 1};
+  REQUIRE(bucket.try_acquire());
+  {
+    const failing_thread first{1};
+    REQUIRE_THROWS_AS(bucket.acquire(), std::system_error);
+  }
+  {
+    const failing_thread first{1};
+    auto waiting = penstock::spawn(bucket.async_acquire());
+    REQUIRE_THROWS_AS(waiting.result(), std::system_error);
+  }
+  REQUIRE(bucket.waiters() == 0);
+  REQUIRE(bucket.acquire());
 }
 
 // The shared timer threads start once in a process, so what happens before and after is one test case.
