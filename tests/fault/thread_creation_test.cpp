@@ -203,7 +203,7 @@ struct other_wall_clock : std::chrono::system_clock {};
 
 TEST_CASE("thread creation: who waits for a limiter whose timer thread cannot be started is told, and the next try may succeed",
           "[fault][hazard-20]") {
-  penstock::token_bucket<other_wall_clock> bucket{penstock::rate{1000, 1s}, 1};
+  penstock::token_bucket<other_wall_clock> bucket{penstock::rate{1, 1h}, 1};
   REQUIRE(bucket.try_acquire());
   {
     const failing_thread first{1};
@@ -215,6 +215,7 @@ TEST_CASE("thread creation: who waits for a limiter whose timer thread cannot be
     REQUIRE_THROWS_AS(waiting.result(), std::system_error);
   }
   REQUIRE(bucket.waiters() == 0);
+  bucket.set_rate(penstock::rate{1, 1ms});
   REQUIRE(bucket.acquire());
 }
 
