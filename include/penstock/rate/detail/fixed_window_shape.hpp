@@ -13,7 +13,6 @@
 #include <mutex>
 
 #include <penstock/core/detail/sync.hpp>
-#include <penstock/rate/detail/shape.hpp>
 #include <penstock/rate/detail/window_time.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -21,18 +20,20 @@ namespace penstock::inline v0_1::detail {
 template <class Sync = std_sync>
 class fixed_window_shape {
  public:
+  static constexpr const char* name = "fixed_window";
+
   /// At the most `limit` (> 0) in `length` (> 0) nanoseconds.
   fixed_window_shape(std::int64_t limit, std::int64_t length) noexcept : limit_{limit}, length_{length} {}
 
-  decision try_take(std::int64_t now, std::int64_t n) noexcept {
+  bool try_take(std::int64_t now, std::int64_t n) noexcept {
     std::scoped_lock guard{lock_};
     if (now >= end()) {
       begins_ = begin_of_window(now, length_);
       taken_ = 0;
     }
-    if (taken_ > limit_ - n) return {false, n > limit_ ? never : end()};
+    if (taken_ > limit_ - n) return false;
     taken_ = taken_ + n;
-    return {true, now};
+    return true;
   }
 
   [[nodiscard]] std::int64_t ready_at(std::int64_t now, std::int64_t n) const noexcept {

@@ -20,7 +20,6 @@
 #include <mutex>
 
 #include <penstock/core/detail/sync.hpp>
-#include <penstock/rate/detail/shape.hpp>
 #include <penstock/rate/detail/window_time.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -28,16 +27,18 @@ namespace penstock::inline v0_1::detail {
 template <class Sync = std_sync>
 class sliding_counter_shape {
  public:
+  static constexpr const char* name = "sliding_window";
+
   /// At the most about `limit` (> 0) in any `length` (> 0) nanoseconds.
   sliding_counter_shape(std::int64_t limit, std::int64_t length) noexcept : limit_{limit}, length_{length} {}
 
-  decision try_take(std::int64_t now, std::int64_t n) noexcept {
+  bool try_take(std::int64_t now, std::int64_t n) noexcept {
     std::scoped_lock guard{lock_};
     counts c = counts_at(now);
-    if (used(c, now) > limit_ - n) return {false, when(c, now, n)};
+    if (used(c, now) > limit_ - n) return false;
     c.present += n;
     counts_ = c;
-    return {true, now};
+    return true;
   }
 
   [[nodiscard]] std::int64_t ready_at(std::int64_t now, std::int64_t n) const noexcept {

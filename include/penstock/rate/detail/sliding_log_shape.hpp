@@ -17,7 +17,6 @@
 #include <vector>
 
 #include <penstock/core/detail/sync.hpp>
-#include <penstock/rate/detail/shape.hpp>
 #include <penstock/rate/detail/window_time.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -25,16 +24,18 @@ namespace penstock::inline v0_1::detail {
 template <class Sync = std_sync>
 class sliding_log_shape {
  public:
+  static constexpr const char* name = "sliding_window";
+
   /// At the most `limit` (> 0) in any `length` (> 0) nanoseconds.
   sliding_log_shape(std::int64_t limit, std::int64_t length)
       : log_(static_cast<std::size_t>(limit)), limit_{limit}, length_{length} {}
 
-  decision try_take(std::int64_t now, std::int64_t n) noexcept {
+  bool try_take(std::int64_t now, std::int64_t n) noexcept {
     std::scoped_lock guard{lock_};
     now = forget(now);
-    if (used_ > limit_ - n) return {false, when(now, n)};
+    if (used_ > limit_ - n) return false;
     record(now, n);
-    return {true, now};
+    return true;
   }
 
   [[nodiscard]] std::int64_t ready_at(std::int64_t now, std::int64_t n) const noexcept {

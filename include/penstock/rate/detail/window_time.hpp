@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/rate/rate.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -15,29 +16,8 @@ namespace penstock::inline v0_1::detail {
 
 /// count * part / whole, rounded down, exact whatever their size; 0 <= count, 0 <= part <= whole, 0 < whole.
 [[nodiscard]] constexpr std::int64_t share_of(std::int64_t count, std::int64_t part, std::int64_t whole) noexcept {
-#if defined(__SIZEOF_INT128__)
-  __extension__ using wide = __int128;
-  return static_cast<std::int64_t>(static_cast<wide>(count) * part / whole);
-#else
-  // Digit by digit, in base two: quotient * whole + rest is the product of the digits so far and `part`.
-  std::int64_t quotient = 0;
-  std::uint64_t rest = 0;
-  const auto divisor = static_cast<std::uint64_t>(whole);
-  const auto carry = [&] {
-    if (rest >= divisor) {
-      rest -= divisor;
-      ++quotient;
-    }
-  };
-  for (int digit = 62; digit >= 0; --digit) {
-    quotient *= 2;
-    rest *= 2;
-    carry();
-    if ((count >> digit & 1) != 0) rest += static_cast<std::uint64_t>(part);
-    carry();
-  }
-  return quotient;
-#endif
+  return static_cast<std::int64_t>(uint128{static_cast<std::uint64_t>(count)} * static_cast<std::uint64_t>(part) /
+                                   static_cast<std::uint64_t>(whole));
 }
 
 }  // namespace penstock::inline v0_1::detail
