@@ -85,19 +85,19 @@ class keyed_limiter {
   /// than n meanwhile.
   template <class K = Key>
   result<void> acquire(const K& key, count n = 1) {
-    return wait(key, n, [](auto& w) { return w.run(); });
+    return wait(key, n, [](auto& w) { return w.run_without_polling(); });
   }
   /// Also ends when stop is requested, with errc::cancelled; at once, and without a token, if it was before the call.
   template <class K = Key>
   result<void> acquire(const K& key, const std::stop_token& stop, count n = 1) {
     if (stop.stop_requested()) return errc::cancelled;
-    return wait(key, n, [&](auto& w) { return w.run(stop, detail::never); });
+    return wait(key, n, [&](auto& w) { return w.run_without_polling(stop, {}); });
   }
   /// Also ends at a deadline, with errc::timeout. What is there is taken even if the deadline has passed.
   template <class K = Key>
   result<void> acquire(const K& key, const wait_limits& limits, count n = 1) {
     if (limits.stop.stop_requested()) return errc::cancelled;
-    return wait(key, n, [&](auto& w) { return w.run(limits.stop, limits.deadline); });
+    return wait(key, n, [&](auto& w) { return w.run_without_polling(limits.stop, limits.deadline); });
   }
   /// `timeout` is on the limiter's clock.
   template <class K = Key, class Rep, class Period>

@@ -20,6 +20,7 @@ namespace penstock::inline v0_1::detail {
 template <class Sync = std_sync>
 class fixed_window_shape {
  public:
+  static constexpr std::int64_t most = std::int64_t{1} << 60;  // the greatest limit
   static constexpr const char* name = "fixed_window";
 
   /// At the most `limit` (> 0) in `length` (> 0) nanoseconds.
@@ -57,6 +58,10 @@ class fixed_window_shape {
   [[nodiscard]] std::int64_t largest() const noexcept {
     std::scoped_lock guard{lock_};
     return limit_;
+  }
+  [[nodiscard]] std::int64_t length() const noexcept {
+    std::scoped_lock guard{lock_};
+    return length_;
   }
 
   /// From now on. What was taken in the window of now counts in the one of the new length.

@@ -221,7 +221,6 @@ class alignas(cache_line) keyed_shard {
   // The hooks of wait_operation.
   polled_mutex<std_sync>& wait_lock() noexcept { return lock_; }
   bool try_pass(request& r);
-  bool worth_a_look(const request& r) const noexcept { return r.look_at != never && now() >= r.look_at; }
   step try_or_link(request& r, link_at where, list&) noexcept;
   void unlinked(request& r, list& won) noexcept {
     r.account->mark &= ~key_account::awaited;
@@ -379,7 +378,6 @@ struct keyed_shard<Key, Equal>::request : wait_node<std_sync> {
   const Key* key;
   const std::uint64_t hash;
   const std::int64_t wanted;
-  std::int64_t look_at = never;
   key_account* account = nullptr;  // while it is linked: held by the flag `awaited`, so it does not change hands
   bool overflowed = false;
 };
@@ -399,7 +397,6 @@ bool keyed_shard<Key, Equal>::try_pass(request& r) {
     r.how = a.how;
     return true;
   }
-  r.look_at = a.look_at;
   r.overflowed = a.overflowed;
   look_by(a.look_at);
   return false;

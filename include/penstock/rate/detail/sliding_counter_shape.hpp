@@ -27,6 +27,7 @@ namespace penstock::inline v0_1::detail {
 template <class Sync = std_sync>
 class sliding_counter_shape {
  public:
+  static constexpr std::int64_t most = std::int64_t{1} << 60;  // the greatest limit
   static constexpr const char* name = "sliding_window";
 
   /// At the most about `limit` (> 0) in any `length` (> 0) nanoseconds.
@@ -65,6 +66,10 @@ class sliding_counter_shape {
   [[nodiscard]] std::int64_t largest() const noexcept {
     std::scoped_lock guard{lock_};
     return limit_;
+  }
+  [[nodiscard]] std::int64_t length() const noexcept {
+    std::scoped_lock guard{lock_};
+    return length_;
   }
 
   /// From now on. With another length, what counts now counts as taken in the window of now.

@@ -24,6 +24,7 @@ namespace penstock::inline v0_1::detail {
 template <class Sync = std_sync>
 class sliding_log_shape {
  public:
+  static constexpr std::int64_t most = std::int64_t{1} << 24;  // the greatest limit
   static constexpr const char* name = "sliding_window";
 
   /// At the most `limit` (> 0) in any `length` (> 0) nanoseconds.
@@ -67,6 +68,10 @@ class sliding_log_shape {
   [[nodiscard]] std::int64_t largest() const noexcept {
     std::scoped_lock guard{lock_};
     return limit_;
+  }
+  [[nodiscard]] std::int64_t length() const noexcept {
+    std::scoped_lock guard{lock_};
+    return length_;
   }
 
   /// From now on, for what passed before as well. Throws std::bad_alloc; then nothing has changed.
