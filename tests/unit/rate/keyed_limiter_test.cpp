@@ -1,0 +1,308 @@
+#include <penstock/rate/keyed_limiter.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/task.hpp>
+
+#include "../../support/catch.hpp"
+#include "../../support/until.hpp"
+
+namespace {
+
+using namespace penstock;
+using namespace std::chrono_literals;
+using per_user = keyed_limiter<std::string>;
+using per_number = keyed_limiter<std::uint64_t>;
+
+int passes(auto& limits, const auto& key) {
+  int n = 0;
+  while (limits.try_acquire(key)) ++n;
+  return n;
+}
+
+TEST_CASE("keyed_limiter: gives each key a bucket of its own", "[rate][keyed_limiter][hazard-24]") {
+  manual_clock clock;
+  per_user limits{rate{10, 1s}, 3, {.clock = clock}};
+  CHECK(passes(limits, "ann") == 3);
+  CHECK(limits.try_acquire("ann") == errc::empty);
+  CHECK(limits.available("ann") == 0);
+  CHECK(limits.retry_after("ann") == 100ms);
+  CHECK(limits.retry_after("ann", 3) == 300ms);
+  CHECK(limits.available("bob") == 3);
+  CHECK(limits.retry_after("bob", 3) == 0s);
+  CHECK(limits.try_acquire("bob", 2));
+  clock.advance(-1h);  // stepping back gives nothing
+  CHECK_FALSE(limits.try_acquire("ann"));
+  clock.advance(1h + 100ms);
+  CHECK(passes(limits, "ann") == 1);
+  CHECK(passes(limits, "bob") == 2);
+  limits.refund("ann", 2);
+  CHECK(passes(limits, "ann") == 2);
+  limits.refund("ann", 100);
+  CHECK(passes(limits, "ann") == 3);
+  CHECK(limits.stats().keys == 2);
+
+  for (const std::int64_t n : {0, -1, 4}) {
+    CHECK_THROWS_AS(limits.try_acquire("ann", n), std::invalid_argument);
+    CHECK_THROWS_AS(limits.acquire("ann", n), std::invalid_argument);
+    CHECK_THROWS_AS(limits.async_acquire("ann", n), std::invalid_argument);
+    CHECK_THROWS_AS(limits.retry_after("ann", n), std::invalid_argument);
+  }
+  CHECK_THROWS_AS((per_user{rate{10, 1s}, 0}), std::invalid_argument);
+  CHECK_THROWS_AS((per_user{rate{10, 1s}, 1, {.max_keys = 0}}), std::invalid_argument);
+  CHECK_THROWS_AS((per_user{rate{10, 1s}, 1, {.shards = 3}}), std::invalid_argument);
+  CHECK_THROWS_AS((per_user{rate{1, 24h * 365}, 1000}), std::invalid_argument);
+}
+
+// A key that counts how often it is made.
+struct name {
+  static inline int made = 0;
+  explicit name(std::string_view s) : text{s} { ++made; }
+  friend bool operator==(const name& a, const name& b) { return a.text == b.text; }
+  friend bool operator==(const name& a, std::string_view b) { return a.text == b; }
+  std::string text;
+};
+struct name_hash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+  std::size_t operator()(const name& n) const { return (*this)(n.text); }
+};
+
+TEST_CASE("keyed_limiter: looks a key up by what it can be compared with, and makes it once, when it is new",
+          "[rate][keyed_limiter]") {
+  manual_clock clock;
+  keyed_limiter<name, name_hash> limits{rate{1, 1s}, 5, {.clock = clock}};
+  for (int i = 0; i < 5; ++i) CHECK(limits.try_acquire(std::string_view{"ann"}));
+  CHECK(limits.retry_after(std::string_view{"ann"}) == 1s);
+  CHECK(name::made == 1);
+}
+
+// An attacker's new keys never come again; each of them takes all that it is given.
+TEST_CASE("keyed_limiter: whoever invents keys makes nothing grow and nobody's limit forgotten", "[rate][keyed_limiter]") {
+  manual_clock clock;
+  const auto when_full = GENERATE(keyed_overflow::shared, keyed_overflow::refuse);
+  per_number limits{rate{1, 1s}, 2, {.max_keys = 64, .shards = 1, .overflow = when_full, .clock = clock}};
+  const std::uint64_t victim = ~std::uint64_t{0};
+  int granted_to_victim = 0;
+  int granted_to_attacker = 0;
+  constexpr int seconds = 10;
+  REQUIRE(limits.try_acquire(victim));
+  ++granted_to_victim;
+  for (int second = 0; second < seconds; ++second) {
+    for (std::uint64_t i = 0; i < 10'000; ++i) {
+      const std::uint64_t key = static_cast<std::uint64_t>(second) * 10'000 + i;
+      const auto got = limits.try_acquire(key, 2);
+      granted_to_attacker += got ? 2 : 0;
+      if (!got && when_full == keyed_overflow::refuse) REQUIRE(got == errc::rejected);
+      if (i % 100 == 0 && limits.try_acquire(victim)) ++granted_to_victim;
+    }
+    clock.advance(1s);
+  }
+  CHECK(granted_to_victim == 2 + seconds - 1);  // as one bucket, which has been in use all the time
+  // All keys together get what that many buckets grant, and the shared one.
+  CHECK(granted_to_attacker + granted_to_victim <= 65 * (2 + seconds));
+  CHECK(granted_to_attacker >= 63 * 2 * (seconds / 2));
+  const keyed_limiter_stats s = limits.stats();
+  CHECK(s.keys == 64);
+  CHECK(s.replaced > 0);
+  CHECK(s.overflowed > 80'000);
+}
+
+TEST_CASE("keyed_limiter: a key that was replaced comes back as it would have been", "[rate][keyed_limiter]") {
+  manual_clock clock;
+  per_user limits{rate{1, 1s}, 2, {.max_keys = 2, .shards = 1, .overflow = keyed_overflow::refuse, .clock = clock}};
+  CHECK(limits.try_acquire("ann", 2));
+  CHECK(limits.try_acquire("bob", 1));
+  CHECK(limits.try_acquire("carl") == errc::rejected);
+  CHECK(limits.acquire("carl") == errc::rejected);
+  clock.advance(1s);
+  CHECK(limits.try_acquire("carl", 2));  // in bob's place, who is full again; ann is not
+  CHECK(limits.available("ann") == 1);
+  CHECK(limits.available("bob") == 2);
+  clock.advance(1s);
+  CHECK(limits.try_acquire("bob", 2));
+  CHECK(limits.stats().replaced == 2);
+  CHECK(limits.stats().keys == 2);
+}
+
+TEST_CASE("keyed_limiter: keys without a place share a bucket, and wait for it", "[rate][keyed_limiter]") {
+  manual_clock clock;
+  per_number limits{rate{1, 1s}, 2, {.max_keys = 1, .shards = 1, .clock = clock}};
+  CHECK(limits.try_acquire(1u, 2));
+  CHECK(limits.try_acquire(2u));
+  CHECK(limits.try_acquire(3u));
+  CHECK(limits.try_acquire(4u) == errc::empty);
+  auto fifth = spawn(limits.async_acquire(5u));
+  auto sixth = spawn(limits.async_acquire(6u));
+  clock.advance(1s);
+  CHECK(fifth.result());
+  CHECK_FALSE(sixth.done());
+  clock.advance(1s);
+  CHECK(sixth.result());
+}
+
+TEST_CASE("keyed_limiter: a key may have a limit of its own, and all may get another one", "[rate][keyed_limiter]") {
+  manual_clock clock;
+  per_user limits{rate{1, 1s}, 2, {.max_keys = 2, .shards = 1, .overflow = keyed_overflow::refuse, .clock = clock}};
+  REQUIRE(limits.set_limit("vip", rate{100, 1s}, 50));
+  CHECK(limits.try_acquire("vip", 50));
+  CHECK(limits.retry_after("vip") == 10ms);
+  clock.advance(1h);  // full again, but its place is its own
+  CHECK(limits.try_acquire("ann"));
+  CHECK(limits.try_acquire("bob") == errc::rejected);
+  CHECK(limits.set_limit("bob", rate{1, 1s}, 1) == errc::full);
+  CHECK(passes(limits, "vip") == 50);
+
+  // What was used stays used: no present, and no deeper debt than an empty bucket.
+  limits.set_limit(rate{10, 1s}, 10);
+  CHECK(limits.available("ann") == 9);
+  CHECK(limits.available("vip") == 0);
+  CHECK(limits.try_acquire("ann", 9));
+  limits.set_limit(rate{1, 1s}, 3);
+  CHECK(limits.available("ann") == 0);
+  CHECK(limits.retry_after("ann", 3) == 3s);
+  limits.clear_limit("vip");
+  limits.clear_limit("nobody");
+  CHECK(limits.retry_after("vip", 3) == 3s);
+  CHECK_THROWS_AS(limits.try_acquire("vip", 4), std::invalid_argument);
+  clock.advance(3s);
+  CHECK(limits.try_acquire("bob", 3));
+}
+
+TEST_CASE("keyed_limiter: tells the keys that ask for most", "[rate][keyed_limiter]") {
+  manual_clock clock;
+  per_user limits{rate{1, 1s}, 2, {.shards = 4, .clock = clock}};
+  for (int i = 0; i < 50; ++i) {
+    limits.try_acquire("a" + std::to_string(i)).value();
+    static_cast<void>(limits.try_acquire("much"));
+    static_cast<void>(limits.try_acquire("more", 2));
+  }
+  const auto heaviest = limits.heaviest(2);
+  REQUIRE(heaviest.size() == 2);
+  CHECK(heaviest[0].key == "more");
+  CHECK(heaviest[0].granted == 2);
+  CHECK(heaviest[0].refused == 98);
+  CHECK(heaviest[1].key == "much");
+  CHECK(heaviest[1].available == 0);
+  CHECK(limits.heaviest(1000).size() == 52);
+  limits.reset_counts();
+  CHECK(limits.heaviest(2).empty());
+}
+
+TEST_CASE("keyed_limiter: who waits for a key is served in order of arrival, and nobody waits for another key",
+          "[rate][keyed_limiter][hazard-01][hazard-02][hazard-34]") {
+  manual_clock clock;
+  per_user limits{rate{10, 1s}, 5, {.shards = 1, .clock = clock}};
+  REQUIRE(limits.acquire("ann", 5));
+  REQUIRE(limits.acquire("bob", 5));
+  std::stop_source stop;
+  auto large = spawn(limits.async_acquire("ann", 5) | with_stop(stop.get_token()));
+  auto small = spawn(limits.async_acquire("ann"));
+  auto other = spawn(limits.async_acquire("bob"));
+  CHECK(limits.stats().waiters == 3);
+  clock.advance(100ms);
+  CHECK(other.result());
+  CHECK_FALSE(small.done());
+  CHECK(limits.try_acquire("ann") == errc::empty);  // newcomers do not overtake
+  SECTION("until the first one has got what it asks for") {
+    clock.advance(400ms - 1ns);
+    CHECK_FALSE(large.done());
+    clock.advance(1ns);
+    CHECK(large.result());
+    CHECK_FALSE(small.done());
+    clock.advance(100ms);
+    CHECK(small.result());
+  }
+  SECTION("or goes away: then the next one takes its turn at once") {
+    stop.request_stop();
+    CHECK(large.result() == errc::cancelled);
+    CHECK(small.result());
+  }
+  SECTION("or tokens come back") {
+    limits.refund("ann", 4);
+    CHECK(large.result());
+    CHECK_FALSE(small.done());
+    limits.set_limit(rate{1000, 1s}, 5);  // and faster
+    clock.advance(1ms);
+    CHECK(small.result());
+  }
+  SECTION("or can never be served any more") {
+    limits.set_limit("ann", rate{10, 1s}, 4).value();
+    CHECK(large.result() == errc::rejected);
+    clock.advance(100ms);
+    CHECK(small.result());
+  }
+  SECTION("or it is closed") {
+    limits.close();
+    CHECK(large.result() == errc::closed);
+    CHECK(small.result() == errc::closed);
+    CHECK(limits.try_acquire("carl") == errc::closed);
+    CHECK(limits.acquire("carl") == errc::closed);
+  }
+  clock.advance(1h);
+  CHECK(limits.stats().waiters == 0);
+  CHECK(clock.next_timer() == manual_clock::time_point::max());
+}
+
+TEST_CASE("keyed_limiter: threads wait, until a deadline or a stop request", "[rate][keyed_limiter][hazard-04][hazard-23]") {
+  manual_clock clock;
+  per_user limits{rate{1, 1s}, 1, {.clock = clock}};
+  REQUIRE(limits.acquire("ann"));
+  CHECK(limits.acquire("ann", {.deadline = {clock.now(), clock}}) == errc::timeout);
+  std::stop_source stop;
+  CHECK(limits.acquire("bob", stop.get_token()));
+  std::optional<result<void>> timed_out;
+  std::optional<result<void>> stopped;
+  std::optional<result<void>> passed;
+  {
+    std::jthread first{[&] { timed_out = limits.try_acquire_for("ann", 999ms); }};
+    test_support::until([&] { return limits.stats().waiters == 1; });
+    std::jthread second{[&] { stopped = limits.acquire("ann", stop.get_token()); }};
+    test_support::until([&] { return limits.stats().waiters == 2; });
+    std::jthread third{[&] { passed = limits.acquire("ann"); }};
+    test_support::until([&] { return limits.stats().waiters == 3; });
+    clock.advance(999ms);
+    test_support::until([&] { return limits.stats().waiters == 2; });
+    stop.request_stop();
+    test_support::until([&] { return limits.stats().waiters == 1; });
+    clock.advance(1ms);
+  }
+  CHECK(*timed_out == errc::timeout);
+  CHECK(*stopped == errc::cancelled);
+  CHECK(*passed);
+  CHECK(limits.acquire("carl", stop.get_token()) == errc::cancelled);
+  CHECK(limits.available("carl") == 1);
+
+  // A deadline that is the very time of the token: what is there is taken.
+  auto at_the_deadline = spawn(limits.async_acquire("ann") | with_timeout(1s, clock));
+  clock.advance(2s);
+  CHECK(at_the_deadline.done());
+
+  // The limiter may go as soon as the last one who waited has been served.
+  std::optional<per_user> gone{std::in_place, rate{1, 1s}, 1, keyed_limiter_options{.clock = clock}};
+  REQUIRE(gone->acquire("ann"));
+  auto last = [](std::optional<per_user>& l) -> task<void> {
+    (co_await l->async_acquire("ann")).value();
+    l.reset();
+  };
+  auto destroyer = spawn(last(gone));
+  clock.advance(1s);
+  CHECK(destroyer.done());
+  CHECK_FALSE(gone.has_value());
+}
+
+}  // namespace
