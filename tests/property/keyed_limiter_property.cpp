@@ -1,0 +1,132 @@
+// A keyed_limiter with a few places answers as a bucket for every key there ever was, kept for ever: nobody can tell which keys have lost their places.
+// Only a key that finds no place is told so. Random keys, amounts, refunds, times (the clock steps back, too) and changes of limits.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <string>
+
+#include <rapidcheck.h>
+
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/rate/keyed_limiter.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// In rational numbers: an account is what is used, as a count of 1 / interval of a token, at the latest time that anybody was told.
+struct reference {
+  struct terms {
+    std::int64_t interval;  // ns a token
+    std::int64_t burst;
+  };
+  struct account {
+    std::int64_t used = 0;  // ns of issue that are used up
+    std::int64_t at = 0;
+  };
+
+  std::int64_t used(int key) {
+    account& a = accounts[key];
+    a.used = std::max<std::int64_t>(0, a.used - (now - a.at));
+    a.at = now;
+    return a.used;
+  }
+  const terms& of(int key) { return own.contains(key) ? own[key] : all; }
+  bool take(int key, std::int64_t n) {
+    const terms t = of(key);
+    if (used(key) + n * t.interval > t.burst * t.interval) return false;
+    accounts[key].used += n * t.interval;
+    return true;
+  }
+  std::int64_t ready_in(int key, std::int64_t n) {
+    const terms t = of(key);
+    return std::max<std::int64_t>(0, used(key) + n * t.interval - t.burst * t.interval);
+  }
+  std::int64_t available(int key) { return (of(key).burst * of(key).interval - used(key)) / of(key).interval; }
+  void give_back(int key, std::int64_t n) { accounts[key].used = std::max<std::int64_t>(0, used(key) - n * of(key).interval); }
+  // To whole tokens, as is documented.
+  void change(int key, const terms& to) {
+    const terms from = of(key);
+    const std::int64_t tokens = (used(key) + from.interval - 1) / from.interval;
+    accounts[key].used = std::min(tokens, to.burst) * to.interval;
+  }
+
+  std::int64_t now = 0;
+  terms all;
+  std::map<int, account> accounts;
+  std::map<int, terms> own;
+};
+
+reference::terms any_terms() { return {*rc::gen::inRange<std::int64_t>(1, 50), *rc::gen::inRange<std::int64_t>(1, 6)}; }
+penstock::rate rate_of(const reference::terms& t) { return {1, std::chrono::nanoseconds{t.interval}}; }
+
+void answers_as_a_bucket_for_every_key() {
+  penstock::manual_clock clock;
+  reference expected;
+  expected.all = any_terms();
+  const auto shards = *rc::gen::element<std::size_t>(1, 2);
+  penstock::keyed_limiter<int> limits{rate_of(expected.all),
+                                      expected.all.burst,
+                                      {.max_keys = *rc::gen::inRange<std::size_t>(1, 8),
+                                       .shards = shards,
+                                       .overflow = penstock::keyed_overflow::refuse,
+                                       .clock = clock,
+                                       .seed = *rc::gen::inRange<std::uint64_t>(1, 1000)}};
+  const int steps = *rc::gen::inRange(1, 120);
+  for (int i = 0; i < steps; ++i) {
+    const int key = *rc::gen::inRange(0, 12);
+    const int what = *rc::gen::inRange(0, 10);
+    if (what < 3) {
+      clock.advance(std::chrono::nanoseconds{*rc::gen::inRange(what == 0 ? -100 : 0, 200)});
+      continue;
+    }
+    const std::int64_t told = clock.now().time_since_epoch().count();
+    // A clock that is behind stands still, at the latest time that a shard was told.
+    if (told < expected.now && shards != 1) continue;
+    expected.now = std::max(expected.now, told);
+    if (what == 3) {
+      const auto n = *rc::gen::inRange<std::int64_t>(1, 4);
+      limits.refund(key, n);
+      expected.give_back(key, n);
+    } else if (what == 4) {
+      const reference::terms t = any_terms();
+      if (*rc::gen::inRange(0, 4) == 0) {
+        for (auto& [k, account] : expected.accounts) {
+          if (!expected.own.contains(k)) expected.change(k, t);
+        }
+        expected.all = t;
+        limits.set_limit(rate_of(t), t.burst);
+      } else if (expected.own.contains(key)) {
+        expected.change(key, expected.all);
+        expected.own.erase(key);
+        limits.clear_limit(key);
+      } else if (limits.set_limit(key, rate_of(t), t.burst)) {
+        expected.change(key, t);
+        expected.own[key] = t;
+      }
+    } else {
+      const auto n = *rc::gen::inRange<std::int64_t>(1, expected.of(key).burst + 1);
+      const std::int64_t wait = limits.retry_after(key, n).count();
+      const auto got = limits.try_acquire(key, n);
+      RC_ASSERT(wait == expected.ready_in(key, n));
+      if (got == penstock::errc::rejected) {
+        RC_ASSERT(expected.used(key) == 0);  // only a key that is full has no place
+      } else {
+        RC_ASSERT(got.has_value() == expected.take(key, n));
+      }
+      RC_ASSERT(limits.available(key) == expected.available(key));
+    }
+    RC_ASSERT(limits.stats().keys <= limits.max_keys());
+  }
+}
+
+}  // namespace
+
+int main() {
+  const char* const tier = std::getenv("PENSTOCK_TIER");
+  const bool is_long = tier != nullptr && std::string{tier} == "long";
+  if (std::getenv("RC_PARAMS") == nullptr) ::setenv("RC_PARAMS", is_long ? "max_success=50000" : "max_success=500", 1);
+  return rc::check("a keyed_limiter with few places answers as a bucket for every key", answers_as_a_bucket_for_every_key) ? 0
+                                                                                                                           : 1;
+}
