@@ -62,15 +62,15 @@
 #include <penstock/rate/adaptive_permit.hpp>
 #include <penstock/rate/codel.hpp>
 #include <penstock/rate/debounce.hpp>
-#include <penstock/rate/limit_algorithm.hpp>
-#include <penstock/rate/throttle.hpp>
 #include <penstock/rate/fixed_window.hpp>
 #include <penstock/rate/key_hash.hpp>
 #include <penstock/rate/keyed_limiter.hpp>
 #include <penstock/rate/keyed_limiter_options.hpp>
 #include <penstock/rate/leaky_bucket.hpp>
+#include <penstock/rate/limit_algorithm.hpp>
 #include <penstock/rate/rate.hpp>
 #include <penstock/rate/sliding_window.hpp>
+#include <penstock/rate/throttle.hpp>
 #include <penstock/rate/token_bucket.hpp>
 #include <penstock/stream/generator.hpp>
 #include <penstock/stream/operators.hpp>
