@@ -41,8 +41,7 @@ class call_pace {
  public:
   /// Somebody calls. `waiting`: earlier calls wait for a run.
   pace_verdict call(const pace_rules& rules, nanoseconds_point now, bool waiting) noexcept {
-    if (last_call_ > now) last_call_ = now;
-    if (last_run_ > now) last_run_ = now;
+    if (last_run_ > now) last_run_ = now;  // the clock stepped back
     const bool first = !waiting && is_quiet(rules, now);
     last_call_ = now;
     open_ = true;
@@ -57,8 +56,8 @@ class call_pace {
 
   /// When the calls that wait are due.
   [[nodiscard]] nanoseconds_point due(const pace_rules& rules) const noexcept {
-    const nanoseconds_point edge = std::min(saturating_add(last_call_, rules.wait), saturating_add(last_run_, rules.max_wait));
-    return ran_ ? std::max(edge, saturating_add(last_run_, rules.spacing)) : edge;
+    // The spacing needs no look: it comes with a max_wait that is no less, and the last call came after the last run.
+    return std::min(saturating_add(last_call_, rules.wait), saturating_add(last_run_, rules.max_wait));
   }
 
   /// When the burst is over if nobody calls; the past if there is none.
