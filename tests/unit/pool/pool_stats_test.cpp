@@ -519,7 +519,8 @@ TEST_CASE("pool_stats: what a worker takes from another one, and how often one w
   REQUIRE(pool.drain());
   CHECK(pool.stats().steals == 3);
   until([&] {
-    // Until both sleep, and one has to be woken.
+    // Until both have had the time to fall asleep, and one has to be woken.
+    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
     REQUIRE(pool.post([] {}));
     REQUIRE(pool.drain());
     return pool.stats().wakes > 0;
