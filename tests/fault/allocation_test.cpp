@@ -36,6 +36,7 @@ TEST_CASE("allocation: cannot be made to fail under this sanitizer", "[fault]") 
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
 #include <penstock/pool/worker_pool.hpp>
+#include <penstock/rate/token_bucket.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/future.hpp>
 #include <penstock/sync/mutex.hpp>
@@ -305,6 +306,23 @@ TEST_CASE("allocation: a submission that finds no memory has submitted nothing",
           static_cast<void>(pool.drain());
         }) >= 1);
   CHECK(ran == 3);
+}
+
+TEST_CASE("allocation: a token bucket is one; waiting for it, and serving who waits, is none", "[fault]") {
+  manual_clock clock;
+  CHECK(fail_each_allocation([&] { const token_bucket<manual_clock> b{rate{1, 1ms}, 4, clock}; }) == 1);
+  token_bucket<manual_clock> b{rate{1, 1ms}, 1, clock};
+  const auto allocations_of = [&] {
+    const long before = made;
+    auto waiting = spawn(b.async_acquire() | with_timeout(1s, clock));
+    clock.advance(1ms);
+    CHECK(waiting.done());
+    return made - before;
+  };
+  const long served_at_once = allocations_of();
+  clock.set(clock.now() - 1ms);  // its token comes when the clock is advanced
+  CHECK(b.available() == 0);
+  CHECK(allocations_of() == served_at_once);
 }
 
 #endif
