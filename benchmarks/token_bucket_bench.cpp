@@ -62,7 +62,7 @@ void take(benchmark::State& state, double per_second, std::int64_t burst, bool a
 }
 template <class Bucket>
 void BM_available(benchmark::State& state) {
-  take<Bucket>(state, 1e9, 1'000'000, true);
+  take<Bucket>(state, 1e9, 1'000'000'000, true);
 }
 template <class Bucket>
 void BM_exhausted(benchmark::State& state) {
