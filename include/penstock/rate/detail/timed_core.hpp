@@ -4,7 +4,7 @@
 //                the time at which the head can be served, or earlier: whatever makes that time earlier happens under lock_ and sees to it.
 // One keeper     Adding to the timers may start a thread, or fire at once (manual_clock), so it is done without lock_, by one thread at a time: the
 //                keeper. arm() appoints it, under lock_, by putting keeper_ on the list of nodes that it completes after unlocking. Others who meet
-//                a keeper leave the timer to it; it looks again before it resigns. It never waits: a timer that it finds fired is about to run
+//                a keeper leave the timer to it and tell it to look again before it resigns. It never waits: a timer that it finds fired is about to run
 //                on_time(), which arms what is to be armed.
 // Lifetime       The core lies on the heap, because the keeper, and on_time(), may still be in it when the last one who waited has been resumed and destroys
 //                the bucket; perhaps inside this very call. leave() gives the core up: if the keeper is another thread it waits for it, which is
@@ -188,9 +188,17 @@ class timed_core final : private timer_entry<Sync> {
     return r != nullptr ? shape_.ready_at(now, r->wanted) : never;
   }
   void arm(nanoseconds_point now, wait_list<Sync>& won) noexcept {
-    if (keeping_ || wanted(now) >= armed_at_) return;  // a timer that fires too early looks again
+    if (keeping_) {
+      look_again_ = true;
+      return;
+    }
+    const nanoseconds_point at = wanted(now);
+    if (at >= armed_at_) return;  // a timer that fires too early looks again
     keeping_ = true;
     keeper_thread_ = Sync::this_thread();
+    look_again_ = armed_at_ != never;  // it must be taken out first
+    add_at_ = look_again_ ? never : at;
+    if (!look_again_) armed_at_ = at;
     won.push_back(keeper_);
   }
 
@@ -213,9 +221,12 @@ class timed_core final : private timer_entry<Sync> {
   }
 
   void keep() noexcept {
+    if (add_at_ != never) add(add_at_);  // without lock_: as long as there is a keeper it is the keeper's
     for (;;) {
       std::unique_lock guard{lock_};
-      if (gone_ || wanted(clock_.now()) >= armed_at_) return resign(guard);
+      if (gone_ || !look_again_) return resign(guard);
+      look_again_ = false;
+      if (wanted(clock_.now()) >= armed_at_) return resign(guard);
       if (armed_at_ != never) {
         guard.unlock();
         const bool taken_out = clock_.timers().try_remove(*this);
@@ -285,6 +296,8 @@ class timed_core final : private timer_entry<Sync> {
   typename Sync::template var<nanoseconds_point> armed_at_{
       never};  // what the timer is set to; never: it is not pending, nor about to fire
   typename Sync::template var<bool> keeping_{false};
+  typename Sync::template var<bool> look_again_{false};           // for the keeper: something has changed
+  typename Sync::template var<nanoseconds_point> add_at_{never};  // for the keeper: what it begins with; the timer is not pending
   typename Sync::template var<bool> gone_{false};
   typename Sync::template var<bool> left_to_timer_{false};  // on_time() frees *this
   typename Sync::thread_id keeper_thread_{};
