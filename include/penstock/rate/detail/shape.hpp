@@ -8,7 +8,7 @@
 //                                   try_take() says yes. `never` for more than largest()
 //   void    give_back(now, n)       n that were taken were not needed
 //   int64   available(now) const    what try_take() would give at the most; negative while there is a debt
-//   int64   largest() const         the most that one request can ever have
+//   int64   largest() const         the most that one request can ever have; at least 1
 //   name                            of the public type, for messages
 //
 // Time steps back     two threads may bring the times that they read in another order, and a clock may be set: then nothing is earned until the
