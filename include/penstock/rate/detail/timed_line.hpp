@@ -135,8 +135,9 @@ class timed_line {
     return n;
   }
   count possible(count n) const {
-    if (positive(n) > core_->shape().largest()) [[unlikely]]
+    if (positive(n) > 1 && n > core_->shape().largest()) [[unlikely]] {  // one can always be had
       refuse(n);
+    }
     return n;
   }
 
