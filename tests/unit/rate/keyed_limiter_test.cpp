@@ -56,6 +56,13 @@ TEST_CASE("keyed_limiter: gives each key a bucket of its own", "[rate][keyed_lim
   CHECK(passes(limits, "ann") == 3);
   CHECK(limits.stats().keys == 2);
 
+  // Thirds of a ns: what cannot be kept exactly is rounded to the safe side, by less than 2^-32 ns a token.
+  constexpr std::int64_t many = std::int64_t{3} << 33;
+  per_number fast{rate{3, 1ns}, many, {.max_keys = 1, .clock = clock}};
+  CHECK(fast.try_acquire(1u, many));
+  CHECK(fast.retry_after(1u, many) >= std::chrono::nanoseconds{many / 3});
+  CHECK(fast.retry_after(1u, many) <= std::chrono::nanoseconds{many / 3 + 6});
+
   for (const std::int64_t n : {0, -1, 4}) {
     CHECK_THROWS_AS(limits.try_acquire("ann", n), std::invalid_argument);
     CHECK_THROWS_AS(limits.acquire("ann", n), std::invalid_argument);
