@@ -29,13 +29,13 @@
 #include <penstock/combine/when_any.hpp>
 #include <penstock/combine/winner.hpp>
 #include <penstock/core/adjustable.hpp>
+#include <penstock/core/acquirable.hpp>
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/cached_clock.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>
-#include <penstock/core/limiter.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/move_only_function.hpp>

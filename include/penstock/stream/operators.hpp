@@ -19,9 +19,9 @@
 #include <utility>
 
 #include <penstock/channel/channel.hpp>
+#include <penstock/core/acquirable.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
-#include <penstock/core/limiter.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/stream/detail/fused_stages.hpp>
 #include <penstock/stream/detail/parallel_stage.hpp>
@@ -156,7 +156,7 @@ template <class Rep, class Period>
 }
 
 /// Each item waits for its turn. The limiter must outlive the run. An error of its own ends the pipeline, and is what run() returns.
-template <limiter Limiter>
+template <acquirable Limiter>
 [[nodiscard]] auto throttle(Limiter& l) {
   return detail::make_step("throttle", [&l](auto&& up, std::string&& name) {
     return detail::throttle_stage<std::remove_cvref_t<decltype(up)>, Limiter>{std::move(up), std::move(name), l};

@@ -197,8 +197,8 @@ TEST_CASE("batch: one that lingers goes on when its time has come, and not befor
 }
 
 TEST_CASE("throttle: each item waits for its turn", "[pipeline]") {
-  static_assert(limiter<semaphore>);
-  static_assert(!limiter<event>);
+  static_assert(acquirable<semaphore>);
+  static_assert(!acquirable<event>);
   semaphore turns{0};
   channel<int> out{16};
   auto p = from(upto(3)) | throttle(turns) | to(out);

@@ -1,4 +1,4 @@
-#include <penstock/core/limiter.hpp>
+#include <penstock/core/acquirable.hpp>
 
 #include <chrono>
 #include <stop_token>
@@ -19,11 +19,11 @@ struct without_limits {
   result<void> acquire() { return {}; }
 };
 
-static_assert(limiter<semaphore>);
-static_assert(!limiter<without_a_result> && !limiter<without_limits> && !limiter<int>);
+static_assert(acquirable<semaphore>);
+static_assert(!acquirable<without_a_result> && !acquirable<without_limits> && !acquirable<int>);
 
-// Whoever takes a limiter knows no more of it than this.
-template <limiter L>
+// Whoever takes an acquirable knows no more of it than this.
+template <acquirable L>
 int turns(L& pace, const wait_limits& limits) {
   int n = 0;
   while (pace.acquire(limits)) ++n;
@@ -32,7 +32,7 @@ int turns(L& pace, const wait_limits& limits) {
 
 }  // namespace
 
-TEST_CASE("limiter: what paces work tells by its result when there is no turn", "[core]") {
+TEST_CASE("acquirable: what paces work tells by its result when there is no turn", "[core]") {
   manual_clock clock;
   semaphore three{3};
   CHECK(turns(three, {.deadline = {clock.now(), clock}}) == 3);
