@@ -68,6 +68,8 @@
 #include <penstock/rate/keyed_limiter_options.hpp>
 #include <penstock/rate/leaky_bucket.hpp>
 #include <penstock/rate/limit_algorithm.hpp>
+#include <penstock/rate/limiter.hpp>
+#include <penstock/rate/limiter_options.hpp>
 #include <penstock/rate/rate.hpp>
 #include <penstock/rate/sliding_window.hpp>
 #include <penstock/rate/throttle.hpp>

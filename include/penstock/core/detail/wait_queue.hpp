@@ -72,6 +72,13 @@ class wait_list {
     last_ = &node;
   }
 
+  /// For what must be completed before the others.
+  void push_front(wait_node<Sync>& node) noexcept {
+    node.next = first_;
+    first_ = &node;
+    if (last_ == nullptr) last_ = &node;
+  }
+
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
 
   /// Without any lock. Each node, and whatever owns it, may be gone when its complete() returns.

@@ -1,0 +1,249 @@
+// penstock/rate/detail/limiter_run.hpp: jobs that a limiter runs: wait for the turn, call, and perhaps again.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <coroutine>
+#include <exception>
+#include <optional>
+#include <stop_token>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <penstock/core/modifiers.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/core/scheduler.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/rate/detail/limiter_core.hpp>
+#include <penstock/rate/detail/limiter_wait.hpp>
+#include <penstock/rate/limiter_options.hpp>
+#include <penstock/sync/event.hpp>
+#include <penstock/sync/future.hpp>
+#include <penstock/sync/permit.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class F>
+concept takes_stop_token = std::invocable<F&, std::stop_token>;
+
+template <class F>
+decltype(auto) call_job(F& f, [[maybe_unused]] const std::stop_token& stop) {
+  if constexpr (takes_stop_token<F>) {
+    return f(stop);
+  } else {
+    return f();
+  }
+}
+
+/// What the call gives, and what that gives when it is awaited.
+template <class F>
+using job_result = decltype(call_job(std::declval<F&>(), std::declval<const std::stop_token&>()));
+template <class F>
+struct job_value_of {
+  using type = job_result<F>;
+};
+template <class F>
+  requires awaitable<job_result<F>>
+struct job_value_of<F> {
+  using type = await_result<job_result<F>>;
+};
+template <class F>
+using job_value = typename job_value_of<F>::type;
+
+/// How one attempt ended.
+template <class R>
+class job_attempt {
+ public:
+  using value = limited<R>;
+
+  /// Calls f, and keeps what it gives or throws. At `expires` stop is requested of it.
+  template <class F>
+  void call(F& f, const limiter_core& core, const run_options& o) {
+    if constexpr (takes_stop_token<F>) {
+      if (o.expires_in.count() > 0) {
+        call_until(f, core, o);
+        return;
+      }
+    }
+    keep([&]() -> decltype(auto) { return call_job(f, o.limits.stop); });
+  }
+  template <class Get>
+  void keep(Get get) noexcept {
+    try {
+      if constexpr (std::is_void_v<R>) {
+        get();
+        value_.emplace();
+      } else {
+        value_.emplace(get());
+      }
+    } catch (...) {
+      thrown_ = std::current_exception();
+    }
+  }
+  void keep_thrown() noexcept { thrown_ = std::current_exception(); }
+  void keep_value(value v) { value_.emplace(std::move(v)); }
+
+  [[nodiscard]] bool failed() const noexcept { return thrown_ != nullptr || !value_->has_value(); }
+  [[nodiscard]] job_failure failure(unsigned attempt) const {
+    return {thrown_, thrown_ != nullptr ? std::error_code{} : value_->error(), attempt};
+  }
+  value take() {
+    if (thrown_ != nullptr) std::rethrow_exception(std::move(thrown_));
+    return std::move(*value_);
+  }
+
+ private:
+  template <class F>
+  void call_until(F& f, const limiter_core& core, const run_options& o) {
+    task_limit limit;
+    const std::stop_callback stopped{o.limits.stop, task_limit::on_stop{&limit}};
+    const armed_timer<task_limit> timer{core.timers(), core.after(o.expires_in).when(), limit};
+    keep([&]() -> decltype(auto) { return f(limit.get_stop_token()); });
+    if (!failed()) return;
+    std::error_code why;
+    if (thrown_ == nullptr) {
+      why = value_->error();
+    } else {
+      try {
+        std::rethrow_exception(thrown_);
+      } catch (const std::system_error& e) {
+        why = e.code();
+      } catch (...) {  // no error code: it stays what it is
+      }
+    }
+    if (!limit.timed_out(why)) return;
+    thrown_ = nullptr;
+    value_.emplace(errc::timeout);
+  }
+
+  std::optional<value> value_;
+  std::exception_ptr thrown_;
+};
+
+/// Whether a job that failed is to be tried again, and after which pause.
+template <class R>
+std::optional<std::chrono::nanoseconds> pause_before_retry(const job_attempt<R>& a, limiter_core& core, run_options& o,
+                                                           unsigned attempt) {
+  if (!o.retry || !a.failed()) return {};
+  const std::optional<std::chrono::nanoseconds> pause = o.retry(a.failure(attempt));
+  if (pause) core.change([](limiter_state& s, nanoseconds_point) { s.retried(); });
+  return pause;
+}
+
+template <class Limiter, class F>
+auto limiter_run_blocking(Limiter& l, limiter_core& core, F& f, run_options& o) -> limited<job_result<F>> {
+  using value = job_result<F>;
+  static_assert(!std::is_reference_v<value>, "a job of a limiter gives a value");
+  static_assert(!awaitable<value>, "run() does not await: use async_run() or schedule()");
+  for (unsigned attempt = 1;; ++attempt) {
+    const result<void> turn = to_result(limiter_wait_blocking(core, o.limits, o.job));
+    if (!turn) return turn.error();
+    job_attempt<value> ended;
+    {
+      const basic_permit<Limiter> mine{l, o.job.weight};
+      ended.call(f, core, o);
+    }
+    const std::optional<std::chrono::nanoseconds> pause = pause_before_retry(ended, core, o, attempt);
+    if (!pause) return ended.take();
+    event never_set;
+    const result<void> rest = never_set.wait(wait_limits{.stop = o.limits.stop, .deadline = core.after(*pause)});
+    if (rest.error() == errc::cancelled) return errc::cancelled;
+  }
+}
+
+/// What limits.stop says is the task's own stop token.
+template <class F, class Limiter>
+task<limited<job_value<F>>> limiter_run_job(Limiter& l, limiter_core& core, F f, run_options o,
+                                            std::optional<any_scheduler> where) {
+  using value = job_value<F>;
+  static_assert(!std::is_reference_v<value>, "a job of a limiter gives a value");
+  o.limits.stop = co_await this_task::get_stop_token();
+  for (unsigned attempt = 1;; ++attempt) {
+    limiter_operation<basic_permit<Limiter>> waiting{l, core, o.job};
+    waiting.options().deadline = o.limits.deadline;
+    waiting.options().scheduler = where;
+    result<basic_permit<Limiter>> mine = co_await std::move(waiting);
+    if (!mine) co_return mine.error();
+    job_attempt<value> ended;
+    if constexpr (awaitable<job_result<F>>) {
+      try {
+        if (o.expires_in.count() > 0) {
+          auto limited_job = call_job(f, o.limits.stop) | with_deadline(core.after(o.expires_in));
+          ended.keep_value(co_await std::move(limited_job));
+        } else {
+          auto job = call_job(f, o.limits.stop);
+          if constexpr (std::is_void_v<value>) {
+            co_await std::move(job);
+            ended.keep_value({});
+          } else {
+            ended.keep_value(co_await std::move(job));
+          }
+        }
+      } catch (...) {
+        ended.keep_thrown();
+      }
+    } else {
+      ended.call(f, core, o);
+    }
+    mine->release();
+    const std::optional<std::chrono::nanoseconds> pause = pause_before_retry(ended, core, o, attempt);
+    if (!pause) co_return ended.take();
+    event never_set;
+    auto resting = never_set.async_wait() | with_deadline(core.after(*pause));
+    const result<void> rest = co_await std::move(resting);
+    if (rest.error() == errc::cancelled) co_return errc::cancelled;
+  }
+}
+
+/// A coroutine that nobody awaits: it begins at once, and its frame goes with its end.
+class detached_job {
+ public:
+  class promise_type {
+   public:
+    // The arguments of the coroutine.
+    template <class... Rest>
+    promise_type(const auto&, limiter_core&, const any_scheduler& where, Rest&...) noexcept : where_{where} {}
+    detached_job get_return_object() const noexcept { return {}; }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+    [[nodiscard]] any_scheduler get_scheduler() const noexcept { return where_; }
+
+   private:
+    any_scheduler where_;
+  };
+};
+
+template <class F, class Limiter>
+detached_job limiter_run_detached(Limiter& l, limiter_core& core, any_scheduler where, F f, run_options o,
+                                  promise<job_value<F>> p) {
+  using value = job_value<F>;
+  job_attempt<value> ended;
+  try {
+    // In a scope: what the job holds goes before the future is ready.
+    const std::stop_token stop = o.limits.stop;
+    auto job = limiter_run_job<F>(l, core, std::move(f), std::move(o), where) | with_stop(stop);
+    ended.keep_value(co_await std::move(job));
+  } catch (...) {
+    ended.keep_thrown();
+  }
+  try {
+    limited<value> v = ended.take();
+    if constexpr (std::is_same_v<limited<value>, value>) {
+      p.set_value(std::move(v));
+    } else if (!v) {
+      p.set_error(v.error());
+    } else if constexpr (std::is_void_v<value>) {
+      p.set_value();
+    } else {
+      p.set_value(*std::move(v));
+    }
+  } catch (...) {
+    std::exception_ptr why = std::current_exception();
+    p.set_exception(std::move(why));
+  }
+}
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,150 @@
+// penstock/rate/detail/limiter_wait.hpp: a wait for one's turn in a limiter, and then in each one that it is chained to.
+//
+// A chain is waited for link by link: what a link gave is kept while one stands in line at the next, and undone if the wait ends there without success.
+// Each link is a wait of its own (core/detail/wait_operation.hpp), and lies in the same place as the one before it: a chain allocates nothing either.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+#include <penstock/core/detail/async_wait.hpp>
+#include <penstock/core/detail/blocking_wait.hpp>
+#include <penstock/core/detail/gate.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/rate/detail/limiter_core.hpp>
+#include <penstock/sync/permit.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+inline void limiter_undo(limiter_core& first, const limiter_core* end, const job_options& job) noexcept {
+  if (end == &first) return;
+  limiter_core::change_chain(first, end, [&job](limiter_state& s, nanoseconds_point now) { s.undo(job.weight, now); });
+}
+
+/// Throws what arming a timer throws; then nothing was taken.
+inline outcome limiter_wait_blocking(limiter_core& first, const wait_limits& limits, const job_options& job) {
+  for (limiter_core* at = &first; at != nullptr; at = at->next) {
+    outcome how = outcome::cancelled;
+    try {
+      how = blocking_wait<limiter_core, limiter_request>{*at, job}.run_without_polling(limits.stop, limits.deadline);
+    } catch (...) {
+      limiter_undo(first, at, job);
+      throw;
+    }
+    if (how != outcome::granted) {
+      limiter_undo(first, at, job);
+      return how;
+    }
+  }
+  return outcome::granted;
+}
+
+/// What the awaiter of a coroutine is made of (`awaiting`, in async_wait.hpp).
+class limiter_wait {
+ public:
+  using resume_function = void (*)(limiter_wait&) noexcept;
+
+  limiter_wait(limiter_core& first, job_options job) noexcept : first_{first}, job_{job} {}
+
+  bool start(const std::stop_token& stop, const deadline& limit, any_scheduler where, resume_function resume) {
+    stop_ = stop;
+    limit_ = limit;
+    where_ = where;
+    resume_ = resume;
+    return go_on(&first_);
+  }
+  void resume_on(any_scheduler where, resume_function resume) noexcept {
+    resume_ = resume;
+    link_->resume_on(where, [](link_wait& self) noexcept {
+      limiter_wait& whole = static_cast<link&>(self).whole;
+      whole.resume_(whole);
+    });
+  }
+
+ protected:
+  [[nodiscard]] outcome how() const noexcept { return link_->how; }
+  [[nodiscard]] const job_options& job() const noexcept { return job_; }
+
+ private:
+  using link_wait = completion_wait<limiter_core, limiter_request>;
+  struct link : link_wait {
+    link(limiter_core& at, const job_options& j, limiter_wait& w) : link_wait{at, j}, core{at}, whole{w} {}
+    limiter_core& core;
+    limiter_wait& whole;
+  };
+
+  // True: it is over. False: *this may be gone.
+  bool go_on(limiter_core* at) {
+    for (; at != nullptr; at = at->next) {
+      link_.emplace(*at, job_, *this);
+      try {
+        if (!link_->start(stop_, limit_, where_, link_over)) return false;
+      } catch (...) {
+        limiter_undo(first_, at, job_);
+        throw;
+      }
+      if (!passed()) return true;
+    }
+    return true;
+  }
+  // A link is decided. False: it was the last one, in vain.
+  bool passed() noexcept {
+    link_->finish();
+    if (link_->how == outcome::granted) return true;
+    limiter_undo(first_, &link_->core, job_);
+    return false;
+  }
+  static void link_over(link_wait& decided) noexcept {
+    limiter_wait& self = static_cast<link&>(decided).whole;
+    // A timer of a later link does not throw: one was armed for an earlier one, or else this runs in a forked child.
+    if (self.passed() && !self.go_on(static_cast<link&>(decided).core.next)) return;
+    self.resume_(self);
+  }
+
+  limiter_core& first_;
+  const job_options job_;
+  std::stop_token stop_;
+  deadline limit_;
+  any_scheduler where_;
+  resume_function resume_ = nullptr;
+  std::optional<link> link_;  // the one that is waited for, or that ended it
+};
+
+template <class Value>
+class limiter_awaiter : public awaiting<limiter_wait> {
+ public:
+  limiter_awaiter(const wait_options& options, limiter& l, limiter_core& first, const job_options& job)
+      : awaiting<limiter_wait>{options, first, job}, limiter_{l} {}
+
+  result<Value> await_resume() {
+    const result<void> ended = to_result(this->how());
+    if constexpr (std::is_void_v<Value>) {
+      return ended;
+    } else {
+      if (!ended) return ended.error();
+      return Value{limiter_, this->job().weight};
+    }
+  }
+
+ private:
+  limiter& limiter_;
+};
+
+/// What async_acquire() returns: a wait that has not begun (`async_operation`, in async_wait.hpp).
+template <class Value>
+class [[nodiscard]] limiter_operation {
+ public:
+  limiter_operation(limiter& l, limiter_core& first, const job_options& job) noexcept : limiter_{&l}, first_{&first}, job_{job} {}
+
+  limiter_awaiter<Value> operator co_await() && { return limiter_awaiter<Value>{options_, *limiter_, *first_, job_}; }
+  [[nodiscard]] wait_options& options() noexcept { return options_; }
+
+ private:
+  limiter* limiter_;
+  limiter_core* first_;
+  job_options job_;
+  wait_options options_;
+};
+
+}  // namespace penstock::inline v0_1::detail
