@@ -28,8 +28,8 @@
 #include <penstock/combine/when_all_settled.hpp>
 #include <penstock/combine/when_any.hpp>
 #include <penstock/combine/winner.hpp>
-#include <penstock/core/adjustable.hpp>
 #include <penstock/core/acquirable.hpp>
+#include <penstock/core/adjustable.hpp>
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/cached_clock.hpp>
