@@ -1,7 +1,9 @@
-// The parker: a thread sleeps, another one wakes it, and the parker is gone when the sleeper returns (race 3).
+// The parker: a thread sleeps, another one wakes it, and the parker is gone when the sleeper returns (race 3). And the mutex that sleeps in the same
+// way.
 #include "support/suite.hpp"
 
 #include <penstock/core/detail/parker.hpp>
+#include <penstock/core/detail/polled_mutex.hpp>
 
 namespace {
 
@@ -62,6 +64,25 @@ struct rounds : model::suite<rounds, 2> {
   }
 };
 
+// Whoever is the last one to have had the mutex frees it at once.
+template <int Threads, int Polls>
+struct exclusion : model::suite<exclusion<Threads, Polls>, Threads> {
+  penstock::detail::polled_mutex<model::model_sync>* m = nullptr;
+  var<int> left{Threads};
+
+  void before() {
+    m = new penstock::detail::polled_mutex<model::model_sync>;
+    model::the_world.polls = Polls;
+  }
+  void thread(unsigned) {
+    m->lock();
+    left = left - 1;
+    const bool last = left == 0;
+    m->unlock();
+    if (last) delete m;
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -71,5 +92,8 @@ int main(int argc, char** argv) {
   session.random<unpark_park_spurious>("unpark, park, deadline and spurious wakes");
   session.all<rounds>("two rounds");
   session.random<rounds>("two rounds at random");
+  session.all<exclusion<2, 0>>("mutex, two threads");
+  session.bounded<exclusion<3, 0>, 3>("mutex, three threads");
+  session.random<exclusion<3, 1>>("mutex, three threads that poll");
   return session.result();
 }

@@ -88,6 +88,13 @@ class callable {
   friend void swap(callable& a, callable& b) noexcept { std::swap(a, b); }
 
  protected:
+  void reset() noexcept {
+    if (manage_ == nullptr) {
+      call_ = nullptr;
+    } else {
+      const callable old{std::move(*this)};  // its destructor may look at *this
+    }
+  }
   R invoke(A&&... arguments) const noexcept(NoThrow) {
     assert(call_ != nullptr && "an empty move_only_function was called");
     return call_(memory_, std::forward<A>(arguments)...);
@@ -149,14 +156,14 @@ class callable {
     call_ = &call<F>;
   }
 
-  void take(callable& other) noexcept {
-    if (other.call_ == nullptr) return;
-    if (other.manage_ != nullptr) {
-      other.manage_(other.memory_, memory_);
+  // By one that is empty.
+  [[gnu::always_inline]] void take(callable& other) noexcept {
+    if (other.manage_ == nullptr) [[likely]] {
+      std::memcpy(memory_, other.memory_, inline_callable_size);  // of an empty one, too: nothing to look at first
     } else {
-      std::memcpy(memory_, other.memory_, inline_callable_size);
+      other.manage_(other.memory_, memory_);
+      manage_ = std::exchange(other.manage_, nullptr);
     }
-    manage_ = std::exchange(other.manage_, nullptr);
     call_ = std::exchange(other.call_, nullptr);
   }
 
@@ -172,6 +179,11 @@ class move_only_function<R(A...) noexcept(NoThrow)> : public detail::callable<fa
  public:
   using detail::callable<false, NoThrow, R, A...>::callable;
 
+  /// Makes it empty.
+  move_only_function& operator=(std::nullptr_t) noexcept {
+    this->reset();
+    return *this;
+  }
   /// Precondition: not empty.
   R operator()(A... arguments) noexcept(NoThrow) { return this->invoke(std::forward<A>(arguments)...); }
 };
@@ -181,6 +193,11 @@ class move_only_function<R(A...) const noexcept(NoThrow)> : public detail::calla
  public:
   using detail::callable<true, NoThrow, R, A...>::callable;
 
+  /// Makes it empty.
+  move_only_function& operator=(std::nullptr_t) noexcept {
+    this->reset();
+    return *this;
+  }
   /// Precondition: not empty.
   R operator()(A... arguments) const noexcept(NoThrow) { return this->invoke(std::forward<A>(arguments)...); }
 };

@@ -158,6 +158,8 @@ TEST_CASE("move_only_function: what it owns is destroyed once", "[move_only_func
     std::vector<move_only_function<void()>> many;
     for (int i = 0; i < 10; ++i) many.emplace_back([c = counted{all}] {});
     CHECK(all.living == 11);
+    many[0] = nullptr;
+    CHECK(all.living == 10);
   }
   CHECK(all.living == 0);
 }

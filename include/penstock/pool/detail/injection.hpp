@@ -88,14 +88,14 @@ class injection {
   }
 
   // Without the lock. relaxed, all: they spare their reader the lock, which he takes before he relies on them
-  [[nodiscard]] bool seems_full() const noexcept { return size_hint_.load(std::memory_order_relaxed) == capacity_; }
-  [[nodiscard]] bool seems_to_have_much_room() const noexcept {
-    return size_hint_.load(std::memory_order_relaxed) < capacity_ - capacity_ / 4;
-  }
-  [[nodiscard]] bool seems_to_have_tasks() const noexcept { return size_hint_.load(std::memory_order_relaxed) != 0; }
+  [[nodiscard]] bool seems_full() const noexcept { return level_hint_.load(std::memory_order_relaxed) == full_level; }
+  [[nodiscard]] bool seems_to_have_much_room() const noexcept { return level_hint_.load(std::memory_order_relaxed) < high_level; }
+  [[nodiscard]] bool seems_to_have_tasks() const noexcept { return level_hint_.load(std::memory_order_relaxed) != empty_level; }
   [[nodiscard]] bool seems_to_have_resumptions() const noexcept { return resumptions_hint_.load(std::memory_order_relaxed); }
 
  private:
+  enum level : unsigned char { empty_level, some_level, high_level, full_level };  // high: from three quarters on
+
   static std::size_t checked(std::size_t capacity) {
     if (capacity == 0) throw std::invalid_argument{"penstock::worker_pool: queue_capacity is 0"};
     return capacity;
@@ -106,7 +106,12 @@ class injection {
   }
   void set_size(std::size_t size) noexcept {
     size_ = size;
-    size_hint_.store(size, std::memory_order_relaxed);  // relaxed: a hint
+    const level now = size == 0                          ? empty_level
+                      : size == capacity_                ? full_level
+                      : size < capacity_ - capacity_ / 4 ? some_level
+                                                         : high_level;
+    // relaxed, both: a hint. Written only where it changes: those who look again and again keep its line meanwhile.
+    if (level_hint_.load(std::memory_order_relaxed) != now) level_hint_.store(now, std::memory_order_relaxed);
   }
 
   const std::size_t capacity_;
@@ -116,7 +121,7 @@ class injection {
   std::size_t first_ = 0;
   std::size_t size_ = 0;
   work_list resumptions_;
-  alignas(cache_line) typename Sync::template atomic<std::size_t> size_hint_{0};
+  alignas(cache_line) typename Sync::template atomic<level> level_hint_{empty_level};
   typename Sync::template atomic<bool> resumptions_hint_{false};
 };
 

@@ -131,6 +131,8 @@ void task_queue<Task, Sync>::wake() noexcept {
 
 template <class Task, class Sync>
 void task_queue<Task, Sync>::wake_one(wait_list<Sync>& won) noexcept {
+  if (idle_.empty() && helpers_.empty() && !may_start(0))
+    return;  // without a look at the searchers' line, which changes with each of them
   if (!signals_.nobody_searches()) return;
   if (!idle_.empty() && staff_.may_wake(idle_.size())) {
     signals_.begin_search();  // in the name of who is woken

@@ -26,7 +26,12 @@ struct work {
   }
   /// Destroys what it holds.
   void release() noexcept {
-    if (task) static_cast<void>(Task{std::move(task)});
+    if (!task) return;
+    if constexpr (requires { task = nullptr; }) {
+      task = nullptr;  // most have nothing to destroy, and are not moved for it
+    } else {
+      static_cast<void>(Task{std::move(task)});
+    }
   }
 
   Task task{};
