@@ -1,6 +1,9 @@
 // The queue of the worker pool while its workers come, go, block and stand still: no task is left behind, and no worker.
 #include "support/pool_suite.hpp"
 
+#include <penstock/core/detail/one_shot.hpp>
+#include <penstock/pool/detail/helping_wait.hpp>
+
 namespace {
 
 using model::model_sync;
@@ -160,6 +163,50 @@ struct blocked_inside : staff_suite<blocked_inside<Polls, Before>, 1> {
   }
 };
 
+// The only worker waits for the end of a coroutine, and runs what is resumed meanwhile; but it ends by a task, which comes at the same time or was
+// there before. Another worker is started for that one; afterwards one is awake.
+template <int Polls, bool Before>
+struct helps : staff_suite<helps<Polls, Before>, 1> {
+  struct resumption : penstock::detail::work_item {
+    resumption() {
+      run = [](work_item& item) noexcept {
+        auto& self = static_cast<resumption&>(item);
+        self.ran = self.ran + 1;
+      };
+    }
+    var<int> ran{0};
+  };
+  penstock::detail::basic_one_shot<model_sync> end_of_it;
+  resumption item;
+  var<int> exclusive{0};
+
+  helps() { this->polls = Polls; }
+  static void wait(void* suite, queue::slot& me) {
+    auto& self = *static_cast<helps*>(suite);
+    if (Before) self.push_inside(me, 1, tell);
+    penstock::detail::helping_wait<queue>{*self.q, me, self.end_of_it}.run([](penstock::detail::work_item& i) { i.run(i); });
+  }
+  static void tell(void* suite, queue::slot&) { static_cast<helps*>(suite)->end_of_it.set(); }
+  static void alone(void* suite, queue::slot&) {
+    auto& self = *static_cast<helps*>(suite);
+    self.exclusive = self.exclusive + 1;
+  }
+  void use() {
+    this->push(0, wait);
+    require(this->q->push(item), "a worker lives");
+    if (!Before) this->push(1, tell);
+    this->drain();
+    require(item.ran == 1, "it has run by then");
+    this->push(2, alone);
+    this->push(3, alone);
+    this->end();
+  }
+  void after() {
+    this->expect_all_ran(4);
+    staff_suite<helps, 1>::after();
+  }
+};
+
 // Who submits starts a thread, while the work is done without it and the pool ends: the pool's end waits for the thread.
 template <int Polls>
 struct started_late : staff_suite<started_late<Polls>, 1> {
@@ -272,6 +319,9 @@ int main(int argc, char** argv) {
   session.random<blocked<1>>("blocked, searching");
   session.random<blocked_inside<0, true>>("blocked for what it has queued before");
   session.random<blocked_inside<0, false>>("blocked for what it queues then");
+  session.random<helps<0, false>>("a helper that needs a task");
+  session.random<helps<1, false>>("a helper that needs a task, searching");
+  session.random<helps<0, true>>("a helper that needs a task it has queued");
   session.random<started_late<0>>("a thread that comes late");
   session.random<kept<0>>("idle ones leave");
   session.random<kept<1>>("idle ones leave, searching");

@@ -569,3 +569,53 @@ TEST_CASE("pool_stats: while tasks run anybody may ask, and counts never decreas
   CHECK(s.queue_wait.count() == s.completed);
   CHECK(s.rejected.total() == refused);
 }
+
+namespace {
+
+struct throws_when_moved {
+  throws_when_moved() = default;
+  throws_when_moved(throws_when_moved&&) { throw std::runtime_error{"on purpose"}; }
+};
+
+}  // namespace
+
+TEST_CASE("pool_stats: a task whose value cannot be moved out has failed", "[worker_pool][stats][hazard-19]") {
+  worker_pool pool{{.threads = 1}};
+  auto f = pool.submit([] { return throws_when_moved{}; });
+  CHECK_THROWS_AS(f.get(), std::runtime_error);
+  REQUIRE(pool.drain());
+  CHECK(pool.stats().failed == 1);
+  CHECK(pool.stats().completed == 0);
+}
+
+TEST_CASE("pool_stats: a task that was put off, begun by who waits for it, and is found when the pool has stopped, counts once",
+          "[worker_pool][stats]") {
+  worker_pool pool{{.threads = 1, .queue_capacity = 1}};
+  move_only_function<void(int)> down;
+  down = [&](int depth) {
+    if (depth > 0) return must(pool.post([&down, depth] { down(depth - 1); }).has_value());
+    auto put_off = pool.submit([] { return 5; });
+    must(!put_off.is_ready() && put_off.get() == 5);
+    pool.request_stop();
+  };
+  REQUIRE(pool.post([&] {
+    for (int i = 0; i < 2; ++i) must(pool.post([] {}).has_value());  // the lane and the queue are full
+    down(32);
+  }));
+  REQUIRE(pool.drain());
+  REQUIRE(pool.shutdown());
+  const pool_stats s = pool.stats();
+  CHECK(s.submitted == ends(s));
+}
+
+TEST_CASE("pool_stats: what takes the place of another task in a paused pool wakes nobody", "[worker_pool][stats]") {
+  worker_pool pool{{.threads = 1, .queue_capacity = 1, .overflow = overflow::drop_oldest}};
+  pool.pause();
+  for (int i = 0; i < 1000; ++i) std::this_thread::yield();  // so that the worker falls asleep
+  const std::size_t before = pool.stats().wakes;
+  for (int i = 0; i < 50; ++i) {
+    REQUIRE(pool.post([] {}));
+    for (int n = 0; n < 50; ++n) std::this_thread::yield();
+  }
+  CHECK(pool.stats().wakes == before);
+}

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/combine/when_all.hpp>
 #include <penstock/core/detail/one_shot.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
@@ -218,4 +219,30 @@ TEST_CASE("worker_pool: a worker that waits for an event runs no task of its poo
   CHECK(soon(std::move(waited)));
   CHECK(pool.drain());
   CHECK(e.is_set());
+}
+
+TEST_CASE(
+    "worker_pool: who waits on its only worker for coroutines and combinators that wait for its tasks is replaced meanwhile",
+    "[worker_pool][hazard-18]") {
+  const auto plus_one = [](future<int> f) -> task<int> { co_return co_await std::move(f) + 1; };
+  worker_pool pool{{.threads = 1}};
+  CHECK(soon(pool.submit([&] { return sync_wait(plus_one(pool.submit([] { return 6; }))); })) == 7);
+  CHECK(soon(pool.submit([&] {
+          const auto [a, b] = sync_wait(when_all(pool.submit([] { return 1; }), pool.submit([] { return 2; })));
+          return a + b;
+        })) == 3);
+  CHECK(soon(pool.submit([&] {
+          auto begun = spawn(plus_one(pool.submit([] { return 8; })));
+          return begun.result();
+        })) == 9);
+  // All workers of a pool at a time.
+  worker_pool two{{.threads = 2}};
+  std::atomic<int> inside = 0;
+  const auto both = [&] {
+    ++inside;
+    until([&] { return inside == 2; });
+    return sync_wait(plus_one(two.submit([] { return 0; })));
+  };
+  auto a = two.submit(both), b = two.submit(both);
+  CHECK(soon(std::move(a)) + soon(std::move(b)) == 2);
 }

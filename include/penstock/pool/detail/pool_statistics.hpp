@@ -57,8 +57,7 @@ inline void worker_pool::measure_inside(runner& here, detail::fate how, detail::
 inline void worker_pool::drop_postponed(runner& here, detail::work<task>& found) noexcept {
   const detail::drop_scope why{errc::cancelled};
   found.release();
-  if (why.was_begun()) return;
-  count_run_here(here, detail::fate::cancelled);
+  count_run_here(here, why.was_begun() ? detail::fate::begun_before : detail::fate::cancelled);
 }
 
 // One that no worker has taken out.

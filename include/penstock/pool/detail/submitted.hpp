@@ -118,18 +118,12 @@ class worker_pool::submitted : public detail::future_state<R> {
       pool_.runner_here()->fate = detail::fate::expired;
       return;
     }
-    bool threw = false;
-    this->set_from([this, &threw]() -> R {
+    const bool returned = this->set_from([this]() -> R {
       F f{std::move(*f_)};  // what it holds is released before the future is ready
       release();
-      try {
-        return call(f);
-      } catch (...) {
-        threw = true;
-        throw;
-      }
+      return call(f);
     });
-    if (threw) pool_.runner_here()->fate = detail::fate::failed;
+    if (!returned) pool_.runner_here()->fate = detail::fate::failed;
   }
   void release() noexcept {
     f_.reset();

@@ -210,6 +210,7 @@ class task_queue {
   // Nothing is owed: whoever frees a place, or runs out of work, looks at the line then.
   void unlinked(wait_node<Sync>&, wait_list<Sync>&) noexcept { count_waiters(); }
   void unlinked(worker_node& n, wait_list<Sync>&) noexcept;
+  void unlinked(helper_node& n, wait_list<Sync>&) noexcept { wakes(n); }
 
  private:
   // --- without the lock
@@ -262,8 +263,20 @@ class task_queue {
 
   // For who has added work, or seen that there is some. Those who search find it.
   void wake_one(wait_list<Sync>& won) noexcept;
+  // One that sleeps, or a new thread. False: there is none to be had.
+  bool wake_idle(wait_list<Sync>& won) noexcept;
+  bool start_one(wait_list<Sync>& won) noexcept;
   // A resumption for one that sleeps, if nobody searches.
-  void feed_helper(wait_list<Sync>& won) noexcept;
+  bool feed_helper(wait_list<Sync>& won) noexcept;
+  // A helper that sleeps counts as one inside blocking(): what it waits for may need a task, which helpers do not run.
+  void sleeps(helper_node& n) noexcept {
+    if (n.by->blocked++ == 0) staff_.block();
+    count_waiters();
+  }
+  void wakes(helper_node& n) noexcept {
+    if (--n.by->blocked == 0) staff_.unblock();
+    count_waiters();
+  }
 
   [[nodiscard]] std::size_t count_outstanding() const noexcept {
     return slots_.outstanding(outside_.let_in() + added_, finished_);

@@ -63,7 +63,7 @@ result<void> task_queue<Task, Sync>::push_over(Task& task, task_label label, dis
       }
     }
     outside_.let_in(task, label);
-    wake_one(won);
+    if (!signals_.paused()) wake_one(won);
   }
   won.complete_all();
   return {};

@@ -70,7 +70,11 @@ step task_queue<Task, Sync>::try_or_link(helper_node& n, link_at where, wait_lis
   count_waiters();
   // While somebody searches, a resumption is his: what runs here keeps the wait from ending. He looks again when he stops.
   n.found = signals_.nobody_searches() ? take_resumption() : nullptr;
-  if (n.found == nullptr) return step::linked;
+  if (n.found == nullptr) {
+    sleeps(n);
+    if (has_work() && signals_.nobody_searches() && !wake_idle(won)) start_one(won);
+    return step::linked;
+  }
   helpers_.unlink(n);
   count_waiters();
   if (has_work()) wake_one(won);
@@ -134,27 +138,38 @@ void task_queue<Task, Sync>::wake_one(wait_list<Sync>& won) noexcept {
   if (idle_.empty() && helpers_.empty() && !may_start(0))
     return;  // without a look at the searchers' line, which changes with each of them
   if (!signals_.nobody_searches()) return;
-  if (!idle_.empty() && staff_.may_wake(idle_.size())) {
-    signals_.begin_search();  // in the name of who is woken
-    idle_.win(*idle_.front(), outcome::granted, won);
-  } else if (may_start(idle_.size())) {
-    staff_.begin_arrival();
-    ++added_;
-    won.push_back(starter_);
-  } else {
-    return feed_helper(won);
-  }
-  count_waiters();
+  // A helper that sleeps takes a resumption sooner than a new thread could; and calls that one, if there is more.
+  if (!wake_idle(won) && !feed_helper(won)) start_one(won);
 }
 
 template <class Task, class Sync>
-void task_queue<Task, Sync>::feed_helper(wait_list<Sync>& won) noexcept {
-  if (helpers_.empty() || !signals_.nobody_searches()) return;
+bool task_queue<Task, Sync>::wake_idle(wait_list<Sync>& won) noexcept {
+  if (idle_.empty() || !staff_.may_wake(idle_.size())) return false;
+  signals_.begin_search();  // in the name of who is woken
+  idle_.win(*idle_.front(), outcome::granted, won);
+  count_waiters();
+  return true;
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::start_one(wait_list<Sync>& won) noexcept {
+  if (!may_start(idle_.size())) return false;
+  staff_.begin_arrival();
+  ++added_;
+  won.push_back(starter_);
+  count_waiters();
+  return true;
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::feed_helper(wait_list<Sync>& won) noexcept {
+  if (helpers_.empty() || !signals_.nobody_searches()) return false;
   auto* const helper = static_cast<helper_node*>(helpers_.front());
   helper->found = take_resumption();
-  if (helper->found == nullptr) return;
+  if (helper->found == nullptr) return false;
   helpers_.win(*helper, outcome::granted, won);
-  count_waiters();
+  wakes(*helper);
+  return true;
 }
 
 template <class Task, class Sync>

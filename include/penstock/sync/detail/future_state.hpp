@@ -85,7 +85,7 @@ class future_state {
   }
   /// What f() returns, or the exception that it throws.
   template <class F>
-  void set_from(F&& f) noexcept {
+  bool set_from(F&& f) noexcept {
     std::exception_ptr failure;
     try {
       if constexpr (std::is_void_v<T>) {
@@ -99,8 +99,9 @@ class future_state {
     }
     // Outside the handler: the exception is then the state's alone. Two threads that share one release it under libstdc++'s own count, which
     // the thread sanitizer cannot see.
-    if (failure) return set_exception(std::move(failure));
+    if (failure) return set_exception(std::move(failure)), false;
     publish();
+    return true;
   }
 
   /// After `ready`, once: gives the value away, throws the exception, or throws std::system_error.
