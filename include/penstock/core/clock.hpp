@@ -54,6 +54,13 @@ template <class Rep, class Period>
   if (b < 0 && a < lowest - b) return lowest;
   return a + b;
 }
+[[nodiscard]] constexpr std::int64_t saturating_difference(std::int64_t a, std::int64_t b) noexcept {
+  constexpr std::int64_t highest = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t lowest = std::numeric_limits<std::int64_t>::min();
+  if (b < 0 && a > highest + b) return highest;
+  if (b > 0 && a < lowest + b) return lowest;
+  return a - b;
+}
 
 }  // namespace detail
 

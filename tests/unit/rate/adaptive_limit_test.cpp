@@ -139,6 +139,75 @@ TEST_CASE("adaptive_limit: a service that has become slower for good is measured
   CHECK(o.served > 60 * 66 * 93 / 100);
 }
 
+// Hands in what a service with room for `room` calls does that is used to the limit all the time.
+template <class Algorithm>
+void full_load(adaptive_limit<Algorithm>& limit, manual_clock& clock, double room, nanoseconds latency, nanoseconds length) {
+  for (nanoseconds t{0}; t < length;) {
+    const auto n = static_cast<double>(limit.limit());
+    const double takes = static_cast<double>(latency.count()) * std::max(1.0, n / room);
+    const nanoseconds step{static_cast<std::int64_t>(takes / n)};
+    clock.advance(step);
+    t += step;
+    limit.sample(nanoseconds{static_cast<std::int64_t>(takes)}, limit.limit());
+  }
+}
+
+TEST_CASE("adaptive_limit: goes on adapting where calls are slow, or were slow once; an idle window is thrown away",
+          "[adaptive_limit]") {
+  const auto limit_on = [](manual_clock& clock) {
+    adaptive_limit_options o;
+    o.clock = clock;
+    return o;
+  };
+  {  // 2,000 times slower, from one call to the next: a window does not fill in eight of the old lengths
+    manual_clock clock;
+    adaptive_limit<vegas_limit> limit{limit_on(clock)};
+    full_load(limit, clock, 10, 10ms, 60s);
+    full_load(limit, clock, 10, 20s, 12h);
+    CHECK(limit.baseline() >= 19s);
+    CHECK(limit.baseline() <= 25s);
+    CHECK(limit.limit() <= 20);
+  }
+  {  // by nature, and there is room for more
+    manual_clock clock;
+    adaptive_limit<vegas_limit> limit{limit_on(clock)};
+    full_load(limit, clock, 500, 10s, 2h);
+    CHECK(limit.limit() >= 400);
+    CHECK(limit.limit() <= 750);
+  }
+  {  // one call of a day among quick ones
+    manual_clock clock;
+    adaptive_limit<> limit{limit_on(clock)};
+    full_load(limit, clock, 20, 10ms, 10s);
+    limit.sample(24h, limit.limit());
+    full_load(limit, clock, 20, 10ms, 5s);
+    const auto before = limit.limit();
+    full_load(limit, clock, 20, 500ms, 10s);
+    CHECK(limit.limit() < before);
+  }
+  {  // idle: the five of an hour ago are not mixed with those of today
+    manual_clock clock;
+    adaptive_limit<> limit{limit_on(clock)};
+    for (int i = 0; i < 14; ++i) {
+      limit.sample(1ms, 1);
+      if (i == 4) clock.advance(1h);
+    }
+    CHECK(limit.baseline() == 0ns);
+  }
+  {  // as far apart as a clock's points can be
+    manual_clock clock;
+    clock.set(manual_clock::time_point{nanoseconds::min() + 1ns});
+    adaptive_limit_options o = limit_on(clock);
+    o.min_samples = 1;
+    o.window = nanoseconds::max();
+    adaptive_limit<> limit{o};
+    limit.sample(1ms, 1);
+    clock.set(manual_clock::time_point{nanoseconds::max()});
+    limit.sample(1ms, 1);
+    CHECK(limit.baseline() == 1ms);
+  }
+}
+
 TEST_CASE("adaptive_limit: what times out counts as dropped, also where nothing else comes back (concurrency-limits 137)",
           "[adaptive_limit]") {
   slow_service<gradient2_limit> s{{.initial = 200}};

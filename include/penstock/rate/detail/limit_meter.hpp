@@ -1,8 +1,9 @@
 // penstock/rate/detail/limit_meter.hpp: from samples to a limit: windows, the baseline, and what no algorithm may do.
 //
 // Window      closes with the first sample after its length when it has enough of them. The length is at least twice the latest mean latency, so that
-//             what a change of the limit did is seen before the next one. A window that has not filled in eight lengths is thrown away: fewer than
-//             one call was in flight on average, and what was measured may be long out of date.
+//             what a change of the limit did is seen before the next one; but it is at most twice what the last window had or took, so that one
+//             absurd sample does not stop it all for hours. A window that has not filled in eight lengths is thrown away if it was idle, with less
+//             than half a call in flight on average: what was measured may be long out of date. Where calls are just slow it goes on.
 // Baseline    what a call takes without a queue. It is measured where there is none: in windows in which less than half of the limit was used, and in
 //             *probes*: when that was `probe_every` windows ago, the limit is halved for two windows, one to drain and one to measure. (So a
 //             latency that was inflated by a queue is not taken for the unloaded one, which would let the limit grow, which would inflate it
@@ -21,6 +22,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/core/clock.hpp>
 #include <penstock/rate/limit_algorithm.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -54,21 +56,24 @@ class limit_meter {
   /// A call ended at `now` (ns) after `latency` (ns), and with it `in_flight` were in flight. The limit may have changed.
   void record(std::int64_t now, std::int64_t latency, std::ptrdiff_t in_flight, bool dropped) noexcept {
     if (samples() == 0 || now < start_) start_ = now;  // the first one, or a clock that stepped back
+    const std::int64_t open = saturating_difference(now, start_);
+    const auto took = static_cast<double>(std::clamp(latency, std::int64_t{1}, longest));
     window_.in_flight = std::max(window_.in_flight, in_flight);
+    busy_ += took;
     if (dropped) {
       ++window_.drops;
     } else {
       ++window_.successes;
-      total_ += static_cast<double>(std::clamp(latency, std::int64_t{1}, longest));
+      total_ += took;
     }
-    if (now - start_ < length_) return;
+    if (open < length_) return;
     if (samples() >= options_.min_samples) {
-      close();
-    } else if ((now - start_) / 8 < length_) {
+      close(open);
+    } else if (open / 8 < length_ || busy_ >= static_cast<double>(open) / 2) {
       return;
     }
     window_ = {};
-    total_ = 0;
+    total_ = busy_ = 0;
   }
 
  private:
@@ -79,10 +84,10 @@ class limit_meter {
   [[nodiscard]] std::size_t samples() const noexcept { return window_.successes + window_.drops; }
   [[nodiscard]] bool half_used() const noexcept { return 2 * static_cast<double>(window_.in_flight) >= std::floor(limit_); }
 
-  void close() noexcept {
+  void close(std::int64_t open) noexcept {
     if (window_.successes != 0) {
       window_.latency = static_cast<std::int64_t>(total_ / static_cast<double>(window_.successes));
-      length_ = std::max(options_.window, 2 * window_.latency);
+      length_ = std::max(options_.window, 2 * std::min(window_.latency, std::max(length_, open)));
     }
     if (probe_ != probe::none) {
       go_on_probing();
@@ -141,7 +146,8 @@ class limit_meter {
   std::int64_t length_;  // of the present window
   std::int64_t start_ = 0;
   latency_window window_;
-  double total_ = 0;  // of the latencies
+  double total_ = 0;  // of the successes' latencies
+  double busy_ = 0;   // of all latencies
   std::int64_t baseline_ = 0;
   unsigned age_ = 0;  // of the baseline, in windows
   probe probe_ = probe::none;
