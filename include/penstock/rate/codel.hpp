@@ -8,7 +8,9 @@
 //
 // The idea       a burst makes a queue that drains by itself; an overload makes one that stays. What tells them apart is the *least* wait within an
 //                interval: while even that is above the target, the queue stands, and items are refused, at first one an interval, then faster
-//                and faster (by the square root of how many there were), until one has waited for less than the target.
+//                and faster (by the square root of how many there were), until one has waited for less than the target. Nor does a queue stand
+//                that was empty in between: where an item came in after the last one was taken out, the interval begins anew. For that the items
+//                are to be taken out in the order in which they came.
 // With try_acquire  where nobody queues there is no wait to look at: put it behind what waits. In front of an adaptive_limit: acquire() with a
 //                deadline, and ask admit() with what that took; permit.ignored() for what is refused.
 // Thread safety  every member may be called concurrently.
@@ -18,12 +20,14 @@
 //                admit(wait, true) of an item that was the last one.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/clock.hpp>
@@ -57,20 +61,20 @@ class codel {
   [[nodiscard]] bool admit(std::chrono::duration<Rep, Period> waited, bool last = false) {
     const detail::nanoseconds_point now = clock_.now();
     std::scoped_lock guard{lock_};
-    const bool stands = queue_stands(now, detail::saturating_nanoseconds(waited), last);
-    if (!stands) {
+    if (!queue_stands(now, detail::saturating_nanoseconds(waited), last)) {
       dropping_ = false;
       return true;
     }
     if (dropping_) {
       if (now < next_drop_) return true;
       ++count_;
-      next_drop_ = after(next_drop_);
+      // Who has not looked for long owes no more than one interval's refusals.
+      next_drop_ = after(std::max(next_drop_, detail::saturating_difference(now, interval_)));
     } else {
       dropping_ = true;
       // Soon after the last time it goes on where it was: that rate was not enough, or nearly.
       const std::uint64_t since = count_ - count_at_start_;
-      count_ = since > 1 && (now - next_drop_) / 16 < interval_ ? since : 1;
+      count_ = since > 1 && detail::saturating_difference(now, next_drop_) / 16 < interval_ ? since : 1;
       count_at_start_ = count_;
       next_drop_ = after(now);
     }
@@ -92,15 +96,17 @@ class codel {
  private:
   // Whether the wait has been above the target for an interval.
   bool queue_stands(detail::nanoseconds_point now, std::int64_t waited, bool last) noexcept {
+    // It came in after the last one was taken out, so that left the queue empty.
+    const bool was_empty = detail::saturating_difference(now, waited) > std::exchange(last_look_, now);
     if (waited < target_ || last) {
       above_since_ = none;
       return false;
     }
-    if (above_since_ == none || now < above_since_) {  // the second: the clock stepped back
+    if (above_since_ == none || was_empty || now < above_since_) {  // the last: the clock stepped back
       above_since_ = now;
       return false;
     }
-    return now - above_since_ >= interval_;
+    return detail::saturating_difference(now, above_since_) >= interval_;
   }
   [[nodiscard]] detail::nanoseconds_point after(detail::nanoseconds_point t) const noexcept {
     return detail::saturating_add(
@@ -115,6 +121,7 @@ class codel {
   mutable std::mutex lock_;
   // Guarded by lock_.
   detail::nanoseconds_point above_since_ = none;
+  detail::nanoseconds_point last_look_ = none;
   detail::nanoseconds_point next_drop_ = 0;
   std::uint64_t count_ = 0;           // refused since it began to, with what it began with
   std::uint64_t count_at_start_ = 0;  // what it began with

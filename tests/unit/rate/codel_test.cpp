@@ -66,6 +66,42 @@ TEST_CASE("codel: while the queue stands, refuses one after an interval, and the
   CHECK(shed.refused() == refused_at.size() + static_cast<std::size_t>(soon));
 }
 
+TEST_CASE("codel: a queue that was empty in between does not stand; a long pause owes no refusals", "[codel]") {
+  const auto refused_of = [](codel& shed, manual_clock& clock, milliseconds waited, int items) {
+    int refused = 0;
+    for (int i = 0; i < items; ++i) {
+      refused += shed.admit(waited) ? 0 : 1;
+      clock.advance(1ms);
+    }
+    return refused;
+  };
+  manual_clock clock;
+  codel shed{{.target = 5ms, .interval = 100ms, .clock = clock}};
+  CHECK(refused_of(shed, clock, 20ms, 300) > 0);
+  clock.advance(1h);                              // nothing comes
+  CHECK(refused_of(shed, clock, 6ms, 100) == 0);  // an interval, as for a new one
+  CHECK_FALSE(shed.shedding());
+  CHECK(refused_of(shed, clock, 6ms, 200) < 5);
+  CHECK(shed.shedding());
+  for (int i = 0; i < 100; ++i) {  // slow work: each came while the last one was at it
+    clock.advance(50ms);
+    CHECK(shed.admit(49ms));
+  }
+
+  CHECK(refused_of(shed, clock, 5s, 300) > 0);  // a queue of 5 s
+  clock.advance(1h);                            // nobody takes anything out
+  const int refused = refused_of(shed, clock, milliseconds{2h}, 1000);
+  CHECK(refused > 10);
+  CHECK(refused < 100);
+
+  manual_clock early;
+  early.set(manual_clock::time_point{std::chrono::nanoseconds::min() + 1ns});
+  codel from_the_beginning{{.clock = early}};
+  CHECK(from_the_beginning.admit(std::chrono::nanoseconds::max()));
+  early.set(manual_clock::time_point{std::chrono::nanoseconds::max()});
+  CHECK(from_the_beginning.admit(std::chrono::nanoseconds::max()));
+}
+
 TEST_CASE("codel: holds the wait of a queue that is offered too much", "[codel]") {
   // A worker takes an item each ms; 1.25 come in a ms; refusing takes no time.
   const auto longest_wait = [](bool sheds) {
