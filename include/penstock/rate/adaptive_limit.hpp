@@ -17,8 +17,9 @@
 // Cancellation   a wait that is stopped or times out takes nothing.
 // Cost           acquiring: one lock and one look at the clock; ending: the same. Waiting does not allocate. Ending looks at each partition.
 // The target     `.target = pool` (or a semaphore): set_limit() of it is called with each new limit, by the call that changed it, outside the lock;
-//                the last value is always told, and what it throws is counted (target_failures()): the next change tries again. Where the work
-//                is limited elsewhere altogether, sample() takes what was measured there.
+//                the last value is always told, and what it throws is counted (target_failures()): the next change tries again. A permit whose
+//                end changed the limit is given back when that is told, so set_limit() should not wait. Where the work is limited elsewhere
+//                altogether, sample() takes what was measured there.
 #pragma once
 
 #include <atomic>
@@ -37,6 +38,7 @@
 
 #include <penstock/core/adjustable.hpp>
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/clock.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/rate/adaptive_permit.hpp>
@@ -109,10 +111,10 @@ class adaptive_limit final : detail::permit_source {
     if (how == detail::outcome::pending) return errc::full;
     return own(how, p.index);
   }
-  /// Waits at the most for `timeout`: errc::timeout after that, and never before.
+  /// Waits at the most for `timeout`, by the limit's clock: errc::timeout after that, and never before.
   template <class Rep, class Period>
   result<permit> try_acquire_for(std::chrono::duration<Rep, Period> timeout, partition_id p = {}) {
-    return acquire({.deadline = deadline::after(timeout)}, p);
+    return acquire({.deadline = clock_.after(timeout)}, p);
   }
   result<permit> try_acquire_until(deadline until, partition_id p = {}) { return acquire({.deadline = until}, p); }
   /// `auto permit = co_await limit.async_acquire();` is a result<permit>; observes the coroutine's stop token; takes with_timeout, with_stop and via.
@@ -120,7 +122,7 @@ class adaptive_limit final : detail::permit_source {
     return detail::async_operation<line, permit_request, adaptive_limit*, std::size_t>{line_, this, checked(p)};
   }
 
-  /// A call that was limited elsewhere has ended: how long it took, and how many were in flight with it.
+  /// A call that was limited elsewhere has ended: how long it took, and how many were in flight with it. A success of less than 0 is ignored.
   void sample(std::chrono::nanoseconds latency, count in_flight, call_outcome how = call_outcome::success) {
     finish(latency.count(), how, in_flight, no_share);
   }
@@ -240,7 +242,7 @@ class adaptive_limit final : detail::permit_source {
 
   void end_call(std::size_t share, detail::nanoseconds_point began, call_outcome how) noexcept override {
     const detail::nanoseconds_point now = clock_.now();
-    finish(now, now - began, how, 0, share);
+    finish(now, detail::saturating_difference(now, began), how, 0, share);
   }
   void finish(std::int64_t latency, call_outcome how, count in_flight, std::size_t share) noexcept {
     finish(clock_.now(), latency, how, in_flight, share);
@@ -252,7 +254,8 @@ class adaptive_limit final : detail::permit_source {
     bool tell = false;
     {
       std::scoped_lock guard{line_.wait_lock()};
-      if (how != call_outcome::ignored) {
+      // A success that ended before it began: the clock was set back meanwhile, so nobody knows what it took.
+      if (how == call_outcome::dropped || (how == call_outcome::success && latency >= 0)) {
         const count before = meter_.limit();
         meter_.record(now, latency, share == no_share ? in_flight : line_.in_flight(), how == call_outcome::dropped);
         if (const count limit = meter_.limit(); limit != before) {
@@ -261,9 +264,15 @@ class adaptive_limit final : detail::permit_source {
           telling_ = telling_ || tell;
         }
       }
-      if (share != no_share) line_.leave(share, won);
+      if (share != no_share && !tell) line_.leave(share, won);
     }
-    if (tell) tell_target();
+    if (tell) {
+      tell_target();
+      if (share != no_share) {  // only now: once nothing is in flight, *this may be destroyed
+        std::scoped_lock guard{line_.wait_lock()};
+        line_.leave(share, won);
+      }
+    }
     won.complete_all();  // the last touch: who goes on may destroy *this
   }
 

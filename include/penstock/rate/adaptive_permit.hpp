@@ -22,7 +22,7 @@ namespace penstock::inline v0_1 {
 
 /// What became of a call.
 enum class call_outcome : std::uint8_t {
-  success,  ///< its latency counts
+  success,  ///< its latency counts; it is ignored if the clock was set back so far that it ended before it began
   dropped,  ///< refused, or timed out, for overload: the limit is too high
   ignored,  ///< says nothing: failed by itself, was served from a cache, was cancelled
 };

@@ -299,6 +299,13 @@ TEST_CASE("adaptive_limit: a wait ends at its deadline, when stopped and when cl
   CHECK(stopped.result().error() == errc::cancelled);
   CHECK(m.limit.acquire(stop.get_token()).error() == errc::cancelled);
   CHECK(m.limit.try_acquire_for(0ns).error() == errc::timeout);
+  std::optional<result<adaptive_permit>> hour;
+  std::thread patient{[&] { hour = m.limit.try_acquire_for(1h); }};
+  until([&] { return m.limit.waiters() == 2; });
+  m.clock.advance(1h);  // of the limit's clock
+  if (m.limit.waiters() != 1) m.limit.close();
+  patient.join();
+  CHECK(hour->error() == errc::timeout);
   held->ignored();
   CHECK(m.limit.in_flight() == 1);  // handed to the last one
 
@@ -378,6 +385,17 @@ TEST_CASE("adaptive_limit: a permit says what became of its call; a scope that a
   window_of(10ms, [](adaptive_permit& p) { p.dropped(); });
   CHECK(limit.limit() == 90);
   CHECK(limit.baseline() == 10ms);
+
+  // The clock is set back during a call: nobody knows what it took.
+  for (int i = 0; i < 50; ++i) {
+    auto permit = limit.try_acquire();
+    clock.set(clock.now() - 1s);
+    permit->success();
+    clock.advance(1s);
+    limit.sample(-1ms, 1);
+  }
+  CHECK(limit.baseline() == 10ms);
+  CHECK(limit.in_flight() == 0);
 }
 
 TEST_CASE("adaptive_limit: whatever the algorithm says, the limit stays within its bounds, and grows only if it is used",
@@ -398,7 +416,7 @@ TEST_CASE("adaptive_limit: whatever the algorithm says, the limit stays within i
   }
   CHECK(idle.limit.limit() == 10);
   idle.clock.set(idle.clock.now() - 1h);  // a clock that steps back
-  idle.limit.sample(-1ms, 5);
+  idle.limit.sample(1ms, 5);
   idle.clock.advance(1s);
   idle.limit.sample(1ms, 5);
   CHECK(idle.limit.limit() == 20);
@@ -410,6 +428,14 @@ struct unwilling {
     limit = n;
   }
   std::ptrdiff_t limit = 0;
+};
+
+struct watching_target {
+  void set_limit(std::ptrdiff_t) {
+    if (watched != nullptr) in_flight = watched->in_flight();
+  }
+  adaptive_limit<told>* watched = nullptr;
+  std::ptrdiff_t in_flight = -1;
 };
 
 TEST_CASE("adaptive_limit: drives what has a limit of its own, such as a semaphore", "[adaptive_limit]") {
@@ -431,6 +457,18 @@ TEST_CASE("adaptive_limit: drives what has a limit of its own, such as a semapho
   CHECK(target.limit == 4);
   u.move_to(6);
   CHECK(target.limit == 6);
+
+  // Who sees that nothing is in flight may destroy the limit: by then it has told its target.
+  watching_target watching;
+  moved w{4, {.target = watching}};
+  watching.watched = &w.limit;
+  w.limit.sample(1ms, 1000);
+  w.clock.advance(1s);
+  w.next = 5;
+  w.limit.try_acquire()->dropped();
+  CHECK(w.limit.limit() == 5);
+  CHECK(watching.in_flight == 1);
+  CHECK(w.limit.in_flight() == 0);
 }
 
 TEST_CASE("adaptive_limit: options that make no sense are refused", "[adaptive_limit]") {
