@@ -54,6 +54,8 @@ struct limit_partition {
 };
 
 struct adaptive_limit_options {
+  /// Rather too low than too high: below half of it nothing is probed, so a queue that always stood there passes for the usual latency. From a low
+  /// one it ramps up within windows.
   std::ptrdiff_t initial = 20;
   std::ptrdiff_t lowest = 1;
   std::ptrdiff_t highest = 1000;
@@ -61,7 +63,8 @@ struct adaptive_limit_options {
   std::chrono::nanoseconds window = std::chrono::milliseconds{500};
   /// A window has at least so many, and is longer if there are fewer.
   std::size_t min_samples = 10;
-  /// In windows: when the latency without a queue was measured so long ago, half the limit is tried for two of them. 0: never.
+  /// In windows: when the latency without a queue was measured so long ago, half of what is in flight is the limit for two of them.
+  /// 0: never.
   unsigned probe_every = 60;
   std::vector<limit_partition> partitions = {};
   /// Is told each new limit, and the first one.
@@ -169,7 +172,7 @@ class adaptive_limit final : detail::permit_source {
   [[nodiscard]] std::chrono::nanoseconds baseline() const noexcept {
     return std::chrono::nanoseconds{locked([&] { return meter_.baseline(); })};
   }
-  /// Whether half the limit is being tried now, to measure the baseline.
+  /// Whether half of what was in flight is the limit now, to measure the baseline.
   [[nodiscard]] bool probing() const noexcept {
     return locked([&] { return meter_.probing(); });
   }

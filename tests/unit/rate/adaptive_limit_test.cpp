@@ -208,6 +208,43 @@ TEST_CASE("adaptive_limit: goes on adapting where calls are slow, or were slow o
   }
 }
 
+TEST_CASE(
+    "adaptive_limit: a probe tries half of what is in flight, is not put off by a baseline that rises, and ends with a drop",
+    "[adaptive_limit]") {
+  manual_clock clock;
+  adaptive_limit_options options{.initial = 1000, .min_samples = 2, .probe_every = 20};
+  options.clock = clock;
+  adaptive_limit<vegas_limit> limit{options};
+  const auto window = [&](nanoseconds latency, std::ptrdiff_t in_flight, call_outcome how = call_outcome::success) {
+    limit.sample(latency, in_flight, how);
+    clock.advance(1s);
+    limit.sample(latency, in_flight, how);
+  };
+  for (int i = 0; i < 60; ++i) window(50ms + i * 1ms, 10 + i);  // a queue grows, below half of the limit
+  const auto before = limit.limit();
+  CHECK(before > 120);
+  CHECK_FALSE(limit.probing());
+  const auto in_flight = before * 3 / 4;
+  window(109ms, in_flight);
+  REQUIRE(limit.probing());
+  CHECK(limit.limit() == in_flight / 2);
+  const auto baseline = limit.baseline();
+  window(30ms, in_flight / 2, call_outcome::dropped);  // while it drains
+  CHECK_FALSE(limit.probing());
+  CHECK(limit.limit() < before);
+  CHECK(limit.limit() > before * 8 / 10);
+  CHECK(limit.baseline() == baseline);
+
+  for (int i = 0; i < 50 && !limit.probing(); ++i) window(109ms, limit.limit());
+  const auto again = limit.limit();
+  window(109ms, again);
+  REQUIRE(limit.probing());
+  window(60ms, again);
+  CHECK_FALSE(limit.probing());
+  CHECK(limit.limit() > again);
+  CHECK(limit.baseline() == 60ms);
+}
+
 TEST_CASE("adaptive_limit: what times out counts as dropped, also where nothing else comes back (concurrency-limits 137)",
           "[adaptive_limit]") {
   slow_service<gradient2_limit> s{{.initial = 200}};

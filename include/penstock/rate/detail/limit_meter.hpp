@@ -5,10 +5,12 @@
 //             absurd sample does not stop it all for hours. A window that has not filled in eight lengths is thrown away if it was idle, with less
 //             than half a call in flight on average: what was measured may be long out of date. Where calls are just slow it goes on.
 // Baseline    what a call takes without a queue. It is measured where there is none: in windows in which less than half of the limit was used, and in
-//             *probes*: when that was `probe_every` windows ago, the limit is halved for two windows, one to drain and one to measure. (So a
-//             latency that was inflated by a queue is not taken for the unloaded one, which would let the limit grow, which would inflate it
-//             further. If more than half of the limit is queue, a probe measures too much, but less than before: the next ones halve the error.)
-//             Between these it only falls, by 5 % a window at the most.
+//             *probes*: when that was `probe_every` windows ago, half of what was in flight is the limit for two windows, one to drain and one to
+//             measure; a drop in them ends the probe, and is told to the algorithm. (So a latency that was inflated by a queue is not taken for
+//             the unloaded one, which would let the limit grow, which would inflate it further. If more than half of what is in flight is queue, a
+//             probe measures too much, but less than before: the next ones halve the error.) Between these it only falls, by 5 % a window at the
+//             most. What it cannot see is a queue that stands from the beginning below half of the limit: nothing is refused there, so nothing is
+//             probed; it is found when half of the limit is used.
 // Bounds      the algorithm's answer is clamped to [lowest, highest], and is no increase in a window in which less than half of the limit was used:
 //             so the limit never exceeds the greater of its initial value and one step more than twice the most that was ever in flight.
 //
@@ -110,33 +112,34 @@ class limit_meter {
     if (baseline_ == 0) {
       baseline_ = window_.latency;
     } else if (!half_used()) {
-      measured(baseline_ + (window_.latency - baseline_) / 4);
+      // One that rises may be a queue's, below half of the limit: that is no reason to put off the probe.
+      age_ = window_.latency > baseline_ ? age_ + 1 : 0;
+      baseline_ += (window_.latency - baseline_) / 4;
     } else if (!probes_ || ++age_ < options_.probe_every) {
       if (window_.latency < baseline_) baseline_ = std::max(window_.latency, baseline_ - baseline_ / 20);
     } else if (limit_ > options_.lowest) {
       before_probe_ = limit_;
-      limit_ = std::max(options_.lowest, limit_ / 2);
+      limit_ = std::max(options_.lowest, std::min(limit_, static_cast<double>(window_.in_flight)) / 2);
       probe_ = probe::draining;
       return true;
     } else {
-      measured(window_.latency);
+      baseline_ = window_.latency;
+      age_ = 0;
     }
     return false;
   }
 
   void go_on_probing() noexcept {
-    if (probe_ == probe::draining) {
+    const bool overloaded = window_.drops != 0;
+    if (probe_ == probe::draining && !overloaded) {
       probe_ = probe::measuring;
       return;
     }
-    if (window_.successes != 0) measured(window_.latency);
+    if (probe_ == probe::measuring && window_.successes != 0) baseline_ = window_.latency;
+    age_ = 0;
     limit_ = before_probe_;
     probe_ = probe::none;
-  }
-
-  void measured(std::int64_t latency) noexcept {
-    baseline_ = latency;
-    age_ = 0;
+    if (overloaded) adapt();
   }
 
   const limit_meter_options options_;
