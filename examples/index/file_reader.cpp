@@ -63,6 +63,10 @@ std::string file_reader::read_at(std::uint64_t offset, std::size_t most) const {
   return bytes;
 }
 
+std::uint64_t file_reader::unread(std::size_t most) const noexcept {
+  return std::min<std::uint64_t>(most - std::min(most, rest_.size()), size_ - read_);
+}
+
 std::string_view file_reader::beginning(std::size_t most) {
   fill(rest_, static_cast<std::size_t>(std::min<std::uint64_t>(size_, most)));
   return rest_;

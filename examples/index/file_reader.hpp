@@ -42,6 +42,10 @@ class file_reader {
 
   /// How many bytes there are still to come.
   [[nodiscard]] std::uint64_t remaining() const noexcept { return rest_.size() + (size_ - read_); }
+  /// How many bytes beginning() or next() would read from the file now, for at most `most`.
+  [[nodiscard]] std::uint64_t unread(std::size_t most) const noexcept;
+  /// How many were read so far.
+  [[nodiscard]] std::uint64_t bytes_read() const noexcept { return read_; }
   /// The next piece, of at most `most` bytes (at least 1). An empty file has one that is empty. Throws std::system_error.
   [[nodiscard]] std::string next(std::size_t most);
   /// Where the piece that next() gave last begins.

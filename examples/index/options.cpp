@@ -16,6 +16,7 @@ const char* const usage =
     --threads N         threads that cut text into words; default: one for each processor
     --readers N         threads that read files; default: 9 for every 4 processors, and no more than files may be open
     --open-files N      files that may be open at a time; default 32
+    --max-read-rate R   how fast files are read, as 50MiB/s; default: as fast as it goes
     --follow            follow symbolic links
     --json              report as JSON
     --quiet             no progress
@@ -72,8 +73,16 @@ class argument_reader {
     return checked(v, parse(v, ""), least, most);
   }
   // A number of bytes, with an optional unit.
-  std::size_t bytes(std::size_t least, std::size_t most) {
-    const std::string v = value();
+  std::size_t bytes(std::size_t least, std::size_t most) { return bytes(value(), least, most); }
+  // The same in a second: "/s" may follow.
+  std::size_t bytes_per_second(std::size_t least, std::size_t most) {
+    std::string v = value();
+    if (v.ends_with("/s")) v.resize(v.size() - 2);
+    return bytes(v, least, most);
+  }
+
+ private:
+  [[nodiscard]] std::size_t bytes(const std::string& v, std::size_t least, std::size_t most) const {
     const std::size_t digits = v.find_first_not_of("0123456789");
     const std::string unit = digits == std::string::npos ? "" : v.substr(digits);
     std::size_t factor = 1;
@@ -83,8 +92,6 @@ class argument_reader {
     const std::size_t n = parse(v, factor == 1 ? "" : unit);
     return n > most / factor ? checked(v, most + 1, least, most) : checked(v, n * factor, least, most);
   }
-
- private:
   [[nodiscard]] std::size_t parse(const std::string& v, std::string_view rest) const {
     std::size_t n = 0;
     const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
@@ -119,6 +126,8 @@ command parse_build(argument_reader a) {
       o.readers = a.number(1, 256);
     } else if (a.is("--open-files")) {
       o.open_files = a.number(1, 4096);
+    } else if (a.is("--max-read-rate")) {
+      o.max_read_rate = a.bytes_per_second(1, std::size_t{64} << 30);
     } else if (a.is("--follow")) {
       o.follow_links = true;
     } else if (a.is("--json")) {

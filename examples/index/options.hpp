@@ -16,6 +16,7 @@ struct build_options {
   std::size_t threads = 0;                         // that fold text; 0: one for each processor
   std::size_t readers = 0;                         // threads that read files; 0: as many as their waits ask for
   std::size_t open_files = 32;
+  std::size_t max_read_rate = 0;  // in bytes a second; 0: none
   bool follow_links = false;
   bool json = false;
   bool quiet = false;

@@ -22,6 +22,9 @@ namespace {
 // The longest time between two commits, and so how much work a crash or Ctrl-C can undo.
 constexpr auto commit_interval = 500ms;
 
+// What the bucket of a read rate may hold, a tenth of a second's bytes: it makes up for timers that are late and readers that waited for room.
+std::int64_t read_burst(std::size_t rate) { return std::max<std::int64_t>(1, static_cast<std::int64_t>(rate) / 10); }
+
 // Cutting text into words only computes. Reading a file that is not in the page cache waits 200 µs and computes 25 (measured, means of 9,396
 // files of 15 kB); a quarter of the processors is more than enough for that part of the work. A reader has one file open at a time.
 build_options with_pool_sizes(build_options o) {
@@ -46,6 +49,10 @@ pipeline::pipeline(const build_options& options, std::stop_source stop)
 
 void pipeline::run() {
   const steady::time_point began = steady::now();
+  if (const std::size_t rate = options_.max_read_rate; rate > 0) {
+    // It begins empty, so that the whole run does not read more than the rate allows, without a burst on top.
+    read_rate_.emplace(penstock::rate{rate, 1s}, read_burst(rate), penstock::token_bucket_options{penstock::warm_start::empty});
+  }
   start(walk_, [this] { walk_trees(); });
   start(read_, [this] { read_files(); });
   start(fold_, [this] { fold_pieces(); });
@@ -54,6 +61,7 @@ void pipeline::run() {
   walk_.join();
   found_.close();
   read_.join();
+  reading_ = steady::now() - began;
   pieces_.close();
   fold_.join();
   requests_.close();
@@ -120,6 +128,7 @@ void pipeline::read(const found_file& found) {
   open_files_depth_.set(static_cast<std::int64_t>(options_.open_files) - open_files_.available());
 
   std::optional<file_reader> file;
+  std::uint64_t counted = 0;
   std::shared_ptr<indexed_file> target;
   for (std::uint32_t ordinal = 0; !file || !file->at_end(); ++ordinal) {
     const auto size =
@@ -131,7 +140,7 @@ void pipeline::read(const found_file& found) {
     piece p{.memory = *std::move(memory)};
     bool binary = false;
     {
-      const stage::work busy{read_};
+      stage::work busy{read_};
       if (!file) {
         file.emplace(found.path);
         target = std::make_shared<indexed_file>();
@@ -139,10 +148,15 @@ void pipeline::read(const found_file& found) {
         target->size = static_cast<std::int64_t>(file->size());
         target->modified_ns = file->modified_ns();
         target->young = file->young();
+        if (!may_read(busy, file->unread(binary_sample))) return;
         binary = looks_binary(file->beginning(binary_sample));
       }
-      if (!binary) p.bytes = file->next(size);
+      if (!binary) {
+        if (!may_read(busy, file->unread(size))) return;
+        p.bytes = file->next(size);
+      }
     }
+    bytes_read_.add(file->bytes_read() - std::exchange(counted, file->bytes_read()));
     if (binary) {
       skips_.add(skip_reason::binary, found.path);
       count_done(found.size);
@@ -153,6 +167,19 @@ void pipeline::read(const found_file& found) {
     p.content = {.ordinal = ordinal, .last = file->at_end(), .position = file->position()};
     if (!pieces_.push(stopped_, std::move(p))) return;
   }
+}
+
+// Waits until so many bytes may be read from files; false if stopped.
+bool pipeline::may_read(stage::work& busy, std::uint64_t bytes) {
+  if (!read_rate_) return true;
+  busy.pause();
+  for (auto missing = static_cast<std::int64_t>(bytes); missing > 0;) {
+    const std::int64_t part = std::min(missing, read_rate_->burst());  // no request can have more
+    if (!read_rate_->acquire(stopped_, part)) return false;
+    missing -= part;
+  }
+  busy.resume();
+  return true;
 }
 
 void pipeline::fold_pieces() {
@@ -237,6 +264,9 @@ build_report pipeline::report() const {
   r.files_removed = static_cast<std::uint64_t>(files_removed_);
   r.bytes_indexed = indexed_.bytes;
   r.bytes_unchanged = bytes_unchanged_.value();
+  r.bytes_read = bytes_read_.value();
+  r.reading = reading_;
+  r.max_read_rate = options_.max_read_rate;
   r.skipped = skips_.counts();
   r.stages = {walk_.report(), read_.report(), fold_.report(), write_.report(), {"commit", 0, commit_times_.snapshot()}};
   r.bounds = {found_.report(), pieces_.report(), requests_.report()};

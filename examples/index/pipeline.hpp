@@ -8,6 +8,7 @@
 // Bounded     a stage that is ahead of the next one waits for room in the queue. A semaphore bounds the files that are open, and
 //             another one, counted in bytes, the memory of all pieces that were read and are not written yet: a piece carries its
 //             permit along.
+// Paced       if a rate is asked for, a reader waits for its turn at a token bucket, counted in bytes, before it reads.
 // Ends        from front to back: each stage is joined, then the queue behind it closed, so that the next one ends when it has
 //             drained it.
 // Stop        every wait ends when stop is requested, and what is in the queues is dropped: the index is as of the last commit,
@@ -15,6 +16,7 @@
 #pragma once
 
 #include <penstock/observe/counter.hpp>
+#include <penstock/rate/token_bucket.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
 
@@ -22,6 +24,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <variant>
@@ -77,6 +80,7 @@ class pipeline {
   void walk_trees();
   void read_files();
   void read(const found_file& found);
+  [[nodiscard]] bool may_read(stage::work& busy, std::uint64_t bytes);
   void fold_pieces();
   void write_index();
   void commit();
@@ -97,7 +101,8 @@ class pipeline {
   penstock::event writer_ready_;
 
   penstock::semaphore open_files_;
-  penstock::semaphore memory_;  // in bytes
+  penstock::semaphore memory_;                         // in bytes
+  std::optional<penstock::token_bucket<>> read_rate_;  // in bytes; from run() on, if there is one
   penstock::gauge open_files_depth_;
   penstock::gauge memory_depth_;
 
@@ -112,8 +117,10 @@ class pipeline {
   progress indexed_;  // by the write stage; committed
   penstock::counter files_unchanged_;
   penstock::counter bytes_unchanged_;
+  penstock::counter bytes_read_;
   std::int64_t files_removed_ = 0;
   std::chrono::steady_clock::duration elapsed_{};
+  std::chrono::steady_clock::duration reading_{};  // until the last file was read
   penstock::histogram commit_times_;
 
   // Last: their threads use all of the above.

@@ -19,6 +19,10 @@ std::string scaled(double value, double step, const std::array<std::string_view,
   return unit == 0 || value >= 100 ? fmt::format("{:.0f} {}", value, units[unit]) : fmt::format("{:.1f} {}", value, units[unit]);
 }
 
+std::uint64_t read_rate(const build_report& r) {
+  return r.reading.count() > 0 ? static_cast<std::uint64_t>(static_cast<double>(r.bytes_read) / r.reading.count()) : 0;
+}
+
 double megabytes_per_second(const build_report& r) {
   return r.elapsed.count() > 0 ? static_cast<double>(r.bytes_indexed) / 1e6 / r.elapsed.count() : 0;
 }
@@ -59,6 +63,10 @@ std::string as_table(const build_report& r) {
   fact(r.interrupted ? "interrupted after" : "time", fmt::format("{:.2f} s", r.elapsed.count()));
   fact("files indexed",
        fmt::format("{} ({}, {:.1f} MB/s)", human_count(r.files_indexed), human_bytes(r.bytes_indexed), megabytes_per_second(r)));
+  if (r.max_read_rate > 0) {
+    fact("read", fmt::format("{} in {:.2f} s: {}/s (allowed: {}/s)", human_memory(r.bytes_read), r.reading.count(),
+                             human_memory(read_rate(r)), human_memory(r.max_read_rate)));
+  }
   if (r.files_unchanged > 0) {
     fact("files unchanged", fmt::format("{} ({})", human_count(r.files_unchanged), human_bytes(r.bytes_unchanged)));
   }
@@ -98,6 +106,7 @@ std::string as_json(const build_report& r) {
   o.add("bytes_indexed", r.bytes_indexed)
       .add("bytes_unchanged", r.bytes_unchanged)
       .add("megabytes_per_second", megabytes_per_second(r));
+  o.add("bytes_read", r.bytes_read).add("read_seconds", r.reading.count()).add("max_read_rate", r.max_read_rate);
   o.raw("skipped", json_array(r.skipped, [](const skip_count& s) {
           const std::string examples = json_array(s.examples, [](const std::string& e) { return json_string(e); });
           return json_object{}.add("reason", text_of(s).key).add("count", s.count).raw("examples", examples).text();

@@ -36,6 +36,9 @@ struct build_report {
   std::uint64_t files_removed = 0;    // are in the index no more
   std::uint64_t bytes_indexed = 0;
   std::uint64_t bytes_unchanged = 0;
+  std::uint64_t bytes_read = 0;             // of files, binary ones too
+  std::chrono::duration<double> reading{};  // from the start until the last file was read
+  std::size_t max_read_rate = 0;            // bytes a second; 0: none
   std::vector<skip_count> skipped;
   std::vector<stage_report> stages;
   std::vector<bound_report> bounds;

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -40,15 +41,29 @@ class stage {
   /// Lives while a thread works on one item, and not while it waits for other stages.
   class work {
    public:
-    explicit work(stage& s) : stage_{s}, busy_{s.busy_} {}
-    ~work() { stage_.times_.record(std::chrono::steady_clock::now() - began_); }
+    explicit work(stage& s) : stage_{s} { resume(); }
+    ~work() {
+      if (busy_) pause();
+      stage_.times_.record(spent_);
+    }
     work(const work&) = delete;
     work& operator=(const work&) = delete;
 
+    /// Around a wait in the middle of the item.
+    void pause() {
+      busy_.reset();
+      spent_ += std::chrono::steady_clock::now() - began_;
+    }
+    void resume() {
+      busy_.emplace(stage_.busy_);
+      began_ = std::chrono::steady_clock::now();
+    }
+
    private:
     stage& stage_;
-    penstock::busy_scope<std::chrono::steady_clock> busy_;
-    const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+    std::optional<penstock::busy_scope<std::chrono::steady_clock>> busy_;  // without a value during a pause
+    std::chrono::steady_clock::time_point began_;
+    std::chrono::steady_clock::duration spent_{};
   };
 
   [[nodiscard]] stage_report report() const {

@@ -2,6 +2,7 @@
 
 #include "file_reader.hpp"
 #include "memory.hpp"
+#include "options.hpp"
 #include "text.hpp"
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <variant>
 #include <vector>
 
 #include <unistd.h>
@@ -108,9 +110,14 @@ TEST_CASE("file_reader: pieces end after a line, else between words, and make up
 TEST_CASE("file_reader: looking at the beginning loses nothing", "[index]") {
   const temporary_file file{"first line\nsecond line\n"};
   file_reader reader{file.path()};
+  REQUIRE(reader.unread(8) == 8);
   REQUIRE(reader.beginning(8) == "first li");
   REQUIRE(reader.remaining() == 23);
+  REQUIRE(reader.unread(15) == 7);
+  REQUIRE(reader.unread(100) == 15);
   REQUIRE(reader.next(15) == "first line\n");
+  REQUIRE(reader.bytes_read() == 15);
+  REQUIRE(reader.unread(3) == 0);  // of what was read with the piece before
   REQUIRE(reader.next(15) == "second line\n");
   REQUIRE(reader.at_end());
 }
@@ -145,6 +152,23 @@ TEST_CASE("file_reader: a file that was changed just now is young, and tells its
 TEST_CASE("file_reader: what is no regular file is refused", "[index]") {
   REQUIRE_THROWS_AS(file_reader{"/"}, std::system_error);
   REQUIRE_THROWS_AS(file_reader{"/nowhere/at/all"}, std::system_error);
+}
+
+TEST_CASE("options: a read rate is a size, and a second; there is none unless one is asked for", "[index]") {
+  const auto parsed = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"build", "tree", "--db", "file"});
+    return std::get<build_options>(parse_command_line(more)).max_read_rate;
+  };
+  REQUIRE(parsed({}) == 0);
+  REQUIRE(parsed({"--max-read-rate", "50MiB/s"}) == std::size_t{50} << 20);
+  REQUIRE(parsed({"--max-read-rate=50MiB"}) == std::size_t{50} << 20);
+  REQUIRE(parsed({"--max-read-rate", "1/s"}) == 1);
+  REQUIRE(parsed({"--max-read-rate", "64G/s"}) == std::size_t{64} << 30);
+  for (const char* wrong :
+       {"0", "0/s", "/s", "", "-1", "1/h", "1/s/s", "1MB/s", "1.5MiB/s", "s", "65GiB/s", "99999999999999999999"}) {
+    INFO(wrong);
+    REQUIRE_THROWS_AS(parsed({"--max-read-rate", wrong}), usage_error);
+  }
 }
 
 TEST_CASE("memory: threads cost some of what is allowed, and there is always room for a piece", "[index]") {

@@ -495,8 +495,8 @@ def check_real_tree(folder, rng):
     check(f"{real}: two words are found in the files that have both", not wrong, str(wrong))
 
 
-def start_build(index, tree):
-    return subprocess.Popen(index.command("build", "--json", tree), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start_build(index, tree, *more):
+    return subprocess.Popen(index.command("build", "--json", tree, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def wait_for_progress(index, process, before):
@@ -509,6 +509,31 @@ def wait_until_open(index, process):
     """Waits until the build has opened the index; its signals are in order then."""
     while process.poll() is None and not any(os.path.realpath(fd) == str(index.db) for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()):
         time.sleep(0.01)
+
+
+def check_read_rate(folder, rng):
+    tree = folder / "paced"
+    for i in range(30):
+        write(tree / f"{i}.txt", " ".join(rng.choices(WORDS, k=2_000)) + " paced\n")
+    write(tree / "empty.txt", "")
+    write(tree / "large.txt", "\n".join(" ".join(rng.choices(WORDS, k=10)) for _ in range(8_000)) + " paced\n")
+    write(tree / "picture.png", b"\0" * 200_000)
+    wanted = sum(8192 if is_binary(p) else os.lstat(p).st_size for p in regular_files(tree))
+    rate = wanted * 9 // 10  # 1.1 s; a piece of the large file is more than the bucket holds
+    report = Index(folder, "paced.db").build(tree, "--max-read-rate", f"{rate}/s")
+    told = (report["bytes_read"], report["max_read_rate"], report["files_indexed"], skipped(report))
+    check("read rate: all is read, of binary files the beginning", told == (wanted, rate, 32, {"binary": 1}), f"{told} {wanted}")
+    check("read rate: it is never exceeded", report["bytes_read"] <= rate * report["read_seconds"], f"{wanted} {report['read_seconds']} s")
+    check("read rate: the index is the same", len(Index(folder, "paced.db").found("paced")) == 31)
+    table = Index(folder, "table.db").run("build", tree / "0.txt", "--max-read-rate", "50MiB/s").stdout.decode()
+    check("read rate: the table tells it", "(allowed: 50.0 MiB/s)" in table, table)
+    index = Index(folder, "slow.db")
+    process = start_build(index, tree, "--max-read-rate", "1KiB/s")  # a quarter of an hour
+    wait_until_open(index, process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    report = json.loads(output)
+    check("read rate: Ctrl-C ends the wait for it", process.returncode == 130 and report["interrupted"] and report["bytes_read"] < wanted, str(errors))
 
 
 def without_hangup():
@@ -679,6 +704,7 @@ def main():
         run(check_large_files, folder, rng)
         run(check_prefix_speed, folder, rng)
         run(check_real_tree, folder, rng)
+        run(check_read_rate, folder, rng)
         run(check_interruptions, folder, rng)
         if not SANITIZED:
             run(check_memory, folder, rng)
