@@ -22,9 +22,6 @@ namespace {
 // The longest time between two commits, and so how much work a crash or Ctrl-C can undo.
 constexpr auto commit_interval = 500ms;
 
-// What the bucket of a read rate may hold, a tenth of a second's bytes: it makes up for timers that are late and readers that waited for room.
-std::int64_t read_burst(std::size_t rate) { return std::max<std::int64_t>(1, static_cast<std::int64_t>(rate) / 10); }
-
 // Cutting text into words only computes. Reading a file that is not in the page cache waits 200 µs and computes 25 (measured, means of 9,396
 // files of 15 kB); a quarter of the processors is more than enough for that part of the work. A reader has one file open at a time.
 build_options with_pool_sizes(build_options o) {
@@ -50,8 +47,9 @@ pipeline::pipeline(const build_options& options, std::stop_source stop)
 void pipeline::run() {
   const steady::time_point began = steady::now();
   if (const std::size_t rate = options_.max_read_rate; rate > 0) {
-    // It begins empty, so that the whole run does not read more than the rate allows, without a burst on top.
-    read_rate_.emplace(penstock::rate{rate, 1s}, read_burst(rate), penstock::token_bucket_options{penstock::warm_start::empty});
+    // Holds a second's bytes, for a commit can keep the readers waiting for half of one. Begins empty: no burst on top of what the run may read.
+    read_rate_.emplace(penstock::rate{rate, 1s}, static_cast<std::int64_t>(rate),
+                       penstock::token_bucket_options{penstock::warm_start::empty});
   }
   start(walk_, [this] { walk_trees(); });
   start(read_, [this] { read_files(); });
