@@ -61,6 +61,7 @@ class core : public penstock::detail::paced_core<core, one_call, freed, model_sy
   core(scheduler where, model::timers& clock, const pace_rules& rules, std::size_t most, test_state& t)
       : base{where, clock, rules, most}, most_{most}, test_{t} {}
   ~core() {
+    require(released_, "released before it goes");
     if (cell* const c = cell_) {
       this->clear(*c);
       delete c;
@@ -115,11 +116,12 @@ class core : public penstock::detail::paced_core<core, one_call, freed, model_sy
   }
   void destroy() {
     this->close();
-    this->wait_idle();
+    this->wait_and_release();
     this->drop_owner();
   }
 
-  void (*inside)(core&) = nullptr;  // what the function does
+  void (*inside)(core&) = nullptr;     // what the function does
+  var<void (*)(core&)> told{nullptr};  // what the first caller does who learns that it is given up
 
   void run(one_call& first) noexcept {
     const int argument = static_cast<one_call*>(first.latest)->argument;
@@ -132,10 +134,20 @@ class core : public penstock::detail::paced_core<core, one_call, freed, model_sy
     if (inside != nullptr) inside(*this);
     static_cast<one_call*>(first.latest)->argument = 0;
   }
-  void publish(one_call& first, bool) noexcept { first.decide(fate::ran); }
+  void report(one_call&, bool) noexcept {}
+  void publish(one_call& first) noexcept { first.decide(fate::ran); }
+  void release() noexcept {
+    require(!released_, "released once");
+    released_ = true;
+    if (cell* const c = cell_) this->clear(*c);
+  }
   void give_up(one_call& first) noexcept {
     static_cast<one_call*>(first.latest)->argument = 0;
     first.decide(fate::given_up);
+    if (void (*const now)(core&) = told) {
+      told = nullptr;
+      now(*this);
+    }
   }
   void superseded(one_call& old) noexcept { old.argument = 0; }
   void retire(cell& c, freed& garbage) noexcept {
@@ -151,6 +163,7 @@ class core : public penstock::detail::paced_core<core, one_call, freed, model_sy
   const std::size_t most_;
   test_state& test_;
   var<cell*> cell_{nullptr};
+  var<bool> released_{false};
 };
 
 constexpr pace_rules debounce{.wait = 10};
@@ -176,6 +189,7 @@ struct paced_suite : model::suite<Derived, Threads>, test_state {
   }
   // Alone again: whatever is due some time comes.
   void all_ran(int calls) {
+    clock.advance_to(500);
     clock.advance_to(1'000);
     for (int i = 0; i < calls; ++i) require(of(i) == fate::ran, "every call was taken account of");
     require(clock.none_pending(), "no timer is left");
@@ -315,6 +329,7 @@ struct destroyed_inside : paced_suite<destroyed_inside, 2> {
     make(throttle, &box);
     c->inside = [](core& self) {
       self.close();
+      self.release_at_end();
       self.drop_owner();
     };
     call(0, 0);
@@ -326,6 +341,26 @@ struct destroyed_inside : paced_suite<destroyed_inside, 2> {
       box.run();
     } else {
       clock.advance_to(10);
+    }
+  }
+  void after() { none_open(); }
+};
+
+// Who learns that its call was cancelled destroys it, while others are still to be told and the run may have begun.
+struct destroyed_when_told : paced_suite<destroyed_when_told, 2> {
+  void before() {
+    make(both_edges, &box);
+    c->told = [](core& self) { self.destroy(); };
+    call(0, 0);
+    call(1, 0);
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      box.close();
+      box.run();
+    } else {
+      c->cancel_all();
+      gone = true;
     }
   }
   void after() { none_open(); }
@@ -364,6 +399,7 @@ int main(int argc, char** argv) {
   session.random<fire_destroy>("fire and destroy");
   session.random<call_inside_destroy>("called inside and destroyed");
   session.random<destroyed_inside>("destroyed inside");
+  session.random<destroyed_when_told>("destroyed by who is told");
   session.random<overlap>("two at a time, destroyed");
   return session.result();
 }

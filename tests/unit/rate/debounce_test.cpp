@@ -400,6 +400,122 @@ TEST_CASE("debounce: an exception reaches every caller of the run; on_error gets
   clock.advance(10ms);
   CHECK(unseen == std::vector<std::string>{"4"});
   CHECK(f.failed() == 2);
+  f(5);
+  CHECK(f.drain());  // who drains, or flushes and goes, does not look
+  f(6);
+  f.flush();
+  CHECK(unseen == std::vector<std::string>{"4", "5", "6"});
+  CHECK(f.failed() == 4);
+}
+
+TEST_CASE("debounce: on_error is part of the run: the next one is sent afterwards; what it throws is counted", "[debounce]") {
+  manual_clock clock;
+  manual_executor loop;
+  std::size_t on_its_way = 9, running = 0;
+  debounced<int(int)>* self = nullptr;
+  debounced<int(int)> f{loop,
+                        0ms,
+                        [&](int n) -> int {
+                          if (n == 1) (*self)(2);  // due, but there is no place
+                          throw std::runtime_error{"no"};
+                        },
+                        {.clock = clock, .on_error = [&](const std::exception_ptr&) {
+                           if (running == 0) {
+                             on_its_way = loop.size();
+                             running = self->running();
+                           }
+                           throw 1;
+                         }}};
+  self = &f;
+  f(1);
+  CHECK(loop.run_one());
+  CHECK(on_its_way == 0);
+  CHECK(running == 1);
+  CHECK(f.failed() == 2);
+  loop.run_all();
+  CHECK(f.failed() == 4);
+}
+
+TEST_CASE(
+    "throttle: the interval counts from when a run begins, however long it was on its way, and cancel() does not shorten it",
+    "[throttle]") {
+  recorder t;
+  manual_executor loop;
+  {
+    throttled<int(int)> f{loop, 100ms, t.record(), {.clock = t.clock}};
+    f(1);
+    t.go_to(99);
+    loop.run_all();
+    f(2);
+    t.go_to(198);
+    loop.run_all();
+    CHECK(t.seen == runs{{99, 1}});
+    t.go_to(199);
+    loop.run_all();
+    CHECK(t.seen == runs{{99, 1}, {199, 2}});
+    t.go_to(1000);
+    f(3);
+    t.go_to(1110);
+    f(4);  // would be due, but 3 has not begun
+    t.go_to(1120);
+    loop.run_all();
+    CHECK(t.seen.back() == run{1120, 3});
+    t.go_to(1219);
+    loop.run_all();
+    CHECK(t.seen.back() == run{1120, 3});
+    t.go_to(1220);
+    loop.run_all();
+    CHECK(t.seen.back() == run{1220, 4});
+    t.go_to(2000);
+    f(5);
+    loop.run_all();
+    f(6);
+    f.flush();  // on its way
+    f.cancel();
+    t.go_to(2002);
+    f(7);
+    loop.run_all();
+    t.go_to(2099);
+    loop.run_all();
+    CHECK(t.seen.back() == run{2000, 5});
+    t.go_to(2100);
+    loop.run_all();
+    CHECK(t.seen.back() == run{2100, 7});
+    t.go_to(3000);
+    CHECK(t.no_timer());
+  }
+  t.seen.clear();
+  t.go_to(4000);
+  throttled<int(int)> two{loop, 100ms, t.record(), {.max_running = 2, .clock = t.clock}};
+  two(1);
+  t.go_to(4050);
+  two(2);
+  t.go_to(4150);  // due, and there is a place; but who knows when 1 begins
+  loop.run_all();
+  CHECK(t.seen == runs{{4150, 1}});
+  t.go_to(4250);
+  loop.run_all();
+  CHECK(t.seen == runs{{4150, 1}, {4250, 2}});
+}
+
+TEST_CASE("debounce: drain() waits for every run that was asked for", "[debounce]") {
+  manual_clock clock;
+  promise<void> gate;
+  std::optional<future<void>> door = gate.get_future();
+  auto f = debounce(any_scheduler{}, 10ms,
+                    [&](int n) -> task<int> {
+                      if (n == 1) co_await std::move(*door);
+                      co_return n;
+                    },
+                    {.max_running = 2, .clock = clock});
+  f(1);
+  clock.advance(10ms);
+  f(2);
+  CHECK(f.drain({.deadline = deadline::after(0ms)}) == errc::timeout);
+  CHECK(f.running() == 1);
+  CHECK_FALSE(f.pending());
+  gate.set_value();
+  CHECK(f.drain());
 }
 
 TEST_CASE("debounce: runs on its context, the leading edge too; cancel() takes back what is on its way there", "[debounce]") {
@@ -453,6 +569,46 @@ TEST_CASE("debounce: the function may destroy it, and lives on until it returns 
   CHECK(a.get() == 8);
   CHECK(alive.use_count() == 1);
   CHECK(clock.next_timer() == manual_clock::time_point::max());
+}
+
+TEST_CASE("debounce: what is on its way when it is destroyed touches neither its clock nor its function any more [hazard-11]",
+          "[debounce][hazard-11]") {
+  manual_executor loop;
+  auto alive = std::make_shared<int>(7);
+  {
+    manual_clock clock;
+    debounced<std::shared_ptr<int>(int)> f{loop,
+                                           10ms,
+                                           [alive](int) { return alive; },
+                                           {.leading = true, .clock = clock, .on_error = [alive](const std::exception_ptr&) {}}};
+    f(1);
+    loop.run_all();
+    CHECK(alive.use_count() == 4);  // the last outcome, too
+    f(2);
+    clock.advance(10ms);
+  }
+  CHECK(alive.use_count() == 1);
+  CHECK(loop.run_all() == 1);
+}
+
+TEST_CASE("debounce: who learns that its call was cancelled may destroy it; cancel() leaves no timer [hazard-11]",
+          "[debounce][hazard-11]") {
+  recorder t;
+  std::optional<debounced<int(int)>> f;
+  f.emplace(any_scheduler{}, 10ms, t.record(), debounce_options{.clock = t.clock});
+  (*f)(0);
+  CHECK_FALSE(t.no_timer());
+  f->cancel();
+  CHECK(t.no_timer());
+  auto waiting = spawn([](std::optional<debounced<int(int)>>& one) -> task<void> {
+    outcome mine = one->submit(1);
+    const auto ready = co_await mine.async_wait();
+    CHECK(ready);
+    one.reset();
+  }(f));
+  f->cancel();
+  CHECK_FALSE(f.has_value());
+  waiting.result();
 }
 
 TEST_CASE("debounce: superseded arguments go at once, under no lock [hazard-17]", "[debounce][hazard-17]") {

@@ -114,6 +114,47 @@ TEST_CASE("debounce_by_key: cancel() and flush(), of one key and of all", "[debo
   }
 }
 
+TEST_CASE("debounce_by_key: a key leaves as soon as its calls are cancelled, not when its timer would fire", "[debounce]") {
+  recorder t;
+  by_key f{any_scheduler{}, 24h, t.record(), {.leading = true, .max_keys = 1, .clock = t.clock}};
+  CHECK(f("a", 1));
+  CHECK(f("a", 2));
+  f.cancel("a");
+  CHECK(f.keys() == 0);
+  CHECK(t.no_timer());
+  CHECK(f("b", 1));
+  CHECK(f("b", 2));
+  f.cancel();
+  CHECK(f.keys() == 0);
+  CHECK(t.no_timer());
+  CHECK(t.seen == strings{"a1", "b1"});
+}
+
+TEST_CASE("debounce_by_key: drain() runs what waits, of one key or of all, and waits for it", "[debounce]") {
+  recorder t;
+  manual_executor loop;
+  by_key f{any_scheduler{}, 10ms, t.record(), {.clock = t.clock}};
+  CHECK(f("a", 1));
+  CHECK(f("b", 1));
+  CHECK(f.drain("a"));
+  CHECK(t.seen == strings{"a1"});
+  CHECK(f.drain("nobody"));
+  CHECK(f("c", 1));
+  CHECK(f.drain());
+  CHECK(t.seen.size() == 3);
+  by_key later{loop, 10ms, t.record(), {.clock = t.clock}};
+  CHECK(later("a", 1));
+  CHECK(later("b", 1));
+  CHECK(later.drain("b", {.deadline = deadline::after(0ms)}) == errc::timeout);
+  CHECK(loop.run_all() == 1);
+  CHECK(later.drain("b"));
+  CHECK(t.seen.back() == "b1");
+  CHECK(later.drain({.deadline = deadline::after(0ms)}) == errc::timeout);
+  CHECK(loop.run_all() == 1);
+  CHECK(later.drain());
+  CHECK(t.seen.back() == "a1");
+}
+
 TEST_CASE("throttle_by_key: each key runs once in an interval, and leaves when the next run may come at once", "[throttle]") {
   recorder t;
   keyed_throttled<std::string, int(int)> f{any_scheduler{}, 10ms, t.record(), {.clock = t.clock}};

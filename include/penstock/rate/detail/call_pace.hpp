@@ -42,6 +42,7 @@ class call_pace {
   /// Somebody calls. `waiting`: earlier calls wait for a run.
   pace_verdict call(const pace_rules& rules, nanoseconds_point now, bool waiting) noexcept {
     if (last_run_ > now) last_run_ = now;  // the clock stepped back
+    if (began_ > now) began_ = now;
     const bool first = !waiting && is_quiet(rules, now);
     last_call_ = now;
     open_ = true;
@@ -56,8 +57,9 @@ class call_pace {
 
   /// When the calls that wait are due.
   [[nodiscard]] nanoseconds_point due(const pace_rules& rules) const noexcept {
-    // The spacing needs no look: it comes with a max_wait that is no less, and the last call came after the last run.
-    return std::min(saturating_add(last_call_, rules.wait), saturating_add(last_run_, rules.max_wait));
+    const nanoseconds_point at = std::min(saturating_add(last_call_, rules.wait), saturating_add(last_run_, rules.max_wait));
+    // The last run may have begun after the last call: it was on its way for so long.
+    return ran_ ? std::max(at, saturating_add(last_run_, rules.spacing)) : at;
   }
 
   /// When the burst is over if nobody calls; the past if there is none.
@@ -69,13 +71,25 @@ class call_pace {
   [[nodiscard]] bool is_quiet(const pace_rules& rules, nanoseconds_point now) const noexcept { return now >= quiet(rules); }
   [[nodiscard]] bool open() const noexcept { return open_; }
 
-  /// A run begins.
+  /// A run is sent on its way, and begins about now.
   void ran(nanoseconds_point now) noexcept {
     last_run_ = now;
     ran_ = true;
   }
-  /// The last run did not take place after all.
-  void did_not_run() noexcept { ran_ = false; }
+  /// It begins. Who has a spacing must say so: that counts from here.
+  void began(nanoseconds_point now) noexcept {
+    ran(now);
+    open_ = true;
+    began_ = now;
+    has_begun_ = true;
+  }
+  /// What was sent does not take place after all: as if the last call had been the one that led to the last run that began.
+  void did_not_run() noexcept {
+    ran_ = has_begun_;
+    if (!has_begun_) return;
+    last_run_ = began_;
+    last_call_ = began_;
+  }
 
   /// The burst is over.
   void close() noexcept { open_ = false; }
@@ -88,7 +102,9 @@ class call_pace {
   typename Sync::template var<nanoseconds_point> last_call_{0};
   typename Sync::template var<nanoseconds_point> last_run_{0};  // or the beginning of the burst, if that is later
   typename Sync::template var<bool> open_{false};
-  typename Sync::template var<bool> ran_{false};  // last_run_ is a run
+  typename Sync::template var<bool> ran_{false};             // last_run_ is a run
+  typename Sync::template var<nanoseconds_point> began_{0};  // the last run that began
+  typename Sync::template var<bool> has_begun_{false};
 };
 
 }  // namespace penstock::inline v0_1::detail

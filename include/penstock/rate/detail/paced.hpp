@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <system_error>
 #include <utility>
@@ -32,6 +33,10 @@ class single_core final : public paced_function<single_core<R, A...>, no_garbage
 
   R invoke(cell&, A&&... arguments) { return f_(static_cast<A&&>(arguments)...); }
   void retire(cell&, no_garbage&) noexcept {}
+  void release() noexcept {
+    f_ = nullptr;
+    this->release_all();
+  }
   template <class F>
   void for_each_cell(F&& f) noexcept {
     f(cell_);
@@ -80,7 +85,7 @@ class paced<R(A...)> {
   }
 
   /// What waits is due now; it begins as soon as there is a place. The outcome that the calls so far lead to, or the last one that they led to;
-  /// not valid() if there was none lately.
+  /// not valid() if there was none lately. Does not count as looking: on_error gets what nobody else asked for, though this has it as well.
   shared_future<value_type> flush() noexcept {
     const nanoseconds_point now = core_->now();
     typename core::consequences after;
@@ -94,12 +99,21 @@ class paced<R(A...)> {
     return shared_future<value_type>{std::move(outcome)};
   }
 
-  /// flush(), and waits until that run is over: what was called before is then taken account of. errc::timeout or errc::cancelled if the wait
-  /// ends before; what was begun goes on. Not inside the function. Throws as shared_future::wait().
+  /// flush(), and waits until all runs are over that were asked for until now: what was called before is then taken account of. errc::timeout
+  /// or errc::cancelled if the wait ends before; what was begun goes on. What a run threw goes to those who called submit(), or to on_error; not
+  /// to who drains. It blocks, so not on a thread that the run needs: not inside the function, and not in a task of its context if all the
+  /// threads of that may do the same (a pool of one, a strand, a loop): such a wait does not end. Throws as shared_future::wait().
   result<void> drain(const wait_limits& limits = {}) {
-    shared_future<value_type> last = flush();
-    if (!last.valid()) return {};
-    return last.wait(limits);
+    const nanoseconds_point now = core_->now();
+    typename core::consequences after;
+    std::uint64_t newest = 0;
+    {
+      std::scoped_lock guard{core_->wait_lock()};
+      core_->flush(core_->only(), now, after);
+      newest = core_->newest();
+    }
+    core_->settle(after);
+    return core_->drain(newest, nullptr, limits);
   }
 
   /// Whether there are calls whose run has not begun.
@@ -108,8 +122,8 @@ class paced<R(A...)> {
     return core_->only().waiting != nullptr || core_->only().sent != nullptr;
   }
   /// How many runs there are just now.
-  [[nodiscard]] std::size_t running() const noexcept { return core_->executing(); }
-  /// Runs that threw.
+  [[nodiscard]] std::size_t running() const noexcept { return core_->running(); }
+  /// Runs that threw, and calls of on_error that did.
   [[nodiscard]] std::size_t failed() const noexcept { return core_->failed(); }
 
  protected:

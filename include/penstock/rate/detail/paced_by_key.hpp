@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -10,6 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include <penstock/core/deadline.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/result.hpp>
@@ -50,6 +52,10 @@ class keyed_core final
   }
   void retire(cell& c, garbage& g) noexcept {
     g = cells_.extract(cells_.find(*static_cast<const Key*>(static_cast<cell_of_key<cell>&>(c).key)));
+  }
+  void release() noexcept {
+    f_ = nullptr;
+    this->release_all();
   }
   template <class F>
   void for_each_cell(F&& f) noexcept {
@@ -129,20 +135,19 @@ class paced_by_key<Key, R(A...), Hash, Equal> {
   }
   /// The same of all keys.
   void cancel() noexcept {
-    const nanoseconds_point now = core_->now();
     typename core::consequences after;
     {
       std::scoped_lock guard{core_->wait_lock()};
       core_->for_each_cell([&](cell& c) {
         core_->cancel(c, after);
-        core_->see_to(c, now, after);
+        core_->see_to(c, after);
       });
     }
     core_->settle(after);
   }
 
   /// What waits for this key is due now; it begins as soon as there is a place. The outcome that the calls so far lead to, or the last one that they
-  /// led to; not valid() if there was none lately.
+  /// led to; not valid() if there was none lately. Does not count as looking: on_error gets what nobody else asked for, though this has it as well.
   shared_future<value_type> flush(const Key& key) {
     const nanoseconds_point now = core_->now();
     typename core::consequences after;
@@ -158,14 +163,32 @@ class paced_by_key<Key, R(A...), Hash, Equal> {
     return shared_future<value_type>{std::move(outcome)};
   }
   /// What waits is due now, of all keys.
-  void flush() noexcept {
+  void flush() noexcept { flush_all(); }
+
+  /// flush(key), and waits until all runs with this key are over that were asked for until now; what was called before is then taken account of.
+  /// errc::timeout or errc::cancelled if the wait ends before; what was begun goes on. What a run threw goes to those who called submit(), or to
+  /// on_error; not to who drains. It blocks, so not on a thread that the run needs, as debounced::drain(). Throws as shared_future::wait(), and
+  /// what hashing and comparing throw.
+  result<void> drain(const Key& key, const wait_limits& limits = {}) {
     const nanoseconds_point now = core_->now();
     typename core::consequences after;
+    const cell* of = nullptr;
+    std::uint64_t newest = 0;
     {
       std::scoped_lock guard{core_->wait_lock()};
-      core_->for_each_cell([&](cell& c) { core_->flush(c, now, after); });
+      cell* const c = core_->find(key);
+      if (c == nullptr) return {};
+      of = c;
+      core_->flush(*c, now, after);
+      newest = core_->newest();
     }
     core_->settle(after);
+    return core_->drain(newest, of, limits);
+  }
+  /// The same of all keys.
+  result<void> drain(const wait_limits& limits = {}) {
+    const std::uint64_t newest = flush_all();
+    return core_->drain(newest, nullptr, limits);
   }
 
   /// Whether there are calls with this key whose run has not begun.
@@ -180,8 +203,8 @@ class paced_by_key<Key, R(A...), Hash, Equal> {
     return core_->size();
   }
   /// How many runs there are just now.
-  [[nodiscard]] std::size_t running() const noexcept { return core_->executing(); }
-  /// Runs that threw.
+  [[nodiscard]] std::size_t running() const noexcept { return core_->running(); }
+  /// Runs that threw, and calls of on_error that did.
   [[nodiscard]] std::size_t failed() const noexcept { return core_->failed(); }
 
  protected:
@@ -191,6 +214,19 @@ class paced_by_key<Key, R(A...), Hash, Equal> {
                new core{where, std::move(f), std::move(s), max_keys})} {}
 
  private:
+  // The number of the latest outcome.
+  std::uint64_t flush_all() noexcept {
+    const nanoseconds_point now = core_->now();
+    typename core::consequences after;
+    std::uint64_t newest = 0;
+    {
+      std::scoped_lock guard{core_->wait_lock()};
+      core_->for_each_cell([&](cell& c) { core_->flush(c, now, after); });
+      newest = core_->newest();
+    }
+    core_->settle(after);
+    return newest;
+  }
   static void check_keys(const char* who, std::size_t max_keys) {
     if (max_keys == 0) throw std::invalid_argument{std::string{"penstock::"} + who + ": max_keys is 0"};
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
@@ -20,7 +21,10 @@ struct paced_node : work_item {
   typename Sync::template var<Node*> latest{nullptr};     // of those that wait with this one: the one with the arguments; owned
   typename Sync::template var<Node*> following{nullptr};  // in the list of those that were sent, or are given up
   typename Sync::template var<Node*> next_dropped{nullptr};
-  typename Sync::template var<bool> wanted{false};  // somebody looks at its outcome
+  typename Sync::template var<Node*> later{nullptr};  // in the core's line of those whose outcome is open
+  typename Sync::template var<Node*> earlier{nullptr};
+  typename Sync::template var<std::uint64_t> number{0};  // its place in that line
+  typename Sync::template var<bool> wanted{false};       // somebody looks at its outcome
 };
 
 template <class Node, class Sync>
@@ -32,6 +36,8 @@ struct paced_cell : timer_entry<Sync> {
   call_pace<Sync> pace;
   var<Node*> waiting{nullptr};            // the first of the calls that wait for a run; owned
   var<bool> urgent{false};                // they are due
+  var<bool> asked{false};                 // because the user said so
+  var<nanoseconds_point> seen{0};         // the time when it was looked at last
   var<Node*> sent{nullptr};               // those on their way that have not begun
   var<Node*> last{nullptr};               // the one sent last; owned
   var<std::size_t> out{0};                // sent and not home

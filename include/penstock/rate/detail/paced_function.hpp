@@ -6,6 +6,7 @@
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <mutex>
@@ -19,6 +20,7 @@
 #include <utility>
 
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/detail/fork.hpp>
 #include <penstock/core/detail/limited_task.hpp>
@@ -26,6 +28,7 @@
 #include <penstock/core/errc.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
 #include <penstock/rate/detail/paced_core.hpp>
 #include <penstock/sync/detail/future_state.hpp>
@@ -178,12 +181,28 @@ class paced_function
     return state_ref<future_state<value>>{outcome};
   }
 
-  /// With the lock held: what the calls so far lead to, or led to last; null if that is forgotten.
+  /// Waits until everything is over that was called before, of all cells or of one. That has been flushed. The cell may go meanwhile.
+  result<void> drain(std::uint64_t newest, const cell* of, const wait_limits& limits) {
+    for (std::uint64_t done = 0;;) {
+      node* n = nullptr;
+      {
+        std::scoped_lock guard{this->lock_};
+        n = this->open_between(done, newest, of);
+        if (n == nullptr) return {};
+        n->add_owner();
+        done = n->number;
+      }
+      shared_future<value> outcome{state_ref<future_state<value>>{n}};
+      const result<void> over = outcome.wait(limits);
+      if (!over) return over;
+    }
+  }
+
+  /// With the lock held: what the calls so far lead to, or led to last; null if that is forgotten. Whoever asks does not count as looking at it.
   state_ref<future_state<value>> outcome_of(cell& c) noexcept {
     node* n = c.waiting;
     if (n == nullptr) n = c.last;
     if (n == nullptr) return {};
-    n->wanted = true;
     n->add_owner();
     return state_ref<future_state<value>>{n};
   }
@@ -193,10 +212,12 @@ class paced_function
     if (origin_.forked()) return;  // what ran then runs in the parent
     this->close();
     if constexpr (run_value<R>::is_awaited) stop_.request_stop();
-    if (!paced_frame::inside(this)) {
-      while (this->executing() != 0 && trampoline::run_one()) {
+    if (paced_frame::inside(this)) {
+      this->release_at_end();
+    } else {
+      while (this->busy() != 0 && trampoline::run_one()) {
       }
-      this->wait_idle();
+      this->wait_and_release();
     }
     this->drop_owner();
   }
@@ -205,15 +226,18 @@ class paced_function
 
   // --- what paced_core asks for
 
-  void publish(node& first, bool wanted) noexcept {
-    if (!first.failure) return static_cast<future_state<value>&>(first).publish();
+  void report(node& first, bool wanted) noexcept {
+    if (!first.failure) return;
     failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
-    if (!wanted && on_error_) {
-      try {
-        on_error_(first.failure);
-      } catch (...) {  // a handler that fails has nobody left to tell
-      }
+    if (wanted || !on_error_) return;
+    try {
+      on_error_(first.failure);
+    } catch (...) {                                     // a handler that fails has nobody left to tell
+      failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
     }
+  }
+  void publish(node& first) noexcept {
+    if (!first.failure) return static_cast<future_state<value>&>(first).publish();
     first.set_exception(std::move(first.failure));
   }
   void give_up(node& first) noexcept {
@@ -224,6 +248,12 @@ class paced_function
 
  protected:
   ~paced_function() = default;
+
+  // Of release(), by Derived: all that is the user's but the function itself.
+  void release_all() noexcept {
+    static_cast<Derived&>(*this).for_each_cell([&](cell& c) { this->clear(c); });
+    on_error_ = nullptr;
+  }
 
  private:
   struct nothing {};
@@ -290,7 +320,7 @@ class paced_function
   }
 
   const any_scheduler where_;
-  const error_handler on_error_;
+  error_handler on_error_;
   process_origin origin_;
   std::atomic<std::size_t> failed_{0};
   [[no_unique_address]] std::conditional_t<run_value<R>::is_awaited, std::stop_source, nothing> stop_;
