@@ -12,28 +12,34 @@
 //                more calls came. With leading alone those are not run: they get the outcome of the run that was. `max_wait`: calls that never
 //                pause do not put it off for longer than that after the last run, or after the burst began.
 // Outcomes       every caller of submit() gets the outcome of the run that took account of its call: never an older one, never none. Its value,
-//                or what it threw, is shared by all who wait for it. What nobody looks at and throws goes to on_error.
+//                or what it threw, is shared by all who wait for it. What nobody looks at and throws goes to on_error; looking is submit(), not
+//                flush() nor drain().
 // Runs           on the context that was given (a worker_pool, a strand, any scheduler), also on the leading edge: neither the caller nor the
 //                thread of the timers runs it, unless the context is `any_scheduler{}`, which runs it on whichever of the two makes it due. At
 //                most max_running at a time, one by default: what is due meanwhile begins when the last run has ended, and until then takes the
 //                latest arguments. A function that gives a task (anything that can be awaited) runs until that has ended; its value is the
-//                outcome. The arguments live until then, and its stop token says when the object goes.
+//                outcome. The arguments live until then, and its stop token says when the object goes. on_error is part of the run; whoever
+//                waits for the outcome goes on beside the next one.
 // Thread safety  every member may be called concurrently, also by the function itself; but for construction and destruction. With max_running > 1
 //                the function is called by several threads at a time.
 // Locks          the function, its arguments' destructors, on_error and whoever waits for an outcome run under no lock. Keys are hashed,
 //                compared, and moved into the table under one: let them do nothing else.
 // Cancellation   cancel() gives up what has not begun, on its way to a thread too: those callers get errc::cancelled.
 // Destruction    cancels, and waits until the runs that have begun have ended and their callers been told: afterwards nothing of the function is
-//                called. To lose nothing, drain() before. Inside the function (on the thread that runs it) it waits for no run, for it
-//                would wait for itself: the function and its state live on until the last one ends. A function that is a coroutine must not
-//                destroy it, nor may a thread that such a run needs in order to end. The context and the clock must outlive it, and the context
-//                whatever is on its way there.
+//                called, and it, on_error and the last outcome are gone (a table of keys goes when what is on its way has come home). To lose
+//                nothing, drain() before. Inside the function (on the thread that runs it) it waits for no run, for it would wait for itself:
+//                the function and its state live on until the last one ends, and so must the clock if there are several. A function that is a
+//                coroutine must not destroy it, nor may a thread that such a run needs in order to end. Who learns that its call was cancelled
+//                may. The context and the clock must outlive it, and the context whatever is on its way there; the clock need not.
+// drain()        blocks until runs are over that may need the very thread: never inside the function, nor in a task of its context unless another
+//                thread of that is left to run it. On a pool of one, a strand or a loop such a wait never ends: co_await submit() there.
 // Memory         for each key, and without keys once: one run that waits (one allocation: the outcome that its callers share, and arguments), one
 //                further set of arguments, max_running runs, the last outcome until the burst is over. However many calls wait. Keys: at the most
 //                max_keys are remembered, each until its burst is over and its runs have ended; calls with others are refused with errc::full
 //                meanwhile.
 // Cost           a call: one allocation, one lock, a look at the clock; the timer is set once a burst and moved when it fires, not at each call.
-// Clock          any (any_clock). One that steps back: no time has passed since what then lies in the future.
+// Clock          any (any_clock). One that steps back: no time has passed since what then lies in the future, once the next call comes; until
+//                then what waits keeps the time that it was due at.
 // Fork           in a child of fork() calls throw std::system_error, and destruction waits for nothing.
 // Source         the words and the edges are lodash's (`_.debounce` 4.17); what differs: docs/pacing.md.
 #pragma once
@@ -60,7 +66,8 @@ struct debounce_options {
   std::size_t max_running = 1;    ///< runs at a time, for each key; at least 1
   std::size_t max_keys = 10'000;  ///< of debounce_by_key: that are remembered; at least 1
   any_clock clock = {};           ///< the steady clock; it must outlive the object
-  /// Gets what a run threw that no caller looks at, on the thread that ran it, as part of the run. Default: only counted.
+  /// Gets what a run threw that no caller looks at, on the thread that ran it, as part of the run. What it throws itself is dropped, and counted
+  /// in failed(). Default: only counted.
   move_only_function<void(std::exception_ptr) const> on_error = {};
 };
 

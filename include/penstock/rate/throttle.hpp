@@ -5,7 +5,8 @@
 //
 //   auto touch = penstock::throttle_by_key(pool, 1min, [&](const session_id& id) { return db.seen(id); }, {.trailing = false});
 //
-// The law        two runs never begin within one interval: leading, trailing, late or after cancel(); only flush() asks for one before its time.
+// The law        two runs never begin within one interval, however long they are on their way: leading, trailing, late or after cancel(); only
+//                flush() asks for one before its time. So the next one is not sent before the last one has begun.
 //                With a trailing edge (the default) the last call is always taken account of, an interval after the last run at the latest, or
 //                when that has ended. Without a leading edge the first run comes one interval after the first call.
 //
@@ -36,7 +37,8 @@ struct throttle_options {
   std::size_t max_running = 1;    ///< runs at a time, for each key; at least 1
   std::size_t max_keys = 10'000;  ///< of throttle_by_key: that are remembered; at least 1
   any_clock clock = {};           ///< the steady clock; it must outlive the object
-  /// Gets what a run threw that no caller looks at, on the thread that ran it, as part of the run. Default: only counted.
+  /// Gets what a run threw that no caller looks at, on the thread that ran it, as part of the run. What it throws itself is dropped, and counted
+  /// in failed(). Default: only counted.
   move_only_function<void(std::exception_ptr) const> on_error = {};
 };
 
