@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <stdexcept>
@@ -24,6 +25,8 @@ struct bucket_terms {
   int128 interval = 0;  // between two tokens, in 2^-32 ns
   int128 span = 0;      // in which an empty bucket fills
   std::int64_t burst = 0;
+
+  friend bool operator==(const bucket_terms&, const bucket_terms&) = default;
 
   /// Throws std::invalid_argument unless 1 <= burst <= 2^45 and the bucket fills within 146 years.
   static bucket_terms make(const rate& r, std::int64_t burst, const char* who) {
@@ -46,6 +49,7 @@ struct bucket_account {
   [[nodiscard]] bool is_full(std::int64_t now) const noexcept { return full_at < now || (full_at == now && part == 0); }
 
   bool try_take(const bucket_terms& terms, std::int64_t now, std::int64_t n) noexcept {
+    if (n != 1 && n > terms.burst) return false;  // before it is multiplied, which could overflow
     const int128 at = fine(now, 0);
     const int128 then = std::max(at, fine(full_at, part)) + (n == 1 ? terms.interval : n * terms.interval);
     if (then > at + terms.span) return false;
@@ -70,13 +74,29 @@ struct bucket_account {
     set(std::max(fine(now, 0), fine(full_at, part) - std::min(n, terms.burst) * terms.interval));
   }
 
-  /// What was taken stays taken, to a whole token; more than the new burst does not.
+  /// What was taken stays taken, parts of a token too, rounded up to 2^-32 ns (to 2^-30 of a token where an interval is longer than a year or so); more than
+  /// the new burst does not. The same terms change nothing, however often.
   void change(const bucket_terms& from, const bucket_terms& to, std::int64_t now) noexcept {
-    if (is_full(now)) return;
-    set(fine(now, 0) + std::min(from.burst - available(from, now), to.burst) * to.interval);
+    if (is_full(now) || from == to) return;
+    const int128 used = fine(full_at, part) - fine(now, 0);
+    const int128 tokens = used / from.interval;
+    int128 issue = to.span;
+    if (tokens < to.burst) issue = tokens * to.interval + scaled(used % from.interval, from.interval, to.interval);
+    set(fine(now, 0) + std::min(issue, to.span));
   }
 
  private:
+  static int width(int128 x) noexcept {
+    const auto high = static_cast<std::uint64_t>(x >> 64);
+    return high != 0 ? 128 - std::countl_zero(high) : 64 - std::countl_zero(static_cast<std::uint64_t>(x));
+  }
+  // part * to / from, rounded up, for 0 <= part < from. Both factors are below 2^95, so their product may be too long.
+  static int128 scaled(int128 part_of_from, int128 from, int128 to) noexcept {
+    const int drop = std::max(0, width(from) + width(to) - 126);
+    const int128 shorter = (part_of_from + (int128{1} << drop) - 1) >> drop;
+    const int128 divisor = from >> drop;
+    return std::min(to, (shorter * to + divisor - 1) / divisor);
+  }
   static int128 fine(std::int64_t ns, std::uint32_t part_of_one) noexcept {
     return static_cast<int128>(static_cast<uint128>(static_cast<int128>(ns)) << 32) | part_of_one;
   }
