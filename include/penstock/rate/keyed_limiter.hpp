@@ -10,7 +10,9 @@
 //                never get more than `max_keys` buckets grant (and one for each shard): places * (burst + rate * t) in any time t.
 //                A new key that finds no place, for all that it may have hold keys which have used something up, shares one bucket per shard with the others
 //                like it, or is refused (keyed_overflow).
-// Invariants     each key gets at the most burst + rate * t in any time t, and with steady demand that less one, within 2^-32 ns a token.
+//                A key that gets a place later begins with what that bucket has left, so that it has not two buckets, one after the other. Only a
+//                request that waits for the shared bucket already is served from it, even if its key has got a place meanwhile.
+// Invariants     each key gets at the most burst + rate * t in any time t (but for such requests), and with steady demand that less one, within 2^-32 ns a token.
 // Thread safety  every member may be called concurrently. Keys are spread over shards with a lock each, held for a few dozen ns; longer by set_limit()
 //                for all, heaviest() and reset_counts(), which go through the places of one shard after another (some 0.1 ms each for 32,768).
 // Fairness       who waits for a key is served in order of arrival, and newcomers do not overtake. Nobody waits for another key.
@@ -81,8 +83,8 @@ class keyed_limiter {
       return detail::to_result(a.how);
     });
   }
-  /// Waits for `n` tokens of the key. errc::closed if the limiter is or gets closed; errc::rejected if there is no place for the key, or its burst is made smaller
-  /// than n meanwhile.
+  /// Waits for `n` tokens of the key. errc::closed if the limiter is or gets closed; errc::rejected if there is no place for the key, its burst is made smaller
+  /// than n meanwhile, or it has lost its place before the wait began and there is no memory to copy the key into another.
   template <class K = Key>
   result<void> acquire(const K& key, count n = 1) {
     return wait(key, n, [](auto& w) { return w.run_without_polling(); });
@@ -116,31 +118,38 @@ class keyed_limiter {
     return detail::async_operation<shard, typename shard::owning_request, Key, std::uint64_t, count>{s, std::move(key), hash, n};
   }
 
-  /// How long until `n` tokens of the key are there, if nobody takes any before; 0: they are.
+  /// How long until `n` tokens of the key are there, if nobody takes any before; 0: they are. Of a key without a place: what the shared bucket says, or
+  /// how long until it may have one (keyed_overflow::refuse); nanoseconds::max() if all that it may have are held by limits of their own.
   template <class K = Key>
   [[nodiscard]] std::chrono::nanoseconds retry_after(const K& key, count n = 1) {
     return with(key, n, [&](shard& s, const auto& k, std::uint64_t hash) {
-      const std::int64_t left = s.look_at(k, hash, [n](const auto& account, const auto& terms, std::int64_t now) {
-        const std::int64_t at = account.ready_at(terms, now, n);
-        return at == detail::never ? at : at - now;
-      });
-      if (left == detail::never) refuse(n);
+      bool too_many = false;
+      const std::int64_t left =
+          s.look_at(k, hash, [&](const auto& account, const auto& terms, std::int64_t now, std::int64_t place_at) {
+            too_many = n > terms.burst;
+            if (too_many || place_at == detail::never) return detail::never;
+            return std::max(account.ready_at(terms, now, n), place_at) - now;
+          });
+      if (too_many) refuse(n);
       return std::chrono::nanoseconds{left};
     });
   }
-  /// Tokens that the key could take now.
+  /// Tokens that the key could take now; without a place, those of the shared bucket, or 0 (keyed_overflow::refuse).
   template <class K = Key>
   [[nodiscard]] count available(const K& key) {
     return with(key, 1, [&](shard& s, const auto& k, std::uint64_t hash) {
-      return s.look_at(k, hash,
-                       [](const auto& account, const auto& terms, std::int64_t now) { return account.available(terms, now); });
+      return s.look_at(k, hash, [](const auto& account, const auto& terms, std::int64_t now, std::int64_t place_at) {
+        return place_at > now ? 0 : account.available(terms, now);
+      });
     });
   }
-  /// Gives back what was taken and not needed; never more than makes the bucket full.
+  /// Gives back what was taken and not needed; never more than makes the bucket full. A key without a place gives back to the shared bucket; what it took
+  /// from that and gives back when it has a place of its own comes there.
   template <class K = Key>
   void refund(const K& key, count n = 1) {
     with(key, n, [&](shard& s, const auto& k, std::uint64_t hash) {
-      s.look_at(k, hash, [n](auto& account, const auto& terms, std::int64_t now) { account.give_back(terms, now, n); });
+      s.look_at(k, hash,
+                [n](auto& account, const auto& terms, std::int64_t now, std::int64_t) { account.give_back(terms, now, n); });
       s.refresh();
     });
   }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
@@ -69,16 +70,43 @@ TEST_CASE("keyed_limiter: gives each key a bucket of its own", "[rate][keyed_lim
     CHECK_THROWS_AS(limits.async_acquire("ann", n), std::invalid_argument);
     CHECK_THROWS_AS(limits.retry_after("ann", n), std::invalid_argument);
   }
+  per_number daily{rate{1, 24h}, 3, {.max_keys = 4, .clock = clock}};
+  int refused = 0;
+  CHECK(daily.try_acquire(1u, 3));
+  for (int shift = 45; shift < 63; ++shift) {  // so many that what they take cannot be told in 128 bits
+    for (std::int64_t n : {std::int64_t{1} << shift, (std::int64_t{1} << shift) / 2 * 3, (std::int64_t{1} << shift) / 4 * 7}) {
+      try {
+        static_cast<void>(daily.try_acquire(1u, n));
+      } catch (const std::invalid_argument&) {
+        ++refused;
+      }
+    }
+  }
+  CHECK(refused == 3 * 18);
+  CHECK(daily.available(1u) == 0);
   CHECK_THROWS_AS((per_user{rate{10, 1s}, 0}), std::invalid_argument);
   CHECK_THROWS_AS((per_user{rate{10, 1s}, 1, {.max_keys = 0}}), std::invalid_argument);
   CHECK_THROWS_AS((per_user{rate{10, 1s}, 1, {.shards = 3}}), std::invalid_argument);
   CHECK_THROWS_AS((per_user{rate{1, 24h * 365}, 1000}), std::invalid_argument);
 }
 
-// A key that counts how often it is made.
+// A key that counts how often it is made, tells of it, and may not be copied.
 struct name {
   static inline int made = 0;
-  explicit name(std::string_view s) : text{s} { ++made; }
+  static inline std::function<void()> when_made;
+  static inline bool no_memory = false;
+
+  explicit name(std::string_view s) : text{s} {
+    ++made;
+    if (const auto tell = std::exchange(when_made, nullptr)) tell();
+  }
+  name(const name& other) : text{other.text} {
+    if (no_memory) throw std::bad_alloc{};
+  }
+  name(name&&) = default;
+  name& operator=(name&&) = default;
+  ~name() = default;
+  friend bool operator==(const name& a, const name& b) { return a.text == b.text; }
   friend bool operator==(const name& a, std::string_view b) { return a.text == b; }
   std::string text;
 };
@@ -95,6 +123,18 @@ TEST_CASE("keyed_limiter: looks a key up by what it can be compared with, and ma
   for (int i = 0; i < 5; ++i) CHECK(limits.try_acquire(std::string_view{"ann"}));
   CHECK(limits.retry_after(std::string_view{"ann"}) == 1s);
   CHECK(name::made == 1);
+
+  // It loses its place after the first look and before it stands in line, and cannot be copied for another one.
+  keyed_limiter<name, name_hash> one_place{rate{1, 1s}, 2, {.max_keys = 1, .shards = 1, .clock = clock}};
+  REQUIRE(one_place.try_acquire(std::string_view{"ann"}, 2));
+  name::when_made = [&] {
+    clock.advance(2s);
+    one_place.try_acquire(std::string_view{"bob"}, 2).value();
+    name::no_memory = true;
+  };
+  CHECK(one_place.acquire(std::string_view{"ann"}) == errc::rejected);
+  CHECK(name::no_memory);
+  name::no_memory = false;
 }
 
 // An attacker's new keys never come again; each of them takes all that it is given.
@@ -138,8 +178,9 @@ TEST_CASE("keyed_limiter: a key that was replaced comes back as it would have be
   clock.advance(1s);
   CHECK(limits.try_acquire("carl", 2));  // in bob's place, who is full again; ann is not
   CHECK(limits.available("ann") == 1);
-  CHECK(limits.available("bob") == 2);
+  CHECK(limits.available("bob") == 0);  // as long as there is no place for him
   clock.advance(1s);
+  CHECK(limits.available("bob") == 2);
   CHECK(limits.try_acquire("bob", 2));
   CHECK(limits.stats().replaced == 2);
   CHECK(limits.stats().keys == 2);
@@ -159,6 +200,94 @@ TEST_CASE("keyed_limiter: keys without a place share a bucket, and wait for it",
   CHECK_FALSE(sixth.done());
   clock.advance(1s);
   CHECK(sixth.result());
+}
+
+TEST_CASE("keyed_limiter: answers truly of keys without a place, and they have one bucket each at the most",
+          "[rate][keyed_limiter]") {
+  manual_clock clock;
+  per_number shared{rate{1, 1s}, 10, {.max_keys = 1, .shards = 1, .clock = clock}};
+  REQUIRE(shared.try_acquire(1u));
+  clock.advance(999ms);
+  CHECK(passes(shared, 2u) == 10);  // of the shared bucket
+  CHECK(shared.available(2u) == 0);
+  CHECK(shared.retry_after(2u) == 1s);
+  clock.advance(1ms);
+  CHECK(passes(shared, 2u) == 0);  // it has the place of the first key now, but no second bucket
+  CHECK(shared.retry_after(2u) == 999ms);
+  REQUIRE(shared.stats().replaced == 1);
+  shared.refund(3u, 2);
+  CHECK(passes(shared, 3u) == 2);
+
+  per_number refused{rate{1, 1s}, 2, {.max_keys = 1, .shards = 1, .overflow = keyed_overflow::refuse, .clock = clock}};
+  CHECK(refused.retry_after(2u, 2) == 0s);
+  REQUIRE(refused.try_acquire(1u));
+  CHECK(refused.available(2u) == 0);
+  CHECK(refused.retry_after(2u, 2) == 1s);
+  CHECK_THROWS_AS(refused.retry_after(2u, 3), std::invalid_argument);
+  clock.advance(1s);
+  CHECK(refused.retry_after(2u, 2) == 0s);
+  CHECK(refused.available(2u) == 2);
+  REQUIRE(refused.set_limit(2u, rate{1, 1s}, 1));
+  CHECK(refused.available(1u) == 0);
+  CHECK(refused.retry_after(1u) == std::chrono::nanoseconds::max());
+}
+
+TEST_CASE("keyed_limiter: limits that are set again and again take nothing away", "[rate][keyed_limiter]") {
+  manual_clock clock;
+  per_user limits{rate{1, 1s}, 10, {.clock = clock}};
+  CHECK(passes(limits, "ann") == 10);
+  int same = 0;
+  int other_rate = 0;
+  for (int i = 0; i < 100; ++i) {
+    clock.advance(500ms);
+    limits.set_limit(rate{1, 1s}, 10);
+    limits.clear_limit("ann");
+    same += passes(limits, "ann");
+  }
+  for (int i = 0; i < 100; ++i) {
+    clock.advance(500ms);
+    limits.set_limit("ann", rate{1 + i % 2, 1s}, 10).value();
+    other_rate += passes(limits, "ann");
+  }
+  CHECK(same == 50);
+  CHECK(other_rate >= 74);  // 75 but for what is rounded
+  CHECK(other_rate <= 75);
+
+  // Half of a token that takes a century.
+  constexpr auto year = 24h * 365;
+  per_number slow{rate{1, 100 * year}, 1, {.max_keys = 1, .clock = clock}};
+  REQUIRE(slow.try_acquire(1u));
+  clock.advance(50 * year);
+  slow.set_limit(rate{1, 40 * year}, 2);
+  CHECK(slow.retry_after(1u, 2) >= 20 * year);
+  CHECK(slow.retry_after(1u, 2) <= 20 * year + 3s);
+}
+
+TEST_CASE("keyed_limiter: who waits until a deadline, and who destroys it, waits for no coroutine that its timer resumed",
+          "[rate][keyed_limiter][hazard-04]") {
+  manual_clock clock;
+  std::optional<per_user> limits{std::in_place, rate{1, 1s}, 1,
+                                 keyed_limiter_options{.max_keys = 4, .shards = 1, .clock = clock}};
+  REQUIRE(limits->try_acquire("ann"));
+  REQUIRE(limits->try_acquire("bob"));
+  std::atomic<bool> entered{false};
+  std::atomic<bool> leave{false};
+  const auto linger = [](per_user& l, std::atomic<bool>& in, const std::atomic<bool>& out) -> task<void> {
+    (co_await l.async_acquire("ann")).value();
+    in = true;
+    test_support::until([&] { return out.load(); });
+  };
+  auto lingering = spawn(linger(*limits, entered, leave));
+  {
+    std::jthread mover{[&] { clock.advance(1s); }};
+    test_support::until([&] { return entered.load(); });
+    CHECK(limits->try_acquire("bob"));
+    CHECK(limits->acquire("bob", {.deadline = deadline::after(1ms)}) == errc::timeout);
+    limits.reset();
+    CHECK_FALSE(lingering.done());
+    leave = true;
+  }
+  CHECK(lingering.done());
 }
 
 TEST_CASE("keyed_limiter: a key may have a limit of its own, and all may get another one", "[rate][keyed_limiter]") {

@@ -104,6 +104,21 @@ class key_table {
     return p;
   }
 
+  /// When a key that is not there could have a place, if nobody takes anything: `now` if it can, `never` if all are held for good.
+  [[nodiscard]] std::int64_t room_at(std::uint64_t hash, std::int64_t now) const noexcept {
+    std::int64_t earliest = never;
+    const place* p = &places_[home(hash)];
+    for (const place* const end = p + reach_; p != end; ++p) {
+      if (p->mark == 0) return now;
+      if (p->is(key_account::overridden)) continue;
+      const bool awaited = p->is(key_account::awaited);
+      if (!awaited && p->is_full(now)) return now;
+      const std::int64_t full_at = p->full_at + (p->part != 0 ? 1 : 0);
+      earliest = std::min(earliest, awaited ? std::max(full_at, now + 1) : full_at);
+    }
+    return earliest;
+  }
+
   template <class F>
   void for_each(F f) {
     for (place& p : places_) {

@@ -6,7 +6,11 @@
 //             or earlier. Who comes sees to that before it is linked; whoever leaves only makes it later, and serves who stood behind it at once.
 //             So nothing has to be armed under the lock, or after a node was linked (race 4).
 // Moving it   is one thread's at a time (moving_): the others, a timer that fires meanwhile included, leave word (wanted_, fired_), and that
-//             thread looks again. It completes whom it served last of all: they may destroy the limiter.
+//             thread looks again. It never waits for a timer that goes off, which may resume somebody's coroutine first: due() is on its way then, and
+//             sees to what is wanted. It completes whom it served last of all: they may destroy the limiter.
+// Destruction waits for the timer's function until it touches the shard no more (on_timer_), not for what it makes go on.
+// No place    all keys without one are told, and take from, what shared_ says, and a key that gets a place begins with what shared_ has: so nobody
+//             has two buckets one after the other.
 #pragma once
 
 #include <algorithm>
@@ -22,10 +26,13 @@
 #include <vector>
 
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/gate.hpp>
+#include <penstock/core/detail/join.hpp>
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/core/detail/wait_operation.hpp>
+#include <penstock/core/detail/work_item.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/timer_service.hpp>
 #include <penstock/rate/detail/key_table.hpp>
@@ -60,9 +67,15 @@ class alignas(cache_line) keyed_shard {
   }
   ~keyed_shard() {
     assert(line_.empty() && "a keyed_limiter was destroyed while somebody waits for it");
-    if (!armed_ever_) return;
-    timers().remove(timer_);  // takes it out, or waits while it goes off; and if it was armed anew by then,
-    timers().remove(timer_);  // the other of the two
+    {
+      std::unique_lock guard{lock_};
+      gone_ = true;
+      if (!moving_ && armed_for_ != never) {  // else due() moves it, and takes it out
+        guard.unlock();
+        if (timers().try_remove(timer_)) on_timer_.end_one();
+      }
+    }
+    blocking_wait<basic_join<>, plain_node<std_sync>>{on_timer_}.run();
   }
 
   void prefetch(std::uint64_t hash) const noexcept {
@@ -91,15 +104,15 @@ class alignas(cache_line) keyed_shard {
     }
   }
 
-  /// Of a key as it is, or as it would be if it came now: `look(account, terms, now)`.
+  /// Of a key as it is, or as it would be if it came now: `look(account, terms, now, place_at)`. `place_at` is later than `now` if it is refused until
+  /// then for want of a place.
   template <class K, class F>
   auto look_at(const K& key, std::uint64_t hash, F look) {
     const std::int64_t read = now();
     std::scoped_lock guard{lock_};
     const std::int64_t at = tell(read);
-    if (place* const p = table_.find(key, hash, equal_)) return look(*p, terms_of(*p), at);
-    key_account unknown;
-    return look(unknown, terms_, at);
+    if (place* const p = table_.find(key, hash, equal_)) return look(*p, terms_of(*p), at, at);
+    return look(shared_, terms_, at, refuses_ ? table_.room_at(hash, at) : at);
   }
 
   /// Holds the key's place for ever, with terms of its own; null: for as long as it has used something up, with everybody's. False: it has no
@@ -112,7 +125,7 @@ class alignas(cache_line) keyed_shard {
       place* p = table_.find(key, hash, equal_);
       if (p == nullptr) {
         if (own == nullptr) return true;
-        p = table_.insert(key, hash, at);
+        p = insert(key, hash, at);
         if (p == nullptr) return false;
       }
       const bucket_terms before = terms_of(*p);
@@ -151,7 +164,9 @@ class alignas(cache_line) keyed_shard {
       if (moving_) return;
       moving_ = true;
     }
-    move_timer();
+    list won;
+    move_timer(won);
+    won.complete_all();
   }
 
   /// Sees to it that the line is looked at by then. Throws what starting the timer thread throws.
@@ -162,7 +177,9 @@ class alignas(cache_line) keyed_shard {
       if (moving_ || wanted_ >= armed_for_) return;
       moving_ = true;
     }
-    move_timer();
+    list won;
+    move_timer(won);
+    won.complete_all();
   }
 
   void close() noexcept {
@@ -258,10 +275,16 @@ class alignas(cache_line) keyed_shard {
     const std::int64_t ready_at = a.ready_at(terms, at, n);
     return {.look_at = ready_at > at ? ready_at : never, .overflowed = &a == &shared_};
   }
+  place* insert(Key& key, std::uint64_t hash, std::int64_t at) noexcept {
+    place* const p = table_.insert(key, hash, at);
+    // What it may have taken from the shared bucket stays taken.
+    if (p != nullptr) static_cast<bucket_account&>(*p) = shared_;
+    return p;
+  }
   attempt take_as_new(Key& key, std::uint64_t hash, std::int64_t read, std::int64_t n, bool counts_refusal) noexcept {
-    if (place* const p = table_.insert(key, hash, tell(read))) return take_from(*p, read, n, counts_refusal);
+    if (place* const p = insert(key, hash, tell(read))) return take_from(*p, read, n, counts_refusal);
     ++overflowed_;
-    if (refuses_) return {.how = outcome::rejected};
+    if (refuses_) return {.how = outcome::rejected, .too_many = n > terms_.burst};
     return take_from(shared_, read, n, counts_refusal);
   }
   static void count(std::uint32_t& counter, std::int64_t n) noexcept {
@@ -299,38 +322,50 @@ class alignas(cache_line) keyed_shard {
 
   // The timer's function.
   void due() noexcept {
+    const trampoline later;  // what goes on inline, and may destroy the limiter, does so behind the last touch
+    list won;
+    bool mine = false;
     {
       std::scoped_lock guard{lock_};
       armed_for_ = never;
       fired_ = true;
-      if (moving_) return;
+      mine = !moving_;
       moving_ = true;
     }
-    move_timer();  // throws nothing: the timer thread runs
+    if (mine) move_timer(won);  // throws nothing: the timer thread runs
+    on_timer_.end_one();        // the last touch
+    won.complete_all();
   }
 
-  // Without the lock, by the one who set moving_.
-  void move_timer() {
-    list won;
+  // Without the lock, by the one who set moving_. Completing those it won is the last touch, and the caller's part.
+  void move_timer(list& won) {
     for (;;) {
       std::int64_t when = never;
       {
-        std::scoped_lock guard{lock_};
+        std::unique_lock guard{lock_};
         if (fired_) {
           fired_ = false;
           wanted_ = never;
           serve(won);
         }
-        if (wanted_ >= armed_for_) {
+        if (armed_for_ != never && (gone_ || wanted_ < armed_for_)) {
+          guard.unlock();
+          const bool taken_out = timers().try_remove(timer_);
+          if (taken_out) on_timer_.end_one();
+          guard.lock();
+          if (taken_out) armed_for_ = never;
+          if (fired_) continue;
+        }
+        // Armed early enough; or it could not be taken out: then due() is on its way.
+        if (armed_for_ != never || wanted_ == never || gone_) {
           moving_ = false;
-          break;
+          return;
         }
         armed_for_ = when = wanted_;
-        armed_ever_ = true;
+        on_timer_.begin_one();
       }
-      timers().remove(timer_);
       try {
-        timers().add(timer_, when);
+        timers().add(timer_, when);  // may go off here
       } catch (...) {
         {
           std::scoped_lock guard{lock_};
@@ -338,11 +373,11 @@ class alignas(cache_line) keyed_shard {
           armed_for_ = wanted_ = never;
           end_all(outcome::rejected, won);  // nobody would wake them
         }
+        on_timer_.end_one();
         won.complete_all();
         throw;
       }
     }
-    won.complete_all();  // the last touch
   }
 
   struct line_timer : timer_entry<std_sync> {
@@ -360,7 +395,7 @@ class alignas(cache_line) keyed_shard {
   bool closed_ = false;
   bool moving_ = false;
   bool fired_ = false;
-  bool armed_ever_ = false;
+  bool gone_ = false;
   std::int64_t armed_for_ = never;
   std::int64_t wanted_ = never;
   wait_queue<std_sync> line_;
@@ -368,6 +403,7 @@ class alignas(cache_line) keyed_shard {
   std::unordered_map<const key_account*, bucket_terms> overrides_;
   std::uint64_t overflowed_ = 0;
   line_timer timer_{*this};  // guarded by moving_
+  basic_join<> on_timer_;    // the timer while it is armed, and each due() until it touches nothing any more
 };
 
 template <class Key, class Equal>
@@ -380,26 +416,37 @@ struct keyed_shard<Key, Equal>::request : wait_node<std_sync> {
   const std::int64_t wanted;
   key_account* account = nullptr;  // while it is linked: held by the flag `awaited`, so it does not change hands
   bool overflowed = false;
+  bool may_throw = false;  // try_pass(), when it looks for the first time and nothing has begun
 };
 
 /// For a coroutine, whose caller's key may be gone when it is resumed.
 template <class Key, class Equal>
 struct keyed_shard<Key, Equal>::owning_request : request {
-  owning_request(Key k, std::uint64_t h, std::int64_t n) : request{nullptr, h, n}, own(std::move(k)) { this->key = &own; }
+  owning_request(Key k, std::uint64_t h, std::int64_t n) : request{nullptr, h, n}, own(std::move(k)) {
+    this->key = &own;
+    this->may_throw = true;
+  }
 
   Key own;
 };
 
 template <class Key, class Equal>
 bool keyed_shard<Key, Equal>::try_pass(request& r) {
-  const attempt a = take(*r.key, r.hash, r.wanted, false);
-  if (a.how != outcome::pending) {
-    r.how = a.how;
+  const bool may_throw = std::exchange(r.may_throw, false);
+  try {
+    const attempt a = take(*r.key, r.hash, r.wanted, false);
+    if (a.how != outcome::pending) {
+      r.how = a.how;
+      return true;
+    }
+    r.overflowed = a.overflowed;
+    look_by(a.look_at);
+    return false;
+  } catch (...) {  // no memory for another copy of the key
+    if (may_throw) throw;
+    r.how = outcome::rejected;
     return true;
   }
-  r.overflowed = a.overflowed;
-  look_by(a.look_at);
-  return false;
 }
 
 template <class Key, class Equal>
