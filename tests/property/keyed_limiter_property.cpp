@@ -1,9 +1,12 @@
 // A keyed_limiter with a few places answers as a bucket for every key there ever was, kept for ever: nobody can tell which keys have lost their places.
-// Only a key that finds no place is told so. Random keys, amounts, refunds, times (the clock steps back, too) and changes of limits.
+// Only a key that finds no place is told so. Where such keys share a bucket, none gets what a bucket of its own had not, and its questions are answered
+// truly. Random keys, amounts, refunds, times (the clock steps back, too) and changes of limits.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <map>
+#include <stdexcept>
 #include <string>
 
 #include <rapidcheck.h>
@@ -15,41 +18,47 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// In rational numbers: an account is what is used, as a count of 1 / interval of a token, at the latest time that anybody was told.
+// In rational numbers: an account is what is used, in 2^-32 ns of issue, at the latest time that anybody was told.
+__extension__ using wide = __int128;
+constexpr wide fine = wide{1} << 32;
+
 struct reference {
   struct terms {
     std::int64_t interval;  // ns a token
     std::int64_t burst;
   };
   struct account {
-    std::int64_t used = 0;  // ns of issue that are used up
+    wide used = 0;
     std::int64_t at = 0;
   };
 
-  std::int64_t used(int key) {
+  wide used(int key) {
     account& a = accounts[key];
-    a.used = std::max<std::int64_t>(0, a.used - (now - a.at));
+    a.used = std::max<wide>(0, a.used - (now - a.at) * fine);
     a.at = now;
     return a.used;
   }
   const terms& of(int key) { return own.contains(key) ? own[key] : all; }
   bool take(int key, std::int64_t n) {
     const terms t = of(key);
-    if (used(key) + n * t.interval > t.burst * t.interval) return false;
-    accounts[key].used += n * t.interval;
+    if (n > t.burst || used(key) + n * t.interval * fine > t.burst * t.interval * fine) return false;
+    accounts[key].used += n * t.interval * fine;
     return true;
   }
   std::int64_t ready_in(int key, std::int64_t n) {
     const terms t = of(key);
-    return std::max<std::int64_t>(0, used(key) + n * t.interval - t.burst * t.interval);
+    const wide late = used(key) + (n - t.burst) * t.interval * fine;
+    return late <= 0 ? 0 : static_cast<std::int64_t>((late + fine - 1) / fine);
   }
-  std::int64_t available(int key) { return (of(key).burst * of(key).interval - used(key)) / of(key).interval; }
-  void give_back(int key, std::int64_t n) { accounts[key].used = std::max<std::int64_t>(0, used(key) - n * of(key).interval); }
-  // To whole tokens, as is documented.
+  std::int64_t available(int key) {
+    const terms t = of(key);
+    return static_cast<std::int64_t>((t.burst * t.interval * fine - used(key)) / (t.interval * fine));
+  }
+  void give_back(int key, std::int64_t n) { accounts[key].used = std::max<wide>(0, used(key) - n * of(key).interval * fine); }
+  // The same part of tokens, rounded up to 2^-32 ns, as is documented.
   void change(int key, const terms& to) {
     const terms from = of(key);
-    const std::int64_t tokens = (used(key) + from.interval - 1) / from.interval;
-    accounts[key].used = std::min(tokens, to.burst) * to.interval;
+    accounts[key].used = std::min((used(key) * to.interval + from.interval - 1) / from.interval, to.burst * to.interval * fine);
   }
 
   std::int64_t now = 0;
@@ -66,11 +75,12 @@ void answers_as_a_bucket_for_every_key() {
   reference expected;
   expected.all = any_terms();
   const auto shards = *rc::gen::element<std::size_t>(1, 2);
+  const bool shares = *rc::gen::arbitrary<bool>();
   penstock::keyed_limiter<int> limits{rate_of(expected.all),
                                       expected.all.burst,
                                       {.max_keys = *rc::gen::inRange<std::size_t>(1, 8),
                                        .shards = shards,
-                                       .overflow = penstock::keyed_overflow::refuse,
+                                       .overflow = shares ? penstock::keyed_overflow::shared : penstock::keyed_overflow::refuse,
                                        .clock = clock,
                                        .seed = *rc::gen::inRange<std::uint64_t>(1, 1000)}};
   const int steps = *rc::gen::inRange(1, 120);
@@ -81,6 +91,7 @@ void answers_as_a_bucket_for_every_key() {
       clock.advance(std::chrono::nanoseconds{*rc::gen::inRange(what == 0 ? -100 : 0, 200)});
       continue;
     }
+    if (what == 3 && shares) continue;  // what one of them gives back all may take
     const std::int64_t told = clock.now().time_since_epoch().count();
     // A clock that is behind stands still, at the latest time that a shard was told.
     if (told < expected.now && shards != 1) continue;
@@ -106,16 +117,26 @@ void answers_as_a_bucket_for_every_key() {
         expected.own[key] = t;
       }
     } else {
+      if (*rc::gen::inRange(0, 20) == 0) {
+        const auto too_many = *rc::gen::inRange<std::int64_t>(std::int64_t{1} << 40, std::numeric_limits<std::int64_t>::max());
+        RC_ASSERT_THROWS_AS(static_cast<void>(limits.try_acquire(key, too_many)), std::invalid_argument);
+        continue;
+      }
       const auto n = *rc::gen::inRange<std::int64_t>(1, expected.of(key).burst + 1);
       const std::int64_t wait = limits.retry_after(key, n).count();
       const auto got = limits.try_acquire(key, n);
-      RC_ASSERT(wait == expected.ready_in(key, n));
-      if (got == penstock::errc::rejected) {
+      RC_ASSERT((wait == 0) == got.has_value());
+      if (shares) {
+        if (got) RC_ASSERT(expected.take(key, n));
+        RC_ASSERT(limits.available(key) <= expected.available(key));
+      } else if (got == penstock::errc::rejected) {
         RC_ASSERT(expected.used(key) == 0);  // only a key that is full has no place
+        RC_ASSERT(limits.available(key) == 0);
       } else {
+        RC_ASSERT(wait == expected.ready_in(key, n));
         RC_ASSERT(got.has_value() == expected.take(key, n));
+        RC_ASSERT(limits.available(key) == expected.available(key));
       }
-      RC_ASSERT(limits.available(key) == expected.available(key));
     }
     RC_ASSERT(limits.stats().keys <= limits.max_keys());
   }
