@@ -258,6 +258,8 @@ TEST_CASE("keyed_limiter: limits that are set again and again take nothing away"
   per_number slow{rate{1, 100 * year}, 1, {.max_keys = 1, .clock = clock}};
   REQUIRE(slow.try_acquire(1u));
   clock.advance(50 * year);
+  for (int i = 0; i < 10; ++i) slow.set_limit(rate{1, 100 * year}, 1);
+  CHECK(slow.retry_after(1u) == 50 * year);
   slow.set_limit(rate{1, 40 * year}, 2);
   CHECK(slow.retry_after(1u, 2) >= 20 * year);
   CHECK(slow.retry_after(1u, 2) <= 20 * year + 3s);
