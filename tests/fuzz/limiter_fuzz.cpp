@@ -1,5 +1,5 @@
 // libFuzzer looks for a sequence of calls to a limiter, and of moves of its clock, that a sequential reference answers differently. The reference goes
-// from millisecond to millisecond and knows nothing of timers, locks and waits.
+// from one time at which something may come to the next and knows nothing of timers, locks and waits.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -71,7 +71,10 @@ limiter_options read_options(reader& in) {
   return o;
 }
 
-// The limits alone. Times are milliseconds.
+// The limits alone. Times are nanoseconds.
+constexpr std::int64_t millisecond = 1'000'000;
+constexpr std::int64_t second = 1'000'000'000;
+
 struct limits {
   limiter_options o;
   std::int64_t now = 0;
@@ -83,37 +86,42 @@ struct limits {
   std::int64_t window_left = 0;
   std::int64_t level = 0;
   std::int64_t reservoir_since = 0;
-  std::vector<std::int64_t> tokens;  // times the period, so that they are integers
+  std::vector<std::int64_t> tokens;  // times the period, so that they are integers, but for changes of the period
 
-  static std::int64_t ms(nanoseconds d) { return d.count() / 1'000'000; }
-  [[nodiscard]] std::int64_t period(std::size_t i) const {
-    return static_cast<std::int64_t>(o.rates[i].rate.nanoseconds()) / 1'000'000;
-  }
+  [[nodiscard]] std::int64_t period(std::size_t i) const { return static_cast<std::int64_t>(o.rates[i].rate.nanoseconds()); }
 
   void apply(const limiter_options& next) {
     std::vector<std::int64_t> kept;
     for (std::size_t i = 0; i < next.rates.size(); ++i) {
-      std::int64_t whole = next.rates[i].burst;
-      if (i < o.rates.size()) whole = std::min(whole, tokens[i] / period(i));
-      kept.push_back(whole);
+      const auto new_period = static_cast<std::int64_t>(next.rates[i].rate.nanoseconds());
+      const std::int64_t full = next.rates[i].burst * new_period;
+      kept.push_back(i < o.rates.size() ? std::min(full, tokens[i] * new_period / period(i)) : full);
     }
     if (next.reservoir) {
       if (!o.reservoir) level = next.reservoir->initial;
-      reservoir_since = now;
+      if (!o.reservoir || !same_times(*o.reservoir, *next.reservoir)) reservoir_since = now;
     }
     o = next;
-    for (std::size_t i = 0; i < kept.size(); ++i) kept[i] *= period(i);
     tokens = kept;
-    earliest = started_at ? *started_at + ms(o.min_time) : 0;
+    earliest = started_at ? *started_at + o.min_time.count() : 0;
   }
+  static bool same_times(const reservoir_options& a, const reservoir_options& b) {
+    return a.refresh_interval == b.refresh_interval && a.refresh_amount == b.refresh_amount &&
+           a.increase_interval == b.increase_interval && a.increase_amount == b.increase_amount &&
+           a.increase_maximum == b.increase_maximum;
+  }
+  // To the next time at which something may come: a whole token, the end of the spacing, or a millisecond.
   void tick() {
-    ++now;
-    for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = std::min(tokens[i] + 1, o.rates[i].burst * period(i));
+    std::int64_t step = millisecond - now % millisecond;
+    if (now < earliest) step = std::min(step, earliest - now);
+    for (std::size_t i = 0; i < tokens.size(); ++i) step = std::min(step, period(i) - tokens[i] % period(i));
+    now += step;
+    for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = std::min(tokens[i] + step, o.rates[i].burst * period(i));
     if (!o.reservoir) return;
     const reservoir_options& r = *o.reservoir;
     const std::int64_t since = now - reservoir_since;
-    if (r.refresh_interval.count() != 0 && since % ms(r.refresh_interval) == 0) level = r.refresh_amount;
-    if (r.increase_interval.count() != 0 && since % ms(r.increase_interval) == 0 && level < r.increase_maximum) {
+    if (r.refresh_interval.count() != 0 && since % r.refresh_interval.count() == 0) level = r.refresh_amount;
+    if (r.increase_interval.count() != 0 && since % r.increase_interval.count() == 0 && level < r.increase_maximum) {
       level = std::min(level + r.increase_amount, r.increase_maximum);
     }
   }
@@ -130,7 +138,7 @@ struct limits {
   void take(std::int64_t weight) {
     running += weight;
     started_at = now;
-    earliest = now + ms(o.min_time);
+    earliest = now + o.min_time.count();
     if (now < window_end) window_left -= weight;
     if (o.reservoir) level -= weight;
     for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] -= weight * period(i);
@@ -141,13 +149,13 @@ struct limits {
     return most;
   }
   void hint(const server_hints& h) {
-    if (h.retry_after) paused_until = std::max(paused_until, now + ms(*h.retry_after));
+    if (h.retry_after) paused_until = std::max(paused_until, now + h.retry_after->count());
     if (!h.remaining || !h.reset || h.reset->count() <= 0) return;
-    const std::int64_t end = now + ms(*h.reset);
-    if (now >= window_end || end > window_end + 1000) {
+    const std::int64_t end = now + h.reset->count();
+    if (now >= window_end || end > window_end + second) {
       window_end = end;
       window_left = *h.remaining;
-    } else if (end >= window_end - 1000) {
+    } else if (end >= window_end - second) {
       window_left = std::min(window_left, *h.remaining);
     }
   }
@@ -275,9 +283,9 @@ class run {
   void make_room(job& j, std::vector<job*> line) {
     if (model_.o.strategy == limiter_strategy::block) {
       for (job* w : line) drop(*w);
-      penalty_ = model_.o.penalty                 ? limits::ms(*model_.o.penalty)
-                 : model_.o.min_time.count() == 0 ? 5000
-                                                  : 15 * limits::ms(model_.o.min_time);
+      penalty_ = model_.o.penalty                 ? model_.o.penalty->count()
+                 : model_.o.min_time.count() == 0 ? 5 * second
+                                                  : 15 * model_.o.min_time.count();
       blocked_until_ = model_.now + penalty_;
       drop(j);
       return;
@@ -317,13 +325,13 @@ class run {
     // What it tells is what happens if nobody else takes.
     const nanoseconds told = l_.retry_after({.weight = weight});
     limits alone = model_;
-    while ((!alone.can(weight) || alone.now < blocked_until_) && alone.now < model_.now + 6000) alone.tick();
+    while ((!alone.can(weight) || alone.now < blocked_until_) && alone.now < model_.now + 6 * second) alone.tick();
     const std::int64_t left = alone.now - model_.now;
     const bool may_be_early = alone.o.reservoir && alone.o.reservoir->refresh_interval.count() != 0;
-    if (left >= 6000) {
-      demand(may_be_early || told >= milliseconds{6000}, "retry_after tells a time for what never comes");
+    if (left >= 6 * second) {
+      demand(may_be_early || told >= nanoseconds{6 * second}, "retry_after tells a time for what never comes");
     } else {
-      demand(may_be_early ? told <= milliseconds{left} : told == milliseconds{left}, "retry_after tells another time");
+      demand(may_be_early ? told <= nanoseconds{left} : told == nanoseconds{left}, "retry_after tells another time");
     }
   }
   void end(job& j) {
@@ -358,7 +366,7 @@ class run {
   }
   void advance(int ms) {
     clock_.advance(milliseconds{ms});
-    for (int i = 0; i < ms; ++i) {
+    for (const std::int64_t until = model_.now + ms * millisecond; model_.now < until;) {
       model_.tick();
       serve();
     }

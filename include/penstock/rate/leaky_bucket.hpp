@@ -63,8 +63,7 @@ class leaky_bucket : public detail::timed_line<detail::leaky_shape<Sync>, Clock,
   void set_rate(count max_rate, std::chrono::nanoseconds period) {
     const penstock::rate leak{checked(max_rate), period};
     this->change([&](auto& shape, detail::nanoseconds_point now) {
-      shape.set_rate(now, leak);
-      shape.set_burst(now, max_rate);
+      shape.set(now, leak, max_rate);
     });
   }
 

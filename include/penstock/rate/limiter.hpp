@@ -162,8 +162,9 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
   [[nodiscard]] limiter_options options() const {
     return core_.look([](const detail::limiter_state& s, detail::nanoseconds_point) { return s.budget.options(); });
   }
-  /// Live: what waits, waits under the new limits from now on; jobs that are heavier than these allow are dropped. Rates keep what was taken of the one
-  /// at the same place in the list, the reservoir keeps its level. Throws as the constructor; then nothing has changed.
+  /// Live: what waits, waits under the new limits from now on; jobs that are heavier than these allow are dropped. Rates keep what is
+  /// there of the one at the same place in the list, to the part of a token; the reservoir keeps its level, and its times if its intervals and amounts
+  /// stay. Throws as the constructor; then nothing has changed.
   void update_settings(limiter_options options) { core_.apply(std::move(options)); }
 
   /// The tokens in the reservoir; nothing if there is none.

@@ -61,7 +61,7 @@ struct limiter_options {
   std::int64_t max_concurrent = unlimited;          ///< the weight of the jobs that may run at a time; at least 1
   std::chrono::nanoseconds min_time{0};             ///< from the start of one job to the start of the next; not negative
   std::vector<rate_limit> rates = {};               ///< such as so many a second and so many a day
-  std::optional<reservoir_options> reservoir = {};  ///< its intervals count from the construction, or from update_settings()
+  std::optional<reservoir_options> reservoir = {};  ///< its intervals count from the construction, or the update_settings() that changed it
   std::size_t high_water = 65'536;                  ///< how many may wait; 0: a job starts at once or not at all
   limiter_strategy strategy = limiter_strategy::reject_newest;
   std::optional<std::chrono::nanoseconds> penalty = {};  ///< of `block`; default: 15 min_time, or 5 s if that is 0

@@ -117,4 +117,15 @@ TEST_CASE(
   CHECK(bucket.level() == 8);
 }
 
+TEST_CASE("leaky_bucket: set_rate takes what the constructor takes, whatever it was before", "[rate][leaky_bucket]") {
+  manual_clock clock;
+  leaky_bucket bucket{std::int64_t{1} << 40, 10s, clock};
+  bucket.set_rate(1, 1h);
+  CHECK(bucket.max_rate() == 1);
+  CHECK(bucket.level() == 0);
+  bucket.set_rate(std::int64_t{1} << 45, std::chrono::nanoseconds::max());
+  CHECK(bucket.available() == 1);
+  CHECK_THROWS_WITH(bucket.set_rate((std::int64_t{1} << 45) + 1, 1h), Catch::Matchers::StartsWith("penstock::leaky_bucket: "));
+}
+
 }  // namespace

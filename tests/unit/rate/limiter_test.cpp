@@ -363,6 +363,32 @@ TEST_CASE("limiter: new settings hold for those who wait already (in Bottleneck 
   b.l.release(3);
 }
 
+TEST_CASE("limiter: settings that change often starve nobody, whatever a change is about", "[limiter]") {
+  bench b{{.rates = {{{1, 1s}, 1}}}};
+  bench r{{.reservoir = reservoir_options{.refresh_interval = 1s, .refresh_amount = 1}}};
+  int by_rate = 0;
+  int by_refresh = 0;
+  for (int i = 0; i < 100; ++i) {
+    for (bench* at : {&b, &r}) {
+      at->clock.advance(500ms);
+      limiter_options o = at->l.options();
+      o.max_concurrent = 10 + i % 2;
+      if (at == &b && i >= 50) o.rates[0].rate = i % 2 == 0 ? penstock::rate{1, 1s} : penstock::rate{1, 999ms};
+      at->l.update_settings(o);
+      if (!at->l.try_acquire()) continue;
+      at->l.release();
+      ++(at == &b ? by_rate : by_refresh);
+    }
+  }
+  CHECK(by_rate == 50);
+  CHECK(by_refresh == 50);
+  limiter_options o = b.l.options();
+  o.rates[0].burst = 5;
+  o.rates.push_back({{1, std::chrono::nanoseconds::max()}, std::int64_t{1} << 45});
+  CHECK_THROWS_WITH(b.l.update_settings(o), Catch::Matchers::StartsWith("penstock::limiter: "));
+  CHECK(b.l.options().rates[0].burst == 1);  // nothing has changed
+}
+
 TEST_CASE("limiter: a clock that steps back gives nobody a turn too early", "[limiter][hazard-24]") {
   bench b{{.rates = {{{1, 1s}, 1}}, .reservoir = reservoir_options{.initial = 1, .refresh_interval = 1s, .refresh_amount = 1}}};
   b.come("a");

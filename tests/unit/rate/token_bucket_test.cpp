@@ -243,6 +243,10 @@ TEST_CASE("token bucket: a larger burst is no present, a smaller one cuts what i
   b.set_burst(std::int64_t{1} << 45);
   CHECK_THROWS_AS(b.set_burst((std::int64_t{1} << 45) + 1), std::invalid_argument);
   CHECK(b.burst() == std::int64_t{1} << 45);
+  clock.advance(5 * 365 * 24h);
+  CHECK(b.available() > 1'000'000'000);
+  b.set_burst(1);  // the unit becomes 2^30 times as fine
+  CHECK(b.available() == 1);
 }
 
 TEST_CASE("token bucket: what is refunded serves those who wait, and is not more than the burst", "[rate]") {

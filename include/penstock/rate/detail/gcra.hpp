@@ -27,9 +27,9 @@ class basic_gcra {
  public:
   static constexpr const char* name = "token_bucket";
 
-  /// Throws what gcra_scale::make() throws.
-  basic_gcra(const penstock::rate& r, std::int64_t burst, nanoseconds_point now, bool full) : rate_{r} {
-    const gcra_scale s = gcra_scale::make(r, burst, now, name);
+  /// Throws what gcra_scale::make() throws, which names `who`.
+  basic_gcra(const penstock::rate& r, std::int64_t burst, nanoseconds_point now, bool full, const char* who = name) : rate_{r} {
+    const gcra_scale s = gcra_scale::make(r, burst, now, who);
     scales_[0].set(s);
     word_.store(pack(full ? -s.full() : 0, 0), std::memory_order_relaxed);  // relaxed: nobody else knows *this yet
   }
@@ -102,6 +102,12 @@ class basic_gcra {
   void set_burst(nanoseconds_point now, std::int64_t burst) {
     std::scoped_lock guard{change_lock_};
     change(now, gcra_scale::make(rate_, burst, now, name));
+  }
+  /// Both in one step: what is refused, or rounded, goes by the new rate and the new burst together.
+  void set(nanoseconds_point now, const penstock::rate& r, std::int64_t burst) {
+    std::scoped_lock guard{change_lock_};
+    change(now, gcra_scale::make(r, burst, now, name));
+    rate_ = r;
   }
 
  private:
@@ -195,8 +201,7 @@ class basic_gcra {
       std::int64_t used = 0;
       if (level >= 0) {
         next.epoch = std::max(now, old.epoch);  // a time before the epoch counts as the epoch, here too
-        const std::int64_t kept = next.unit == old.unit ? level : scaled(level, next.unit, old.unit);
-        used = -std::min(kept, next.full());
+        used = -std::min(next.unit == old.unit ? level : scaled(level, next, old.unit), next.full());
       } else {
         next.epoch = old.time_of(p.used);  // a debt, or time that stepped back: nothing is earned before this time
       }
@@ -206,10 +211,11 @@ class basic_gcra {
     }
   }
 
-  // level * to / from, rounded down.
-  static constexpr std::int64_t scaled(std::int64_t level, std::int64_t to, std::int64_t from) noexcept {
-    return static_cast<std::int64_t>(uint128{static_cast<std::uint64_t>(level)} * static_cast<std::uint64_t>(to) /
-                                     static_cast<std::uint64_t>(from));
+  // level * to.unit / from, rounded down; to.full() if that is less (the product may be more than 64 bits hold).
+  static constexpr std::int64_t scaled(std::int64_t level, const gcra_scale& to, std::int64_t from) noexcept {
+    const uint128 kept =
+        uint128{static_cast<std::uint64_t>(level)} * static_cast<std::uint64_t>(to.unit) / static_cast<std::uint64_t>(from);
+    return static_cast<std::int64_t>(std::min(kept, uint128{static_cast<std::uint64_t>(to.full())}));
   }
 
   typename Sync::template atomic<std::int64_t> word_{0};

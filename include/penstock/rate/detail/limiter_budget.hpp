@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -20,6 +21,7 @@
 #include <penstock/core/clock.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/rate/detail/gcra.hpp>
+#include <penstock/rate/detail/gcra_scale.hpp>
 #include <penstock/rate/limiter_options.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -68,6 +70,13 @@ class limiter_reservoir {
     return at == never ? never : std::min(at, next_refresh_);
   }
 
+  /// Whether it comes back in the same way.
+  [[nodiscard]] bool goes_by(const reservoir_options& o) const noexcept {
+    return o_.refresh_interval == o.refresh_interval && o_.refresh_amount == o.refresh_amount &&
+           o_.increase_interval == o.increase_interval && o_.increase_amount == o.increase_amount &&
+           o_.increase_maximum == o.increase_maximum;
+  }
+
  private:
   static nanoseconds_point after(nanoseconds_point now, std::chrono::nanoseconds interval) noexcept {
     return interval.count() == 0 ? never : saturating_add(now, interval.count());
@@ -89,24 +98,31 @@ class limiter_budget {
 
   [[nodiscard]] const limiter_options& options() const noexcept { return options_; }
 
-  /// Live. Rates that stay at their place in the list keep what was taken; the reservoir keeps its level.
+  /// Live. Rates that stay at their place in the list keep what is there, to the part of a token; the reservoir keeps its level, and its times if it comes
+  /// back as before. So however often it is called, nobody starves.
   void apply(limiter_options o, nanoseconds_point told) {
     check(o);
     const nanoseconds_point now = time(told);
-    std::vector<std::unique_ptr<gcra>> rates;
-    for (const rate_limit& r : o.rates) {
-      rates.push_back(std::make_unique<gcra>(r.rate, r.burst, now, true));
-      if (rates.size() > rates_.size()) continue;
-      const std::int64_t kept = rates_[rates.size() - 1]->available(now);
-      if (kept < r.burst) static_cast<void>(rates.back()->try_take(now, r.burst - kept));
+    const std::size_t kept = std::min(rates_.size(), o.rates.size());
+    for (std::size_t i = 0; i < kept; ++i) gcra_scale::make(o.rates[i].rate, o.rates[i].burst, now, name);
+    std::vector<std::unique_ptr<gcra>> rates(o.rates.size());
+    for (std::size_t i = kept; i < rates.size(); ++i) {
+      rates[i] = std::make_unique<gcra>(o.rates[i].rate, o.rates[i].burst, now, true, name);
     }
     // From here on nothing throws.
+    for (std::size_t i = 0; i < kept; ++i) {
+      const rate_limit& r = o.rates[i];
+      if (r.rate != options_.rates[i].rate || r.burst != options_.rates[i].burst) rates_[i]->set(now, r.rate, r.burst);
+      rates[i] = std::move(rates_[i]);
+    }
     rates_ = std::move(rates);
     if (!o.reservoir) {
       reservoir_.reset();
     } else {
       if (reservoir_) reservoir_->advance(now);
-      reservoir_.emplace(*o.reservoir, reservoir_ ? reservoir_->level() : o.reservoir->initial, now);
+      if (!reservoir_ || !reservoir_->goes_by(*o.reservoir)) {
+        reservoir_.emplace(*o.reservoir, reservoir_ ? reservoir_->level() : o.reservoir->initial, now);
+      }
     }
     next_start_ = started_at_ == never ? now : saturating_add(started_at_, o.min_time.count());
     options_ = std::move(o);
@@ -201,6 +217,8 @@ class limiter_budget {
   }
 
  private:
+  static constexpr const char* name = "limiter";
+
   nanoseconds_point time(nanoseconds_point told) noexcept { return latest_ = std::max(latest_, told); }
 
   template <class T>
