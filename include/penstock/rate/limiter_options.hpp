@@ -61,7 +61,7 @@ struct limiter_options {
   std::int64_t max_concurrent = unlimited;          ///< the weight of the jobs that may run at a time; at least 1
   std::chrono::nanoseconds min_time{0};             ///< from the start of one job to the start of the next; not negative
   std::vector<rate_limit> rates = {};               ///< such as so many a second and so many a day
-  std::optional<reservoir_options> reservoir = {};  ///< its intervals count from the construction, or the update_settings() that changed it
+  std::optional<reservoir_options> reservoir = {};  ///< from when it was given, or changed
   std::size_t high_water = 65'536;                  ///< how many may wait; 0: a job starts at once or not at all
   limiter_strategy strategy = limiter_strategy::reject_newest;
   std::optional<std::chrono::nanoseconds> penalty = {};  ///< of `block`; default: 15 min_time, or 5 s if that is 0
@@ -119,7 +119,7 @@ struct job_failure {
 /// What a job that the limiter runs may say besides (`run`, `async_run`, `schedule`).
 struct run_options {
   job_options job = {};
-  wait_limits limits = {};  ///< end the wait for the turn, and the pause before another attempt
+  wait_limits limits = {};  ///< end the wait for the turn, and the pause before another attempt: errc::timeout
   /// How long an attempt may take. Then stop is requested of it, through the stop_token that it takes or awaits with; it is waited for, and if it
   /// ends with errc::cancelled the job has ended with errc::timeout. 0: for ever.
   std::chrono::nanoseconds expires_in{0};

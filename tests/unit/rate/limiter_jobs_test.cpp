@@ -177,6 +177,35 @@ TEST_CASE("limiter: a job that failed is tried again after the pause that it is 
   CHECK(paused.result() == errc::cancelled);
 }
 
+TEST_CASE("limiter: the deadline of a job ends the pause before another attempt", "[limiter][hazard-23]") {
+  bench b{{}};
+  int calls = 0;
+  const auto fails = [&]() -> result<int> { return (++calls, errc::full); };
+  const auto again = [](const job_failure&) { return 300ms; };
+  auto late = spawn(b.l.async_run(fails, {.limits = {.deadline = {b.clock.now() + 50ms, b.clock}}, .retry = again}));
+  auto same = spawn(b.l.async_run(fails, {.limits = {.deadline = {b.clock.now() + 300ms, b.clock}}, .retry = again}));
+  CHECK(calls == 2);
+  b.clock.advance(49ms);
+  CHECK_FALSE(late.done());
+  b.clock.advance(1ms);
+  REQUIRE(late.done());
+  CHECK(late.result() == errc::timeout);
+  CHECK(calls == 2);
+  b.clock.advance(250ms);
+  CHECK(calls == 3);  // the last attempt, and no pause after it
+  REQUIRE(same.done());
+  CHECK(same.result() == errc::timeout);
+
+  const auto in_an_hour = [](const job_failure& f) -> std::optional<std::chrono::nanoseconds> {
+    if (f.attempt == 1) return 1h;
+    return {};
+  };
+  limiter real{};  // by another clock than the deadline's, which has passed: it ends at once
+  CHECK(real.run(fails, {.limits = {.deadline = {b.clock.now(), b.clock}}, .retry = in_an_hour}) == errc::timeout);
+  CHECK(b.l.run(fails, {.limits = {.deadline = deadline::after(0ms)}, .retry = in_an_hour}) == errc::timeout);
+  CHECK(calls == 5);
+}
+
 TEST_CASE("limiter: an expired job is asked to stop and waited for (Bottleneck lets it run on)", "[limiter]") {
   bench b{{.max_concurrent = 1}};
   auto hangs = spawn(b.l.async_run(

@@ -11,6 +11,9 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/core/clock.hpp>
+#include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/sync.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
@@ -131,6 +134,18 @@ std::optional<std::chrono::nanoseconds> pause_before_retry(const job_attempt<R>&
   return pause;
 }
 
+/// Until when the pause lasts: limits.deadline if that comes first, and then the job is over.
+struct retry_pause {
+  retry_pause(const limiter_core& core, std::chrono::nanoseconds pause, const deadline& limit) noexcept {
+    const nanoseconds_point now = limit.queue() != nullptr ? limit.queue()->now() : std_sync::now();
+    // The two may be by different clocks: what is compared is how long they have yet.
+    last = !limit.is_never() && limit.when() < saturating_add(now, pause.count());
+    until = last ? limit : core.after(pause);
+  }
+  deadline until;
+  bool last = false;
+};
+
 template <class Limiter, class F>
 auto limiter_run_blocking(Limiter& l, limiter_core& core, F& f, run_options& o) -> limited<job_result<F>> {
   using value = job_result<F>;
@@ -146,9 +161,11 @@ auto limiter_run_blocking(Limiter& l, limiter_core& core, F& f, run_options& o) 
     }
     const std::optional<std::chrono::nanoseconds> pause = pause_before_retry(ended, core, o, attempt);
     if (!pause) return ended.take();
+    const retry_pause resting{core, *pause, o.limits.deadline};
     event never_set;
-    const result<void> rest = never_set.wait(wait_limits{.stop = o.limits.stop, .deadline = core.after(*pause)});
+    const result<void> rest = never_set.wait(wait_limits{.stop = o.limits.stop, .deadline = resting.until});
     if (rest.error() == errc::cancelled) return errc::cancelled;
+    if (resting.last) return errc::timeout;
   }
 }
 
@@ -189,10 +206,12 @@ task<limited<job_value<F>>> limiter_run_job(Limiter& l, limiter_core& core, F f,
     mine->release();
     const std::optional<std::chrono::nanoseconds> pause = pause_before_retry(ended, core, o, attempt);
     if (!pause) co_return ended.take();
+    const retry_pause resting{core, *pause, o.limits.deadline};
     event never_set;
-    auto resting = never_set.async_wait() | with_deadline(core.after(*pause));
-    const result<void> rest = co_await std::move(resting);
+    auto wait = never_set.async_wait() | with_deadline(resting.until);
+    const result<void> rest = co_await std::move(wait);
     if (rest.error() == errc::cancelled) co_return errc::cancelled;
+    if (resting.last) co_return errc::timeout;
   }
 }
 
