@@ -199,7 +199,7 @@ class timed_core final : private timer_entry<Sync> {
     look_again_ = armed_at_ != never;  // it must be taken out first
     add_at_ = look_again_ ? never : at;
     if (!look_again_) armed_at_ = at;
-    won.push_back(keeper_);
+    won.push_front(keeper_);  // before those who were won: what they go on with may last long, or end the bucket
   }
 
   void on_time() noexcept {
