@@ -15,7 +15,7 @@
 //                below that waits, so that all move on. Nobody passes who is next, however heavy that one is. A line that is full does what
 //                limiter_strategy says. A blocked thread or a coroutine stands in line with no memory but its own; schedule() allocates a frame.
 // Chains         with limiter_setup::chain a job that has had its turn here needs one there, too: it holds its place here while it waits there, and if
-//                it gives up there, what it took here comes back (but for the spacing). try_acquire() asks the whole chain in one step. A chain is fixed at the
+//                it gives up there, what it took here comes back (but for the spacing, and not to a later refresh or window). try_acquire() asks the whole chain in one step. A chain is fixed at the
 //                construction, from the last link on, so it has no circle.
 // Time           a clock of limiter_setup; one timer for the whole line. A clock that steps back lets nobody start until it has caught up.
 // Thread safety  every member may be called concurrently, and by jobs and callbacks; destroying it not while a member runs, somebody waits, or
@@ -180,13 +180,18 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
     core_.change([&hints](detail::limiter_state& s, detail::nanoseconds_point now) { s.budget.hint(hints, now); });
   }
 
+  /// Forgets what servers have said, such as a pause that was far too long. Serves who waits.
+  void clear_hints() noexcept {
+    core_.change([](detail::limiter_state& s, detail::nanoseconds_point) { s.budget.clear_hints(); });
+  }
+
   /// Whether `block` keeps everybody out.
   [[nodiscard]] bool is_blocked() const noexcept {
     return core_.look([](const detail::limiter_state& s, detail::nanoseconds_point now) { return s.blocked(now); });
   }
 
   /// Nobody comes in any more: errc::closed. Those in line, too, or they have their turn yet; what runs goes on. wait() for that. Can be called again
-  /// to drop those who were to be finished.
+  /// to drop those who were to be finished. Jobs that had their turn here and wait in the next link of a chain run, here, and are not dropped: stop that one.
   void stop(limiter_stop how = limiter_stop::drop_waiting) noexcept { core_.stop(how); }
   [[nodiscard]] bool is_stopped() const noexcept {
     return core_.look([](const detail::limiter_state& s, detail::nanoseconds_point) { return s.closed(); });

@@ -102,7 +102,8 @@ struct limiter_counts {
 };
 
 /// What a server's answer says about its own limits: the fields of RFC 9110 (Retry-After) and of the IETF's RateLimit header fields, which
-/// many servers call X-RateLimit-….
+/// many servers call X-RateLimit-…. What runs when an answer comes is not taken off `remaining`, for the server may have counted it: if it has not, up to so
+/// many more are sent than it allows, and refused by it. They end with the server's window, or limiter::clear_hints(); new settings keep them.
 struct server_hints {
   std::optional<std::chrono::nanoseconds> retry_after = {};  ///< nothing starts before so much time has passed
   std::optional<std::int64_t> remaining = {};                ///< so much may start until the server's window ends; needs `reset`

@@ -6,6 +6,7 @@
 #include <stop_token>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <penstock/core/sync_wait.hpp>
@@ -13,6 +14,7 @@
 #include <penstock/testing/manual_executor.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/until.hpp"
 #include "limiter_testing.hpp"
 
 namespace {
@@ -316,7 +318,57 @@ TEST_CASE("limiter: what a server says is left counts until its window ends, in 
   CHECK(b.started() == "e");
   b.l.on_response({.remaining = -3, .reset = 60s});
   CHECK(b.l.retry_after() == 60s);
-  b.l.release(5);
+  b.come("f");
+  b.l.update_settings({});
+  CHECK(b.started().empty());  // new settings are no answer of the server's
+  b.l.on_response({.retry_after = std::chrono::nanoseconds::max()});
+  CHECK(b.l.retry_after() == std::chrono::nanoseconds::max());
+  b.l.clear_hints();
+  CHECK(b.started() == "f");
+  CHECK(b.l.retry_after() == 0ns);
+  b.l.release(6);
+}
+
+TEST_CASE("limiter: what a job took that gives up later does not come back to a later refresh or window", "[limiter]") {
+  for (const bool threads : {false, true}) {
+    manual_clock clock;
+    limiter next{{.max_concurrent = 1}, {.clock = clock}};
+    const auto starts_after = [&](limiter_options options, bool hints) {
+      limiter l{std::move(options), {.clock = clock, .chain = &next}};
+      CHECK(next.try_acquire());
+      if (hints) l.on_response({.remaining = 5, .reset = 1s});
+      clock.advance(1ms);
+      std::stop_source stop;
+      const auto wait = [](limiter& at, std::stop_token s) -> task<> {
+        auto turn = at.async_acquire() | with_stop(s);
+        const result<void> mine = co_await std::move(turn);
+        CHECK(mine == errc::cancelled);
+      };
+      std::jthread thread;
+      std::optional<spawned<void>> coroutine;
+      if (threads) {
+        thread = std::jthread{[&l, s = stop.get_token()] { static_cast<void>(l.acquire(s)); }};
+      } else {
+        coroutine.emplace(spawn(wait(l, stop.get_token())));
+      }
+      test_support::until([&] { return next.counts().queued == 1; });
+      clock.advance(1s);
+      if (hints) l.on_response({.remaining = 1, .reset = 1s});
+      stop.request_stop();
+      if (thread.joinable()) thread.join();
+      next.release();
+      int n = 0;
+      for (; l.try_acquire(); ++n) l.release();
+      return n;
+    };
+    CHECK(starts_after({.reservoir = reservoir_options{.initial = 1, .refresh_interval = 1s, .refresh_amount = 1}}, false) == 1);
+    CHECK(
+        starts_after(
+            {.reservoir = reservoir_options{.initial = 3, .increase_interval = 1s, .increase_amount = 1, .increase_maximum = 3}},
+            false) == 3);
+    CHECK(starts_after({.reservoir = reservoir_options{.initial = 7}}, false) == 7);  // there is none: as if it had not been
+    CHECK(starts_after({}, true) == 1);
+  }
 }
 
 }  // namespace

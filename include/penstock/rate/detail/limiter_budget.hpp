@@ -34,6 +34,13 @@ class limiter_reservoir {
 
   [[nodiscard]] std::int64_t level() const noexcept { return level_; }
   void add(std::int64_t n) noexcept { level_ = saturating_add(level_, n); }
+  /// What was taken at `since` and is not needed: of no use if there was a refresh since, and within the maximum if there was an increase. advance() was
+  /// called.
+  void give_back(std::int64_t n, nanoseconds_point since) noexcept {
+    if (since < refreshed_at_) return;
+    const std::int64_t full = since < increased_at_ ? std::max(level_, o_.increase_maximum) : never;
+    level_ = std::min(saturating_add(level_, n), full);
+  }
   void set(std::int64_t n) noexcept { level_ = n; }
 
   /// Brings the level up to date.
@@ -43,6 +50,7 @@ class limiter_reservoir {
     if (now >= next_refresh_) {
       since = next_refresh_ + (now - next_refresh_) / o_.refresh_interval.count() * o_.refresh_interval.count();
       level_ = o_.refresh_amount;
+      refreshed_at_ = since;
       next_refresh_ = saturating_add(since, o_.refresh_interval.count());
     }
     if (now < next_increase_) return;
@@ -50,6 +58,7 @@ class limiter_reservoir {
     if (since > next_increase_) next_increase_ += (since - next_increase_ + step - 1) / step * step;
     if (now < next_increase_) return;
     const std::int64_t times = (now - next_increase_) / step + 1;
+    increased_at_ = now;
     next_increase_ = saturating_add(next_increase_, times > never / step ? never : times * step);
     const std::int64_t room = std::max<std::int64_t>(o_.increase_maximum - level_, 0);
     const bool overflows = o_.increase_amount != 0 && times > room / o_.increase_amount;
@@ -86,6 +95,8 @@ class limiter_reservoir {
   std::int64_t level_;
   nanoseconds_point next_refresh_;
   nanoseconds_point next_increase_;
+  nanoseconds_point refreshed_at_ = std::numeric_limits<nanoseconds_point>::min();
+  nanoseconds_point increased_at_ = std::numeric_limits<nanoseconds_point>::min();
 };
 
 class limiter_budget {
@@ -179,13 +190,19 @@ class limiter_budget {
     running_ -= weight;
   }
 
-  /// What was taken is not needed: it comes back as if it had not been, but for the spacing.
-  void undo(std::int64_t weight, nanoseconds_point told) noexcept {
+  /// When the latest job started; it must be asked right after take().
+  [[nodiscard]] nanoseconds_point started_at() const noexcept { return started_at_; }
+
+  /// What was taken at `since` is not needed: it comes back as if it had not been, but for the spacing; not to a server's window or a refresh of the
+  /// reservoir that came later, which it was not taken from.
+  void undo(std::int64_t weight, nanoseconds_point since, nanoseconds_point told) noexcept {
     const nanoseconds_point now = time(told);
     running_ -= weight;
-    if (now < window_end_) window_left_ = saturating_add(window_left_, weight);
+    if (now < window_end_ && since > window_begin_) window_left_ = saturating_add(window_left_, weight);
     for (const auto& r : rates_) r->give_back(now, weight);
-    if (reservoir_) reservoir_->add(weight);
+    if (!reservoir_) return;
+    reservoir_->advance(now);
+    reservoir_->give_back(weight, since);
   }
 
   [[nodiscard]] std::optional<std::int64_t> reservoir(nanoseconds_point told) noexcept {
@@ -199,6 +216,7 @@ class limiter_budget {
     add ? reservoir_->add(n) : reservoir_->set(n);
   }
 
+  void clear_hints() noexcept { paused_until_ = window_end_ = latest_; }
   /// Answers may come out of order, so what is stricter counts, unless it is about a later window of the server's. Servers tell whole seconds: ends
   /// that lie no further apart than one are the same.
   void hint(const server_hints& h, nanoseconds_point told) noexcept {
@@ -209,6 +227,7 @@ class limiter_budget {
     const std::int64_t left = std::max<std::int64_t>(*h.remaining, 0);
     const nanoseconds_point end = saturating_add(now, h.reset->count());
     if (now >= window_end_ || end > saturating_add(window_end_, second)) {
+      window_begin_ = now;
       window_end_ = end;
       window_left_ = left;
     } else if (saturating_add(end, second) >= window_end_) {
@@ -248,8 +267,9 @@ class limiter_budget {
   nanoseconds_point started_at_ = never;  // the latest start; never: there was none
   nanoseconds_point next_start_ = never;
   nanoseconds_point paused_until_;
-  nanoseconds_point window_end_;  // of the server's window
-  std::int64_t window_left_ = 0;  // what may start before that
+  nanoseconds_point window_end_;                                                    // of the server's window
+  nanoseconds_point window_begin_ = std::numeric_limits<nanoseconds_point>::min();  // when we heard of it first
+  std::int64_t window_left_ = 0;                                                    // what may start before that
 };
 
 }  // namespace penstock::inline v0_1::detail

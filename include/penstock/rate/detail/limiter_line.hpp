@@ -12,7 +12,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
+#include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/wait_queue.hpp>
 #include <penstock/rate/limiter_options.hpp>
 
@@ -22,6 +24,7 @@ struct limiter_request : wait_node<std_sync> {
   explicit limiter_request(job_options j) noexcept : job{j} {}
 
   const job_options job;
+  nanoseconds_point started_at = std::numeric_limits<nanoseconds_point>::min();  // set before it is granted
 };
 
 class limiter_line {

@@ -54,6 +54,7 @@ class limiter_state {
     }
     if (!may_pass(r.job, now)) return false;
     start(r.job, now);
+    r.started_at = budget.started_at();
     r.how = outcome::granted;
     return true;
   }
@@ -72,8 +73,8 @@ class limiter_state {
     ++counts_.started;
     if (budget.take(job.weight, now)) happened(limiter_event::depleted);
   }
-  void undo(std::int64_t weight, nanoseconds_point now) noexcept {
-    budget.undo(weight, now);
+  void undo(std::int64_t weight, nanoseconds_point since, nanoseconds_point now) noexcept {
+    budget.undo(weight, since, now);
     --counts_.started;
   }
 
@@ -145,6 +146,7 @@ class limiter_state {
         return;
       }
       start(r->job, now);
+      r->started_at = budget.started_at();
       if (r == self) {
         line_.unlink(*r);
         r->how = outcome::granted;

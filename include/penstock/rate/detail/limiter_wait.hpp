@@ -4,6 +4,7 @@
 // Each link is a wait of its own (core/detail/wait_operation.hpp), and lies in the same place as the one before it: a chain allocates nothing either.
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <stop_token>
 #include <utility>
@@ -17,23 +18,31 @@
 
 namespace penstock::inline v0_1::detail {
 
-inline void limiter_undo(limiter_core& first, const limiter_core* end, const job_options& job) noexcept {
+/// `since` is when the job had its turn in the first link; it had the others later. If they go by different clocks, that tells nothing of them.
+inline void limiter_undo(limiter_core& first, const limiter_core* end, const job_options& job, nanoseconds_point since) noexcept {
   if (end == &first) return;
-  limiter_core::change_chain(first, end, [&job](limiter_state& s, nanoseconds_point now) { s.undo(job.weight, now); });
+  for (const limiter_core* at = &first; at != end; at = at->next) {
+    if (&at->timers() != &first.timers()) since = std::numeric_limits<nanoseconds_point>::min();
+  }
+  limiter_core::change_chain(first, end,
+                             [&job, since](limiter_state& s, nanoseconds_point now) { s.undo(job.weight, since, now); });
 }
 
 /// Throws what arming a timer throws; then nothing was taken.
 inline outcome limiter_wait_blocking(limiter_core& first, const wait_limits& limits, const job_options& job) {
+  nanoseconds_point since = 0;
   for (limiter_core* at = &first; at != nullptr; at = at->next) {
     outcome how = outcome::cancelled;
     try {
-      how = blocking_wait<limiter_core, limiter_request>{*at, job}.run_without_polling(limits.stop, limits.deadline);
+      blocking_wait<limiter_core, limiter_request> wait{*at, job};
+      how = wait.run_without_polling(limits.stop, limits.deadline);
+      if (at == &first) since = wait.started_at;
     } catch (...) {
-      limiter_undo(first, at, job);
+      limiter_undo(first, at, job, since);
       throw;
     }
     if (how != outcome::granted) {
-      limiter_undo(first, at, job);
+      limiter_undo(first, at, job, since);
       return how;
     }
   }
@@ -81,7 +90,7 @@ class limiter_wait {
       try {
         if (!link_->start(stop_, limit_, where_, link_over)) return false;
       } catch (...) {
-        limiter_undo(first_, at, job_);
+        limiter_undo(first_, at, job_, since_);
         throw;
       }
       if (!passed()) return true;
@@ -91,8 +100,9 @@ class limiter_wait {
   // A link is decided. False: it was the last one, in vain.
   bool passed() noexcept {
     link_->finish();
+    if (&link_->core == &first_) since_ = link_->started_at;
     if (link_->how == outcome::granted) return true;
-    limiter_undo(first_, &link_->core, job_);
+    limiter_undo(first_, &link_->core, job_, since_);
     return false;
   }
   static void link_over(link_wait& decided) noexcept {
@@ -108,7 +118,8 @@ class limiter_wait {
   deadline limit_;
   any_scheduler where_;
   resume_function resume_ = nullptr;
-  std::optional<link> link_;  // the one that is waited for, or that ended it
+  nanoseconds_point since_ = 0;  // of the turn in the first link
+  std::optional<link> link_;     // the one that is waited for, or that ended it
 };
 
 template <class Value>
