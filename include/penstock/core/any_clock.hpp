@@ -3,7 +3,8 @@
 //   penstock::manual_clock clock;
 //   penstock::worker_pool pool{{.threads = 1, .clock = clock}};   // the steady clock, if nothing is said
 //
-// It refers to a clock, which must outlive what it was given to.
+// It refers to a clock, which must outlive what it was given to. A cached_clock is refused: its timers are the steady clock's, and their time is not
+// what it has cached.
 //
 // Thread safety  as any value; now() and after() as often at a time as one likes.
 // Cost           now(): for the steady clock, that clock's own; for others one virtual call more. Nothing allocates.
@@ -17,12 +18,14 @@
 
 namespace penstock::inline v0_1 {
 
+class cached_clock;
+
 class any_clock {
  public:
   /// The steady clock.
   constexpr any_clock() noexcept = default;
   template <detail::timed_clock Clock>
-    requires(!std::same_as<std::remove_cv_t<Clock>, any_clock>)
+    requires(!std::same_as<std::remove_cv_t<Clock>, any_clock> && !std::same_as<std::remove_cv_t<Clock>, cached_clock>)
   any_clock(Clock& clock) {
     if constexpr (!std::same_as<std::remove_cv_t<Clock>, std::chrono::steady_clock>) timers_ = &detail::timers_of(clock);
   }

@@ -13,6 +13,7 @@
 //                grants more than burst + rate * (t + that error) in a time t: what has come in one resolution may come at once, so a rate whose burst is
 //                shorter than the resolution is not reached.
 // Waits          use the timers of the steady clock itself, and are served when they go off: not later by the error.
+// any_clock      does not take one: what goes by an any_clock (limiter, keyed_limiter) asks the timers for the time.
 // Thread safety  every member may be called concurrently.
 // Cost           now(): one relaxed load. Refreshing by the timer thread: about 5 µs of a processor each time.
 // Destruction    ends the refreshing, synchronously.

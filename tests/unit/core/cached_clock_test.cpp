@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <stdexcept>
+#include <type_traits>
 
+#include <penstock/core/any_clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/rate/token_bucket.hpp>
 
@@ -14,6 +16,7 @@ namespace {
 using namespace penstock;
 using namespace std::chrono_literals;
 
+static_assert(!std::is_constructible_v<any_clock, cached_clock&>);  // it would be the steady clock
 static_assert(detail::timed_clock<cached_clock> && !detail::static_clock<cached_clock>);
 
 TEST_CASE("cached clock: stands still between refreshes and never runs ahead of the steady clock", "[clock]") {

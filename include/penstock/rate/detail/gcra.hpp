@@ -8,7 +8,8 @@
 //             exchange while the scale changes a multiple of 65,536 times, and finds the very same word, would count n tokens by the old scale.)
 // Changes     keep the level: what was earned until then was earned at the old rate; a level above the new burst is cut, one below it is not
 //             raised. A debt is paid off when it would have been before the change, so a cut of the rate does not deepen it, and the new rate counts from then on.
-// Time steps back: a level is a difference to the latest time that was used, so an earlier time earns nothing and loses nothing.
+// Time steps back: a level is a difference to the latest time that was used, so an earlier time earns nothing and loses nothing. But the word does not know that
+//             time: a change of the scale at an earlier one, with tokens left at that, begins there, so what lies between counts again, at the new rate.
 #pragma once
 
 #include <algorithm>
