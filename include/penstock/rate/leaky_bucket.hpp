@@ -62,9 +62,7 @@ class leaky_bucket : public detail::timed_line<detail::leaky_shape<Sync>, Clock,
   /// coroutines on this thread unless they have a scheduler. Throws as the constructor does; then nothing has changed.
   void set_rate(count max_rate, std::chrono::nanoseconds period) {
     const penstock::rate leak{checked(max_rate), period};
-    this->change([&](auto& shape, detail::nanoseconds_point now) {
-      shape.set(now, leak, max_rate);
-    });
+    this->change([&](auto& shape, detail::nanoseconds_point now) { shape.set(now, leak, max_rate); });
   }
 
  private:
