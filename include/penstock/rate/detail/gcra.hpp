@@ -67,6 +67,7 @@ class basic_gcra {
     return taken ? paid : never;
   }
 
+  // One that fills the bucket forgets the part of a unit that was issued beyond: it comes again if the clock steps back after it.
   void give_back(nanoseconds_point now, std::int64_t n) noexcept {
     update(now, [n](const gcra_scale& s, gcra_scale::position& p) {
       p.used = std::max(p.used - std::min(n, s.burst) * s.unit, p.limit - s.full());
