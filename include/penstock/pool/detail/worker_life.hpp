@@ -127,7 +127,8 @@ inline result<void> worker_pool::resize(std::size_t threads) {
   if (origin_.forked()) return forked_error();
   const std::size_t before = queue_.resize(threads);
   if (before == 0) return errc::closed;
-  while (queue_.begin_arrival()) {
+  // No more than that: where idle threads leave as soon as they have begun there would be no end to it.
+  for (std::size_t started = 0; started < threads && queue_.begin_arrival(); ++started) {
     try {
       start_thread(false);
     } catch (...) {
