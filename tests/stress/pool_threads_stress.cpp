@@ -284,8 +284,8 @@ void together(stress::context& c) {
 void short_lives(stress::context& c) {
   for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
     stress::random random = c.generator(round);
-    worker_pool pool{{.threads = 1 + random.below<std::size_t>(2), .queue_capacity = 2}};
     std::atomic<int> ran{0};
+    worker_pool pool{{.threads = 1 + random.below<std::size_t>(2), .queue_capacity = 2}};
     for (int i = 0; i < 20; ++i) {
       auto f = pool.submit([&ran] { return ++ran; });
       if (random.one_in(3)) f.request_stop();
