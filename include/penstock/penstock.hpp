@@ -53,6 +53,10 @@
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
 #include <penstock/pool/pool_stats.hpp>
+#include <penstock/pool/resource_lease.hpp>
+#include <penstock/pool/resource_pool.hpp>
+#include <penstock/pool/resource_pool_options.hpp>
+#include <penstock/pool/resource_pool_stats.hpp>
 #include <penstock/pool/sizing.hpp>
 #include <penstock/pool/strand.hpp>
 #include <penstock/pool/submit_options.hpp>

@@ -1,0 +1,392 @@
+// penstock/pool/detail/resource_core.hpp: who has which resource, who waits for one, and what has to be done: the locked heart of a resource pool.
+//
+// It knows slots and not what lies in them: making, checking and destroying resources is the part of the derived class (resource_engine.hpp), under no
+// lock. What has to be done is noted under the lock (`work`), and done by whoever noted it, after unlocking.
+//
+// Invariants  A slot is in one place: idle_, leased_, with an operation (counted by connecting_ or checking_), or retired (counted by retiring_ until its
+//             resource has been destroyed). All of these together are never more than max_size + max_overflow.
+//             When the lock is free and somebody is in line, every idle slot has to be checked first, and there are as many operations under way as
+//             are in line, or as there may be.
+// Operations  either in the background: the core says how many connects it needs, and each gives its resource to the pool when it is there, whoever
+//             waits by then. Or on the threads of those who acquire: the right to connect (`reserved`, counted by connecting_) is then handed to the
+//             first in line, which is woken for it; if it has given up meanwhile, it passes the right on.
+// Down        after a failed connect there is one at a time, and each not before retry_at_; the first that succeeds ends that.
+// Lifetime    live_ counts slots, rights to connect and threads that have work to do after unlocking. When it has come to 0 after close(), nothing
+//             touches *this any more but the timer.
+// The parts   resource_line.hpp: acquiring · resource_upkeep.hpp: operations that end, time, closing.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <utility>
+
+#include <penstock/core/detail/blocking_wait.hpp>
+#include <penstock/core/detail/join.hpp>
+#include <penstock/core/detail/polled_mutex.hpp>
+#include <penstock/core/detail/timer_queue.hpp>
+#include <penstock/pool/detail/resource_slot.hpp>
+#include <penstock/pool/resource_pool_stats.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Sync = std_sync>
+class resource_core : timer_entry<Sync> {
+ public:
+  using sync = Sync;
+  using slot = resource_slot<Sync>;
+  using list = slot_list<Sync>;
+  using request = resource_request<Sync>;
+  using borrower = resource_borrower<Sync>;
+
+  resource_core(const resource_core&) = delete;
+  resource_core& operator=(const resource_core&) = delete;
+
+  [[nodiscard]] const resource_terms& terms() const noexcept { return terms_; }
+
+  // --- leases
+
+  /// The fast way: an idle one that needs no check, or null. Not with a leak_threshold.
+  slot* try_take(const borrower& who, nanoseconds_point now) noexcept {
+    std::scoped_lock guard{lock_};
+    slot* const s = next_idle();
+    if (s == nullptr || !waiters_.empty() || s->expires_at <= now || must_be_checked(*s, now)) return nullptr;
+    take_idle(*s);
+    lease(*s, who, now);
+    return s;
+  }
+  void release(slot& s, nanoseconds_point now, bool broken) noexcept {
+    work todo;
+    wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      leased_.remove(s);
+      if (!broken) {
+        give(s, now, won);
+      } else {
+        retire(s, discard_reason::broken);
+        pump(now, won);
+      }
+      take_pending(todo);
+    }
+    settle(todo, won);
+  }
+  /// An acquire has ended without a lease.
+  void count_failure(errc why) noexcept {
+    std::scoped_lock guard{lock_};
+    if (why == errc::timeout) ++counts_.timed_out;
+    if (why == errc::cancelled) ++counts_.cancelled;
+    if (why == errc::full || why == errc::rejected || why == errc::deadlock) ++counts_.refused;
+  }
+  void count_waited() noexcept {
+    std::scoped_lock guard{lock_};
+    ++counts_.waited;
+  }
+
+  // --- operations
+
+  /// A connect or a check is over. `s` null: there was no memory for a slot. `mine` gets the resource if it is there in time, and learns
+  /// by `how` if it is too late for that.
+  void finished(slot* s, bool ok, std::exception_ptr why, request* mine, nanoseconds_point now) noexcept;
+  /// A slot in which a connect begins.
+  void enlist(slot& s) noexcept {
+    std::scoped_lock guard{lock_};
+    s.generation = generation_;
+  }
+  /// A right to connect is not used.
+  void give_back_right(request& r) noexcept {
+    work todo;
+    wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      give_back(r);
+      pump(time(), won);
+      take_pending(todo);
+    }
+    settle(todo, won);
+  }
+
+  // --- the pool as a whole
+
+  /// Looks for what is to be done: after construction.
+  void begin() noexcept {
+    change([](nanoseconds_point) {});
+  }
+  void close() noexcept;
+  void evict_all() noexcept {
+    change([this](nanoseconds_point) {
+      ++generation_;
+      retire_idle(discard_reason::evicted);
+    });
+  }
+  void resize(std::size_t min_idle, std::size_t max_size, std::size_t max_overflow) noexcept {
+    change([=, this](nanoseconds_point) {
+      terms_.min_idle = min_idle;
+      terms_.max_size = max_size;
+      terms_.max_overflow = max_overflow;
+      while (!idle_.empty() && in_pool() > max_size) retire_idle_one(*idle_.front(), discard_reason::surplus);
+    });
+  }
+  /// Opens when nothing is left, after close().
+  [[nodiscard]] basic_join<Sync>& live() noexcept { return live_; }
+  [[nodiscard]] resource_pool_stats stats() const noexcept;
+  [[nodiscard]] std::exception_ptr last_error() const noexcept {
+    std::scoped_lock guard{lock_};
+    return last_error_;
+  }
+  [[nodiscard]] bool is_closed() const noexcept {
+    std::scoped_lock guard{lock_};
+    return closed_;
+  }
+
+  // The hooks of wait_operation.
+  polled_mutex<Sync>& wait_lock() noexcept { return lock_; }
+  bool try_pass(request& r) noexcept;
+  bool worth_a_look(const request&) const noexcept { return hint_.load(std::memory_order_relaxed); }  // relaxed: a hint
+  step try_or_link(request& r, link_at where, wait_list<Sync>& won) noexcept;
+  void unlinked(request&, wait_list<Sync>&) noexcept {
+  }  // it had nothing; what is under way for it goes to the others, or will be idle
+  void gave_up(request& r, wait_list<Sync>& won) noexcept {
+    give_back(r);
+    pump(time(), won);
+    leave_to_keeper(won);
+  }
+
+ protected:
+  resource_core(const resource_terms& terms, basic_timer_queue<Sync>& timers, std::uint64_t seed) noexcept
+      : terms_{terms}, timers_{timers}, random_{seed}, keeper_{*this} {
+    this->fire = [](timer_entry<Sync>& self) noexcept { static_cast<resource_core&>(self).on_time(); };
+  }
+  ~resource_core() = default;
+
+  /// Afterwards the timer does not run and will not. When live() has opened.
+  void stop_timer() noexcept {
+    {
+      std::scoped_lock guard{lock_};
+      gone_ = true;
+    }
+    // Twice: while it is pending again, a firing of before may still be on its way out.
+    timers_.remove(*this);
+    timers_.remove(*this);
+  }
+
+  // --- of the derived class; without the lock
+
+  [[nodiscard]] virtual nanoseconds_point time() const noexcept = 0;
+  /// Does what r.job or r.reserved says, on this thread, and calls finished() or give_back_right().
+  virtual void run_here(request& r) noexcept = 0;
+  /// Begin an operation that will call finished(); maybe before this returns.
+  virtual void begin_connect() noexcept = 0;
+  virtual void begin_check(slot& s) noexcept = 0;
+  /// Of the resource, if there is one, and of the slot.
+  virtual void destroy(slot& s) noexcept = 0;
+  virtual void report_leak(const std::source_location& where, std::int64_t age) noexcept = 0;
+
+ private:
+  struct work {
+    list retired;              // to be destroyed
+    list checks;               // to be begun
+    std::size_t connects = 0;  // to be begun
+    std::size_t ended = 0;     // rights to connect that nobody has any more
+    bool timer = false;        // to be set to due_
+    bool entered = false;      // counted by live_
+    [[nodiscard]] bool any() const noexcept {
+      return !retired.empty() || !checks.empty() || connects != 0 || ended != 0 || timer;
+    }
+  };
+  enum class choice : unsigned char { decided, run_here, nothing };
+  // Does what a hook of wait_operation has noted, when the lock is free.
+  struct keeper_node : wait_node<Sync> {
+    explicit keeper_node(resource_core& c) noexcept : core{&c} {
+      this->complete = [](wait_node<Sync>& self) noexcept { static_cast<keeper_node&>(self).core->keep(); };
+    }
+    resource_core* const core;
+  };
+
+  // With the lock held, all of these.
+  [[nodiscard]] std::size_t in_pool() const noexcept { return idle_.size() + leased_.size() + checking_ + connecting_; }
+  [[nodiscard]] slot* next_idle() const noexcept { return terms_.lifo ? idle_.back() : idle_.front(); }
+  [[nodiscard]] bool must_be_checked(const slot& s, nanoseconds_point now) const noexcept {
+    return terms_.validate_after != never && saturating_difference(now, s.idle_since) >= terms_.validate_after;
+  }
+  void take_idle(slot& s) noexcept {
+    idle_.remove(s);
+    if (idle_.empty()) hint_.store(closed_, std::memory_order_relaxed);  // relaxed: a hint
+  }
+  void lease(slot& s, const borrower& who, nanoseconds_point now) noexcept {
+    leased_.push_back(s);
+    ++s.uses;
+    ++counts_.acquired;
+    s.where = who.where;
+    s.holder = who.thread;
+    if (terms_.leak_threshold != 0) {
+      s.leased_at = now;
+      s.reported = false;
+      note_due(saturating_add(now, terms_.leak_threshold));
+    }
+  }
+  // A good one, of nobody: to who waits, or to the idle ones.
+  void give(slot& s, nanoseconds_point now, wait_list<Sync>& won) noexcept {
+    const discard_reason unfit = why_unfit(s, now);
+    if (unfit != discard_reason::none) [[unlikely]] {
+      retire(s, unfit);
+      pump(now, won);
+    } else if (request* const head = static_cast<request*>(waiters_.front())) {
+      head->got = &s;
+      s.checking = false;
+      lease(s, head->borrower, now);
+      waiters_.win(*head, outcome::granted, won);
+    } else if (in_pool() >= terms_.max_size) [[unlikely]] {
+      retire(s, discard_reason::surplus);
+    } else {
+      rest(s, now);
+    }
+  }
+  void rest(slot& s, nanoseconds_point now) noexcept {
+    if (s.checking) {
+      s.checking = false;
+      idle_.push_front(s);  // nobody has used it
+    } else {
+      s.idle_since = now;
+      idle_.push_back(s);
+    }
+    hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
+    note_due(due_at(s));
+  }
+  [[nodiscard]] discard_reason why_unfit(const slot& s, nanoseconds_point now) const noexcept {
+    if (closed_) return discard_reason::closed;
+    if (s.generation != generation_) return discard_reason::evicted;
+    if (terms_.max_uses != 0 && s.uses >= terms_.max_uses) return discard_reason::uses;
+    return s.expires_at <= now ? discard_reason::lifetime : discard_reason::none;
+  }
+  void retire(slot& s, discard_reason why) noexcept;
+  void retire_idle_one(slot& s, discard_reason why) noexcept {
+    take_idle(s);
+    retire(s, why);
+  }
+  void retire_idle(discard_reason why) noexcept {
+    while (slot* const s = idle_.front()) retire_idle_one(*s, why);
+  }
+
+  choice choose(request& r, nanoseconds_point now) noexcept;
+  [[nodiscard]] bool may_connect(nanoseconds_point now, std::size_t most) noexcept;
+  void reserve() noexcept {
+    connecting_ = connecting_ + 1;
+    live_.begin_one();
+  }
+  void give_back(request& r) noexcept {
+    if (!r.reserved) return;
+    r.reserved = false;
+    connecting_ = connecting_ - 1;
+    ++pending_.ended;
+  }
+  // Sees to it that what is needed comes.
+  void pump(nanoseconds_point now, wait_list<Sync>& won) noexcept;
+  void start_check(slot& s) noexcept {
+    take_idle(s);
+    s.checking = true;
+    checking_ = checking_ + 1;
+  }
+  [[nodiscard]] bool holds_a_lease(typename Sync::thread_id thread) const noexcept;
+
+  void note_due(nanoseconds_point at) noexcept {
+    if (at >= due_) [[likely]]
+      return;
+    due_ = at;
+    if (!setting_timer_) pending_.timer = true;
+  }
+  /// When an idle one is to be looked at.
+  [[nodiscard]] nanoseconds_point due_at(const slot& s) const noexcept {
+    nanoseconds_point at = s.expires_at;
+    if (terms_.idle_timeout != 0) at = std::min(at, saturating_add(s.idle_since, terms_.idle_timeout));
+    if (terms_.keep_alive != 0) at = std::min(at, next_check_of(s));
+    return at;
+  }
+  [[nodiscard]] nanoseconds_point next_check_of(const slot& s) const noexcept {
+    return saturating_add(std::max(s.idle_since, s.checked_at), terms_.keep_alive);
+  }
+  void sweep(nanoseconds_point now) noexcept;
+
+  void take_pending(work& todo) noexcept {
+    if (!pending_.any()) [[likely]]
+      return;
+    todo.retired.append(pending_.retired);
+    todo.checks.append(pending_.checks);
+    todo.connects += std::exchange(pending_.connects, 0);
+    todo.ended += std::exchange(pending_.ended, 0);
+    todo.timer |= std::exchange(pending_.timer, false);
+    if (!todo.entered) live_.begin_one();
+    todo.entered = true;
+  }
+  void leave_to_keeper(wait_list<Sync>& won) noexcept {
+    if (keeping_ || !pending_.any()) return;
+    keeping_ = true;
+    live_.begin_one();
+    won.push_back(keeper_);
+  }
+
+  // Without the lock.
+  template <class F>
+  void change(F f) noexcept {
+    work todo;
+    wait_list<Sync> won;
+    {
+      std::scoped_lock guard{lock_};
+      const nanoseconds_point now = time();
+      f(now);
+      pump(now, won);
+      take_pending(todo);
+    }
+    settle(todo, won);
+  }
+  // Completes who was won, and does what is to be done. If nothing was, *this is not touched: it may be gone.
+  void settle(work& todo, wait_list<Sync>& won) noexcept {
+    if (todo.entered) {
+      do_work(todo, won);
+    } else {
+      won.complete_all();
+    }
+  }
+  void do_work(work& todo, wait_list<Sync>& won) noexcept;
+  void keep() noexcept;
+  void set_timer() noexcept;
+  void on_time() noexcept;
+  void report_leaks(nanoseconds_point now) noexcept;
+
+  resource_terms terms_;  // guarded by lock_, what resize() changes
+  basic_timer_queue<Sync>& timers_;
+  typename Sync::template atomic<bool> hint_{false};  // there is something to be had
+  mutable polled_mutex<Sync> lock_;                   // guards all that follows
+  wait_queue<Sync> waiters_;
+  list idle_;    // the one that was used last is at the back
+  list leased_;  // the oldest lease is at the front
+  typename Sync::template var<std::size_t> connecting_{0};
+  typename Sync::template var<std::size_t> checking_{0};
+  typename Sync::template var<std::size_t> retiring_{0};
+  typename Sync::template var<bool> closed_{false};
+  std::uint64_t generation_ = 0;  // evict_all() begins another one
+  std::uint64_t failures_ = 0;    // connects in a row
+  nanoseconds_point retry_at_ = 0;
+  std::chrono::nanoseconds last_delay_{};
+  std::exception_ptr last_error_;
+  splitmix64 random_;
+  resource_pool_stats counts_;  // what only grows
+  work pending_;
+  nanoseconds_point due_ = never;       // when something is to be looked at, at the earliest
+  nanoseconds_point timer_at_ = never;  // what the timer is set to; never: it is not pending, nor about to fire
+  bool setting_timer_ = false;          // a thread is at it, and will look at due_ once more
+  bool gone_ = false;
+  bool keeping_ = false;  // keeper_ is on a list
+  basic_join<Sync> live_;
+  keeper_node keeper_;
+};
+
+}  // namespace penstock::inline v0_1::detail
+
+#include <penstock/pool/detail/resource_line.hpp>
+#include <penstock/pool/detail/resource_upkeep.hpp>

@@ -1,0 +1,344 @@
+// penstock/pool/detail/resource_engine.hpp: what makes, checks and destroys the resources of a pool, and how callers wait for them.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <new>
+#include <source_location>
+#include <stdexcept>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+
+#include <penstock/core/any_clock.hpp>
+#include <penstock/core/sync_wait.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/core/task_group.hpp>
+#include <penstock/observe/histogram.hpp>
+#include <penstock/pool/detail/resource_core.hpp>
+#include <penstock/pool/detail/resource_functions.hpp>
+#include <penstock/pool/resource_lease.hpp>
+#include <penstock/pool/resource_pool_options.hpp>
+#include <penstock/pool/resource_pool_stats.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class T>
+struct engine_slot : resource_slot<std_sync> {
+  T& value() noexcept { return *std::launder(reinterpret_cast<T*>(place)); }
+  alignas(T) std::byte place[sizeof(T)];
+};
+
+/// The options in the core's terms; std::invalid_argument if they make no sense.
+template <class T>
+resource_terms terms_of(const resource_pool_options<T>& o, bool background) {
+  const auto refuse = [](bool bad, const char* what) {
+    if (bad) throw std::invalid_argument{what};
+  };
+  refuse(o.max_size == 0, "penstock::resource_pool: max_size is 0");
+  refuse(o.max_connecting == 0, "penstock::resource_pool: max_connecting is 0");
+  refuse(o.min_idle > o.max_size, "penstock::resource_pool: min_idle is more than max_size");
+  refuse(o.max_overflow > std::numeric_limits<std::size_t>::max() - o.max_size,
+         "penstock::resource_pool: max_overflow is too much");
+  refuse(!(o.lifetime_jitter >= 0 && o.lifetime_jitter <= 1), "penstock::resource_pool: lifetime_jitter is not between 0 and 1");
+  for (const auto length :
+       {o.acquire_timeout, o.connect_timeout, o.idle_timeout, o.max_lifetime, o.validate_after, o.keep_alive, o.leak_threshold}) {
+    refuse(length.count() < 0, "penstock::resource_pool: a negative duration");
+  }
+  refuse(o.keep_alive.count() != 0 && !o.validate, "penstock::resource_pool: keep_alive without validate");
+  refuse(!background && (o.min_idle != 0 || o.keep_alive.count() != 0),
+         "penstock::resource_pool: min_idle and keep_alive need an executor, or a factory that is a coroutine");
+  return {.min_idle = o.min_idle,
+          .max_size = o.max_size,
+          .max_overflow = o.max_overflow,
+          .max_waiters = o.max_waiters,
+          .max_connecting = o.max_connecting,
+          .idle_timeout = o.idle_timeout.count(),
+          .max_lifetime = o.max_lifetime.count(),
+          .lifetime_jitter = o.lifetime_jitter,
+          .max_uses = o.max_uses,
+          .validate_after = o.validate ? o.validate_after.count() : never,
+          .keep_alive = o.keep_alive.count(),
+          .leak_threshold = o.leak_threshold.count(),
+          .connect_backoff = o.connect_backoff,
+          .lifo = o.order == resource_order::lifo,
+          .fail_fast = o.fail_fast,
+          .refuse_nested = o.nested == nested_acquire::refuse,
+          .background = background};
+}
+
+template <class T>
+class resource_engine final : public resource_core<std_sync> {
+ public:
+  using core = resource_core<std_sync>;
+  using request = core::request;
+  using lease = resource_lease<T>;
+  using slot_of_t = engine_slot<T>;
+
+  resource_engine(resource_factory<T> factory, resource_pool_options<T>&& o)
+      : core{terms_of(o, !o.executor.is_inline() || factory.is_coroutine()), timers_by(o.clock),
+             o.seed != 0 ? o.seed : reinterpret_cast<std::uintptr_t>(this) ^ static_cast<std::uint64_t>(o.clock.now())},
+        clock_{o.clock},
+        acquire_timeout_{o.acquire_timeout},
+        connect_timeout_{o.connect_timeout},
+        factory_{std::move(factory)},
+        check_{std::move(o.validate)},
+        on_leak_{std::move(o.on_leak)},
+        operations_{o.executor} {
+    if (o.metrics) meters_ = std::make_unique<meters>();
+    detail::timer_entry<std_sync> probe;  // if there can be no thread for the timers, that is told here
+    timers_by(clock_).add(probe, never);
+    timers_by(clock_).remove(probe);
+    this->begin();
+  }
+  ~resource_engine() {
+    close();
+    while (this->live().running() != 0 && trampoline::run_one()) {
+    }
+    blocking_wait<basic_join<>, plain_node<std_sync>>{this->live()}.run();
+    this->stop_timer();
+  }
+
+  void close() noexcept {
+    core::close();
+    operations_.request_stop();
+  }
+
+  result<lease> acquire(const std::stop_token& stop, deadline limit, const std::source_location& where) {
+    const borrower who = borrower_at(where);
+    if (stop.stop_requested()) return failed(errc::cancelled);
+    if (this->terms().leak_threshold == 0) {
+      if (auto* const s = this->try_take(who, this->terms().timed_borrow() ? time() : 0)) [[likely]]
+        return lease_of(s);
+    }
+    blocking_wait<core, request> wait{*this, who};
+    wait.until = limit.is_never() ? default_limit() : limit;
+    const nanoseconds_point since = begin_measuring();
+    const outcome how = wait.run(stop, wait.until);
+    return taken(wait, how, since);
+  }
+  result<lease> try_acquire(const std::source_location& where) {
+    request look{borrower_at(where), false};
+    if (!this->try_pass(look)) return errc::empty;
+    return taken(look, look.how, 0);
+  }
+  void take_back(slot_of_t& s, bool broken) noexcept { this->release(s, this->terms().timed_return() ? time() : 0, broken); }
+
+  [[nodiscard]] deadline default_limit() const noexcept {
+    return acquire_timeout_.count() != 0 ? clock_.after(acquire_timeout_) : deadline{};
+  }
+  [[nodiscard]] nanoseconds_point begin_measuring() const noexcept { return meters_ != nullptr ? time() : 0; }
+  /// What an acquire that is over gives.
+  result<lease> taken(request& r, outcome how, nanoseconds_point since) noexcept {
+    if (how != outcome::granted) return failed(how == outcome::rejected ? r.refusal : code_of(how));
+    if (r.has_waited) {
+      this->count_waited();
+      if (meters_ != nullptr) meters_->waits.record(std::chrono::nanoseconds{time() - since});
+    }
+    return lease_of(r.got);
+  }
+  [[nodiscard]] const any_clock& clock() const noexcept { return clock_; }
+  [[nodiscard]] resource_pool_stats stats() const {
+    resource_pool_stats s = core::stats();
+    if (meters_ != nullptr) {
+      s.wait_time = meters_->waits.snapshot();
+      s.lifetime = meters_->lifetimes.snapshot();
+    }
+    return s;
+  }
+  [[nodiscard]] nanoseconds_point time() const noexcept override { return clock_.now(); }
+
+ private:
+  struct meters {
+    histogram waits;
+    histogram lifetimes;
+  };
+
+  static timer_queue& timers_by(const any_clock& c) {
+    timer_queue* const own = c.after(std::chrono::nanoseconds{0}).queue();
+    return own != nullptr ? *own : std_sync::steady_timers();
+  }
+  static errc code_of(outcome how) noexcept {
+    return how == outcome::closed ? errc::closed : how == outcome::timeout ? errc::timeout : errc::cancelled;
+  }
+  borrower borrower_at(const std::source_location& where) const noexcept {
+    return {where, this->terms().refuse_nested ? std_sync::this_thread() : std_sync::thread_id{}};
+  }
+  lease lease_of(core::slot* s) noexcept { return lease{*this, *static_cast<slot_of_t*>(s)}; }
+  errc failed(errc why) noexcept {
+    this->count_failure(why);
+    return why;
+  }
+
+  slot_of_t* make(std::exception_ptr& why) noexcept {
+    try {
+      auto* const s = new slot_of_t;
+      this->enlist(*s);
+      return s;
+    } catch (...) {
+      why = std::current_exception();
+      return nullptr;
+    }
+  }
+  void destroy(core::slot& s) noexcept override {
+    auto* const gone = static_cast<slot_of_t*>(&s);
+    if (gone->built) {
+      if (meters_ != nullptr) meters_->lifetimes.record(std::chrono::nanoseconds{time() - gone->born_at});
+      std::destroy_at(&gone->value());
+    }
+    delete gone;
+  }
+
+  // On the thread of who acquires.
+  void run_here(request& r) noexcept override {
+    auto* s = static_cast<slot_of_t*>(static_cast<core::slot*>(r.job));
+    r.job = nullptr;
+    std::exception_ptr why;
+    bool ok = false;
+    if (s == nullptr) {
+      if (r.until.passed()) {
+        r.how = outcome::timeout;
+        return this->give_back_right(r);
+      }
+      r.reserved = false;
+      s = make(why);
+    }
+    try {
+      if (s == nullptr) {
+      } else if (s->checking) {
+        ok = check_.is_coroutine() ? sync_wait(check_.begin(s->value())) : check_.call(s->value());
+      } else {
+        connect_request c{operations_.get_stop_token(), connect_limit()};
+        if (!r.until.is_never() && (r.until.queue() != c.deadline.queue() || r.until.when() < c.deadline.when()))
+          c.deadline = r.until;
+        factory_.call(s->place, c);
+        s->built = ok = true;
+      }
+    } catch (...) {
+      why = std::current_exception();
+    }
+    this->finished(s, ok, std::move(why), &r, time());
+  }
+
+  // In the background.
+  void begin_connect() noexcept override {
+    std::exception_ptr why;
+    if (auto* const s = make(why)) {
+      begin_operation(*s);
+    } else {
+      this->finished(nullptr, false, std::move(why), nullptr, time());
+    }
+  }
+  void begin_check(core::slot& s) noexcept override { begin_operation(static_cast<slot_of_t&>(s)); }
+  void begin_operation(slot_of_t& s) noexcept {
+    std::exception_ptr why;
+    try {
+      return operations_.spawn(operate(s));
+    } catch (...) {
+      why = std::current_exception();
+    }
+    this->finished(&s, false, std::move(why), nullptr, time());
+  }
+  task<> operate(slot_of_t& s) {
+    std::exception_ptr why;
+    bool ok = false;
+    try {
+      const deadline limit = connect_limit();
+      if (!s.checking) {
+        const connect_request c{operations_.get_stop_token(), limit};
+        if (factory_.is_coroutine()) {
+          result<void> made = co_await (factory_.begin(s.place, c) | with_deadline(limit));
+          made.value();
+        } else {
+          factory_.call(s.place, c);
+        }
+        s.built = ok = true;
+      } else if (check_.is_coroutine()) {
+        result<bool> good = co_await (check_.begin(s.value()) | with_deadline(limit));
+        ok = good.has_value() && *good;
+      } else {
+        ok = check_.call(s.value());
+      }
+    } catch (...) {
+      why = std::current_exception();
+    }
+    this->finished(&s, ok, std::move(why), nullptr, time());
+  }
+  deadline connect_limit() const noexcept { return connect_timeout_.count() != 0 ? clock_.after(connect_timeout_) : deadline{}; }
+
+  void report_leak(const std::source_location& where, std::int64_t age) noexcept override {
+    if (on_leak_) on_leak_({where, std::chrono::nanoseconds{age}});
+  }
+
+  const any_clock clock_;
+  const std::chrono::nanoseconds acquire_timeout_;
+  const std::chrono::nanoseconds connect_timeout_;
+  resource_factory<T> factory_;
+  resource_check<T> check_;
+  move_only_function<void(const resource_leak&) const> on_leak_;
+  std::unique_ptr<meters> meters_;
+  task_group operations_;  // goes first: it waits for what still runs
+};
+
+/// What the awaiter of a coroutine is made of (`awaiting`, in async_wait.hpp).
+template <class T>
+class resource_wait : public completion_wait<resource_core<std_sync>, resource_request<std_sync>> {
+ public:
+  using base = completion_wait<resource_core<std_sync>, resource_request<std_sync>>;
+  using resume_function = void (*)(resource_wait&) noexcept;
+
+  resource_wait(resource_engine<T>& engine, const std::source_location& where)
+      : base{engine, resource_borrower<std_sync>{where, {}}}, engine_{engine} {}
+
+  bool start(const std::stop_token& stop, const deadline& limit, any_scheduler where, resume_function resume) {
+    resume_ = resume;
+    this->until = limit.is_never() ? engine_.default_limit() : limit;
+    since_ = engine_.begin_measuring();
+    return base::start(stop, this->until, where, go_on);
+  }
+  void resume_on(any_scheduler where, resume_function resume) noexcept {
+    resume_ = resume;
+    base::resume_on(where, go_on);
+  }
+
+ protected:
+  result<resource_lease<T>> take() noexcept {
+    this->finish();
+    return engine_.taken(*this, this->how, since_);
+  }
+
+ private:
+  static void go_on(base& decided) noexcept {
+    auto& self = static_cast<resource_wait&>(decided);
+    self.resume_(self);
+  }
+
+  resource_engine<T>& engine_;
+  nanoseconds_point since_ = 0;
+  resume_function resume_ = nullptr;
+};
+
+template <class T>
+class resource_awaiter : public awaiting<resource_wait<T>> {
+ public:
+  using awaiting<resource_wait<T>>::awaiting;
+  result<resource_lease<T>> await_resume() noexcept { return this->take(); }
+};
+
+/// What async_acquire() returns: a wait that has not begun.
+template <class T>
+class [[nodiscard]] resource_operation {
+ public:
+  resource_operation(resource_engine<T>& engine, const std::source_location& where) noexcept : engine_{&engine}, where_{where} {}
+  resource_awaiter<T> operator co_await() && { return resource_awaiter<T>{options_, *engine_, where_}; }
+  [[nodiscard]] wait_options& options() noexcept { return options_; }
+
+ private:
+  resource_engine<T>* engine_;
+  std::source_location where_;
+  wait_options options_;
+};
+
+}  // namespace penstock::inline v0_1::detail

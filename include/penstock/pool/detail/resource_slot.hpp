@@ -1,0 +1,135 @@
+// penstock/pool/detail/resource_slot.hpp: what a resource pool knows of one resource, and of one caller who wants one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <source_location>
+
+#include <penstock/core/backoff.hpp>
+#include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/wait_queue.hpp>
+#include <penstock/core/errc.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+enum class discard_reason : std::uint8_t { none, idle, lifetime, uses, broken, invalid, evicted, surplus, closed };
+
+/// Everything is guarded by the core's lock, but for the resource itself, which belongs to whoever has the slot: a lease, an operation (a connect or a
+/// check), or whoever destroys it.
+template <class Sync>
+struct resource_slot {
+  typename Sync::template var<resource_slot*> prev{nullptr};
+  typename Sync::template var<resource_slot*> next{nullptr};
+  nanoseconds_point born_at = 0;
+  nanoseconds_point expires_at = never;
+  nanoseconds_point idle_since = 0;
+  nanoseconds_point checked_at = 0;
+  nanoseconds_point leased_at = 0;
+  std::uint64_t uses = 0;
+  std::uint64_t generation = 0;
+  std::source_location where{};  // of the acquire
+  typename Sync::thread_id holder{};
+  bool built = false;     // there is a resource in it
+  bool checking = false;  // the operation is a check
+  bool reported = false;  // as a leak
+};
+
+template <class Sync>
+class slot_list {
+ public:
+  using slot = resource_slot<Sync>;
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] slot* front() const noexcept { return first_; }
+  [[nodiscard]] slot* back() const noexcept { return last_; }
+
+  void push_back(slot& s) noexcept {
+    slot* const before = last_;
+    s.prev = before;
+    s.next = nullptr;
+    (before != nullptr ? before->next : first_) = &s;
+    last_ = &s;
+    size_ = size_ + 1;
+  }
+  void push_front(slot& s) noexcept {
+    slot* const after = first_;
+    s.prev = nullptr;
+    s.next = after;
+    (after != nullptr ? after->prev : last_) = &s;
+    first_ = &s;
+    size_ = size_ + 1;
+  }
+  void remove(slot& s) noexcept {
+    slot* const before = s.prev;
+    slot* const after = s.next;
+    (before != nullptr ? before->next : first_) = after;
+    (after != nullptr ? after->prev : last_) = before;
+    size_ = size_ - 1;
+  }
+  slot* pop_front() noexcept {
+    slot* const s = first_;
+    if (s != nullptr) remove(*s);
+    return s;
+  }
+  /// Takes over all of another list.
+  void append(slot_list& other) noexcept {
+    while (slot* const s = other.pop_front()) push_back(*s);
+  }
+
+ private:
+  typename Sync::template var<slot*> first_{nullptr};
+  typename Sync::template var<slot*> last_{nullptr};
+  typename Sync::template var<std::size_t> size_{0};
+};
+
+/// Who borrows.
+template <class Sync>
+struct resource_borrower {
+  std::source_location where{};
+  typename Sync::thread_id thread{};  // default: nobody's, as a coroutine goes from thread to thread
+};
+
+template <class Sync>
+struct resource_request : wait_node<Sync> {
+  explicit resource_request(const resource_borrower<Sync>& who, bool makes = true) noexcept : borrower{who}, may_make{makes} {}
+
+  resource_borrower<Sync> borrower;
+  basic_deadline<Sync> until{};
+  const bool may_make;                                             // and not only look
+  typename Sync::template var<resource_slot<Sync>*> got{nullptr};  // its lease
+  typename Sync::template var<resource_slot<Sync>*> job{nullptr};  // what it has to check on its own thread
+  typename Sync::template var<bool> reserved{false};  // it has to connect on its own thread, and there is room for it
+  bool has_waited = false;
+  errc refusal = errc::empty;  // what outcome::rejected means; nothing yet
+};
+
+/// The options that concern the core, in nanoseconds; 0 means that there is no such limit.
+struct resource_terms {
+  std::size_t min_idle = 0;
+  std::size_t max_size = 1;
+  std::size_t max_overflow = 0;
+  std::size_t max_waiters = 0;
+  std::size_t max_connecting = 1;
+  std::int64_t idle_timeout = 0;
+  std::int64_t max_lifetime = 0;
+  double lifetime_jitter = 0;
+  std::uint64_t max_uses = 0;
+  std::int64_t validate_after = never;  // never: not on borrow
+  std::int64_t keep_alive = 0;
+  std::int64_t leak_threshold = 0;
+  backoff connect_backoff = {};
+  bool lifo = true;
+  bool fail_fast = false;
+  bool refuse_nested = false;
+  bool background = true;  // operations run elsewhere; otherwise on the thread of who acquires
+
+  /// Whether borrowing, or giving back, needs to know the time.
+  [[nodiscard]] bool timed_borrow() const noexcept { return validate_after != never || leak_threshold != 0; }
+  [[nodiscard]] bool timed_return() const noexcept {
+    return idle_timeout != 0 || max_lifetime != 0 || keep_alive != 0 || validate_after != never;
+  }
+};
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,284 @@
+// penstock/pool/detail/resource_upkeep.hpp: operations that end, what time brings, and closing: the third part of resource_core.hpp, which includes it.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+
+#include <penstock/pool/detail/resource_core.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Sync>
+void resource_core<Sync>::finished(slot* s, bool ok, std::exception_ptr why, request* mine, nanoseconds_point now) noexcept {
+  const bool late = mine != nullptr && mine->until.passed();
+  const bool connected = s == nullptr || !s->checking;
+  work todo;
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    if (!connected) {
+      checking_ = checking_ - 1;
+      if (terms_.keep_alive != 0) note_due(now);  // others may have waited for their turn
+    } else {
+      connecting_ = connecting_ - 1;
+      if (s == nullptr) ++pending_.ended;
+      if (ok) {
+        failures_ = 0;
+        last_delay_ = {};
+        ++counts_.created;
+        s->born_at = now;
+        if (terms_.max_lifetime != 0) {
+          const double share = static_cast<double>(random_() >> 11) * 0x1p-53 * terms_.lifetime_jitter;
+          s->expires_at = saturating_add(
+              now, terms_.max_lifetime - static_cast<std::int64_t>(static_cast<double>(terms_.max_lifetime) * share));
+        }
+      } else {
+        ++failures_;
+        ++counts_.connect_failures;
+        last_delay_ = terms_.connect_backoff.next_delay(failures_, random_, last_delay_);
+        retry_at_ = saturating_add(now, std::max<std::int64_t>(last_delay_.count(), 1'000'000));
+        std::swap(last_error_, why);
+      }
+    }
+    if (ok) {
+      s->checked_at = now;
+      if (late) mine->how = outcome::timeout;
+      if (mine != nullptr && !late && why_unfit(*s, now) == discard_reason::none) {
+        s->checking = false;
+        lease(*s, mine->borrower, now);
+        mine->has_waited = true;
+        mine->got = s;
+        mine->how = outcome::granted;
+      } else {
+        give(*s, now, won);
+      }
+    } else if (s != nullptr) {
+      retire(*s, connected ? discard_reason::none : discard_reason::invalid);
+    }
+    if (!ok && connected && terms_.fail_fast && in_pool() == 0) {
+      while (auto* const head = static_cast<request*>(waiters_.front())) {
+        head->refusal = errc::rejected;
+        waiters_.win(*head, outcome::rejected, won);
+      }
+    }
+    pump(now, won);
+    take_pending(todo);
+  }
+  settle(todo, won);
+}
+
+template <class Sync>
+void resource_core<Sync>::retire(slot& s, discard_reason why) noexcept {
+  resource_discards& d = counts_.discarded;
+  switch (why) {
+    case discard_reason::none:
+      break;
+    case discard_reason::idle:
+      ++d.idle;
+      break;
+    case discard_reason::lifetime:
+      ++d.lifetime;
+      break;
+    case discard_reason::uses:
+      ++d.uses;
+      break;
+    case discard_reason::broken:
+      ++d.broken;
+      break;
+    case discard_reason::invalid:
+      ++d.invalid;
+      break;
+    case discard_reason::evicted:
+      ++d.evicted;
+      break;
+    case discard_reason::surplus:
+      ++d.surplus;
+      break;
+    case discard_reason::closed:
+      ++d.closed;
+      break;
+  }
+  retiring_ = retiring_ + 1;
+  pending_.retired.push_back(s);
+}
+
+template <class Sync>
+void resource_core<Sync>::do_work(work& todo, wait_list<Sync>& won) noexcept {
+  bool timer = false;
+  std::size_t ended = 1;  // this thread itself
+  for (;;) {
+    while (slot* const s = todo.checks.pop_front()) begin_check(*s);
+    for (; todo.connects != 0; --todo.connects) begin_connect();
+    won.complete_all();
+    timer |= std::exchange(todo.timer, false);
+    ended += std::exchange(todo.ended, 0);
+    std::size_t destroyed = 0;
+    for (; slot* const s = todo.retired.pop_front(); ++destroyed) destroy(*s);
+    if (destroyed == 0) break;
+    // Only now there is room for others.
+    ended += destroyed;
+    std::scoped_lock guard{lock_};
+    retiring_ = retiring_ - destroyed;
+    pump(time(), won);
+    take_pending(todo);
+  }
+  if (timer) set_timer();
+  for (; ended != 0; --ended) live_.end_one();  // with the last one *this may be gone
+}
+
+template <class Sync>
+void resource_core<Sync>::keep() noexcept {
+  work todo;
+  todo.entered = true;  // by leave_to_keeper()
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    keeping_ = false;
+    take_pending(todo);
+  }
+  do_work(todo, won);
+}
+
+template <class Sync>
+void resource_core<Sync>::set_timer() noexcept {
+  std::unique_lock guard{lock_};
+  if (setting_timer_) return;  // that one looks at due_ again
+  setting_timer_ = true;
+  while (!gone_ && due_ < timer_at_) {
+    if (timer_at_ != never) {
+      guard.unlock();
+      const bool taken_out = timers_.try_remove(*this);
+      guard.lock();
+      if (!taken_out && timer_at_ != never) break;  // fired: on_time() is on its way, and will set it anew
+    }
+    const nanoseconds_point at = timer_at_ = gone_ ? never : due_;
+    if (at == never) break;
+    guard.unlock();
+    bool added = true;
+    try {
+      timers_.add(*this, at);  // a clock that is moved by hand may fire it in here
+    } catch (...) {
+      added = false;  // in a forked child: nothing is looked after there
+    }
+    guard.lock();
+    if (!added) {
+      timer_at_ = due_ = never;
+      break;
+    }
+  }
+  setting_timer_ = false;
+}
+
+template <class Sync>
+void resource_core<Sync>::on_time() noexcept {
+  work todo;
+  wait_list<Sync> won;
+  nanoseconds_point now = time();
+  {
+    std::scoped_lock guard{lock_};
+    now = std::max(now, timer_at_);  // a clock that is read from a cache may lag behind its timers
+    timer_at_ = due_ = never;
+    if (gone_ || closed_) return;
+    sweep(now);
+    pump(now, won);
+    pending_.timer = due_ != never;
+    take_pending(todo);
+  }
+  if (terms_.leak_threshold != 0) report_leaks(now);
+  settle(todo, won);  // the last touch, if there was nothing to do: whoever goes on may destroy the pool
+}
+
+template <class Sync>
+void resource_core<Sync>::sweep(nanoseconds_point now) noexcept {
+  for (slot* s = idle_.front(); s != nullptr;) {
+    slot* const next = s->next;
+    if (s->expires_at <= now) {
+      retire_idle_one(*s, discard_reason::lifetime);
+    } else if (terms_.idle_timeout != 0 && idle_.size() > terms_.min_idle &&
+               saturating_add(s->idle_since, terms_.idle_timeout) <= now) {
+      retire_idle_one(*s, discard_reason::idle);
+    } else if (terms_.keep_alive != 0 && next_check_of(*s) <= now) {
+      if (checking_ < terms_.max_connecting) {  // else when one of those is over
+        start_check(*s);
+        pending_.checks.push_back(*s);
+      }
+    } else {
+      const nanoseconds_point at = due_at(*s);
+      if (at > now) {
+        note_due(at);
+      } else {  // kept for min_idle, however long it is idle: only its end, and its next check, matter
+        nanoseconds_point other = s->expires_at;
+        if (terms_.keep_alive != 0) other = std::min(other, next_check_of(*s));
+        note_due(other);
+      }
+    }
+    s = next;
+  }
+  if (terms_.leak_threshold == 0) return;
+  for (const slot* s = leased_.front(); s != nullptr; s = s->next) {
+    const nanoseconds_point at = saturating_add(s->leased_at, terms_.leak_threshold);
+    if (at > now) {
+      note_due(at);
+      break;
+    }
+  }
+}
+
+template <class Sync>
+void resource_core<Sync>::report_leaks(nanoseconds_point now) noexcept {
+  for (;;) {
+    std::source_location where;
+    std::int64_t age = 0;
+    {
+      std::scoped_lock guard{lock_};
+      slot* s = leased_.front();
+      while (s != nullptr && s->reported) s = s->next;
+      if (s == nullptr || saturating_add(s->leased_at, terms_.leak_threshold) > now) return;
+      s->reported = true;
+      ++counts_.leaks;
+      where = s->where;
+      age = now - s->leased_at;
+    }
+    report_leak(where, age);
+  }
+}
+
+template <class Sync>
+void resource_core<Sync>::close() noexcept {
+  work todo;
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    if (closed_) return;
+    closed_ = true;
+    hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
+    waiters_.win_all(outcome::closed, won);
+    retire_idle(discard_reason::closed);
+    hint_.store(true, std::memory_order_relaxed);
+    take_pending(todo);
+  }
+  settle(todo, won);
+}
+
+template <class Sync>
+resource_pool_stats resource_core<Sync>::stats() const noexcept {
+  resource_pool_stats s;
+  std::scoped_lock guard{lock_};
+  s.in_use = leased_.size();
+  s.idle = idle_.size();
+  s.checking = checking_;
+  s.connecting = connecting_;
+  s.waiting = waiters_.size();
+  s.created = counts_.created;
+  s.connect_failures = counts_.connect_failures;
+  s.acquired = counts_.acquired;
+  s.waited = counts_.waited;
+  s.timed_out = counts_.timed_out;
+  s.cancelled = counts_.cancelled;
+  s.refused = counts_.refused;
+  s.leaks = counts_.leaks;
+  s.discarded = counts_.discarded;
+  return s;
+}
+
+}  // namespace penstock::inline v0_1::detail
