@@ -56,6 +56,7 @@ class resource_core : timer_entry<Sync> {
     std::scoped_lock guard{lock_};
     slot* const s = next_idle();
     if (s == nullptr || !waiters_.empty() || s->expires_at <= now || must_be_checked(*s, now)) return nullptr;
+    if (terms_.min_idle != 0 && idle_.size() <= terms_.min_idle) return nullptr;  // another one is to be made
     take_idle(*s);
     lease(*s, who, now);
     return s;
@@ -212,7 +213,8 @@ class resource_core : timer_entry<Sync> {
   [[nodiscard]] std::size_t in_pool() const noexcept { return idle_.size() + leased_.size() + checking_ + connecting_; }
   [[nodiscard]] slot* next_idle() const noexcept { return terms_.lifo ? idle_.back() : idle_.front(); }
   [[nodiscard]] bool must_be_checked(const slot& s, nanoseconds_point now) const noexcept {
-    return terms_.validate_after != never && saturating_difference(now, s.idle_since) >= terms_.validate_after;
+    return terms_.validate_after != never &&
+           saturating_difference(now, std::max(s.idle_since, s.checked_at)) >= terms_.validate_after;
   }
   void take_idle(slot& s) noexcept {
     idle_.remove(s);

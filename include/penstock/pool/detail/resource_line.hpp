@@ -55,7 +55,7 @@ bool resource_core<Sync>::try_pass(request& r) noexcept {
       const nanoseconds_point now = time();
       const std::size_t rights = pending_.ended;
       c = choose(r, now);
-      if (pending_.ended != rights) pump(now, won);  // it needs its right no more
+      if (pending_.ended != rights || terms_.min_idle != 0) pump(now, won);  // its right is free, or there are too few idle ones
       take_pending(todo);
     }
     settle(todo, won);
@@ -73,6 +73,7 @@ step resource_core<Sync>::try_or_link(request& r, link_at where, wait_list<Sync>
   const nanoseconds_point now = time();
   const choice c = choose(r, now);
   if (c != choice::nothing) {
+    if (terms_.background && terms_.min_idle != 0) pump(now, won);
     leave_to_keeper(won);
     return c == choice::decided ? step::passed : step::look_again;
   }
