@@ -62,20 +62,8 @@ class resource_core : timer_entry<Sync> {
     return s;
   }
   void release(slot& s, nanoseconds_point now, bool broken) noexcept {
-    work todo;
-    wait_list<Sync> won;
-    {
-      std::scoped_lock guard{lock_};
-      leased_.remove(s);
-      if (!broken) {
-        give(s, now, won);
-      } else {
-        retire(s, discard_reason::broken);
-        pump(now, won);
-      }
-      take_pending(todo);
-    }
-    settle(todo, won);
+    if (broken || !rest_at_once(s, now)) [[unlikely]]
+      release_slowly(s, now, broken);
   }
   /// An acquire has ended without a lease.
   void count_failure(errc why) noexcept {
@@ -232,6 +220,18 @@ class resource_core : timer_entry<Sync> {
       note_due(saturating_add(now, terms_.leak_threshold));
     }
   }
+  // Takes the lock: one that goes to the idle ones, with nothing else to do. Nothing of *this is touched after it: it may be gone.
+  bool rest_at_once(slot& s, nanoseconds_point now) noexcept {
+    std::scoped_lock guard{lock_};
+    if (!waiters_.empty() || why_unfit(s, now) != discard_reason::none || in_pool() > terms_.max_size) return false;
+    s.idle_since = now;
+    if (due_at(s) < due_) return false;
+    leased_.remove(s);
+    idle_.push_back(s);
+    hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
+    return true;
+  }
+  void release_slowly(slot& s, nanoseconds_point now, bool broken) noexcept;
   // A good one, of nobody: to who waits, or to the idle ones.
   void give(slot& s, nanoseconds_point now, wait_list<Sync>& won) noexcept {
     const discard_reason unfit = why_unfit(s, now);

@@ -102,6 +102,24 @@ step resource_core<Sync>::try_or_link(request& r, link_at where, wait_list<Sync>
 }
 
 template <class Sync>
+void resource_core<Sync>::release_slowly(slot& s, nanoseconds_point now, bool broken) noexcept {
+  work todo;
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    leased_.remove(s);
+    if (!broken) {
+      give(s, now, won);
+    } else {
+      retire(s, discard_reason::broken);
+      pump(now, won);
+    }
+    take_pending(todo);
+  }
+  settle(todo, won);
+}
+
+template <class Sync>
 bool resource_core<Sync>::holds_a_lease(typename Sync::thread_id thread) const noexcept {
   if (thread == typename Sync::thread_id{}) return false;
   for (const slot* s = leased_.front(); s != nullptr; s = s->next) {

@@ -1,0 +1,129 @@
+// Borrow and give back: alone, and 8 threads over 4 resources, with and without work under the lease.
+//
+// Peers: what one writes by hand (a mutex, a vector and a condition variable), and as the floor penstock's semaphore, which knows how many resources
+// there are and not which. A time is per acquire+release, over all threads.
+#include <benchmark/benchmark.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <penstock/pool/resource_pool.hpp>
+#include <penstock/sync/semaphore.hpp>
+
+namespace {
+
+struct connection {
+  std::uint64_t queries = 1;
+};
+
+struct by_hand {
+  explicit by_hand(int n) : all(static_cast<std::size_t>(n)) {
+    for (connection& c : all) idle.push_back(&c);
+  }
+  template <class F>
+  void with(F f) {
+    connection* c = nullptr;
+    {
+      std::unique_lock guard{lock};
+      changed.wait(guard, [&] { return !idle.empty(); });
+      c = idle.back();
+      idle.pop_back();
+    }
+    f(*c);
+    {
+      std::scoped_lock guard{lock};
+      idle.push_back(c);
+    }
+    changed.notify_one();
+  }
+  std::vector<connection> all;
+  std::mutex lock;
+  std::condition_variable changed;
+  std::vector<connection*> idle;
+};
+
+template <penstock::fairness Fairness>
+struct only_counting {
+  explicit only_counting(int n) : s{n, {.fairness = Fairness}} {}
+  template <class F>
+  void with(F f) {
+    static thread_local connection mine;
+    benchmark::DoNotOptimize(s.acquire());
+    f(mine);
+    s.release();
+  }
+  penstock::semaphore s;
+};
+using semaphore_fifo = only_counting<penstock::fairness::fifo>;
+using semaphore_eventual = only_counting<penstock::fairness::eventual>;
+
+struct penstock_pool {
+  explicit penstock_pool(int n) : p{[] { return connection{}; }, {.max_size = static_cast<std::size_t>(n)}} {}
+  template <class F>
+  void with(F f) {
+    auto c = p.acquire();
+    f(**c);
+  }
+  penstock::resource_pool<connection> p;
+};
+
+struct penstock_pool_untimed {  // nothing that looks at a clock
+  explicit penstock_pool_untimed(int n)
+      : p{[] { return connection{}; }, {.max_size = static_cast<std::size_t>(n), .idle_timeout = {}, .max_lifetime = {}}} {}
+  template <class F>
+  void with(F f) {
+    auto c = p.acquire();
+    f(**c);
+  }
+  penstock::resource_pool<connection> p;
+};
+
+// glibc leaves out the atomics of a mutex as long as the process has had one thread only.
+[[maybe_unused]] const bool has_had_threads = (std::thread{[] {}}.join(), true);
+
+template <class P>
+std::unique_ptr<P>& shared() {
+  static std::unique_ptr<P> p;
+  return p;
+}
+template <class P>
+void build(const benchmark::State& state) {
+  shared<P>() = std::make_unique<P>(static_cast<int>(state.range(0)));
+}
+template <class P>
+void destroy(const benchmark::State&) {
+  shared<P>().reset();
+}
+
+// The second argument is how many steps of some 2.5 ns are done under the lease.
+template <class P>
+void BM_resource_pool(benchmark::State& state) {
+  P& p = *shared<P>();
+  const std::int64_t steps = state.range(1);
+  for (auto _ : state) {
+    p.with([steps](connection& c) {
+      for (std::int64_t i = 0; i < steps; ++i) c.queries = c.queries * 6364136223846793005u + 1442695040888963407u;
+      benchmark::DoNotOptimize(c.queries);
+    });
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+#define RESOURCE_POOL(P)                                                                                                   \
+  BENCHMARK_TEMPLATE(BM_resource_pool, P)->Setup(build<P>)->Teardown(destroy<P>)->Args({4, 0})->UseRealTime();             \
+  BENCHMARK_TEMPLATE(BM_resource_pool, P)->Setup(build<P>)->Teardown(destroy<P>)->Args({4, 0})->Threads(8)->UseRealTime(); \
+  BENCHMARK_TEMPLATE(BM_resource_pool, P)->Setup(build<P>)->Teardown(destroy<P>)->Args({4, 400})->Threads(8)->UseRealTime()
+
+RESOURCE_POOL(semaphore_eventual);
+RESOURCE_POOL(semaphore_fifo);
+RESOURCE_POOL(penstock_pool);
+RESOURCE_POOL(penstock_pool_untimed);
+RESOURCE_POOL(by_hand);
+
+}  // namespace
+
+BENCHMARK_MAIN();
