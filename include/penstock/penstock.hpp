@@ -52,6 +52,7 @@
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/pool/keyed_resource_pool.hpp>
 #include <penstock/pool/pool_stats.hpp>
 #include <penstock/pool/resource_lease.hpp>
 #include <penstock/pool/resource_pool.hpp>

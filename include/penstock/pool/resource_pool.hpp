@@ -119,6 +119,8 @@ class resource_pool {
     engine_.resize(min_idle, max_size, max_overflow);
   }
 
+  /// Whether anybody has a lease or waits for one, or a connect or a check is under way.
+  [[nodiscard]] bool is_used() const noexcept { return engine_.is_used(); }
   /// Throws std::bad_alloc with metrics.
   [[nodiscard]] resource_pool_stats stats() const { return engine_.stats(); }
   /// What the last connect that failed threw, also if others have succeeded since; null: none has.

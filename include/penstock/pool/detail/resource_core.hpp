@@ -133,6 +133,11 @@ class resource_core : timer_entry<Sync> {
     return closed_;
   }
 
+  [[nodiscard]] bool is_used() const noexcept {
+    std::scoped_lock guard{lock_};
+    return !leased_.empty() || !waiters_.empty() || connecting_ + checking_ + retiring_ != 0;
+  }
+
   // The hooks of wait_operation.
   polled_mutex<Sync>& wait_lock() noexcept { return lock_; }
   bool try_pass(request& r) noexcept;
@@ -275,7 +280,9 @@ class resource_core : timer_entry<Sync> {
     while (slot* const s = idle_.front()) retire_idle_one(*s, why);
   }
 
-  choice choose(request& r, nanoseconds_point now) noexcept;
+  // What becomes of one that is not in line.
+  choice choose(request& r, nanoseconds_point now, wait_list<Sync>& won) noexcept;
+  choice look(request& r, nanoseconds_point now) noexcept;
   [[nodiscard]] bool may_connect(nanoseconds_point now, std::size_t most) noexcept;
   void reserve() noexcept {
     connecting_ = connecting_ + 1;

@@ -6,7 +6,16 @@
 namespace penstock::inline v0_1::detail {
 
 template <class Sync>
-auto resource_core<Sync>::choose(request& r, nanoseconds_point now) noexcept -> choice {
+auto resource_core<Sync>::choose(request& r, nanoseconds_point now, wait_list<Sync>& won) noexcept -> choice {
+  const std::size_t ended = pending_.ended;
+  const choice c = look(r, now);
+  // It needs its right no more, or there are too few idle ones.
+  if (pending_.ended != ended || (c == choice::decided && terms_.min_idle != 0)) pump(now, won);
+  return c;
+}
+
+template <class Sync>
+auto resource_core<Sync>::look(request& r, nanoseconds_point now) noexcept -> choice {
   if (r.job != nullptr) return choice::run_here;  // it was told before
   if (closed_) {
     give_back(r);
@@ -30,6 +39,7 @@ auto resource_core<Sync>::choose(request& r, nanoseconds_point now) noexcept -> 
       start_check(*s);
       pending_.checks.push_back(*s);
     } else {
+      give_back(r);
       start_check(*s);
       r.job = s;
       return choice::run_here;
@@ -52,10 +62,7 @@ bool resource_core<Sync>::try_pass(request& r) noexcept {
     wait_list<Sync> won;
     {
       std::scoped_lock guard{lock_};
-      const nanoseconds_point now = time();
-      const std::size_t rights = pending_.ended;
-      c = choose(r, now);
-      if (pending_.ended != rights || terms_.min_idle != 0) pump(now, won);  // its right is free, or there are too few idle ones
+      c = choose(r, time(), won);
       take_pending(todo);
     }
     settle(todo, won);
@@ -71,9 +78,8 @@ template <class Sync>
 step resource_core<Sync>::try_or_link(request& r, link_at where, wait_list<Sync>& won) noexcept {
   if (where == link_at::nowhere) return step::refused;  // it is stopped, or late: it has looked before
   const nanoseconds_point now = time();
-  const choice c = choose(r, now);
+  const choice c = choose(r, now, won);
   if (c != choice::nothing) {
-    if (terms_.background && terms_.min_idle != 0) pump(now, won);
     leave_to_keeper(won);
     return c == choice::decided ? step::passed : step::look_again;
   }

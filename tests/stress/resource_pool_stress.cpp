@@ -1,0 +1,220 @@
+// Resource pools under load: threads and coroutines borrow, give up, discard and release while resources age, break and are evicted and connects fail.
+// Each resource has one user at a time, there are never too many, and none is lost.
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/task.hpp>
+#include <penstock/core/task_group.hpp>
+#include <penstock/pool/keyed_resource_pool.hpp>
+#include <penstock/pool/resource_pool.hpp>
+#include <penstock/pool/worker_pool.hpp>
+
+#include "support/stress.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using penstock::task;
+
+struct world {
+  stress::context* c;
+  std::atomic<int> living{0};
+  std::atomic<int> most{0};
+  std::atomic<std::uint64_t> turns{0};
+};
+
+class thing {
+ public:
+  explicit thing(world& w) : world_{&w} {
+    const int now = ++w.living;
+    for (int seen = w.most; seen < now && !w.most.compare_exchange_weak(seen, now);) {
+    }
+  }
+  thing(const thing&) = delete;
+  ~thing() { --world_->living; }
+  void use() {
+    ++uses_;  // plain: a race if two have it
+    world_->c->check(!used_.exchange(true), "two use one resource");
+    world_->turns.fetch_add(1, std::memory_order_relaxed);
+    used_ = false;
+  }
+  [[nodiscard]] std::uint64_t uses() const { return uses_; }
+
+ private:
+  world* world_;
+  std::uint64_t uses_ = 0;
+  std::atomic<bool> used_{false};
+};
+
+using pool = penstock::resource_pool<thing>;
+
+void settled(stress::context& c, const world& w, const penstock::resource_pool_stats& s, int most) {
+  c.check(s.in_use == 0 && s.waiting == 0 && s.connecting == 0 && s.checking == 0 && s.idle == 0, "somebody is left");
+  c.check(s.created == s.discarded.total(), "a resource was lost");
+  c.check(w.living == 0, "a resource lives on");
+  c.check(w.most <= most, "there were too many");
+}
+
+// Everything at once (hazards 1, 2, 4, 6, 7, 10).
+void everybody(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random choose = c.generator(round * 100);
+    world w{&c};
+    penstock::worker_pool workers{{.threads = 2, .queue_capacity = 64}};
+    std::atomic<unsigned> connects{0}, checks{0};
+    const bool background = choose.one_in(2);
+    std::optional<pool> lives;
+    lives.emplace(
+        [&]() -> thing {
+          if (connects.fetch_add(1) % 7 == 3) throw std::runtime_error{"down"};
+          return thing{w};
+        },
+        penstock::resource_pool_options<thing>{
+            .min_idle = background ? choose.below<std::size_t>(3) : 0,
+            .max_size = 3,
+            .max_overflow = choose.below<std::size_t>(2),
+            .idle_timeout = 300us,
+            .max_lifetime = 500us,
+            .max_uses = 40,
+            .order = choose.one_in(2) ? penstock::resource_order::fifo : penstock::resource_order::lifo,
+            .validate = [&](thing&) { return checks.fetch_add(1) % 100 != 50; },
+            .validate_after = 5us,
+            .keep_alive = background ? 50us : 0us,
+            .connect_backoff = penstock::backoff::fixed(1ms),
+            .executor = background ? workers.get_scheduler() : penstock::any_scheduler{},
+            .leak_threshold = 100us,
+            .seed = round + 1});
+    pool& p = *lives;
+    const auto turn = [](auto& lease, stress::random& random) {
+      if (!lease) return;
+      (*lease)->use();
+      if (random.one_in(20)) lease->discard();
+    };
+    const auto resident = [&](stress::random random) -> task<> {
+      for (int i = 0; i < 30; ++i) {
+        auto waiting = p.async_acquire() | penstock::with_timeout(random.below(400) * 1us);
+        auto lease = co_await std::move(waiting);
+        turn(lease, random);
+      }
+    };
+    {
+      penstock::task_group residents{workers};
+      std::vector<std::jthread> threads;
+      for (std::uint64_t t = 0; t < 2; ++t) {
+        residents.spawn(resident(c.generator(round * 100 + 50 + t)));
+        threads.emplace_back([&, random = c.generator(round * 100 + t + 1)]() mutable {
+          for (int i = 0; i < 40 && !c.failed(); ++i) {
+            std::stop_source stop;
+            std::optional<std::jthread> stopper;
+            auto lease = random.one_in(3)   ? p.try_acquire()
+                         : random.one_in(2) ? p.try_acquire_for(random.below(300) * 1us)
+                                            : p.acquire();
+            c.check(lease || lease.error() == penstock::errc::empty || lease.error() == penstock::errc::timeout,
+                    "the wrong error");
+            turn(lease, random);
+            if (random.one_in(50)) p.evict_all();
+            if (random.one_in(50)) p.resize(0, 2 + random.below<std::size_t>(2), random.below<std::size_t>(2));
+          }
+        });
+      }
+      threads.clear();
+      residents.wait();
+    }
+    c.check(p.drain().has_value(), "it cannot be drained");
+    settled(c, w, p.stats(), 4);
+    lives.reset();
+  }
+}
+
+// Many acquires with churn lose nothing: lifetimes, discards, checks that fail 1 % of the time.
+void churn(stress::context& c) {
+  const std::uint64_t wanted = stress::current_tier() == stress::tier::long_ ? 1'000'000 : stress::sanitized ? 4'000 : 20'000;
+  world w{&c};
+  std::atomic<unsigned> checks{0};
+  {
+    pool p{[&] { return thing{w}; },
+           {.max_size = 4,
+            .max_lifetime = 2ms,
+            .validate = [&](thing&) { return checks.fetch_add(1) % 100 != 50; },
+            .validate_after = 0s}};
+    {
+      std::vector<std::jthread> threads;
+      for (std::uint64_t t = 0; t < 8; ++t) {
+        threads.emplace_back([&, random = c.generator(t)]() mutable {
+          for (std::uint64_t i = 0; i < wanted / 8; ++i) {
+            auto lease = p.acquire();
+            c.check(lease.has_value(), "an acquire failed");
+            if (!lease) return;
+            (*lease)->use();
+            if (random.one_in(100)) lease->discard();
+          }
+        });
+      }
+    }
+    const penstock::resource_pool_stats s = p.stats();
+    c.check(w.turns == wanted / 8 * 8 && s.acquired == w.turns, "a turn was lost");
+    c.check(s.created == s.idle + s.discarded.total() && static_cast<int>(s.idle) == w.living, "a resource was lost");
+  }
+  c.check(w.living == 0 && w.most <= 4, "there were too many, or one lives on");
+}
+
+// A pool is destroyed as soon as its last lease is on its way back (hazard 12), or while connects run.
+void ends(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    world w{&c};
+    penstock::worker_pool workers{{.threads = 1}};
+    auto p = std::make_unique<pool>(
+        [&] { return thing{w}; },
+        penstock::resource_pool_options<thing>{.min_idle = 1, .max_size = 2, .executor = workers.get_scheduler()});
+    auto a = p->acquire();
+    auto b = p->acquire();
+    std::jthread first{[lease = *std::move(a)]() mutable { lease.release(); }};
+    std::jthread second{[lease = *std::move(b)]() mutable { lease.discard(); }};
+    p.reset();
+    c.check(w.living == 0, "a resource lives on");
+  }
+}
+
+// Keys come and go: no more pools than max_keys, and each key has its own limit.
+void keys(stress::context& c) {
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    world w{&c};
+    {
+      penstock::keyed_resource_pool<std::uint64_t, thing> pools{[&](std::uint64_t) { return thing{w}; },
+                                                                {.max_keys = 6, .each = {.max_size = 2}}};
+      std::vector<std::jthread> threads;
+      for (std::uint64_t t = 0; t < 4; ++t) {
+        threads.emplace_back([&, random = c.generator(round * 10 + t)]() mutable {
+          for (int i = 0; i < 100; ++i) {
+            auto lease = pools.try_acquire_for(random.below<std::uint64_t>(9), 1s);
+            c.check(lease || lease.error() == penstock::errc::full, "the wrong error");
+            if (!lease) continue;
+            (*lease)->use();
+            if (random.one_in(3)) lease->discard();
+          }
+        });
+      }
+    }
+    c.check(w.living == 0 && w.most <= 12, "there were too many, or one lives on");
+  }
+}
+
+}  // namespace
+
+int main() {
+  stress::run run{"resource_pool"};
+  run.scenario("everybody: hazard-01 hazard-06 hazard-07 hazard-10", 300ms, everybody);
+  run.scenario("churn", 200ms, churn);
+  run.scenario("ends: hazard-12", 100ms, ends);
+  run.scenario("keys", 100ms, keys);
+  return run.finish();
+}
