@@ -138,10 +138,12 @@ struct attempt : pool_suite<attempt<Background>, 3, Background> {
     } else if (index == 1) {
       this->use();
     } else {
-      stop.request_stop();
-      while (this->p->stats().created == 0) {
+      for (bool stopped = false; this->p->stats().created == 0; model_sync::yield()) {
         this->timers.advance_to(model::the_world.time + 2'000'000);
-        model_sync::yield();
+        if (!stopped && this->p->stats().connect_failures != 0) {
+          stopped = true;
+          stop.request_stop();
+        }
       }
     }
   }
