@@ -1,6 +1,8 @@
 // penstock/penstock.hpp: everything in the core library. The adapters (ext/) and the helpers for tests (testing/) are included by name.
 #pragma once
 
+#include <penstock/batch/accumulator.hpp>
+#include <penstock/batch/accumulator_options.hpp>
 #include <penstock/channel/broadcast.hpp>
 #include <penstock/channel/channel.hpp>
 #include <penstock/channel/channel_options.hpp>

@@ -1,0 +1,93 @@
+// penstock/batch/accumulator_options.hpp: when a batch of writes leaves, how much may wait, and what becomes of writes that fail.
+//
+//   penstock::accumulator<row> rows{pool, insert, {.max_items = 500, .max_delay = 5ms, .capacity = 10'000,
+//                                                  .retry = penstock::retry_with(penstock::backoff::exponential(10ms, 1s), 5, seed)}};
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <optional>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <penstock/core/any_clock.hpp>
+#include <penstock/core/backoff.hpp>
+#include <penstock/core/move_only_function.hpp>
+#include <penstock/observe/histogram.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// How an attempt to write a batch failed.
+struct write_failure {
+  std::exception_ptr exception = {};  ///< what the function threw; null if it gave errors
+  std::error_code error = {};         ///< the error that it gave, or the first of several
+  /// Where it gave an outcome for each item: the error of each one that failed, in the order of the items. Else empty.
+  std::span<const std::error_code> errors = {};
+  unsigned attempt = 1;   ///< the first one is 1; 0: it was not tried, for abort() came first
+  std::size_t items = 0;  ///< that failed
+  bool closing = false;   ///< close() was called: whoever waits for the end waits for further attempts
+};
+
+/// Asked when an attempt has failed, on the context that writes: how long to wait before those items are tried again, or nothing: they have
+/// failed for good. Calls overlap only with max_in_flight > 1. What it throws counts as "nothing".
+using write_retry = move_only_function<std::optional<std::chrono::nanoseconds>(const write_failure&) const>;
+
+/// A retry hook: `attempts` in all, with the backoff's delays between them. Jitter is drawn from the seed and the number of the attempt.
+[[nodiscard]] inline write_retry retry_with(const backoff& delays, unsigned attempts, std::uint64_t seed) {
+  return [delays, attempts, seed](const write_failure& f) -> std::optional<std::chrono::nanoseconds> {
+    if (f.attempt >= attempts) return std::nullopt;
+    splitmix64 random{seed + f.attempt};
+    return delays.next_delay(f.attempt, random, f.attempt > 1 ? delays.growth_at(f.attempt - 1) : std::chrono::nanoseconds{});
+  };
+}
+
+template <class Item>
+struct accumulator_options {
+  static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
+
+  // When a batch leaves: when it holds so much, when its oldest item has waited for so long, when nothing has come for a while, on flush(), when
+  // somebody waits for room, or on close(); but not before one of max_in_flight is free.
+  std::size_t max_items = 1024;       ///< at least 1; a batch never holds more
+  std::size_t max_bytes = unlimited;  ///< as bytes_of counts; at least 1. A heavier item is refused
+  std::chrono::nanoseconds max_delay{
+      0};  ///< 0: it leaves at once when no other is on its way, and grows while one is (group commit)
+  /// Nothing was added for so long. Counts only where max_delay is not 0.
+  std::chrono::nanoseconds max_idle = std::chrono::nanoseconds::max();
+
+  // Items that were added and are not over, on their way, too. Whoever adds more waits.
+  std::size_t capacity = 8 * 1024;         ///< at least 1
+  std::size_t capacity_bytes = unlimited;  ///< at least 1; a heavier item is refused
+
+  /// Batches on their way at a time; at least 1. With 1, items are written in the order in which they were added; with more, an accumulator
+  /// keeps no order between batches.
+  std::size_t max_in_flight = 1;
+
+  move_only_function<std::size_t(const Item&) const> bytes_of =
+      {};                  ///< default: items weigh nothing. Called by who adds, under no lock
+  write_retry retry = {};  ///< default: the first failure counts
+  /// Gets the items that have failed for good, in order, before those who wait for them are told; may move from them (to spill them to a
+  /// file). On the context that writes. Calls overlap only with max_in_flight > 1. What it throws is dropped and counted (handler_failed).
+  move_only_function<void(std::span<Item>, const write_failure&) const> on_failed = {};
+  any_clock clock = {};  ///< must outlive it
+};
+
+/// A snapshot. Always: added == acknowledged + failed + held.
+struct accumulator_stats {
+  std::uint64_t added = 0;           ///< items that went in
+  std::uint64_t acknowledged = 0;    ///< items that were written
+  std::uint64_t failed = 0;          ///< items that have failed for good, and were told so: their futures, on_failed
+  std::uint64_t refused = 0;         ///< items that did not go in: full, closed, timed out, stopped
+  std::uint64_t batches = 0;         ///< that are over
+  std::uint64_t attempts = 0;        ///< calls of the function
+  std::uint64_t handler_failed = 0;  ///< calls of retry or on_failed that threw
+  std::size_t held = 0;              ///< items that went in and are not over
+  std::size_t held_bytes = 0;
+  std::size_t in_flight = 0;  ///< batches on their way, those that wait to be tried again, too
+  std::size_t waiting = 0;    ///< callers that wait for room
+};
+
+}  // namespace penstock::inline v0_1

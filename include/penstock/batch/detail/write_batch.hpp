@@ -1,0 +1,106 @@
+// penstock/batch/detail/write_batch.hpp: items that are written together, and whom to tell.
+//
+// Ownership   the line's lock while it waits (write_line.hpp), whoever took it afterwards.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/detail/sync.hpp>
+#include <penstock/sync/detail/future_state.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+/// Who waits for the outcome of one item: an owner of the state, or null.
+using write_ticket = future_state<void>*;
+
+template <class Item>
+struct write_batch {
+  /// If this throws, nothing has changed.
+  void append(Item& item, write_ticket ticket) {
+    if (ticket != nullptr && tickets.size() < items.size()) tickets.resize(items.size());  // those before it wanted nothing
+    const bool with_tickets = ticket != nullptr || !tickets.empty();
+    if (with_tickets) tickets.push_back(ticket);
+    try {
+      items.push_back(std::move(item));
+    } catch (...) {  // std::bad_alloc, before anything was moved
+      if (with_tickets) tickets.pop_back();
+      throw;
+    }
+  }
+
+  /// Tells who waits for item i how it ended, if anybody does. Once.
+  void tell(std::size_t i) noexcept {
+    if (const write_ticket t = take(i)) {
+      t->emplace();
+      t->publish();
+      t->drop_owner();
+    }
+  }
+  void tell(std::size_t i, std::exception_ptr thrown, std::error_code error) noexcept {
+    if (const write_ticket t = take(i)) {
+      if (thrown != nullptr) {
+        t->set_exception(std::move(thrown));
+      } else {
+        t->set_error(error);
+      }
+      t->drop_owner();
+    }
+  }
+
+  /// Item `from` becomes item `to`, which is over.
+  void keep(std::size_t from, std::size_t to) noexcept {
+    if (from == to) return;
+    items[to] = std::move(items[from]);
+    if (!tickets.empty()) tickets[to] = std::exchange(tickets[from], nullptr);
+  }
+  void shorten(std::size_t n) noexcept {
+    items.erase(items.begin() + static_cast<std::ptrdiff_t>(n), items.end());
+    if (tickets.size() > n) tickets.resize(n);
+  }
+
+  std::vector<Item> items;
+  std::vector<write_ticket> tickets;  // empty, or one for each item
+  std::size_t added = 0;              // items that it left with; some may be over
+  std::size_t bytes = 0;
+  std::uint64_t number = 0;        // in the order of their opening, from 1
+  nanoseconds_point first_at = 0;  // when its first item came, where that matters
+  write_batch* next = nullptr;
+  write_batch* previous = nullptr;
+
+ private:
+  write_ticket take(std::size_t i) noexcept { return tickets.empty() ? nullptr : std::exchange(tickets[i], nullptr); }
+};
+
+/// An intrusive FIFO of batches. Not thread-safe.
+template <class Batch>
+class batch_list {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] Batch* front() const noexcept { return first_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  void push_back(Batch& b) noexcept {
+    b.next = nullptr;
+    b.previous = last_;
+    (last_ != nullptr ? last_->next : first_) = &b;
+    last_ = &b;
+    ++size_;
+  }
+  void unlink(Batch& b) noexcept {
+    (b.previous != nullptr ? b.previous->next : first_) = b.next;
+    (b.next != nullptr ? b.next->previous : last_) = b.previous;
+    --size_;
+  }
+
+ private:
+  Batch* first_ = nullptr;
+  Batch* last_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,475 @@
+#include <penstock/batch/accumulator.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/core/spawn.hpp>
+#include <penstock/sync/event.hpp>
+#include <penstock/testing/manual_executor.hpp>
+
+#include "../../support/catch.hpp"
+
+using namespace std::chrono_literals;
+using penstock::accumulator;
+using penstock::errc;
+using penstock::result;
+using penstock::task;
+using penstock::write_failure;
+
+namespace {
+
+using outcomes = std::vector<result<void>>;
+using batches = std::vector<std::vector<int>>;
+using options = penstock::accumulator_options<int>;
+
+std::string failure_of(penstock::future<void>& f) {
+  try {
+    f.get();
+    return "none";
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+}
+std::error_code error_of(penstock::future<void>& f) {
+  try {
+    f.get();
+    return {};
+  } catch (const std::system_error& e) {
+    return e.code();
+  }
+}
+
+/// An accumulator whose writer runs when the test says so, and does what the test says.
+struct bench {
+  explicit bench(options o = {})
+      : acc{loop, [this](std::span<const int> b, std::stop_token s) { return write(b, std::move(s)); },
+            with_clock(std::move(o))} {
+    loop.run_all();
+  }
+  ~bench() {
+    acc.abort();
+    loop.run_all();
+  }
+  options with_clock(options o) {
+    o.clock = clock;
+    if (!o.on_failed) {
+      o.on_failed = [this](std::span<int> items, const write_failure& f) {
+        failed.emplace_back(items.begin(), items.end());
+        why = f;
+        why.errors = {};
+      };
+    }
+    return o;
+  }
+  outcomes write(std::span<const int> b, std::stop_token) {
+    written.emplace_back(b.begin(), b.end());
+    return act ? act(b) : outcomes(b.size());
+  }
+  void push_all(std::initializer_list<int> items) {
+    for (const int i : items) acc.push(i).value();
+  }
+  // What the law says, in a sentence.
+  [[nodiscard]] bool lawful() const {
+    const penstock::accumulator_stats s = acc.stats();
+    return s.added == s.acknowledged + s.failed + s.held;
+  }
+
+  penstock::manual_executor loop;
+  penstock::manual_clock clock;
+  batches written;
+  batches failed;
+  write_failure why;
+  std::function<outcomes(std::span<const int>)> act;
+  accumulator<int> acc;
+};
+
+}  // namespace
+
+TEST_CASE("accumulator: without a delay a batch leaves at once, and the next one grows while it is on its way", "[accumulator]") {
+  bench b;
+  auto first = b.acc.add(1);
+  CHECK(b.loop.size() == 1);
+  b.act = [&](std::span<const int> items) {
+    if (items.front() == 1) b.push_all({2, 3});
+    return outcomes(items.size());
+  };
+  auto second = b.acc.add(10);  // came before the writer had begun, but after it had been given the first
+  CHECK_FALSE(first.is_ready());
+  b.loop.run_all();
+  CHECK(b.written == batches{{1}, {10, 2, 3}});
+  first.get();
+  second.get();
+  const auto s = b.acc.stats();
+  CHECK(s.added == 4);
+  CHECK(s.acknowledged == 4);
+  CHECK(s.held == 0);
+  CHECK(s.batches == 2);
+  CHECK(b.acc.batch_sizes().max() == 3);
+  CHECK(b.clock.next_timer() == penstock::manual_clock::time_point::max());
+}
+
+TEST_CASE("accumulator: a batch is full by items or by bytes, and what is heavier than a batch is refused", "[accumulator]") {
+  bench b{{.max_items = 3, .max_bytes = 10, .max_delay = 1h, .capacity_bytes = 100, .bytes_of = [](const int& i) {
+             return static_cast<std::size_t>(i);
+           }}};
+  b.push_all({1, 1});
+  b.loop.run_all();
+  CHECK(b.written.empty());
+  b.push_all({1, 1, 5, 5, 9});
+  b.loop.run_all();
+  CHECK(b.written == batches{{1, 1, 1}, {1, 5}, {5}});  // the 9 has room in no other, and waits for company
+  b.push_all({1});
+  b.loop.run_all();
+  CHECK(b.written.back() == std::vector{9, 1});
+  CHECK_THROWS_AS(b.acc.push(11), std::invalid_argument);
+  CHECK_THROWS_AS(b.acc.add(11), std::invalid_argument);
+  CHECK(b.acc.stats().held_bytes == 0);
+  CHECK(b.lawful());
+
+  const auto nothing = [](std::span<const int>, std::stop_token) { return outcomes{}; };
+  CHECK_THROWS_WITH((accumulator<int>{b.loop, nothing, {.max_items = 0}}), "penstock::accumulator: max_items is 0");
+  CHECK_THROWS_WITH((accumulator<int>{b.loop, nothing, {.max_delay = -1ns}}), "penstock::accumulator: max_delay is -1 ns");
+  CHECK_THROWS_AS((accumulator<int>{b.loop, nothing, {.capacity = 0}}), std::invalid_argument);
+  CHECK_THROWS_AS((accumulator<int>{b.loop, nothing, {.max_in_flight = 0}}), std::invalid_argument);
+}
+
+TEST_CASE("accumulator: a batch leaves when its first item has waited for max_delay, or nothing came for max_idle",
+          "[accumulator][hazard.23]") {
+  bench b{{.max_items = 4, .max_delay = 10ms, .max_idle = 3ms}};
+  const auto pass = [&](std::chrono::nanoseconds t) {
+    b.clock.advance(t);
+    b.loop.run_all();
+  };
+  b.push_all({1});
+  b.loop.run_all();
+  pass(2ms);
+  b.push_all({2});
+  pass(2ms);
+  CHECK(b.written.empty());  // 4 ms after the first, 2 after the second
+  pass(1ms - 1ns);
+  CHECK(b.written.empty());
+  pass(1ns);
+  CHECK(b.written == batches{{1, 2}});
+
+  for (const int i : {3, 4, 5}) {
+    b.push_all({i});
+    pass(2ms);
+  }
+  pass(1ms - 1ns);
+  CHECK(b.written.size() == 1);
+  pass(1ns);
+  CHECK(b.written.back() == std::vector{3, 4, 5});
+
+  b.push_all({6, 7, 8, 9, 10});  // one is full, and leaves; the other one begins to wait
+  b.loop.run_all();
+  CHECK(b.written.back() == std::vector{6, 7, 8, 9});
+  pass(3ms - 1ns);
+  CHECK(b.written.back().size() == 4);
+  pass(1ns);
+  CHECK(b.written.back() == std::vector{10});
+
+  b.push_all({11});
+  b.acc.flush();
+  b.loop.run_all();
+  CHECK(b.written.back() == std::vector{11});
+  pass(1h);
+  CHECK(b.clock.next_timer() == penstock::manual_clock::time_point::max());  // idle: no timer
+}
+
+TEST_CASE("accumulator: max_delay counts from the first item however often others come", "[accumulator]") {
+  bench b{{.max_delay = 10ms}};
+  for (int i = 0; i < 10; ++i) {
+    b.push_all({i});
+    b.loop.run_all();
+    b.clock.advance(1ms);
+    b.loop.run_all();
+    CHECK(b.written.size() == (i == 9 ? 1U : 0U));
+  }
+}
+
+TEST_CASE("accumulator: who finds it full waits in line, or is refused and keeps the item",
+          "[accumulator][hazard.01][hazard.02][hazard.04]") {
+  bench b{{.max_items = 2, .max_delay = 1h, .capacity = 3, .capacity_bytes = 10, .bytes_of = [](const int& i) {
+             return static_cast<std::size_t>(i % 10);
+           }}};
+  b.push_all({1, 1, 4});
+  int item = 2;
+  CHECK(b.acc.try_push(std::move(item)).error() == errc::full);
+  CHECK(b.acc.try_add(3).error() == errc::full);
+  CHECK(b.acc.push({.deadline = penstock::deadline::after(0s)}, 5).error() == errc::timeout);
+  CHECK(b.acc.push({.deadline = {b.clock.now(), b.clock}}, 5).error() == errc::timeout);
+  std::stop_source stopped;
+  stopped.request_stop();
+  CHECK(b.acc.push(stopped.get_token(), 5).error() == errc::cancelled);
+  CHECK(b.acc.stats().refused == 5);
+
+  int heavy = 9;
+  int light = 12;
+  int late = 23;
+  std::stop_source stop;
+  auto a = penstock::spawn(b.acc.async_push(heavy) | penstock::with_stop(stop.get_token()));
+  auto c = penstock::spawn(b.acc.async_push(light));
+  auto d = penstock::spawn(b.acc.async_push(late) | penstock::with_timeout(1ms, b.clock));
+  CHECK(b.acc.stats().waiting == 3);
+  bool overtaken = false;
+  b.act = [&](std::span<const int> items) {
+    if (items.front() == 1) b.clock.advance(1ms);                    // the deadline passes before there is room
+    if (items.front() == 9) overtaken = b.acc.stats().waiting != 1;  // 9 + 2 is too much, and it is behind
+    return outcomes(items.size());
+  };
+  b.loop.run_all();  // what is inside is due, since somebody waits
+  stop.request_stop();
+  CHECK(d.result().error() == errc::timeout);
+  CHECK(a.result().has_value());
+  CHECK(c.result().has_value());
+  CHECK_FALSE(overtaken);
+  b.acc.flush();
+  b.loop.run_all();
+  CHECK(b.written == batches{{1, 1}, {4}, {9}, {12}});
+
+  b.push_all({8});
+  auto e = penstock::spawn(b.acc.async_push(heavy) | penstock::with_stop(stop.get_token()));
+  CHECK(e.result().error() == errc::cancelled);
+  std::stop_source other;
+  auto f = penstock::spawn(b.acc.async_push(heavy) | penstock::with_stop(other.get_token()));
+  auto g = penstock::spawn(b.acc.async_push(light));
+  CHECK_FALSE(g.done());
+  other.request_stop();
+  CHECK(f.result().error() == errc::cancelled);
+  CHECK(g.result().has_value());  // it fits, once the heavy one is out of the way
+  auto told = b.acc.add({.deadline = {b.clock.now(), b.clock}}, 9);
+  CHECK(error_of(told) == errc::timeout);
+  CHECK(b.lawful());
+}
+
+TEST_CASE("accumulator: whatever the function does, each caller learns of its own item", "[accumulator][hazard.19]") {
+  bench b;
+  const auto add = [&](int i) { return b.acc.add(i); };
+  std::vector<penstock::future<void>> f;
+  for (const int i : {1, 2, 3}) f.push_back(add(i));
+  int calls = 0;
+  b.act = [&](std::span<const int> items) -> outcomes {
+    switch (++calls) {
+      case 1:  // {1}
+        throw std::runtime_error{"no"};
+      case 2:  // {2, 3}: short
+        return outcomes(1);
+      case 3:  // {4}: long
+        return outcomes(2);
+      default: {
+        outcomes o(items.size());
+        o[1] = errc::rejected;
+        o[2] = errc::timeout;
+        return o;
+      }
+    }
+  };
+  b.loop.run_all();
+  CHECK(failure_of(f[0]) == "no");
+  CHECK(failure_of(f[1]) == "penstock::accumulator: the batch function gave 1 outcomes for 2 items");
+  CHECK(failure_of(f[2]) == "penstock::accumulator: the batch function gave 1 outcomes for 2 items");
+  auto fourth = add(4);
+  f.clear();
+  for (const int i : {5, 6, 7, 8}) f.push_back(add(i));
+  b.loop.run_all();
+  CHECK(failure_of(fourth) == "penstock::accumulator: the batch function gave 2 outcomes for 1 items");
+  f[0].get();
+  CHECK(error_of(f[1]) == errc::rejected);
+  CHECK(error_of(f[2]) == errc::timeout);
+  f[3].get();
+  CHECK(b.failed == batches{{1}, {2, 3}, {4}, {6, 7}});
+  CHECK(b.why.error == errc::rejected);
+  const auto s = b.acc.stats();
+  CHECK(s.failed == 6);
+  CHECK(s.acknowledged == 2);
+  CHECK(b.lawful());
+}
+
+TEST_CASE("accumulator: what failed is tried again after the backoff, alone and in its place, until the policy gives up",
+          "[accumulator]") {
+  bench b{{.retry = penstock::retry_with(penstock::backoff::linear(10ms, 1s), 3, 1)}};
+  b.act = [&](std::span<const int> items) {
+    outcomes o(items.size());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (items[i] < 0) o[i] = errc::rejected;
+    }
+    return o;
+  };
+  auto good = b.acc.add(1);
+  b.loop.run_all();
+  auto before = b.acc.add(2);
+  auto mixed = b.acc.add(-3);
+  auto next = b.acc.add(4);
+  b.loop.run_all();
+  CHECK(next.is_ready());
+  CHECK(b.written == batches{{1}, {2}, {-3, 4}});
+  b.push_all({5});
+  b.loop.run_all();
+  b.clock.advance(10ms - 1ns);
+  b.loop.run_all();
+  CHECK(b.written.size() == 3);
+  CHECK(b.acc.stats().in_flight == 1);
+  b.clock.advance(1ns);
+  b.loop.run_all();
+  CHECK(b.written.back() == std::vector{-3});
+  b.clock.advance(20ms - 1ns);
+  b.loop.run_all();
+  CHECK(b.written.size() == 4);
+  CHECK_FALSE(mixed.is_ready());
+  b.clock.advance(1ns);
+  b.loop.run_all();
+  CHECK(error_of(mixed) == errc::rejected);
+  CHECK(b.failed == batches{{-3}});
+  CHECK(b.why.attempt == 3);
+  CHECK(b.written.back() == std::vector{5});
+  CHECK(b.acc.stats().attempts == 6);
+  CHECK(b.lawful());
+  good.get();
+  before.get();
+}
+
+TEST_CASE("accumulator: handlers that throw are counted, and the items count as failed", "[accumulator]") {
+  bench b{{.retry = [](const write_failure&) -> std::optional<std::chrono::nanoseconds> { throw 1; },
+           .on_failed = [](std::span<int>, const write_failure&) { throw 2; }}};
+  b.act = [](std::span<const int>) -> outcomes { throw std::runtime_error{"no"}; };
+  auto f = b.acc.add(1);
+  b.loop.run_all();
+  CHECK(failure_of(f) == "no");
+  CHECK(b.acc.stats().handler_failed == 2);
+  CHECK(b.acc.stats().failed == 1);
+}
+
+TEST_CASE("accumulator: close writes what is inside, abort gives it back, and nobody is forgotten", "[accumulator][hazard.08]") {
+  bench b{{.max_delay = 1h, .capacity = 2}};
+  auto f = b.acc.add(1);
+  b.push_all({2});
+  int third = 3;
+  auto waits = penstock::spawn(b.acc.async_push(third));
+  b.acc.close();
+  CHECK(waits.result().error() == errc::closed);
+  CHECK(b.acc.push(4).error() == errc::closed);
+  auto refused = b.acc.add(5);
+  CHECK(error_of(refused) == errc::closed);
+  b.loop.run_all();
+  CHECK(b.written == batches{{1, 2}});
+  f.get();
+  CHECK(b.acc.drain().has_value());
+  CHECK(b.lawful());
+
+  bench c{{.max_delay = 1h, .retry = penstock::retry_with(penstock::backoff::fixed(1h), 100, 1)}};
+  c.act = [](std::span<const int> items) { return outcomes(items.size(), result<void>{errc::rejected}); };
+  auto tried = c.acc.add(1);
+  c.acc.flush();
+  c.loop.run_all();
+  auto untried = c.acc.add(2);
+  CHECK_FALSE(tried.is_ready());
+  c.acc.abort();
+  c.loop.run_all();
+  CHECK(error_of(tried) == errc::rejected);
+  CHECK(error_of(untried) == errc::cancelled);
+  CHECK(c.failed == batches{{1}, {2}});
+  CHECK(c.why.attempt == 0);
+  CHECK(c.why.closing);
+  CHECK(c.lawful());
+}
+
+TEST_CASE("accumulator: drain waits for what was added before and no longer, and knows that it would wait for itself",
+          "[accumulator][hazard.11]") {
+  bench b;
+  CHECK(b.acc.drain().has_value());
+  b.push_all({1});
+  CHECK(b.acc.drain({.deadline = {b.clock.now(), b.clock}}).error() == errc::timeout);
+  penstock::manual_executor others;
+  auto before = penstock::spawn(others, b.acc.async_drain());
+  b.push_all({2});
+  auto behind = penstock::spawn(others, b.acc.async_drain());
+  others.run_all();
+  std::error_code inside;
+  std::error_code push_inside;
+  b.act = [&](std::span<const int> items) {
+    if (items.front() == 1) {
+      inside = b.acc.drain().error();
+      b.push_all({3});  // goes on its way later
+    } else if (items.front() == 2) {
+      others.run_all();
+      CHECK(before.done());
+      CHECK_FALSE(behind.done());
+    }
+    return outcomes(items.size());
+  };
+  b.loop.run_all();
+  others.run_all();
+  CHECK(inside == errc::deadlock);
+  CHECK(behind.done());
+  CHECK(b.written == batches{{1}, {2}, {3}});  // draining closes a batch
+
+  bench c{{.capacity = 1}};
+  c.act = [&](std::span<const int> items) {
+    push_inside = c.acc.push(2).error();
+    return outcomes(items.size());
+  };
+  c.push_all({1});
+  c.loop.run_all();
+  CHECK(push_inside == errc::deadlock);
+  CHECK(c.lawful());
+}
+
+TEST_CASE("accumulator: a function may be a coroutine, several may be on their way, and abort stops them", "[accumulator]") {
+  penstock::event go[3];
+  std::vector<int> ended;
+  bool stopped = false;
+  {
+    accumulator<std::unique_ptr<int>> acc{penstock::any_scheduler{},
+                                          [&](std::span<const std::unique_ptr<int>> items) -> task<result<void>> {
+                                            const int i = *items.front();
+                                            const auto waited = co_await go[i].async_wait();
+                                            if (!waited) stopped = true;
+                                            if (!waited) co_return waited.error();
+                                            ended.push_back(i);
+                                            if (i == 1) throw std::runtime_error{"one"};
+                                            co_return result<void>{};
+                                          },
+                                          {.max_items = 1, .capacity = 8, .max_in_flight = 2}};
+    auto written = penstock::spawn(acc.async_add(std::make_unique<int>(0)));
+    auto failing = penstock::spawn(acc.async_add(std::make_unique<int>(1)));
+    auto last = acc.add(std::make_unique<int>(2));
+    CHECK(acc.stats().in_flight == 2);
+    go[1].set();
+    CHECK_THROWS_WITH(failing.result(), "one");
+    go[0].set();
+    written.result();
+    CHECK(ended == std::vector{1, 0});
+    acc.abort();
+    CHECK(stopped);
+    CHECK(error_of(last) == errc::cancelled);
+    auto refused = penstock::spawn(acc.async_add(std::make_unique<int>(0)));
+    CHECK_THROWS_AS(refused.result(), std::system_error);
+    CHECK(acc.stats().failed == 2);
+  }
+
+  // The forms that remain: nothing, and a task of nothing. Destruction writes what is left.
+  int sum = 0;
+  {
+    accumulator<int> plain{penstock::any_scheduler{}, [&](std::span<const int> items) { sum += items.front(); }};
+    accumulator<int> lazy{penstock::any_scheduler{},
+                          [&](std::span<const int> items) -> task<> {
+                            sum += items.front();
+                            co_return;
+                          },
+                          {.max_delay = 1h}};
+    plain.add(1).get();
+    lazy.push(10).value();
+    CHECK(sum == 1);
+  }
+  CHECK(sum == 11);
+}
