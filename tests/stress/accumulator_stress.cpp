@@ -43,9 +43,9 @@ struct ledger {
 
 penstock::accumulator_options<int> options_of(ledger& l, stress::random& random) {
   penstock::accumulator_options<int> o;
-  o.max_items = 1 + random.below<std::size_t>(6);
+  o.max_batch_size = 1 + random.below<std::size_t>(6);
   o.capacity = 1 + random.below<std::size_t>(16);
-  o.max_in_flight = 1 + random.below<std::size_t>(2);
+  o.max_in_flight_batches = 1 + random.below<std::size_t>(2);
   if (random.one_in(2)) o.max_delay = random.below(100) * 1us;
   if (random.one_in(2)) o.max_idle = random.below(50) * 1us;
   if (random.one_in(2)) o.retry = penstock::retry_with(penstock::backoff::fixed(random.below(30) * 1us), 3, random());
@@ -99,13 +99,8 @@ penstock::task<> add_in_coroutine(accumulator<int>& acc, ledger& l, int first, s
       const result<void> in = co_await (acc.async_push(item) | penstock::with_timeout(random.below(200) * 1us));
       l.inside[static_cast<std::size_t>(i)] = in.has_value();
     } else {
-      int told = 1;
-      try {
-        co_await acc.async_add(i);
-      } catch (const std::system_error&) {
-        told = 2;
-      }
-      l.told[static_cast<std::size_t>(i)] = told;
+      const result<void> told = co_await acc.async_add(i);
+      l.told[static_cast<std::size_t>(i)] = told ? 1 : 2;
     }
   }
 }
@@ -187,7 +182,7 @@ void inline_context(stress::context& c) {
     {
       accumulator<int> acc{penstock::any_scheduler{},
                            [&](std::span<const int> batch) { order.insert(order.end(), batch.begin(), batch.end()); },
-                           {.max_items = 7, .capacity = 20}};
+                           {.max_batch_size = 7, .capacity = 20}};
       stress::start_line start{threads};
       std::vector<std::jthread> adders;
       for (int t = 0; t < threads; ++t) {

@@ -4,7 +4,7 @@
 //
 //   penstock::future<void> written = rows.add(r);     // ready when the batch with r is written; get() throws what the insert threw
 //   rows.push(r).value();                             // fire and forget; waits while `capacity` items are inside
-//   co_await rows.async_add(r);                       // a coroutine: goes on when r is written
+//   auto in = co_await rows.async_add(r);             // a coroutine: goes on when r is written; a result<void>
 //   rows.drain();                                     // sends off what is inside, and waits until it is over
 //
 // Batches        with max_delay 0, the default, a batch leaves at once when none is on its way, and grows while one is: group commit, without a
@@ -17,10 +17,10 @@
 // Failures       `retry` says whether, and after how long, the items that failed are tried again; their batch keeps its place until then. Those that
 //                have failed for good go to `on_failed`, then their futures are told. Those of a batch that were written are told at once.
 // Invariants     added == acknowledged + failed + held in every snapshot: nothing is lost, also not by close(), abort(), or an exception.
-//                Items that went in stay in the order in which they did: within a batch, and with max_in_flight == 1 across batches, whatever is
+//                Items that went in stay in the order in which they did: within a batch, and with max_in_flight_batches == 1 across batches, whatever is
 //                tried again (but an item that its batch's outcome says was written is not written again, though one before it is).
 // Fairness       who waits for room is served in order of arrival, and nobody overtakes.
-// Memory         at the most `capacity` items and `capacity_bytes`, on their way, too; and a few empty batches for reuse, of max_items places each.
+// Memory         at the most `capacity` items and `capacity_bytes`, on their way, too; and a few empty batches for reuse, of max_batch_size places each.
 // Thread safety  every member may be called concurrently, and by the function, on_failed and retry; but for construction and destruction.
 //                Items move under a lock, without throwing; nothing else of a user's runs under one.
 // Cancellation   who waits for room and is stopped or late has not added: the item is its caller's still. What is inside is written all the same.
@@ -76,8 +76,8 @@ class accumulator {
   accumulator(Context&& context, F&& write, options o = {}) : state_{std::make_unique<state>(limits_of(o), std::move(o))} {
     using function = std::decay_t<F>;
     auto f = std::make_shared<function>(std::forward<F>(write));
-    state_->writers.reserve(of().options.max_in_flight);
-    for (std::size_t i = 0; i < of().options.max_in_flight; ++i) state_->writers.push_back(of().run(*f));
+    state_->writers.reserve(of().options.max_in_flight_batches);
+    for (std::size_t i = 0; i < of().options.max_in_flight_batches; ++i) state_->writers.push_back(of().run(*f));
     state_->function = std::move(f);
     for (auto& w : state_->writers) w.start(via(context).to, of().stop.get_token());
   }
@@ -92,8 +92,8 @@ class accumulator {
     for (auto& w : state_->writers) w.wait();
   }
 
-  // An outcome for each item. All of these throw std::bad_alloc, std::invalid_argument of an item that is heavier than max_bytes or
-  // capacity_bytes, what bytes_of throws, and std::system_error in a forked child; then the item is the caller's still.
+  // An outcome for each item. All of these throw std::bad_alloc, std::invalid_argument of an item that is heavier than max_batch_bytes or
+  // capacity_bytes, what item_bytes throws, and std::system_error in a forked child; then the item is the caller's still.
 
   /// Waits for room. The future is ready when the item is written or has failed for good: get() throws what the function threw, or
   /// std::system_error of the error that it gave. Of an item that did not go in it is ready at once, and the item is the caller's still:
@@ -118,9 +118,10 @@ class accumulator {
   [[nodiscard]] future<void> try_add_until(deadline until, Item&& item) {
     return add(wait_limits{.deadline = until}, std::move(item));
   }
-  /// `co_await a.async_add(item)` goes on when it is written, and throws as the future's get(); also if it did not go in, and then the item is
-  /// lost. A stop request ends the wait with errc::cancelled; what is inside by then is written all the same.
-  task<> async_add(Item item) {
+  /// `co_await a.async_add(item)` is a result<void>, when the item is written or has failed: the error that the function gave, or why it did not go
+  /// in. What the function threw is thrown (a std::system_error is given as its error). A stop request ends the wait with errc::cancelled; what is
+  /// inside by then is written all the same. The item is the task's: one that did not go in is lost.
+  task<result<void>> async_add(Item item) {
     detail::state_ref<ticket_state> told = detail::make_future_state<void>();
     detail::write_ticket ticket = share(told);
     result<void> in;
@@ -128,17 +129,21 @@ class accumulator {
       of().origin.check();
       auto room = room_for(item, ticket);
       in = co_await std::move(room);
-      if (in) ticket = nullptr;  // the batch's
     } catch (...) {
       ticket->drop_owner();
       throw;
     }
     if (!in) {
       ticket->drop_owner();
-      throw std::system_error{in.error(), "penstock::accumulator"};
+      co_return in;
     }
     future<void> outcome{std::move(told)};
-    co_await std::move(outcome);
+    try {
+      co_await std::move(outcome);
+    } catch (const std::system_error& e) {
+      in = e.code();
+    }
+    co_return in;
   }
 
   // Fire and forget: what fails goes to on_failed. Throws as above.
@@ -161,7 +166,7 @@ class accumulator {
   }
   result<void> try_push_until(deadline until, Item&& item) { return push(wait_limits{.deadline = until}, std::move(item)); }
   /// `co_await a.async_push(item)` is a result<void>, when the item is in; refers to the caller's object, and moves from it if it goes in. Observes
-  /// the coroutine's stop token; takes with_timeout, with_stop and via. bytes_of is called here.
+  /// the coroutine's stop token; takes with_timeout, with_stop and via. item_bytes is called here.
   auto async_push(Item& item) {
     of().origin.check();
     return room_for(item, nullptr);
@@ -238,21 +243,21 @@ class accumulator {
     const auto at_least_one = [&](const char* what, std::size_t value) {
       if (value == 0) refuse(what, "0");
     };
-    at_least_one("max_items", o.max_items);
-    at_least_one("max_bytes", o.max_bytes);
+    at_least_one("max_batch_size", o.max_batch_size);
+    at_least_one("max_batch_bytes", o.max_batch_bytes);
     at_least_one("capacity", o.capacity);
     at_least_one("capacity_bytes", o.capacity_bytes);
-    at_least_one("max_in_flight", o.max_in_flight);
+    at_least_one("max_in_flight_batches", o.max_in_flight_batches);
     if (o.max_delay.count() < 0) refuse("max_delay", std::to_string(o.max_delay.count()) + " ns");
     if (o.max_idle.count() < 0) refuse("max_idle", std::to_string(o.max_idle.count()) + " ns");
     const bool timed = o.max_delay.count() != 0;
-    return {.max_items = o.max_items,
-            .max_bytes = o.max_bytes,
+    return {.max_items = o.max_batch_size,
+            .max_bytes = o.max_batch_bytes,
             .capacity = o.capacity,
             .capacity_bytes = o.capacity_bytes,
             .max_delay = o.max_delay.count(),
             .max_idle = timed ? o.max_idle.count() : detail::never,
-            .max_in_flight = o.max_in_flight};
+            .max_in_flight = o.max_in_flight_batches};
   }
 
   writer& of() const noexcept { return state_->of; }
@@ -260,9 +265,9 @@ class accumulator {
 
   [[nodiscard]] std::size_t weigh(const Item& item) const {
     const options& o = of().options;
-    if (!o.bytes_of) return 0;
-    const std::size_t bytes = o.bytes_of(item);
-    if (bytes > o.max_bytes || bytes > o.capacity_bytes) {
+    if (!o.item_bytes) return 0;
+    const std::size_t bytes = o.item_bytes(item);
+    if (bytes > o.max_batch_bytes || bytes > o.capacity_bytes) {
       throw std::invalid_argument{"penstock::accumulator: an item has " + std::to_string(bytes) + " bytes"};
     }
     return bytes;
@@ -272,7 +277,7 @@ class accumulator {
   result<void> put(Item& item, detail::write_ticket ticket, Run&& run) {
     of().origin.check();
     detail::blocking_wait<line_type, room_node> wait{line(), &line(), &item, ticket, weigh(item)};
-    if (of().inside() && of().options.max_in_flight == 1) {
+    if (of().inside() && of().options.max_in_flight_batches == 1) {
       if (line().try_pass(wait)) return wait.take_result(wait.how);
       line().count_refused();
       return errc::deadlock;

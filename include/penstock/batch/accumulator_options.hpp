@@ -1,6 +1,6 @@
 // penstock/batch/accumulator_options.hpp: when a batch of writes leaves, how much may wait, and what becomes of writes that fail.
 //
-//   penstock::accumulator<row> rows{pool, insert, {.max_items = 500, .max_delay = 5ms, .capacity = 10'000,
+//   penstock::accumulator<row> rows{pool, insert, {.max_batch_size = 500, .max_delay = 5ms, .capacity = 10'000,
 //                                                  .retry = penstock::retry_with(penstock::backoff::exponential(10ms, 1s), 5, seed)}};
 #pragma once
 
@@ -33,7 +33,7 @@ struct write_failure {
 };
 
 /// Asked when an attempt has failed, on the context that writes: how long to wait before those items are tried again, or nothing: they have
-/// failed for good. Calls overlap only with max_in_flight > 1. What it throws counts as "nothing".
+/// failed for good. Calls overlap only with max_in_flight_batches > 1. What it throws counts as "nothing".
 using write_retry = move_only_function<std::optional<std::chrono::nanoseconds>(const write_failure&) const>;
 
 /// A retry hook: `attempts` in all, with the backoff's delays between them. Jitter is drawn from the seed and the number of the attempt.
@@ -50,9 +50,9 @@ struct accumulator_options {
   static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
   // When a batch leaves: when it holds so much, when its oldest item has waited for so long, when nothing has come for a while, on flush(), when
-  // somebody waits for room, or on close(); but not before one of max_in_flight is free.
-  std::size_t max_items = 1024;       ///< at least 1; a batch never holds more
-  std::size_t max_bytes = unlimited;  ///< as bytes_of counts; at least 1. A heavier item is refused
+  // somebody waits for room, or on close(); but not before one of max_in_flight_batches is free.
+  std::size_t max_batch_size = 1024;        ///< at least 1; a batch never holds more
+  std::size_t max_batch_bytes = unlimited;  ///< as item_bytes counts; at least 1. A heavier item is refused
   std::chrono::nanoseconds max_delay{
       0};  ///< 0: it leaves at once when no other is on its way, and grows while one is (group commit)
   /// Nothing was added for so long. Counts only where max_delay is not 0.
@@ -64,13 +64,13 @@ struct accumulator_options {
 
   /// Batches on their way at a time; at least 1. With 1, items are written in the order in which they were added; with more, an accumulator
   /// keeps no order between batches.
-  std::size_t max_in_flight = 1;
+  std::size_t max_in_flight_batches = 1;
 
-  move_only_function<std::size_t(const Item&) const> bytes_of =
+  move_only_function<std::size_t(const Item&) const> item_bytes =
       {};                  ///< default: items weigh nothing. Called by who adds, under no lock
   write_retry retry = {};  ///< default: the first failure counts
   /// Gets the items that have failed for good, in order, before those who wait for them are told; may move from them (to spill them to a
-  /// file). On the context that writes. Calls overlap only with max_in_flight > 1. What it throws is dropped and counted (handler_failed).
+  /// file). On the context that writes. Calls overlap only with max_in_flight_batches > 1. What it throws is dropped and counted (handler_failed).
   move_only_function<void(std::span<Item>, const write_failure&) const> on_failed = {};
   any_clock clock = {};  ///< must outlive it
 };

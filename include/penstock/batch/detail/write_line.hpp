@@ -223,9 +223,8 @@ class write_line {
   }
 
   bool try_pass(end_node& n) noexcept {
-    // acquire: pairs with the release in serve_ends(), for who does not look any further
+    // acquire: pairs with the release in serve_ends(). The writers, and the line with them, outlive every wait for an end.
     if (over_.load(std::memory_order_acquire) < n.number) return false;
-    std::scoped_lock guard{lock_};  // who made it so may still hold it, and touches nothing afterwards
     n.how = outcome::granted;
     return true;
   }
@@ -245,7 +244,7 @@ class write_line {
 
   [[nodiscard]] std::size_t held() const noexcept {
     return held_.load(std::memory_order_relaxed);
-  }                                                                                     // relaxed: changes under lock_
+  }  // relaxed: changes under lock_
   void set_held(std::size_t n) noexcept { held_.store(n, std::memory_order_relaxed); }  // relaxed: as above
 
   // All of these with lock_ held.
