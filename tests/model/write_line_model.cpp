@@ -61,7 +61,7 @@ struct line_suite : model::suite<Derived, Threads> {
         written[i] = written[i] + 1;
       }
       const std::size_t n = b.items.size();
-      b.items.clear();
+      b.clear();
       l.finish(b, n, 1);
     }
   }

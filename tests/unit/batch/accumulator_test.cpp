@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
@@ -48,6 +47,20 @@ std::error_code error_of(penstock::future<void>& f) {
     return e.code();
   }
 }
+
+/// Moves only, counts its living instances, and its destructor may do something.
+struct thing {
+  explicit thing(int v) noexcept : value{v} { ++living; }
+  thing(thing&& other) noexcept : value{other.value} { ++living; }
+  thing& operator=(thing&& other) noexcept = default;
+  ~thing() {
+    --living;
+    if (at_end) at_end();
+  }
+  int value;
+  static inline int living = 0;
+  static inline std::function<void()> at_end;
+};
 
 /// An accumulator whose writer runs when the test says so, and does what the test says.
 struct bench {
@@ -144,7 +157,7 @@ TEST_CASE("accumulator: a batch is full by items or by bytes, and what is heavie
 }
 
 TEST_CASE("accumulator: a batch leaves when its first item has waited for max_delay, or nothing came for max_idle",
-          "[accumulator][hazard.23]") {
+          "[accumulator][hazard-23]") {
   bench b{{.max_batch_size = 4, .max_delay = 10ms, .max_idle = 3ms}};
   const auto pass = [&](std::chrono::nanoseconds t) {
     b.clock.advance(t);
@@ -198,7 +211,7 @@ TEST_CASE("accumulator: max_delay counts from the first item however often other
 }
 
 TEST_CASE("accumulator: who finds it full waits in line, or is refused and keeps the item",
-          "[accumulator][hazard.01][hazard.02][hazard.04]") {
+          "[accumulator][hazard-01][hazard-02][hazard-04]") {
   bench b{{.max_batch_size = 2, .max_delay = 1h, .capacity = 3, .capacity_bytes = 10, .item_bytes = [](const int& i) {
              return static_cast<std::size_t>(i % 10);
            }}};
@@ -252,7 +265,7 @@ TEST_CASE("accumulator: who finds it full waits in line, or is refused and keeps
   CHECK(b.lawful());
 }
 
-TEST_CASE("accumulator: whatever the function does, each caller learns of its own item", "[accumulator][hazard.19]") {
+TEST_CASE("accumulator: whatever the function does, each caller learns of its own item", "[accumulator][hazard-19]") {
   bench b;
   const auto add = [&](int i) { return b.acc.add(i); };
   std::vector<penstock::future<void>> f;
@@ -349,7 +362,7 @@ TEST_CASE("accumulator: handlers that throw are counted, and the items count as 
   CHECK(b.acc.stats().failed == 1);
 }
 
-TEST_CASE("accumulator: close writes what is inside, abort gives it back, and nobody is forgotten", "[accumulator][hazard.08]") {
+TEST_CASE("accumulator: close writes what is inside, abort gives it back, and nobody is forgotten", "[accumulator][hazard-08]") {
   bench b{{.max_delay = 1h, .capacity = 2}};
   auto f = b.acc.add(1);
   b.push_all({2});
@@ -384,7 +397,7 @@ TEST_CASE("accumulator: close writes what is inside, abort gives it back, and no
 }
 
 TEST_CASE("accumulator: drain waits for what was added before and no longer, and knows that it would wait for itself",
-          "[accumulator][hazard.11]") {
+          "[accumulator][hazard-11]") {
   bench b;
   CHECK(b.acc.drain().has_value());
   b.push_all({1});
@@ -429,20 +442,20 @@ TEST_CASE("accumulator: a function may be a coroutine, several may be on their w
   std::vector<int> ended;
   bool stopped = false;
   {
-    accumulator<std::unique_ptr<int>> acc{penstock::any_scheduler{},
-                                          [&](std::span<const std::unique_ptr<int>> items) -> task<result<void>> {
-                                            const int i = *items.front();
-                                            const auto waited = co_await go[i].async_wait();
-                                            if (!waited) stopped = true;
-                                            if (!waited) co_return waited.error();
-                                            ended.push_back(i);
-                                            if (i == 1) throw std::runtime_error{"one"};
-                                            co_return result<void>{};
-                                          },
-                                          {.max_batch_size = 1, .capacity = 8, .max_in_flight_batches = 2}};
-    auto written = penstock::spawn(acc.async_add(std::make_unique<int>(0)));
-    auto failing = penstock::spawn(acc.async_add(std::make_unique<int>(1)));
-    auto last = acc.add(std::make_unique<int>(2));
+    accumulator<thing> acc{penstock::any_scheduler{},
+                           [&](std::span<const thing> items) -> task<result<void>> {
+                             const int i = items.front().value;
+                             const auto waited = co_await go[i].async_wait();
+                             if (!waited) stopped = true;
+                             if (!waited) co_return waited.error();
+                             ended.push_back(i);
+                             if (i == 1) throw std::runtime_error{"one"};
+                             co_return result<void>{};
+                           },
+                           {.max_batch_size = 1, .capacity = 8, .max_in_flight_batches = 2}};
+    auto written = penstock::spawn(acc.async_add(thing(0)));
+    auto failing = penstock::spawn(acc.async_add(thing(1)));
+    auto last = acc.add(thing(2));
     CHECK(acc.stats().in_flight == 2);
     go[1].set();
     CHECK_THROWS_WITH(failing.result(), "one");
@@ -452,10 +465,11 @@ TEST_CASE("accumulator: a function may be a coroutine, several may be on their w
     acc.abort();
     CHECK(stopped);
     CHECK(error_of(last) == errc::cancelled);
-    auto refused = penstock::spawn(acc.async_add(std::make_unique<int>(0)));
+    auto refused = penstock::spawn(acc.async_add(thing(0)));
     CHECK(refused.result().error() == errc::closed);
     CHECK(acc.stats().failed == 2);
   }
+  CHECK(thing::living == 0);
 
   // The forms that remain: nothing, and a task of nothing. Destruction writes what is left.
   int sum = 0;
@@ -472,4 +486,34 @@ TEST_CASE("accumulator: a function may be a coroutine, several may be on their w
     CHECK(sum == 1);
   }
   CHECK(sum == 11);
+}
+
+TEST_CASE("accumulator: an item is destroyed once, under no lock, and batches that are over are used again",
+          "[accumulator][hazard-17][hazard-28][hazard-30]") {
+  const void* first_place = nullptr;
+  const void* last_place = nullptr;
+  {
+    accumulator<thing> acc{penstock::any_scheduler{},
+                           [&](std::span<const thing> items) -> task<> {
+                             if (first_place == nullptr) first_place = items.data();
+                             last_place = items.data();
+                             if (items.size() == 1) throw std::runtime_error{"one"};
+                             co_return;
+                           },
+                           {.max_batch_size = 100, .max_delay = 1h, .capacity = 150}};
+    thing::at_end = [&] { static_cast<void>(acc.stats()); };  // hangs where the lock is held
+    for (int round = 0; round < 3; ++round) {
+      for (int i = 0; i < 100; ++i) acc.push(thing{i}).value();
+      CHECK(thing::living == 0);
+    }
+    CHECK(first_place == last_place);
+    auto failing = acc.add(thing{1});
+    acc.flush();
+    CHECK(failure_of(failing) == "one");
+    acc.close();
+    CHECK(acc.push(thing{2}).error() == errc::closed);
+    CHECK(acc.stats().acknowledged == 300);
+    thing::at_end = nullptr;
+  }
+  CHECK(thing::living == 0);
 }

@@ -168,8 +168,7 @@ class batch_writer {
         }
       }
       if (!b.items.empty()) give_up(b, failure);
-      b.items.clear();
-      b.tickets.clear();
+      b.clear();
       line.finish(b, written, failure.attempt);
     }
   }

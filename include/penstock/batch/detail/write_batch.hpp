@@ -20,17 +20,21 @@ using write_ticket = future_state<void>*;
 
 template <class Item>
 struct write_batch {
-  /// If this throws, nothing has changed.
+  /// If this throws (std::bad_alloc), nothing has changed. Moves items, but destroys none: that would be a user's code under the line's lock.
   void append(Item& item, write_ticket ticket) {
-    if (ticket != nullptr && tickets.size() < items.size()) tickets.resize(items.size());  // those before it wanted nothing
-    const bool with_tickets = ticket != nullptr || !tickets.empty();
-    if (with_tickets) tickets.push_back(ticket);
-    try {
-      items.push_back(std::move(item));
-    } catch (...) {  // std::bad_alloc, before anything was moved
-      if (with_tickets) tickets.pop_back();
-      throw;
+    if (items.size() == items.capacity()) grow();
+    if (ticket != nullptr || !tickets.empty()) {
+      tickets.resize(items.size());  // those before it wanted nothing
+      tickets.push_back(ticket);
     }
+    items.push_back(std::move(item));
+  }
+
+  /// The batch is over, and everybody told. Under no lock.
+  void clear() noexcept {
+    items.clear();
+    outgrown.clear();
+    tickets.clear();
   }
 
   /// Tells who waits for item i how it ended, if anybody does. Once.
@@ -64,8 +68,9 @@ struct write_batch {
   }
 
   std::vector<Item> items;
-  std::vector<write_ticket> tickets;  // empty, or one for each item
-  std::size_t added = 0;              // items that it left with; some may be over
+  std::vector<std::vector<Item>> outgrown;  // what is left of items that have moved
+  std::vector<write_ticket> tickets;        // empty, or one for each item
+  std::size_t added = 0;                    // items that it left with; some may be over
   std::size_t bytes = 0;
   std::uint64_t number = 0;        // in the order of their opening, from 1
   nanoseconds_point first_at = 0;  // when its first item came, where that matters
@@ -73,6 +78,14 @@ struct write_batch {
   write_batch* previous = nullptr;
 
  private:
+  void grow() {
+    std::vector<Item> larger;
+    larger.reserve(items.empty() ? 16 : 2 * items.size());
+    outgrown.reserve(outgrown.size() + 1);
+    for (Item& i : items) larger.push_back(std::move(i));
+    outgrown.push_back(std::move(items));
+    items = std::move(larger);
+  }
   write_ticket take(std::size_t i) noexcept { return tickets.empty() ? nullptr : std::exchange(tickets[i], nullptr); }
 };
 
