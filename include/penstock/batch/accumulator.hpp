@@ -98,15 +98,11 @@ class accumulator {
   /// Waits for room. The future is ready when the item is written or has failed for good: get() throws what the function threw, or
   /// std::system_error of the error that it gave. Of an item that did not go in it is ready at once, and the item is the caller's still:
   /// errc::closed; errc::cancelled and errc::timeout as the limits say; errc::deadlock inside the function.
-  [[nodiscard]] future<void> add(Item&& item) {
-    return future_of(item, [](auto& wait) { return wait.run(); });
-  }
+  [[nodiscard]] future<void> add(Item&& item) { return future_of(item, nullptr); }
   [[nodiscard]] future<void> add(const std::stop_token& stop, Item&& item) {
     return add(wait_limits{.stop = stop}, std::move(item));
   }
-  [[nodiscard]] future<void> add(const wait_limits& limits, Item&& item) {
-    return future_of(item, [&](auto& wait) { return wait.run(limits.stop, limits.deadline); });
-  }
+  [[nodiscard]] future<void> add(const wait_limits& limits, Item&& item) { return future_of(item, &limits); }
   /// Never waits: errc::full, errc::closed.
   [[nodiscard]] result<future<void>> try_add(Item&& item) {
     return with_ticket([&](detail::write_ticket t) { return try_put(item, t); });
@@ -149,15 +145,11 @@ class accumulator {
   // Fire and forget: what fails goes to on_failed. Throws as above.
 
   /// Waits for room. errc::closed; errc::deadlock inside the function.
-  result<void> push(Item&& item) {
-    return put(item, nullptr, [](auto& wait) { return wait.run(); });
-  }
+  result<void> push(Item&& item) { return put(item, nullptr, nullptr); }
   /// Also ends when stop is requested, with errc::cancelled; at once, and without adding, if it was before the call.
   result<void> push(const std::stop_token& stop, Item&& item) { return push(wait_limits{.stop = stop}, std::move(item)); }
   /// Also ends at a deadline, with errc::timeout. If there is room the item goes in even if the deadline has passed.
-  result<void> push(const wait_limits& limits, Item&& item) {
-    return put(item, nullptr, [&](auto& wait) { return wait.run(limits.stop, limits.deadline); });
-  }
+  result<void> push(const wait_limits& limits, Item&& item) { return put(item, nullptr, &limits); }
   /// Never waits: errc::full, errc::closed.
   result<void> try_push(Item&& item) { return try_put(item, nullptr); }
   template <class Rep, class Period>
@@ -273,16 +265,21 @@ class accumulator {
     return bytes;
   }
 
-  template <class Run>
-  result<void> put(Item& item, detail::write_ticket ticket, Run&& run) {
+  result<void> put(Item& item, detail::write_ticket ticket, const wait_limits* limits) {
     of().origin.check();
-    detail::blocking_wait<line_type, room_node> wait{line(), &line(), &item, ticket, weigh(item)};
+    room_node look{&line(), &item, ticket, weigh(item)};
+    if (limits != nullptr && limits->stop.stop_requested()) return look.take_result(detail::outcome::cancelled);
+    if (line().try_pass(look)) [[likely]]
+      return look.take_result(look.how);
+    return wait_for_room(look, limits);
+  }
+  [[gnu::noinline]] result<void> wait_for_room(room_node& look, const wait_limits* limits) {
     if (of().inside() && of().options.max_in_flight_batches == 1) {
-      if (line().try_pass(wait)) return wait.take_result(wait.how);
       line().count_refused();
       return errc::deadlock;
     }
-    return wait.take_result(run(wait));
+    detail::blocking_wait<line_type, room_node> wait{line(), &line(), look.item, look.ticket, look.bytes};
+    return wait.take_result(limits == nullptr ? wait.run() : wait.run(limits->stop, limits->deadline));
   }
   result<void> try_put(Item& item, detail::write_ticket ticket) {
     of().origin.check();
@@ -315,9 +312,8 @@ class accumulator {
       throw;
     }
   }
-  template <class Run>
-  future<void> future_of(Item& item, Run&& run) {
-    result<future<void>> in = with_ticket([&](detail::write_ticket t) { return put(item, t, run); });
+  future<void> future_of(Item& item, const wait_limits* limits) {
+    result<future<void>> in = with_ticket([&](detail::write_ticket t) { return put(item, t, limits); });
     if (in) return std::move(*in);
     detail::state_ref<ticket_state> refused = detail::make_future_state<void>();
     refused->set_error(in.error());
