@@ -3,6 +3,9 @@
 
 #include <penstock/batch/accumulator.hpp>
 #include <penstock/batch/accumulator_options.hpp>
+#include <penstock/batch/batch_cache.hpp>
+#include <penstock/batch/batcher.hpp>
+#include <penstock/batch/batcher_options.hpp>
 #include <penstock/channel/broadcast.hpp>
 #include <penstock/channel/channel.hpp>
 #include <penstock/channel/channel_options.hpp>

@@ -24,6 +24,7 @@ enum class errc {
   broken_promise,  ///< who was to give the value went away without
   lagged,          ///< fell behind: items were lost, what comes next is still to be had
   disconnected,    ///< fell behind and was cut off for it: this will not change
+  not_found,       ///< it was looked for, and there is none
 };
 
 namespace detail {
@@ -54,6 +55,8 @@ class errc_category final : public std::error_category {
         return "fell behind and lost items";
       case errc::disconnected:
         return "fell behind and was disconnected";
+      case errc::not_found:
+        return "not found";
     }
     return "unknown penstock error " + std::to_string(value);
   }
@@ -75,6 +78,7 @@ class errc_category final : public std::error_category {
       case errc::broken_promise:
       case errc::lagged:
       case errc::disconnected:
+      case errc::not_found:
         break;  // the standard has no condition that means this
     }
     return {value, *this};

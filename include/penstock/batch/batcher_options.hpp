@@ -1,0 +1,102 @@
+// penstock/batch/batcher_options.hpp: when a batcher's batches leave, what it remembers, and what it tells of itself.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include <penstock/batch/batch_cache.hpp>
+#include <penstock/core/any_clock.hpp>
+#include <penstock/core/move_only_function.hpp>
+#include <penstock/observe/histogram.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// When a batch leaves. (Whatever is said here: what is flush()ed leaves, and at most max_in_flight_batches are under way.)
+enum class batch_schedule : std::uint8_t {
+  natural,  ///< at once if a place is free; otherwise when a batch ends. With `max_delay`: once the oldest key has waited that long, or it is full
+  ready_work,  ///< when the executor has run what was ready, as DataLoader's tick: see `quiet_rounds`
+  flush_only,  ///< when flush() is called, or it is full
+};
+
+template <class Key, class Value>
+struct batcher_options {
+  batch_schedule schedule = batch_schedule::natural;
+  std::size_t max_batch_size =
+      std::numeric_limits<std::size_t>::max();  ///< keys of a batch; at least 1, which is no batching at all
+  /// A batch is full when its keys have so many bytes, by `key_bytes`. One key alone may have more.
+  std::size_t max_batch_bytes = std::numeric_limits<std::size_t>::max();
+  /// The size of a key, in bytes; called once for each load that is not shared. Needed for max_batch_bytes.
+  move_only_function<std::size_t(const Key&) const> key_bytes = {};
+  std::chrono::nanoseconds max_delay = std::chrono::nanoseconds::zero();  ///< with batch_schedule::natural: the window; 0: none
+  /// With batch_schedule::ready_work: a batch goes to the back of the executor's line again, until so many times in a row no key has come meanwhile. On
+  /// an executor of one thread a round is all the work that was ready when it began. At least 1.
+  std::size_t quiet_rounds = 3;
+  /// A schedule of one's own, with batch_schedule::flush_only: called when a first key has come, on the thread that loads, under no lock; it
+  /// calls what it is given, once, when the keys that came so far are to leave. That may be kept and called whenever one likes.
+  move_only_function<void(std::function<void()>)> on_first_key = {};
+  /// Batches under way at a time; at least 1. While all are, keys gather.
+  std::size_t max_in_flight_batches = 1;
+  /// Keys that have not left; at least 1. A load beyond is refused with errc::full.
+  std::size_t max_waiting_keys = 1'000'000;
+  /// When the batch function throws, or answers with the wrong count: call it again with each half, and so on, so that only what cannot be loaded
+  /// alone fails. Costs up to 2n further calls for n keys.
+  bool split_failed_batches = false;
+  batch_cache_options cache = {};
+  any_batch_cache<Key, Value> own_cache = {};  ///< instead of `cache`
+  any_clock clock = {};                        ///< for max_delay, ttl and metrics: the steady clock; it must outlive the batcher
+  bool metrics = false;                        ///< times as histograms: a look at the clock for each load, and 72 KiB
+};
+
+/// What every caller of a batch gets if the batch function gave more or fewer answers than it got keys.
+class wrong_batch_size : public std::runtime_error {
+ public:
+  wrong_batch_size(std::size_t keys, std::size_t answers)
+      : std::runtime_error{"a batch function gave " + std::to_string(answers) + " answers for " + std::to_string(keys) + " keys"},
+        keys_{keys},
+        answers_{answers} {}
+  [[nodiscard]] std::size_t keys() const noexcept { return keys_; }
+  [[nodiscard]] std::size_t answers() const noexcept { return answers_; }
+
+ private:
+  std::size_t keys_;
+  std::size_t answers_;
+};
+
+namespace detail {
+using batch_sizes = basic_histogram<4, 24>;
+}
+
+/// Since construction, but for the first two lines.
+struct batcher_stats {
+  std::size_t waiting = 0;    ///< keys that have not left
+  std::size_t in_flight = 0;  ///< batches under way
+  std::size_t cached = 0;     ///< keys that are remembered
+
+  std::uint64_t loads = 0;      ///< that were asked for, and not refused
+  std::uint64_t hits = 0;       ///< answered from a cache
+  std::uint64_t shared = 0;     ///< joined a load of the same key
+  std::uint64_t keys = 0;       ///< that left in batches
+  std::uint64_t batches = 0;    ///< calls of the batch function
+  std::uint64_t failed = 0;     ///< keys that were answered with an error or an exception
+  std::uint64_t abandoned = 0;  ///< keys that were dropped, for everybody who had asked for them gave up
+  std::uint64_t refused = 0;    ///< loads: too many waited, or it was closed
+  std::uint64_t split = 0;      ///< batches that failed and were tried again in halves
+
+  basic_histogram_snapshot<4, 24> batch_size;  ///< keys of a call
+  std::optional<histogram::snapshot_type> queue_time =
+      {};  ///< with metrics: of keys, from the load until the batch function is called
+  std::optional<histogram::snapshot_type> function_time = {};  ///< with metrics: of the batch function
+
+  /// Of the loads, those that cost no key of a batch: 0 … 1.
+  [[nodiscard]] double saved() const noexcept {
+    return loads == 0 ? 0.0 : static_cast<double>(hits + shared) / static_cast<double>(loads);
+  }
+};
+
+}  // namespace penstock::inline v0_1

@@ -1,0 +1,89 @@
+// penstock/batch/detail/flight_store.hpp: which keys are known: those that are being loaded, and of those that were, the ones that are remembered.
+//
+// Invariants     a flight is listed in the table, and if it is done it lies in the line of the remembered too, the one that was asked for last at
+//                its end. There are at most max_entries of those.
+// Thread safety  none: guarded by the batcher's lock. Keys are compared under it; what is let go of goes to the trash, which is emptied without it.
+// Expiry         is seen when somebody asks for the key. Until then what has expired stays where it is, within max_entries.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+#include <penstock/batch/batch_cache.hpp>
+#include <penstock/batch/detail/flight.hpp>
+#include <penstock/core/clock.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Flight>
+class flight_store {
+ public:
+  using trash = flight_trash<Flight>;
+
+  explicit flight_store(const batch_cache_options& o)
+      : max_{o.max_entries}, ttl_{to_length(o.ttl)}, negative_ttl_{to_length(o.negative_ttl)} {}
+
+  [[nodiscard]] bool remembers() const noexcept { return max_ != 0; }
+  /// Whether the time matters.
+  [[nodiscard]] bool timed() const noexcept { return max_ != 0 && (finite(ttl_) || finite(negative_ttl_)); }
+  [[nodiscard]] std::size_t remembered() const noexcept { return remembered_.size(); }
+
+  /// The flight that serves the key now; null: none.
+  template <class SameKey>
+  [[nodiscard]] Flight* find(std::size_t hash, SameKey&& same, nanoseconds_point now, trash& gone) {
+    Flight* const f = table_.find(hash, same);
+    if (f == nullptr || f->phase != flight_phase::done) return f;
+    if (now >= f->at) return forget(*f, gone), nullptr;
+    if (f != remembered_.back()) {
+      remembered_.remove(*f);
+      remembered_.push_back(*f);
+    }
+    return f;
+  }
+
+  /// A new one, queued.
+  void add(Flight& f) noexcept { table_.insert(f); }
+  /// A listed one that is not done.
+  void remove(Flight& f) noexcept { table_.erase(f); }
+
+  /// A listed one is done: it is remembered, or not listed any more. That of a key that was never queued has to be add()ed first.
+  void land(Flight& f, nanoseconds_point now, bool may_be_remembered, trash& gone) noexcept {
+    const nanoseconds_point length = f.has_value() ? ttl_ : negative_ttl_;
+    if (max_ == 0 || !may_be_remembered || length <= 0) return table_.erase(f);
+    f.at = length == never ? never : saturating_add(now, length);
+    remembered_.push_back(f);
+    if (remembered_.size() > max_) forget(*remembered_.front(), gone);
+  }
+
+  /// What is done, or was taken before this, serves nobody any more who asks from now on. What is still queued will be loaded later than now, and so
+  /// it stays. The batcher's share in one that is done goes to the trash.
+  void clear(Flight& f, trash& gone) noexcept {
+    if (f.phase == flight_phase::done) {
+      forget(f, gone);
+    } else if (f.phase == flight_phase::taken) {
+      table_.erase(f);
+      f.cleared = true;
+    }
+  }
+  void clear_all(trash& gone) noexcept {
+    table_.for_each([&](Flight& f) { clear(f, gone); });
+  }
+
+ private:
+  [[nodiscard]] static bool finite(nanoseconds_point length) noexcept { return length > 0 && length != never; }
+  [[nodiscard]] static nanoseconds_point to_length(std::chrono::nanoseconds d) noexcept { return d.count(); }
+
+  void forget(Flight& f, trash& gone) noexcept {
+    remembered_.remove(f);
+    table_.erase(f);
+    gone.add(f);
+  }
+
+  flight_table<Flight> table_;
+  flight_line<Flight> remembered_;
+  const std::size_t max_;
+  const nanoseconds_point ttl_;
+  const nanoseconds_point negative_ttl_;
+};
+
+}  // namespace penstock::inline v0_1::detail
