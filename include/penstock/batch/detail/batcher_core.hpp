@@ -460,7 +460,7 @@ class batcher_core {
       after.to_send.push_back(*f);
     }
     if (!line_.timed() || armed_ || closed_) return;
-    after.window = line_.look();
+    after.window = line_.look(now);
     armed_ = after.window != never;
   }
 

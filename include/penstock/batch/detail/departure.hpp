@@ -71,8 +71,8 @@ class departure {
   [[nodiscard]] bool timed() const noexcept { return (rules_.delay != 0 && rules_.delay != never) || rules_.quiet != never; }
 
   /// When to ask may_send() again, if nothing else happens until then; never: no need.
-  [[nodiscard]] nanoseconds_point look() const noexcept {
-    if (count_ == 0 || due(since_) != 0) return never;  // what is due waits for a place, not for a time
+  [[nodiscard]] nanoseconds_point look(nanoseconds_point now) const noexcept {
+    if (count_ == 0 || due(now) != 0) return never;  // what is due waits for a place, not for a time
     const nanoseconds_point old = rules_.delay == never ? never : saturating_add(since_, rules_.delay);
     const nanoseconds_point quiet = rules_.quiet == never ? never : saturating_add(latest_, rules_.quiet);
     return std::min(old, quiet);
