@@ -188,13 +188,13 @@ batch_coroutine run_batch_coroutine(Core* core, F* f, batch_work<Core, Key>* wor
       std::exception_ptr failure;
       try {
         auto answers = co_await (*f)(keys);
-        const inside_batch guard{core};
+        const inside_batch guard{core->identity()};
         owned->answered(std::move(answers));
       } catch (...) {
         failure = std::current_exception();
       }
       if (failure != nullptr) {
-        const inside_batch guard{core};
+        const inside_batch guard{core->identity()};
         owned->failed(std::move(failure));
       }
     }
@@ -205,7 +205,7 @@ batch_coroutine run_batch_coroutine(Core* core, F* f, batch_work<Core, Key>* wor
 template <class Key, class Core, class F>
 void run_batch(Core& core, F& f, typename Core::flight_type* first, std::size_t count) noexcept {
   using work_type = batch_work<Core, Key>;
-  const inside_batch guard{&core};
+  const inside_batch guard{core.identity()};
   std::exception_ptr failure;
   if constexpr (batch_answers<std::invoke_result_t<F&, std::span<const Key>>>::are_awaited) {
     try {

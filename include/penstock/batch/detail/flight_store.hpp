@@ -21,11 +21,13 @@ class flight_store {
   using trash = flight_trash<Flight>;
 
   explicit flight_store(const batch_cache_options& o)
-      : max_{o.max_entries}, ttl_{to_length(o.ttl)}, negative_ttl_{to_length(o.negative_ttl)} {}
+      : max_{o.max_entries}, ttl_{o.ttl.count()}, negative_ttl_{o.negative_ttl.count()} {}
 
   [[nodiscard]] bool remembers() const noexcept { return max_ != 0; }
   /// Whether the time matters.
-  [[nodiscard]] bool timed() const noexcept { return max_ != 0 && (finite(ttl_) || finite(negative_ttl_)); }
+  [[nodiscard]] static bool timed(const batch_cache_options& o) noexcept {
+    return o.max_entries != 0 && (finite(o.ttl.count()) || finite(o.negative_ttl.count()));
+  }
   [[nodiscard]] std::size_t remembered() const noexcept { return remembered_.size(); }
 
   /// The flight that serves the key now; null: none.
@@ -71,7 +73,6 @@ class flight_store {
 
  private:
   [[nodiscard]] static bool finite(nanoseconds_point length) noexcept { return length > 0 && length != never; }
-  [[nodiscard]] static nanoseconds_point to_length(std::chrono::nanoseconds d) noexcept { return d.count(); }
 
   void forget(Flight& f, trash& gone) noexcept {
     remembered_.remove(f);

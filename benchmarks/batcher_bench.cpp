@@ -1,0 +1,218 @@
+// Loads through a batcher. The batch function multiplies; so all that is seen is what the batcher costs. Per load, unless it says otherwise.
+//
+// direct       the batch function is called with one key, by nobody else's help: what an idle batcher is compared with
+// idle         load and get, one at a time, by one thread: a batch of one each (inline)
+// hit          load of a key that is remembered; hit_get: and its value
+// shared       load of a key that is in line already
+// distinct     each thread loads 100 keys of its own, then gets them all; inline, natural batching. 1 and 2 threads
+// peer         the same with a batcher of the plain kind: a mutex, a map, a condition variable for each batch, the first to come leads
+// dataloader   one thread, a million keys in groups of 100, all remembered: what benchmarks/peers/dataloader.mjs does with Node's
+// coroutine    the same 100 at a time by coroutines on one thread's executor, the tick schedule, nothing remembered
+#include <benchmark/benchmark.h>
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include <penstock/batch/batcher.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/core/task_group.hpp>
+#include <penstock/testing/manual_executor.hpp>
+
+namespace {
+
+using key_type = std::uint64_t;
+using loader = penstock::batcher<key_type, key_type>;
+constexpr std::size_t group = 100;
+
+std::vector<key_type> answers(std::span<const key_type> keys) {
+  std::vector<key_type> values;
+  values.reserve(keys.size());
+  for (const key_type k : keys) values.push_back(k * 3);
+  return values;
+}
+using function = std::vector<key_type> (*)(std::span<const key_type>);
+constexpr function batch_function = answers;
+
+void BM_direct(benchmark::State& state) {
+  key_type k = 0;
+  for (auto _ : state) {
+    ++k;
+    function called = batch_function;
+    benchmark::DoNotOptimize(called);
+    benchmark::DoNotOptimize(called(std::span<const key_type>{&k, 1}));
+  }
+}
+void BM_idle(benchmark::State& state) {
+  loader l{penstock::any_scheduler{}, batch_function};
+  key_type k = 0;
+  for (auto _ : state) benchmark::DoNotOptimize(l.load(++k).get());
+}
+void BM_hit(benchmark::State& state) {
+  loader l{penstock::any_scheduler{}, batch_function, {.cache = {.max_entries = 1000}}};
+  for (key_type k = 0; k < 1000; ++k) l.prime(k, k);
+  key_type k = 0;
+  for (auto _ : state) {
+    auto f = l.load(k++ % 1000);
+    benchmark::DoNotOptimize(f);
+  }
+}
+void BM_hit_get(benchmark::State& state) {
+  loader l{penstock::any_scheduler{}, batch_function, {.cache = {.max_entries = 1000}}};
+  for (key_type k = 0; k < 1000; ++k) l.prime(k, k);
+  key_type k = 0;
+  for (auto _ : state) benchmark::DoNotOptimize(l.load(k++ % 1000).get());
+}
+void BM_shared(benchmark::State& state) {
+  loader l{penstock::any_scheduler{}, batch_function, {.schedule = penstock::batch_schedule::flush_only}};
+  std::vector<penstock::shared_future<key_type>> all;
+  for (key_type k = 0; k < 1000; ++k) all.push_back(l.load(k));
+  key_type k = 0;
+  for (auto _ : state) {
+    auto f = l.load(k++ % 1000);
+    benchmark::DoNotOptimize(f);
+  }
+}
+
+// What one writes without a library: whoever finds no leader leads, and loads for all who came meanwhile.
+class plain_batcher {
+ public:
+  key_type load(std::span<const key_type> mine, std::vector<key_type>& out) {
+    std::unique_lock guard{lock_};
+    if (next_ == nullptr) next_ = std::make_shared<batch>();
+    std::shared_ptr<batch> joined = next_;
+    for (const key_type k : mine) {
+      if (joined->values.try_emplace(k, 0).second) joined->keys.push_back(k);
+    }
+    while (!joined->done && leading_) joined->changed.wait(guard);
+    if (!joined->done) {
+      leading_ = true;
+      next_.reset();
+      guard.unlock();
+      const std::vector<key_type> values = batch_function(joined->keys);
+      guard.lock();
+      for (std::size_t i = 0; i < values.size(); ++i) joined->values[joined->keys[i]] = values[i];
+      joined->done = true;
+      leading_ = false;
+      joined->changed.notify_all();
+      if (next_ != nullptr) next_->changed.notify_all();
+    }
+    key_type sum = 0;
+    out.clear();
+    for (const key_type k : mine) {
+      out.push_back(joined->values[k]);
+      sum += out.back();
+    }
+    return sum;
+  }
+
+ private:
+  struct batch {
+    std::vector<key_type> keys;
+    std::unordered_map<key_type, key_type> values;
+    std::condition_variable changed;
+    bool done = false;
+  };
+  std::mutex lock_;
+  std::shared_ptr<batch> next_;
+  bool leading_ = false;
+};
+
+void BM_distinct(benchmark::State& state) {
+  static std::unique_ptr<loader> l;
+  if (state.thread_index() == 0) l = std::make_unique<loader>(penstock::any_scheduler{}, batch_function);
+  key_type next = static_cast<key_type>(state.thread_index()) << 40U;
+  std::vector<penstock::shared_future<key_type>> all;
+  all.reserve(group);
+  for (auto _ : state) {
+    for (std::size_t i = 0; i < group; ++i) all.push_back(l->load(next++));
+    key_type sum = 0;
+    for (auto& f : all) sum += f.get();
+    benchmark::DoNotOptimize(sum);
+    all.clear();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(group));
+  if (state.thread_index() == 0) {
+    const auto s = l->stats();
+    state.counters["keys_a_batch"] = static_cast<double>(s.keys) / static_cast<double>(s.batches);
+    l.reset();
+  }
+}
+void BM_distinct_many(benchmark::State& state) {
+  static std::unique_ptr<loader> l;
+  if (state.thread_index() == 0) l = std::make_unique<loader>(penstock::any_scheduler{}, batch_function);
+  key_type next = static_cast<key_type>(state.thread_index()) << 40U;
+  std::vector<key_type> keys(group);
+  for (auto _ : state) {
+    for (key_type& k : keys) k = next++;
+    key_type sum = 0;
+    for (auto& f : l->load_many(keys)) sum += f.get();
+    benchmark::DoNotOptimize(sum);
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(group));
+  if (state.thread_index() == 0) l.reset();
+}
+void BM_distinct_peer(benchmark::State& state) {
+  static std::unique_ptr<plain_batcher> l;
+  if (state.thread_index() == 0) l = std::make_unique<plain_batcher>();
+  key_type next = static_cast<key_type>(state.thread_index()) << 40U;
+  std::vector<key_type> keys(group);
+  std::vector<key_type> out;
+  for (auto _ : state) {
+    for (key_type& k : keys) k = next++;
+    benchmark::DoNotOptimize(l->load(keys, out));
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(group));
+  if (state.thread_index() == 0) l.reset();
+}
+
+void BM_dataloader(benchmark::State& state) {
+  constexpr key_type total = 1'000'000;
+  std::vector<key_type> keys(group);
+  for (auto _ : state) {
+    loader l{penstock::any_scheduler{}, batch_function,
+             {.max_batch_size = group, .cache = {.max_entries = std::numeric_limits<std::size_t>::max()}}};
+    for (key_type next = 0; next < total;) {
+      for (key_type& k : keys) k = next++;
+      key_type sum = 0;
+      for (auto& f : l.load_many(keys)) sum += f.get();
+      benchmark::DoNotOptimize(sum);
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(total));
+}
+
+void BM_coroutine(benchmark::State& state) {
+  penstock::manual_executor loop;
+  loader l{loop, batch_function, {.schedule = penstock::batch_schedule::ready_work, .quiet_rounds = 1}};
+  const auto one = [](loader& from, key_type k) -> penstock::task<> { benchmark::DoNotOptimize(co_await from.async_load(k)); };
+  key_type next = 0;
+  for (auto _ : state) {
+    penstock::task_group all{loop};
+    for (std::size_t i = 0; i < group; ++i) all.spawn(one(l, next++));
+    loop.run_all();
+    all.wait();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(group));
+}
+
+BENCHMARK(BM_direct);
+BENCHMARK(BM_idle);
+BENCHMARK(BM_hit);
+BENCHMARK(BM_hit_get);
+BENCHMARK(BM_shared);
+BENCHMARK(BM_distinct)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_distinct_many)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_distinct_peer)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_dataloader)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(BM_coroutine);
+
+}  // namespace
+
+BENCHMARK_MAIN();

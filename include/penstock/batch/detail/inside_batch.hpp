@@ -1,0 +1,39 @@
+// penstock/batch/detail/inside_batch.hpp: who works on a batch now, and who owns what is behind a batcher.
+#pragma once
+
+namespace penstock::inline v0_1::detail {
+
+/// Says, while it lives, that this thread works on a batch of a batcher.
+class inside_batch {
+ public:
+  explicit inside_batch(const void* of) noexcept : of_{of}, outer_{current_} { current_ = this; }
+  inside_batch(const inside_batch&) = delete;
+  inside_batch& operator=(const inside_batch&) = delete;
+  ~inside_batch() { current_ = outer_; }
+  [[nodiscard]] static bool of(const void* core) noexcept {
+    const inside_batch* i = current_;
+    while (i != nullptr && i->of_ != core) i = i->outer_;
+    return i != nullptr;
+  }
+
+ private:
+  static inline thread_local const inside_batch* current_ = nullptr;
+  const void* of_;
+  const inside_batch* outer_;
+};
+
+/// One owner of a core.
+template <class Core>
+class core_share {
+ public:
+  explicit core_share(Core& c) noexcept : core_{&c} { core_->add_owner(); }
+  core_share(const core_share& other) noexcept : core_share{*other.core_} {}
+  core_share& operator=(const core_share&) = delete;
+  ~core_share() { core_->drop_owner(); }
+  Core* operator->() const noexcept { return core_; }
+
+ private:
+  Core* core_;
+};
+
+}  // namespace penstock::inline v0_1::detail
