@@ -170,6 +170,22 @@ TEST_CASE("when_any: a spawned coroutine that loses is told to stop, also one th
   CHECK(s.under_way == 0);
 }
 
+TEST_CASE("combinators: a late stop reaches those that wait for their turn, though who runs does not listen", "[combine]") {
+  combine_test::scene s{3};
+  std::vector<spawned<int>> all;
+  all.push_back(spawn(combine_test::stubborn(s, 0)));
+  for (std::size_t i = 1; i < 3; ++i) all.push_back(spawn(combine_test::number(s, i)));
+  auto ends = spawn(when_all_settled(std::move(all), limit(1)));
+  ends.request_stop();
+  CHECK(s.cancelled == std::vector<std::size_t>{1, 2});  // the first may wait for them
+  CHECK_FALSE(ends.done());
+  s.open(0);
+  const auto outcomes = ends.result();
+  CHECK(*outcomes[0] == 0);
+  CHECK(outcomes[2].error() == errc::cancelled);
+  CHECK(s.under_way == 0);
+}
+
 TEST_CASE("hedge: an attempt that is a pool's task hears that it has lost", "[hedge][future]") {
   manual_clock clock;
   event never, begun;

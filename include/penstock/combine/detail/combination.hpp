@@ -19,9 +19,9 @@
 //             from above cut it short.
 // Limit       whoever ends begins the next in line before it counts as ended itself: as many as begin() began are under way until the line is empty.
 //             When it is over, those in line are spared, but for what has begun elsewhere (a future, a spawned coroutine): that is joined, and is begun
-//             here, all at once, in order to be told.
-// Lifetime    join_ counts the children under way. The count never falls to zero while one is about to begin another, and nothing is touched after
-//             end_one(); whoever was joined may destroy the object.
+//             here, all at once, in order to be told; also by a request from above, for what runs may wait for one that stands in line.
+// Lifetime    join_ counts the children under way, and a request from above. The count never falls to zero while one is about to begin another, and
+//             nothing is touched after end_one(); whoever was joined may destroy the object.
 // Locks       lock_ guards the decision, the lists and the line. No child begins, stops or is destroyed under it.
 #pragma once
 
@@ -41,7 +41,6 @@
 #include <penstock/combine/limit.hpp>
 #include <penstock/combine/settled.hpp>
 #include <penstock/core/detail/join.hpp>
-#include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/detail/root.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -165,7 +164,7 @@ class combination {
   friend combined_child::promise_type;
   struct stop_children {
     combination* all;
-    void operator()() const noexcept { all->request_stop(); }
+    void operator()() const noexcept { all->stop_all(); }
   };
   struct outcomes {
     void push_back(child_outcome& o) noexcept {
@@ -178,8 +177,12 @@ class combination {
     std::size_t size = 0;
   };
 
-  void request_stop() noexcept {
-    detail::request_stop(stop_);  // a child that ends meanwhile may be the last one, and then *this may be gone
+  // From above. It counts as a child until everybody was told: whoever ends meanwhile is not the last one, and *this stays.
+  void stop_all() noexcept {
+    join_.begin_one();
+    stop_.request_stop();
+    begin_next();
+    join_.end_one();  // the last touch: *this may be gone
   }
 
   // The next one; when it is over, all that have begun elsewhere, and no others. False: nobody is left.
@@ -211,7 +214,7 @@ class combination {
   void ended(child_outcome& outcome) noexcept {
     const bool failed = outcome.ended == child_outcome::state::failed;
     if (failed && stop_.stop_requested() && outcome.says_cancelled()) outcome.ended = child_outcome::state::cancelled;
-    if (decides(outcome)) request_stop();
+    if (decides(outcome)) stop_.request_stop();
     begin_next();
     join_.end_one();  // the last touch: *this may be gone
   }
