@@ -8,7 +8,8 @@
 // Who runs what  workers of the pool compute ahead, as many as are free and no more than `ahead` results; these wait in a channel. Who asks for one
 //                when there is none computes it itself, if there is an element left, and otherwise waits for those that a thread has begun. So
 //                it goes on, and ends, without any worker, too: inside the pool, on a pool of one thread, with a full queue, with the
-//                pool shut down.
+//                pool shut down. A worker that waits for an element may be what computing that one waits for: so it counts as one inside
+//                worker_pool::blocking(), and runs the pool's coroutines if nobody else is free to.
 // Order          none. One element after the other is begun, in the order of the range.
 // The end        after the last result pop() says errc::closed, and a range-for ends. A result whose move throws is lost, and pop() throws that. After an exception no element is begun; the results that are
 //                there still come, then pop() throws what was thrown first. Others go to the pool's error handler and count in its failed(). After a
@@ -23,6 +24,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -150,7 +152,7 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
     claim(none, false);  // closes, if nobody is at work
     for (bool some = true; some;) {
       try {
-        some = results_.pop().has_value();
+        some = wait_for_result().has_value();
       } catch (...) {  // moving the value failed; others are still to come
         detail::pool_access::report(pool_, std::current_exception());
       }
@@ -176,7 +178,7 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
     detail::bulk_range<View> elements;
   };
 
-  // A worker that was called, until it has come and gone, or was refused or dropped.
+  // A worker that was called, until it has found nothing more to do, or was refused or dropped.
   class visit {
    public:
     explicit visit(std::shared_ptr<shared> s) noexcept : shared_{std::move(s)} {}
@@ -187,7 +189,7 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
       std::scoped_lock guard{shared_->lock_};
       --shared_->visits_;
     }
-    void operator()() noexcept { shared_->compute_ahead(); }
+    void operator()() noexcept { std::exchange(shared_, nullptr)->compute_ahead(); }
 
    private:
     std::shared_ptr<shared> shared_;
@@ -216,18 +218,20 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
     }
   }
 
-  // The next element for the calling thread. False: there is none, or, for a worker, no room for its result.
+  // The next element for the calling thread. False: there is none, or, for a worker, no room for its result, and its visit is over: in the same step,
+  // so that who makes room afterwards calls another one.
   bool claim(std::size_t& element, bool is_ahead) noexcept {
     std::unique_lock guard{lock_};
     if (!over_ && begun_ < size_ && stop_.stop_requested()) {
       over_ = true;
       cancelled_ = true;
     }
-    if (over_ || begun_ == size_) {
-      close_if_done(guard);
+    const bool none_left = over_ || begun_ == size_;
+    if (none_left || (is_ahead && promised_ == ahead_)) {
+      if (is_ahead) --visits_;
+      if (none_left) close_if_done(guard);
       return false;
     }
-    if (is_ahead && promised_ == ahead_) return false;
     if (is_ahead) ++promised_;
     ++running_;
     element = begun_++;
@@ -262,9 +266,21 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
       }
       shared* of;
     } left{this};  // also by what is lost on the way because moving it throws
-    result<value_type> next = waits ? results_.pop() : results_.try_pop();
+    result<value_type> next = waits ? wait_for_result() : results_.try_pop();
     if (!next) left.of = nullptr;
     return next;
+  }
+  // Looks for coroutines in longer and longer intervals, as a worker does that waits for a stolen job (fork_job.hpp).
+  result<value_type> wait_for_result() {
+    using namespace std::chrono_literals;
+    if (!pool_.running_here()) return results_.pop();
+    return pool_.blocking([this] {
+      for (auto pause = 100us;; pause = std::min<std::chrono::microseconds>(2 * pause, 5ms)) {
+        result<value_type> next = results_.try_pop_for(pause);
+        if (next || next.error() != errc::timeout) return next;
+        while (detail::pool_access::help_once(pool_)) pause = 50us;
+      }
+    });
   }
   void free_place() noexcept {
     {

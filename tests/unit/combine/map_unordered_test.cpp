@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/task.hpp>
 #include <penstock/sync/event.hpp>
 
 #include "../../support/catch.hpp"
@@ -293,6 +295,37 @@ TEST_CASE("map_unordered: workers that cannot come are no submissions that were 
   CHECK(pool.stats().rejected.total() == 0);
   go.set();
   REQUIRE(pool.drain());
+}
+
+TEST_CASE("map_unordered: a worker that waits for another thread's element does what that one waits for",
+          "[map_unordered][hazard-18]") {
+  struct local {
+    static task<> set(event& e) {
+      e.set();
+      co_return;
+    }
+  };
+  const bool coroutine = GENERATE(true, false);  // its own worker runs it; or a thread in that one's stead
+  worker_pool pool{{.threads = 1, .max_threads = coroutine ? 1U : 2U}};
+  event claimed, done;
+  auto results = map_unordered(pool, std::views::iota(0, 1), [&](int) {
+    claimed.set();
+    if (coroutine) {
+      auto c = spawn(pool, local::set(done));
+      until([&] { return c.done(); });
+    } else {
+      auto f = pool.submit([&] { done.set(); });
+      until([&] { return f.is_ready(); });
+    }
+    return 7;
+  });
+  auto waits = pool.submit([&] {
+    claimed.wait();
+    return results.pop() == errc::closed;
+  });
+  CHECK(results.pop() == 7);
+  CHECK(waits.get());
+  CHECK(done.is_set());
 }
 
 TEST_CASE("map_unordered: several threads may share the results", "[map_unordered]") {
