@@ -165,7 +165,7 @@ class worker_pool {
   /// many end as are too many, each when it is through with its present piece; what they have queued is done by the others. Does not wait for that.
   /// (While such threads still end, growing to max_threads may find no place for some: those are started when there is work for them.)
   /// errc::closed after shutdown() or request_stop(). Throws std::invalid_argument if the number is out of range, and what construction throws if a
-  /// thread cannot be started: then the pool has its former number.
+  /// thread cannot be started: then the pool has its former number, or the one that another resize() has set meanwhile.
   result<void> resize(std::size_t threads);
   /// As resize(), with what lies outside its range moved into it (core/adjustable.hpp): so an adaptive_limit can drive the pool. Without effect after
   /// shutdown() or request_stop().

@@ -399,6 +399,28 @@ TEST_CASE("worker_pool: a thread that cannot begin fails the construction, and a
   run_together(pool, 5);
 }
 
+TEST_CASE("worker_pool: a resize that fails leaves alone what another one has set meanwhile", "[worker_pool][hazard-20]") {
+  worker_pool* here = nullptr;
+  std::size_t meanwhile = 4;
+  worker_pool pool{{.threads = 2, .on_thread_start = [&](std::size_t) {
+                      if (here == nullptr) return;
+                      if (meanwhile != 0) test_support::must(std::exchange(here, nullptr)->resize(meanwhile).has_value());
+                      throw std::runtime_error{"on purpose"};
+                    }}};
+  here = &pool;
+  CHECK_THROWS_AS(pool.resize(6), std::runtime_error);
+  CHECK(pool.threads() == 4);
+  run_together(pool, 4);
+  here = &pool;
+  meanwhile = 6;  // the same number is another change, too
+  CHECK_THROWS_AS(pool.resize(6), std::runtime_error);
+  CHECK(pool.threads() == 6);
+  here = &pool;
+  meanwhile = 0;
+  CHECK_THROWS_AS(pool.resize(8), std::runtime_error);
+  CHECK(pool.threads() == 6);
+}
+
 TEST_CASE("worker_pool: what on_thread_start and on_thread_exit throw later goes to on_error", "[worker_pool][hazard-19]") {
   std::atomic<int> failures{0};
   std::atomic<bool> fail{false};

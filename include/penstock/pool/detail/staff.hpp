@@ -46,7 +46,10 @@ class staff {
   void resize(std::size_t target) noexcept {
     target_ = target;
     most_blocked_ = blocked_;
+    ++resizes_;
   }
+  /// How often that was.
+  [[nodiscard]] std::size_t resizes() const noexcept { return resizes_; }
 
   void begin_arrival() noexcept { ++arriving_; }
   void arrive() noexcept {
@@ -73,6 +76,7 @@ class staff {
   std::size_t leaving_ = 0;
   std::size_t blocked_ = 0;
   std::size_t most_blocked_ = 0;  // since the last resize()
+  std::size_t resizes_ = 0;
 };
 
 }  // namespace penstock::inline v0_1::detail

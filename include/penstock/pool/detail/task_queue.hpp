@@ -153,8 +153,14 @@ class task_queue {
   void resume() noexcept;
   [[nodiscard]] bool paused() const noexcept { return signals_.paused(); }
 
-  /// Changes how many workers there should be, and says how many it were. 0: it is closed.
-  std::size_t resize(std::size_t workers) noexcept;
+  struct resized {
+    std::size_t before;  ///< how many workers there should have been. 0: it is closed
+    std::size_t which;   ///< of all changes
+  };
+  /// Changes how many workers there should be.
+  resized resize(std::size_t workers) noexcept;
+  /// As many as before again, unless somebody has changed that since.
+  void undo(resized change) noexcept;
   [[nodiscard]] std::size_t target() const noexcept { return target_.load(std::memory_order_relaxed); }  // relaxed: a number
   /// Announces one more, if there should be: arrive() or fail_to_arrive() is to follow, and, when nothing is touched any more by who starts it,
   /// finish_here().
@@ -266,6 +272,7 @@ class task_queue {
   // One that sleeps, or a new thread. False: there is none to be had.
   bool wake_idle(wait_list<Sync>& won) noexcept;
   bool start_one(wait_list<Sync>& won) noexcept;
+  void set_target(std::size_t workers, wait_list<Sync>& won) noexcept;
   // A resumption for one that sleeps, if nobody searches.
   bool feed_helper(wait_list<Sync>& won) noexcept;
   // A helper that sleeps counts as one inside blocking(): what it waits for may need a task, which helpers do not run.

@@ -102,21 +102,38 @@ void task_queue<Task, Sync>::unblock(slot& me) noexcept {
 }
 
 template <class Task, class Sync>
-std::size_t task_queue<Task, Sync>::resize(std::size_t workers) noexcept {
+auto task_queue<Task, Sync>::resize(std::size_t workers) noexcept -> resized {
   wait_list<Sync> won;
-  std::size_t before = 0;
+  resized change{};
   {
     std::scoped_lock guard{lock_};
-    if (signals_.closed()) return 0;
-    before = staff_.target();
-    staff_.resize(workers);
-    target_.store(workers, std::memory_order_relaxed);  // relaxed: a number
-    for (; staff_.has_too_many() && !idle_.empty(); idle_.win(*idle_.front(), outcome::closed, won)) staff_.leave();
-    if (has_work()) wake_one(won);
-    count_waiters();
+    if (signals_.closed()) return change;
+    change.before = staff_.target();
+    set_target(workers, won);
+    change.which = staff_.resizes();
   }
   won.complete_all();
-  return before;
+  return change;
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::undo(resized change) noexcept {
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    if (signals_.closed() || staff_.resizes() != change.which) return;
+    set_target(change.before, won);
+  }
+  won.complete_all();
+}
+
+template <class Task, class Sync>
+void task_queue<Task, Sync>::set_target(std::size_t workers, wait_list<Sync>& won) noexcept {
+  staff_.resize(workers);
+  target_.store(workers, std::memory_order_relaxed);  // relaxed: a number
+  for (; staff_.has_too_many() && !idle_.empty(); idle_.win(*idle_.front(), outcome::closed, won)) staff_.leave();
+  if (has_work()) wake_one(won);
+  count_waiters();
 }
 
 template <class Task, class Sync>

@@ -125,14 +125,14 @@ inline result<void> worker_pool::resize(std::size_t threads) {
                                 " threads, which is not from 1 to " + std::to_string(max_threads_)};
   }
   if (origin_.forked()) return forked_error();
-  const std::size_t before = queue_.resize(threads);
-  if (before == 0) return errc::closed;
+  const queue::resized change = queue_.resize(threads);
+  if (change.before == 0) return errc::closed;
   // No more than that: where idle threads leave as soon as they have begun there would be no end to it.
   for (std::size_t started = 0; started < threads && queue_.begin_arrival(); ++started) {
     try {
       start_thread(false);
     } catch (...) {
-      queue_.resize(before);
+      queue_.undo(change);
       queue_.finish_here();
       throw;
     }
