@@ -154,6 +154,7 @@ void everything(stress::context& c) {
       if (choose.one_in(2)) options.on_thread_start = [&](std::size_t) { ++begun; };
       if (choose.one_in(3)) options.overflow = penstock::overflow::caller_runs;
       if (choose.one_in(2)) options.priorities = 3;
+      if (choose.one_in(4)) options.room_timeout = choose.below(100) * 1us;
       workload work{c, all};
       worker_pool pool{std::move(options)};
       work.pool = &pool;

@@ -8,8 +8,9 @@
 //
 //                | policy      | from outside                                | from a worker of the pool, or inside a task of it            |
 //                |-------------|---------------------------------------------|--------------------------------------------------------------|
-//                | wait        | waits for room (errc::timeout,              | runs the task itself, at once; `limits` end nothing, but a   |
-//                |             | errc::cancelled by `limits`)                | stop that was requested before refuses it                    |
+//                | wait        | waits for room (errc::timeout by `limits`   | runs the task itself, at once; `limits` end nothing, but a   |
+//                |             | or the pool's room_timeout, errc::cancelled | stop that was requested before refuses it                    |
+//                |             | by `limits`)                                |                                                              |
 //                | reject      | errc::rejected                              | errc::rejected                                               |
 //                | caller_runs | runs the task itself, at once               | runs the task itself, at once                                |
 //                | drop_oldest | the oldest queued task is dropped for it    | the same                                                     |
@@ -71,7 +72,8 @@ class timeout_length {
 
 struct submit_options {
   std::optional<penstock::overflow> overflow = {};  ///< default: worker_pool_options::overflow
-  wait_limits limits = {};                ///< end the wait for room; a stop that was requested before refuses the task anyway
+  /// End the wait for room; without a deadline worker_pool_options::room_timeout does. A stop that was requested before refuses the task anyway.
+  wait_limits limits = {};
   std::optional<unsigned> priority = {};  ///< below the pool's priorities(); default: the middle one, priorities() / 2
   deadline start_before = {};             ///< the latest start, by any clock; default: never
   /// The same as a length of time from the submission on, by the pool's clock, in any unit: `50ms`. One of the two at most.

@@ -89,7 +89,7 @@ class expiry;
 class worker_pool {
  public:
   /// Starts the threads. Throws std::invalid_argument if queue_capacity or min_threads is 0, priorities not 1 to 16, max_threads less than threads, or
-  /// keep_alive negative; std::system_error if a thread cannot be started or bound to its processor, and what on_thread_start throws, after joining
+  /// keep_alive or room_timeout negative; std::system_error if a thread cannot be started or bound to its processor, and what on_thread_start throws, after joining
   /// those that were started. If there is an on_thread_start or an affinity, returns when all threads have begun.
   explicit worker_pool(worker_pool_options options = {});
   worker_pool(const worker_pool&) = delete;
@@ -97,7 +97,7 @@ class worker_pool {
   ~worker_pool();
 
   /// Runs `f()` on a worker, some time; nobody hears of its end. When the queue is full, the overflow policy decides. errc::closed after
-  /// shutdown() or request_stop(), errc::rejected by policy; the task is then destroyed. Throws std::invalid_argument if there is nothing to call (a
+  /// shutdown() or request_stop(), errc::rejected by policy, errc::timeout after room_timeout; the task is then destroyed. Throws std::invalid_argument if there is nothing to call (a
   /// null pointer to a function, an empty std::function), and std::bad_alloc if the callable needs memory and there is none.
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
@@ -226,6 +226,10 @@ class worker_pool {
   [[nodiscard]] detail::task_label usual_label() const noexcept { return {usual_priority_, stamp()}; }
   [[nodiscard]] admission usual_admission(const wait_limits& limits) const noexcept { return {limits, overflow_, usual_label()}; }
   [[nodiscard]] admission admission_of(const submit_options& options) const;
+  // Until when to wait for room: as long as the submission says, or else the pool.
+  [[nodiscard]] deadline room_deadline(const wait_limits& limits) const noexcept {
+    return limits.deadline.is_never() && !room_timeout_.is_for_ever() ? clock_.after(room_timeout_.length()) : limits.deadline;
+  }
 
   template <class F>
   static F&& callable(F&& f);
@@ -281,6 +285,7 @@ class worker_pool {
   const std::size_t max_threads_;
   queue queue_;
   const penstock::overflow overflow_;
+  const detail::timeout_length room_timeout_;
   const unsigned priorities_;
   const unsigned usual_priority_ = priorities_ / 2;
   const any_clock clock_;

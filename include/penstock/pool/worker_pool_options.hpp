@@ -21,11 +21,14 @@ struct worker_pool_options {
       1024;  ///< tasks from outside that wait to be run; at least 1. Each worker has as many places for its own, at most 256
   std::string name = "penstock";  ///< threads are called name-0, name-1, … where the system shows names
   penstock::overflow overflow = overflow::wait;
+  /// With overflow::wait, how long a submission from outside waits for room that says no deadline itself (wait_limits), by the pool's clock; then it
+  /// fails with errc::timeout. One post_n() waits so long in all. Zero: not at all. Default: for ever.
+  detail::timeout_length room_timeout = {};
   /// Gets what a posted task threw, on the worker; may be called by several workers at a time. Default: only counted.
   move_only_function<void(std::exception_ptr) const> on_error = {};
   unsigned priorities = 1;  ///< how many there are, 1 to 16; see submit_options.hpp
   bool metrics = false;     ///< measure what stats() tells of times; see pool_stats.hpp
-  /// What submit_options::expires_in, keep_alive and metrics are counted by; must outlive the pool. Default: the steady clock.
+  /// What submit_options::expires_in, room_timeout, keep_alive and metrics are counted by; must outlive the pool. Default: the steady clock.
   any_clock clock = {};
   /// How many threads there can be at a time, after resize() or while some are inside blocking(). 0: sixteen more than `threads`.
   std::size_t max_threads = 0;

@@ -92,6 +92,61 @@ TEST_CASE("submit_options: a submission says itself what happens when the queue 
   CHECK(pool.dropped() == 0);
 }
 
+TEST_CASE("worker_pool: room_timeout ends each wait for room whose submission says no deadline itself",
+          "[worker_pool][hazard-05]") {
+  manual_clock clock;
+  worker_pool pool{{.threads = 1, .queue_capacity = 1, .room_timeout = 10ms, .clock = clock}};
+  gate g{pool};
+  CHECK(pool.post([] {}));
+  std::optional<result<void>> got[3];
+  std::error_code submitted;
+  range_result many;
+  {
+    const deadline later{clock.now() + 30ms, clock};
+    std::vector<std::jthread> posters;
+    posters.emplace_back([&] { got[0] = pool.post([] {}); });
+    posters.emplace_back([&] { got[1] = pool.post({.overflow = overflow::wait}, [] {}); });
+    posters.emplace_back([&] { submitted = error_of(pool.submit([] {})); });
+    posters.emplace_back([&] { many = pool.post_n(2, [](std::size_t) {}); });
+    posters.emplace_back([&] { got[2] = pool.post({.limits = {.deadline = later}}, [] {}); });
+    until([&] { return pool.room_waiters() == 5; });
+    clock.advance(9ms);
+    CHECK(pool.room_waiters() == 5);
+    clock.advance(1ms);
+    until([&] { return pool.room_waiters() == 1; });
+    clock.advance(20ms);
+  }
+  for (const auto& r : got) CHECK(*r == errc::timeout);
+  CHECK(submitted == errc::timeout);
+  CHECK((many.count == 0 && many.error == errc::timeout));
+  CHECK(pool.stats().rejected.timeout == 5);
+  CHECK(pool.try_post([] {}) == errc::full);
+  g.open();
+  CHECK(pool.drain());
+  worker_pool never{{.threads = 1, .queue_capacity = 1, .room_timeout = 0s}};
+  gate closed{never};
+  CHECK(never.post([] {}));
+  CHECK(never.post([] {}) == errc::timeout);
+  CHECK(never.post({.overflow = overflow::reject}, [] {}) == errc::rejected);
+  CHECK_THROWS_AS(worker_pool({.room_timeout = -1ns}), std::invalid_argument);
+}
+
+TEST_CASE("worker_pool: one post_n() waits for room no longer than room_timeout in all", "[worker_pool][hazard-05]") {
+  manual_clock clock;
+  worker_pool pool{{.threads = 1, .queue_capacity = 1, .room_timeout = 10ms, .clock = clock}};
+  gate g{pool};
+  CHECK(pool.post([] {}));
+  range_result many;
+  std::jthread poster{[&] { many = pool.post_n(2, [](std::size_t) {}); }};
+  until([&] { return pool.room_waiters() == 1; });
+  clock.advance(6ms);
+  CHECK(pool.purge() == 1);  // lets the first one in
+  until([&] { return pool.queued() == 1 && pool.room_waiters() == 1; });
+  clock.advance(4ms);
+  poster.join();
+  CHECK((many.count == 1 && many.error == errc::timeout));
+}
+
 TEST_CASE("submit_options: drop_oldest puts a task in the place of the one that waited longest", "[worker_pool]") {
   numbers ran;
   std::atomic<int> living{0};

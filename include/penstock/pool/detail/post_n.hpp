@@ -15,7 +15,7 @@ namespace penstock::inline v0_1 {
 
 inline range_result worker_pool::post_n(std::span<move_only_function<void()>> tasks, const wait_limits& limits) {
   for (const task& one : tasks) static_cast<void>(callable(one));
-  return put_n(tasks, limits);
+  return put_n(tasks, {.stop = limits.stop, .deadline = room_deadline(limits)});  // one for all of them
 }
 
 inline range_result worker_pool::put_n(std::span<task> tasks, const wait_limits& limits) {
@@ -45,6 +45,7 @@ template <class F>
   requires(std::invocable<F&, std::size_t> && std::copy_constructible<F> && std::is_nothrow_destructible_v<F>)
 range_result worker_pool::post_n(std::size_t n, const F& f, const wait_limits& limits) {
   static_cast<void>(callable(f));
+  const wait_limits whole{.stop = limits.stop, .deadline = room_deadline(limits)};
   range_result moved;
   while (moved.count < n) {
     struct batch {  // made where it lies: an array of empty ones would be written twice
@@ -56,7 +57,7 @@ range_result worker_pool::post_n(std::size_t n, const F& f, const wait_limits& l
     for (const std::size_t wanted = std::min<std::size_t>(n - moved.count, 32); some.made < wanted; ++some.made) {
       std::construct_at(some.at() + some.made, [f, index = moved.count + some.made]() mutable { static_cast<void>(f(index)); });
     }
-    const range_result put_in = put_n({some.at(), some.made}, limits);
+    const range_result put_in = put_n({some.at(), some.made}, whole);
     moved.count += put_in.count;
     moved.error = put_in.error;
     if (!put_in) return moved;

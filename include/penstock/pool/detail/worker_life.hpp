@@ -22,6 +22,7 @@ inline std::size_t worker_pool::checked_threads(worker_pool_options& options) {
   if (options.max_threads < options.threads) refuse("max_threads is less than threads");
   if (options.min_threads == 0) refuse("min_threads is 0");
   if (options.keep_alive < std::chrono::nanoseconds::zero()) refuse("keep_alive is negative");
+  if (options.room_timeout.length() < std::chrono::nanoseconds::zero()) refuse("room_timeout is negative");
   return options.max_threads;
 }
 
@@ -30,6 +31,7 @@ inline worker_pool::worker_pool(worker_pool_options options)
       queue_{options.queue_capacity, options.threads, 256, options.priorities, max_threads_,
              options.min_threads,    options.metrics},
       overflow_{options.overflow},
+      room_timeout_{options.room_timeout},
       priorities_{options.priorities},
       clock_{options.clock},
       metrics_{options.metrics},

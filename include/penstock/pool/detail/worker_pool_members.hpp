@@ -73,7 +73,7 @@ inline result<void> worker_pool::put_into_full(task& work, const admission& how)
     return {};
   }
   detail::blocking_wait<queue, queue::room_node> wait{queue_, work, how.label};
-  const result<void> put_in = detail::to_result(wait.run(how.limits.stop, how.limits.deadline));
+  const result<void> put_in = detail::to_result(wait.run(how.limits.stop, room_deadline(how.limits)));
   return put_in ? put_in : refuse(put_in);
 }
 
