@@ -18,8 +18,10 @@
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/pool/detail/guest_lanes.hpp>
+#include <penstock/sync/event.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/until.hpp"
 #include "bulk_testing.hpp"
 
 namespace {
@@ -207,6 +209,26 @@ TEST_CASE("invoke: in a forked child the caller calls everything itself", "[invo
   CHECK(status == 0);
 }
 #endif
+
+TEST_CASE("invoke: a thread from outside that has stolen a part may wait in there for a task of the pool",
+          "[invoke][hazard-18]") {
+  worker_pool pool{{.threads = 1}};
+  event stolen, stolen_back;
+  int got = 0;
+  const auto waits_for_the_pool = [&] {
+    stolen_back.set();
+    auto f = pool.submit([] { return 5; });
+    test_support::until([&] { return f.is_ready(); });  // while the only worker waits for this very part
+    got = f.get();
+  };
+  invoke(
+      pool, [&] { stolen.wait(); },
+      [&] {
+        stolen.set();
+        invoke(pool, [&] { stolen_back.wait(); }, waits_for_the_pool);
+      });
+  CHECK(got == 5);
+}
 
 TEST_CASE("guest_lanes: lends eight lanes, and each again when it came back", "[invoke]") {
   detail::guest_lanes<> lanes;

@@ -30,14 +30,18 @@ template <class Sync = std_sync>
 class fork_job : public work_item {
  public:
   using lane = work_deque<work_item, Sync>;
+  struct called_here {
+    bool operator()(auto& wait) const noexcept { return wait(); }
+  };
 
   fork_job(const fork_job&) = delete;
   fork_job& operator=(const fork_job&) = delete;
 
   /// By who forked it and did not get it back: returns when it has ended. run_part is given what was stolen and is a part of the job, leave what may
-  /// be none. help is called when it seems to take long, and says whether it has done something that the end may depend on.
-  template <class Run, class Leave, class Help>
-  void join(Run run_part, Leave leave, Help help) noexcept {
+  /// be none. help is called when it seems to take long, and says whether it has done something that the end may depend on. rest is given the waits
+  /// when it does take long, and returns what they return: it can tell others that this thread sleeps.
+  template <class Run, class Leave, class Help, class Rest = called_here>
+  void join(Run run_part, Leave leave, Help help, Rest rest = {}) noexcept {
     for (polling<Sync> poll; poll.again();) {
       if (has_ended()) return;
       if (leapfrog(run_part, leave)) poll = {};
@@ -49,7 +53,8 @@ class fork_job : public work_item {
     // The thief may fork later, or wait for something that needs this thread: looks again, in longer and longer intervals.
     for (nanoseconds_point pause = shortest_pause;; pause = std::min(pause * 2, longest_pause)) {
       blocking_wait<basic_one_shot<Sync>, plain_node<Sync>> wait{told};
-      if (wait.run(Sync::now() + pause) == outcome::granted) return;
+      const auto sleep = [&] { return wait.run(Sync::now() + pause) == outcome::granted; };
+      if (pause < longest_pause ? sleep() : rest(sleep)) return;
       while (leapfrog(run_part, leave) || help()) pause = shortest_pause / 2;
     }
   }

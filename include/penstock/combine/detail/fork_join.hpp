@@ -70,8 +70,9 @@ class fork_place {
   };
 
   [[gnu::noinline]] void wait_for(fork_job<>& stolen) const noexcept {
+    // The thief may wait for a task of the pool: if this is one of its workers, another thread runs tasks in its stead when that takes long.
     stolen.join([](work_item& part) { part(); }, [this](work_item& other) { pool_.execute(other); },
-                [this] { return pool_access::help_once(pool_); });
+                [this] { return pool_access::help_once(pool_); }, [this](auto& wait) { return pool_.blocking(wait); });
   }
 
   worker_pool& pool_;
