@@ -22,7 +22,10 @@ auto sync_wait(Awaitable&& awaitable, std::stop_token stop = {}) -> detail::awai
   // The awaitable lives until this returns, so the coroutine may refer to it.
   using value = detail::await_result<Awaitable>;
   detail::root<value> coroutine = detail::run_root<value, Awaitable&&>(std::forward<Awaitable>(awaitable));
-  coroutine.start(any_scheduler{}, std::move(stop));
+  {
+    const detail::blocking_help::about_to_block here;
+    coroutine.start(any_scheduler{}, std::move(stop));
+  }
   coroutine.wait();
   return coroutine.take();
 }

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <stop_token>
 #include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -245,4 +247,29 @@ TEST_CASE(
   };
   auto a = two.submit(both), b = two.submit(both);
   CHECK(soon(std::move(a)) + soon(std::move(b)) == 2);
+}
+
+TEST_CASE(
+    "worker_pool: where no other thread can run it, a worker that blocks in sync_wait() runs the tasks that are awaited there",
+    "[worker_pool][hazard-18]") {
+  const auto pair = [](worker_pool& pool) {
+    const auto [a, b] = sync_wait(when_all(pool.submit([] { return 1; }), pool.submit([] { return 2; })));
+    return a + b;
+  };
+  for (const std::size_t threads : {1U, 3U}) {
+    worker_pool pool{{.threads = threads, .max_threads = threads}};
+    std::atomic<std::size_t> inside = 0;
+    std::vector<future<int>> all;
+    for (std::size_t i = 0; i < threads; ++i) {
+      all.push_back(pool.submit([&] {
+        ++inside;
+        until([&] { return inside == threads; });
+        // One level more: what is run here blocks in the same way.
+        return sync_wait(when_all(pool.submit([&] { return pair(pool); }), pool.submit([] { return 4; }))) == std::tuple{3, 4}
+                   ? 7
+                   : 0;
+      }));
+    }
+    for (auto& f : all) CHECK(soon(std::move(f)) == 7);
+  }
 }

@@ -5,8 +5,12 @@
 //
 //   struct my_help : blocking_help { … } here;   // on the stack of the context's thread, for as long as it is one
 //
+// Who begins a coroutine here and now, only to block for its end, says so (`about_to_block`): what the coroutine comes to wait for may need this thread.
+//
 // Thread safety  the thread's own.
 #pragma once
+
+#include <utility>
 
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/one_shot.hpp>
@@ -34,8 +38,21 @@ class blocking_help {
   /// The same, without running anything.
   static void wait_idly(basic_one_shot<>& end) noexcept { blocking_wait<basic_one_shot<>, plain_node<std_sync>>{end}.run(); }
 
+  class about_to_block {
+   public:
+    about_to_block() noexcept : before_{std::exchange(about_to_, true)} {}
+    about_to_block(const about_to_block&) = delete;
+    about_to_block& operator=(const about_to_block&) = delete;
+    ~about_to_block() { about_to_ = before_; }
+
+   private:
+    const bool before_;
+  };
+  [[nodiscard]] static bool is_about_to_block() noexcept { return about_to_; }
+
  private:
   static inline thread_local blocking_help* current_ = nullptr;
+  static inline thread_local bool about_to_ = false;
   wait_function wait_;
   blocking_help* outer_;
 };

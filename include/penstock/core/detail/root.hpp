@@ -79,7 +79,10 @@ class root {
   /// Blocks until it has ended. What it may need this thread for is run here: resumptions that are queued behind the caller, and on a
   /// worker of a pool those of the pool.
   void wait() const noexcept {
-    while (!ended().is_set() && trampoline::run_one()) {
+    {
+      const blocking_help::about_to_block here;
+      while (!ended().is_set() && trampoline::run_one()) {
+      }
     }
     assert((ended().is_set() || timers_of_this_thread == nullptr) &&
            "a coroutine that a timeout resumed blocks the thread of the timers: give it a scheduler");

@@ -28,6 +28,9 @@ class staff {
   /// How many should be awake, if there is work.
   [[nodiscard]] std::size_t wanted() const noexcept { return std::min(target_ + blocked_, most_); }
 
+  /// For one more.
+  [[nodiscard]] bool has_place() const noexcept { return size() + leaving_ < most_; }
+
   // Each with the number of those that sleep.
   [[nodiscard]] bool may_wake(std::size_t idle) const noexcept { return working_ - idle < wanted(); }
   /// Whether a thread is to be started when there is work. One at a time: it calls the next one when it is there.
@@ -66,8 +69,6 @@ class staff {
   void unblock() noexcept { --blocked_; }
 
  private:
-  [[nodiscard]] bool has_place() const noexcept { return size() + leaving_ < most_; }
-
   std::size_t target_;
   const std::size_t least_;
   const std::size_t most_;

@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/core/detail/blocking_help.hpp>
 #include <penstock/core/detail/request_stop.hpp>
 #include <penstock/pool/detail/drop_scope.hpp>
 #include <penstock/pool/detail/expiry.hpp>
@@ -93,9 +94,11 @@ class worker_pool::submitted : public detail::future_state<R> {
       return this->set_error(forked_error().error());  // whoever claimed it is in the parent
     }
     // A call like any other: nothing else runs here in between. A coroutine leaves it to the next free worker, unless this one is not to
-    // become free before the coroutine ends.
+    // become free before the coroutine ends: because it helps, or is about to block and nobody can run in its stead.
     runner* const here = pool_.runner_here();
-    if (here != nullptr && (who == detail::waiter_kind::thread || helping_ > 0)) run_inside(*here);
+    if (here == nullptr) return;
+    const auto nobody_else = [this] { return detail::blocking_help::is_about_to_block() && !pool_.queue_.may_replace(); };
+    if (who == detail::waiter_kind::thread || helping_ > 0 || nobody_else()) run_inside(*here);
   }
   // The pool may be gone by now, if the task is not in it any more; so the one who finds its empty place counts it.
   void stop() noexcept {

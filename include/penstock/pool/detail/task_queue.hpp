@@ -126,6 +126,10 @@ class task_queue {
   [[nodiscard]] work_item* help() noexcept {
     return may_help() ? locked([this] { return take_resumption(); }) : nullptr;
   }
+  /// Whether somebody else could run tasks while a worker blocks: who sleeps, or one more thread.
+  [[nodiscard]] bool may_replace() const noexcept {
+    return locked([this] { return !idle_.empty() || (starter_.is_set() && staff_.has_place()); });
+  }
   /// For who has stopped searching, or was handed a piece: if there is more work, and nobody looks for it, wakes the next one.
   void call_for_help() noexcept;
 
