@@ -85,6 +85,10 @@
 #include <penstock/rate/throttle.hpp>
 #include <penstock/rate/token_bucket.hpp>
 #include <penstock/route/hash.hpp>
+#include <penstock/route/hash_ring.hpp>
+#include <penstock/route/hash_ring_options.hpp>
+#include <penstock/route/ring_diff.hpp>
+#include <penstock/route/ring_token.hpp>
 #include <penstock/stream/generator.hpp>
 #include <penstock/stream/operators.hpp>
 #include <penstock/stream/pipeline.hpp>
