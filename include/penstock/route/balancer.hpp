@@ -1,0 +1,313 @@
+// penstock/route/balancer.hpp: which of several endpoints a call goes to.
+//
+//   penstock::balancer<backend> backends{{.slow_start = {.duration = 30s}}};      // power of two choices; others by the second parameter
+//   auto id = backends.insert(backend{"10.0.0.7:80"}, {.weight = 2});             // result<endpoint_id>
+//   auto lease = backends.pick();                                                 // counts as in flight until its end
+//   if (!lease) return error("no backend");
+//   reply r = lease->ask(query);
+//   if (r.refused()) lease.failure();                                             // otherwise the end of the scope is a success
+//
+//   for (auto attempts = backends.attempts(3); auto lease = attempts.next();) {   // another endpoint each time
+//     if (lease->ask(query, answer)) break;
+//     lease.failure();
+//   }
+//
+// Policies       round_robin, random_choice · weighted_round_robin · least_connections, power_of_two_choices · peak_ewma · sticky (by key).
+// Health         by what leases say. Failures make an endpoint count for less at once and eject it for a while when there are too many
+//                (ejection_options); it comes back on probation and with a slow start. Ejections end in a pick: there is no thread and no timer.
+// Endpoints      come, go, and are drained at any time. An erased one is picked by nobody who begins after erase() returned; it is destroyed when
+//                its last lease ends, on that thread, or by erase().
+// Thread safety  every member may be called concurrently. A lease belongs to one thread at a time, and may end on another than it began on.
+// Cancellation   nothing here waits. An endpoint whose pick was in vain (drained at that moment) is not tried again: pick() goes on to others.
+// Destruction    all leases must have ended (asserted).
+// Memory         for max_endpoints, allocated at construction: 72 to 192 bytes each and the Endpoint. pick(), leases and attempts() allocate nothing.
+// Cost           a pick is one read-modify-write on the endpoint's own counter and what the policy says; the end of a lease another one. The clock is
+//                read if the policy measures latency, and while endpoints are ejected, warm up or have failed lately.
+// Algorithm      places that never move, with a count and the states in one word (detail/endpoint_use.hpp): readers need no other protection.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cassert>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/clock.hpp>
+#include <penstock/core/errc.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/route/balancer_options.hpp>
+#include <penstock/route/detail/checked_options.hpp>
+#include <penstock/route/detail/endpoint_table.hpp>
+#include <penstock/route/detail/pick_context.hpp>
+#include <penstock/route/hash.hpp>
+#include <penstock/route/least_connections.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// By a Clock (an instance that outlives the balancer, unless it is like std's).
+template <class Endpoint, class Policy = power_of_two_choices, clock Clock = std::chrono::steady_clock, class Sync = detail::std_sync>
+class balancer {
+  using picker = typename Policy::template picker<Sync>;
+  using context = detail::pick_context<Clock, Sync>;
+  using table = detail::endpoint_table<Sync>;
+
+ public:
+  class lease;
+  class attempts_left;
+
+  /// Throws std::invalid_argument that names the option which cannot be.
+  explicit balancer(balancer_options options = {}, Policy policy = {})
+    requires detail::static_clock<Clock>
+      : balancer{std::move(options), policy, detail::time_source<Clock>{}} {}
+  balancer(balancer_options options, Clock& clock) : balancer{std::move(options), Policy{}, clock} {}
+  balancer(balancer_options options, Policy policy, Clock& clock)
+      : balancer{std::move(options), policy, detail::time_source<Clock>{clock}} {}
+  balancer(const balancer&) = delete;
+  balancer& operator=(const balancer&) = delete;
+  ~balancer() {
+    table_.clear([this](std::uint32_t p) {
+      assert(detail::endpoint_use<Sync>::in_flight(table_.load(p)) == 0 && "a balancer was destroyed while leases are held");
+      std::destroy_at(&values_[p].value);
+    });
+  }
+
+  /// Adds an endpoint, which is moved from only if there is room. errc::full: there are max_endpoints, erased ones with leases among them.
+  /// Throws std::invalid_argument unless the weight is positive and finite, and what the Endpoint's constructor throws.
+  result<endpoint_id> insert(Endpoint&& endpoint, const endpoint_options& options = {}) { return add(std::move(endpoint), options); }
+  result<endpoint_id> insert(const Endpoint& endpoint, const endpoint_options& options = {}) { return add(endpoint, options); }
+
+  /// Each is false if there is no such endpoint any more.
+  bool erase(endpoint_id id) noexcept {
+    const auto how = table_.erase(id);
+    if (how == table::erased::gone) free_place(place_of(id));
+    return how != table::erased::unknown;
+  }
+  /// No new leases. stats(id)->in_flight tells how many have not ended.
+  bool drain(endpoint_id id) noexcept { return table_.drain(id); }
+  /// Ends a drain or an ejection now; with a slow start, without a probation.
+  bool restore(endpoint_id id) noexcept { return table_.restore(id, time_.now()); }
+  /// Throws std::invalid_argument unless the weight is positive and finite.
+  bool reweight(endpoint_id id, double weight) { return table_.reweight(id, detail::checked_weight(weight)); }
+
+  /// A lease of an endpoint; an empty one if there is none that could be picked.
+  [[nodiscard]] lease pick() noexcept
+    requires(!picker::keyed)
+  {
+    return pick_other(0, {});
+  }
+  template <routable Key>
+    requires(picker::keyed)
+  [[nodiscard]] lease pick(const Key& key) noexcept(noexcept(hash_of(key, 0))) {
+    return pick_other(hash_of(key, table_.options().key_seed), {});
+  }
+
+  /// The leases of one call that is tried at up to `limit` different endpoints, 1 to 16; throws std::invalid_argument.
+  [[nodiscard]] attempts_left attempts(unsigned limit)
+    requires(!picker::keyed)
+  {
+    return attempts_left{*this, 0, limit};
+  }
+  template <routable Key>
+    requires(picker::keyed)
+  [[nodiscard]] attempts_left attempts(const Key& key, unsigned limit) {
+    return attempts_left{*this, hash_of(key, table_.options().key_seed), limit};
+  }
+
+  /// How many can be picked now: neither drained nor ejected, and of the preferred zone if that one is preferred.
+  [[nodiscard]] std::size_t size() const noexcept { return table_.size(); }
+  /// Of every endpoint that has not been erased.
+  [[nodiscard]] std::vector<endpoint_stats> stats() const { return table_.stats(time_.now()); }
+  [[nodiscard]] std::optional<endpoint_stats> stats(endpoint_id id) const noexcept { return table_.stats(id, time_.now()); }
+
+ private:
+  union value_place {
+    value_place() noexcept {}
+    ~value_place() {}
+    Endpoint value;
+  };
+
+  balancer(balancer_options options, const Policy& policy, detail::time_source<Clock> time)
+      : time_{time},
+        table_{detail::checked(std::move(options)), !picker::looks_at_all},
+        picker_{policy, table_.options().max_endpoints},
+        stripes_{table_.options().seed},
+        measures_{picker::measures_latency || table_.options().measure_latency},
+        values_{std::make_unique<value_place[]>(table_.options().max_endpoints)} {}
+
+  static std::uint32_t place_of(endpoint_id id) noexcept { return static_cast<std::uint32_t>(static_cast<std::uint64_t>(id)); }
+
+  template <class E>
+  result<endpoint_id> add(E&& endpoint, const endpoint_options& options) {
+    const double weight = detail::checked_weight(options.weight);
+    const bool local = !options.zone.empty() && options.zone == table_.options().zone;
+    const std::uint64_t seed = table_.options().key_seed;
+    std::optional<std::uint64_t> name;
+    if (!options.name.empty()) {
+      name = hash_of(options.name, seed);
+    } else if constexpr (routable<Endpoint>) {
+      name = hash_of(endpoint, seed);
+    }
+    const auto p = table_.take_place();
+    if (!p) return errc::full;
+    try {
+      std::construct_at(&values_[*p].value, std::forward<E>(endpoint));
+    } catch (...) {
+      table_.give_back(*p);
+      throw;
+    }
+    return table_.list(*p, weight, local, time_.now(), [&](endpoint_id id) noexcept {
+      const std::uint64_t hashed = name ? *name : hash_of(id, seed);
+      picker_.placed(*p, hashed);
+      return hashed;
+    });
+  }
+
+  [[nodiscard]] lease pick_other(std::uint64_t key, std::span<const std::uint32_t> tried) noexcept {
+    context c{stripes_.mine(), time_, key, tried};
+    table_.look_after(c);
+    for (;;) {
+      const std::uint32_t p = picker_.choose(table_, c);
+      if (p == detail::no_place) [[unlikely]]
+        return {};
+      if (table_.use(p).try_enter()) [[likely]]
+        return lease{*this, p, measures_ ? c.now() : 0};
+      if (table_.use(p).back_out()) free_place(p);  // it was just erased or drained; the roster is newer by now
+    }
+  }
+
+  void end_lease(std::uint32_t p, detail::nanoseconds_point began, lease_outcome how) noexcept {
+    auto& use = table_.use(p);
+    const bool failed = how == lease_outcome::failure;
+    if (measures_ && how != lease_outcome::ignored) {
+      const detail::nanoseconds_point now = time_.now();
+      if (const std::chrono::nanoseconds took{detail::saturating_difference(now, began)}; took.count() >= 0) {
+        picker_.ended(p, now, took, !failed);
+        if (!failed) table_.measured(p, took);
+      }
+    }
+    if (failed) {
+      table_.failed(p, time_.now());
+    } else if (how == lease_outcome::success && table_.watched(p)) [[unlikely]] {
+      table_.succeeded(p, time_.now());
+    }
+    if (use.leave()) [[unlikely]]
+      free_place(p);
+  }
+
+  // By whom the word of use told: nobody else knows the value any more. Its destructor runs under no lock.
+  void free_place(std::uint32_t p) noexcept {
+    std::destroy_at(&values_[p].value);
+    table_.give_back(p);
+  }
+
+  [[nodiscard]] bool may_try_again(bool first) noexcept {
+    const auto earns = static_cast<std::int64_t>(table_.options().retry_share * 1000);
+    std::int64_t seen = retries_.load(std::memory_order_relaxed);  // relaxed, all: an allowance, which publishes nothing
+    if (first) {
+      if (seen < retries_at_most) retries_.fetch_add(earns, std::memory_order_relaxed);
+      return true;
+    }
+    while (seen >= 1000) {
+      if (retries_.compare_exchange_weak(seen, seen - 1000, std::memory_order_relaxed)) return true;
+    }
+    return false;
+  }
+
+  static constexpr std::int64_t retries_at_most = 10'000;  // thousandths
+
+  [[no_unique_address]] detail::time_source<Clock> time_;
+  table table_;
+  picker picker_;
+  detail::pick_stripes<Sync> stripes_;
+  const bool measures_;
+  const std::unique_ptr<value_place[]> values_;
+  typename Sync::template atomic<std::int64_t> retries_{retries_at_most};
+};
+
+/// One call in flight. If nothing is said, the end of its scope is a success, or a failure if an exception is on its way out of it (by
+/// std::uncaught_exceptions(): a lease that a coroutine keeps while it waits should say its end itself).
+template <class Endpoint, class Policy, clock Clock, class Sync>
+class [[nodiscard]] balancer<Endpoint, Policy, Clock, Sync>::lease {
+ public:
+  /// Of nothing.
+  lease() noexcept = default;
+  lease(lease&& other) noexcept
+      : from_{std::exchange(other.from_, nullptr)}, place_{other.place_}, exceptions_{other.exceptions_}, began_{other.began_} {}
+  lease& operator=(lease&& other) noexcept {
+    if (this != &other) {
+      end();
+      from_ = std::exchange(other.from_, nullptr);
+      place_ = other.place_;
+      exceptions_ = other.exceptions_;
+      began_ = other.began_;
+    }
+    return *this;
+  }
+  ~lease() { end(); }
+
+  explicit operator bool() const noexcept { return from_ != nullptr; }
+  /// The endpoint, which others use, too. It lives until the lease ends.
+  Endpoint& operator*() const noexcept { return from_->values_[place_].value; }
+  Endpoint* operator->() const noexcept { return &from_->values_[place_].value; }
+  [[nodiscard]] endpoint_id id() const noexcept { return from_->table_.id_of(place_); }
+
+  /// Each ends the lease now; nothing happens if it has ended. The endpoint is not touched after it.
+  void success() noexcept { end_as(lease_outcome::success); }
+  void failure() noexcept { end_as(lease_outcome::failure); }
+  void ignore() noexcept { end_as(lease_outcome::ignored); }
+  void end_as(lease_outcome how) noexcept {
+    if (from_ != nullptr) std::exchange(from_, nullptr)->end_lease(place_, began_, how);
+  }
+
+ private:
+  friend balancer;
+  lease(balancer& from, std::uint32_t place, detail::nanoseconds_point began) noexcept
+      : from_{&from}, place_{place}, exceptions_{std::uncaught_exceptions()}, began_{began} {}
+
+  void end() noexcept {
+    if (from_ != nullptr) end_as(std::uncaught_exceptions() > exceptions_ ? lease_outcome::failure : lease_outcome::success);
+  }
+
+  balancer* from_ = nullptr;
+  std::uint32_t place_ = 0;
+  int exceptions_ = 0;
+  detail::nanoseconds_point began_ = 0;
+};
+
+/// The endpoints that one call may be tried at, one after the other and none twice.
+template <class Endpoint, class Policy, clock Clock, class Sync>
+class balancer<Endpoint, Policy, Clock, Sync>::attempts_left {
+ public:
+  /// Another endpoint; an empty lease if the attempts are used up, the balancer's retries are (retry_share), or every endpoint was tried.
+  [[nodiscard]] lease next() noexcept {
+    if (made_ == limit_ || !from_.may_try_again(made_ == 0)) return {};
+    lease another = from_.pick_other(key_, std::span{tried_}.first(made_));
+    if (another) tried_[made_++] = another.place_;
+    return another;
+  }
+  /// How many leases there were.
+  [[nodiscard]] unsigned made() const noexcept { return made_; }
+
+ private:
+  friend balancer;
+  static constexpr unsigned most = 16;
+  attempts_left(balancer& from, std::uint64_t key, unsigned limit) : from_{from}, key_{key}, limit_{limit} {
+    detail::require_option(limit >= 1 && limit <= most, "attempts must be 1 to 16");
+  }
+
+  balancer& from_;
+  const std::uint64_t key_;
+  const unsigned limit_;
+  unsigned made_ = 0;
+  std::array<std::uint32_t, most> tried_{};
+};
+
+}  // namespace penstock::inline v0_1
