@@ -53,7 +53,8 @@
 namespace penstock::inline v0_1 {
 
 /// By a Clock (an instance that outlives the balancer, unless it is like std's).
-template <class Endpoint, class Policy = power_of_two_choices, clock Clock = std::chrono::steady_clock, class Sync = detail::std_sync>
+template <class Endpoint, class Policy = power_of_two_choices, clock Clock = std::chrono::steady_clock,
+          class Sync = detail::std_sync>
 class balancer {
   using picker = typename Policy::template picker<Sync>;
   using context = detail::pick_context<Clock, Sync>;
@@ -81,7 +82,9 @@ class balancer {
 
   /// Adds an endpoint, which is moved from only if there is room. errc::full: there are max_endpoints, erased ones with leases among them.
   /// Throws std::invalid_argument unless the weight is positive and finite, and what the Endpoint's constructor throws.
-  result<endpoint_id> insert(Endpoint&& endpoint, const endpoint_options& options = {}) { return add(std::move(endpoint), options); }
+  result<endpoint_id> insert(Endpoint&& endpoint, const endpoint_options& options = {}) {
+    return add(std::move(endpoint), options);
+  }
   result<endpoint_id> insert(const Endpoint& endpoint, const endpoint_options& options = {}) { return add(endpoint, options); }
 
   /// Each is false if there is no such endpoint any more.
@@ -290,7 +293,11 @@ class balancer<Endpoint, Policy, Clock, Sync>::attempts_left {
   [[nodiscard]] lease next() noexcept {
     if (made_ == limit_ || !from_.may_try_again(made_ == 0)) return {};
     lease another = from_.pick_other(key_, std::span{tried_}.first(made_));
-    if (another) tried_[made_++] = another.place_;
+    if (another) {
+      tried_[made_++] = another.place_;
+    } else if (made_ > 0) {
+      from_.retries_.fetch_add(1000, std::memory_order_relaxed);  // relaxed: as in may_try_again(); this one was not made
+    }
     return another;
   }
   /// How many leases there were.

@@ -19,8 +19,10 @@ struct ejection_options {
   std::uint32_t consecutive_failures = 5;  ///< so many in a row eject; 0: never for that
   double failure_rate = 0;                 ///< this share of a window's calls eject, in (0, 1]; 0: never for that
   std::uint32_t minimum_calls = 20;        ///< a window with fewer calls ejects nobody
-  std::chrono::nanoseconds window = std::chrono::seconds{10};  ///< begins with the first failure after the one before has ended; > 0
-  std::chrono::nanoseconds duration = std::chrono::seconds{10};  ///< the first time; twice as long each time until a probation is passed; > 0
+  std::chrono::nanoseconds window =
+      std::chrono::seconds{10};  ///< begins with the first failure after the one before has ended; > 0
+  std::chrono::nanoseconds duration =
+      std::chrono::seconds{10};  ///< the first time; twice as long each time until a probation is passed; > 0
   std::chrono::nanoseconds max_duration = std::chrono::minutes{5};  ///< no time is longer; >= duration
   /// Of the endpoints that are not drained, at most this share is out at a time, rounded down, but one may always be if another one is left; in [0, 1].
   double max_ejected_share = 0.5;
@@ -29,8 +31,9 @@ struct ejection_options {
 
 /// How an endpoint that is new, or comes back, begins.
 struct slow_start_options {
-  std::chrono::nanoseconds duration{0};  ///< its share grows from `minimum` to its weight in this time, in a straight line; 0: at once; >= 0
-  double minimum = 0.1;                  ///< the share of its weight that it begins with, in (0, 1]
+  std::chrono::nanoseconds duration{
+      0};                ///< its share grows from `minimum` to its weight in this time, in a straight line; 0: at once; >= 0
+  double minimum = 0.1;  ///< the share of its weight that it begins with, in (0, 1]
 };
 
 struct balancer_options {
@@ -40,14 +43,16 @@ struct balancer_options {
   /// Each failure halves an endpoint's share, down to a hundredth; what is lacking is made up for by an eighth with each success, and by half in
   /// this time without calls. > 0.
   std::chrono::nanoseconds recovery = std::chrono::seconds{5};
-  std::string zone = {};              ///< whose endpoints are preferred; empty: no zone is
-  double zone_available_share = 0.7;  ///< ... as long as so much of their weight is not ejected; otherwise all endpoints serve; in (0, 1]
-  bool measure_latency = false;       ///< for stats(), where the policy does not measure anyway; two looks at the clock a call
+  std::string zone = {};  ///< whose endpoints are preferred; empty: no zone is
+  double zone_available_share =
+      0.7;  ///< ... as long as so much of their weight is not ejected; otherwise all endpoints serve; in (0, 1]
+  bool measure_latency = false;  ///< for stats(), where the policy does not measure anyway; two looks at the clock a call
   /// Of the first attempts made through attempts(), this share may be followed by another one, and ten more; so retries cannot drown what they
   /// are to save. In [0, 10].
   double retry_share = 0.2;
-  std::uint64_t seed = 0;      ///< of what is drawn at random
-  std::uint64_t key_seed = 0;  ///< of the hash of keys and names: one number for all processes that shall agree, best a secret one
+  std::uint64_t seed = 0;  ///< of what is drawn at random
+  std::uint64_t key_seed =
+      0;  ///< of the hash of keys and names: one number for all processes that shall agree, best a secret one
 };
 
 struct endpoint_options {

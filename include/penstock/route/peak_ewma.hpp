@@ -65,7 +65,8 @@ struct peak_ewma {
       const double before = latency(place, now);
       double after = std::max(before, measured);
       if (success && measured < before) {
-        const double old = weight_of(m.at.load(std::memory_order_relaxed), now);  // relaxed, all: an estimate; written under the lock only
+        const double old =
+            weight_of(m.at.load(std::memory_order_relaxed), now);  // relaxed, all: an estimate; written under the lock only
         after = m.average.load(std::memory_order_relaxed) * old + measured * (1 - old);
       } else if (!success && before <= 0) {
         after = std::max(unknown_, measured);
@@ -77,7 +78,7 @@ struct peak_ewma {
    private:
     struct alignas(detail::cache_line) meter {
       detail::polled_mutex<Sync> lock;
-      typename Sync::template atomic<double> average{0};                 // nanoseconds, as it was at `at`; 0: nothing is known
+      typename Sync::template atomic<double> average{0};  // nanoseconds, as it was at `at`; 0: nothing is known
       typename Sync::template atomic<detail::nanoseconds_point> at{0};
     };
 
@@ -87,7 +88,8 @@ struct peak_ewma {
     }
     // As Finagle's: what is not measured again fades, so a slow endpoint is tried again.
     [[nodiscard]] double latency(std::uint32_t place, detail::nanoseconds_point now) const noexcept {
-      const double average = meters_[place].average.load(std::memory_order_relaxed);  // relaxed, both: two neighbouring moments are as good as one
+      const double average =
+          meters_[place].average.load(std::memory_order_relaxed);  // relaxed, both: two neighbouring moments are as good as one
       return average <= 0 ? 0 : average * weight_of(meters_[place].at.load(std::memory_order_relaxed), now);
     }
 

@@ -3,7 +3,7 @@
 //   penstock::balancer<backend, penstock::sticky> backends;
 //   backends.insert(backend{...}, {.weight = 2, .name = "10.0.0.7:80"});    // the name decides; a string endpoint is its own
 //   auto lease = backends.pick(session_id);
-//   auto other = backends.pick(penstock::ip_network{client_address});       // by address; route/ip_address.hpp
+//   auto other = backends.pick(address.network());                 // by the network of an ip_address (route/ip_address.hpp)
 //
 // Law            The endpoint with the highest score of all for the key: rendezvous hashing, weighted by its logarithm form. When one goes, is drained
 //                or ejected, its keys alone move, to each key's next endpoint, and come back with it; a new one takes its share from all the
@@ -95,7 +95,9 @@ struct sticky {
       const std::uint32_t best = highest(table, c, [&](std::uint32_t place) {
         return use::in_flight(table.load(place)) + 1.0 <= std::ceil(bound * table.weight(place));
       });
-      return best != detail::no_place ? best : highest(table, c, [](std::uint32_t) { return true; });  // leases moved meanwhile, or most were tried
+      return best != detail::no_place
+                 ? best
+                 : highest(table, c, [](std::uint32_t) { return true; });  // leases moved meanwhile, or most were tried
     }
 
     const double factor_;

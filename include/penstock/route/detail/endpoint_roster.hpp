@@ -29,7 +29,9 @@ class endpoint_roster {
   [[nodiscard]] std::uint32_t at(std::size_t i) const noexcept { return entries_[i].load(std::memory_order_acquire); }
 
   /// Before reading a roster as a whole. An odd one is never unchanged().
-  [[nodiscard]] std::uint32_t version() const noexcept { return version_.load(std::memory_order_acquire); }  // acquire: pairs with assign()'s end
+  [[nodiscard]] std::uint32_t version() const noexcept {
+    return version_.load(std::memory_order_acquire);
+  }  // acquire: pairs with assign()'s end
   /// Whether all that was read since version() returned `seen` was one roster.
   [[nodiscard]] bool unchanged(std::uint32_t seen) const noexcept {
     return (seen & 1) == 0 && version_.load(std::memory_order_relaxed) == seen;  // relaxed: the acquires in at() come before it
@@ -41,12 +43,15 @@ class endpoint_roster {
     for (std::size_t i = 0; i < places.size(); ++i) {
       entries_[i].store(places[i], std::memory_order_release);  // release: pairs with the acquire in at()
     }
-    count_.store(static_cast<std::uint32_t>(places.size()), std::memory_order_release);  // release: as the entries, for size_as_part()
-    version_.store(before + 2, std::memory_order_release);                               // release: pairs with the acquire in version()
+    count_.store(static_cast<std::uint32_t>(places.size()),
+                 std::memory_order_release);                // release: as the entries, for size_as_part()
+    version_.store(before + 2, std::memory_order_release);  // release: pairs with the acquire in version()
   }
 
   /// size(), for who asks unchanged() afterwards.
-  [[nodiscard]] std::uint32_t size_as_part() const noexcept { return count_.load(std::memory_order_acquire); }  // acquire: as at()
+  [[nodiscard]] std::uint32_t size_as_part() const noexcept {
+    return count_.load(std::memory_order_acquire);
+  }  // acquire: as at()
 
  private:
   using entry = typename Sync::template atomic<std::uint32_t>;

@@ -54,9 +54,13 @@ class endpoint_table {
   [[nodiscard]] std::uint64_t load(place_number p) const noexcept { return uses_[std::size_t{p} << shift_].load(); }
   /// Whether its share may be less than 1.
   [[nodiscard]] bool watched(place_number p) const noexcept { return (load(p) & use_word::watched) != 0; }
-  [[nodiscard]] double weight(place_number p) const noexcept { return members_[p].weight.load(std::memory_order_relaxed); }  // relaxed: a hint
+  [[nodiscard]] double weight(place_number p) const noexcept {
+    return members_[p].weight.load(std::memory_order_relaxed);
+  }  // relaxed: a hint
   /// What the endpoint's name was hashed to.
-  [[nodiscard]] std::uint64_t name(place_number p) const noexcept { return members_[p].name.load(std::memory_order_relaxed); }  // relaxed: a hint
+  [[nodiscard]] std::uint64_t name(place_number p) const noexcept {
+    return members_[p].name.load(std::memory_order_relaxed);
+  }  // relaxed: a hint
   /// Whether all in the roster have the same weight.
   [[nodiscard]] bool uniform() const noexcept { return uniform_.load(std::memory_order_relaxed); }  // relaxed: a hint
 
@@ -107,7 +111,7 @@ class endpoint_table {
     m.name.store(prepare(id), std::memory_order_relaxed);
     m.local = local;
     m.ejections = 0;
-    m.state = state::listed;
+    m.state = standing::listed;
     begin(p, now, 0);
     use(p).let_in();
     used_ = std::max(used_, p + 1);
@@ -121,7 +125,7 @@ class endpoint_table {
     std::scoped_lock guard{lock_};
     const auto p = find(id);
     if (!p) return erased::unknown;
-    members_[*p].state = state::vacant;
+    members_[*p].state = standing::vacant;
     set_next_return();
     rewrite_roster();
     return use(*p).retire() ? erased::gone : erased::in_use;
@@ -130,7 +134,7 @@ class endpoint_table {
     std::scoped_lock guard{lock_};
     const auto p = find(id);
     if (!p) return false;
-    members_[*p].state = state::draining;
+    members_[*p].state = standing::draining;
     set_next_return();
     rewrite_roster();
     use(*p).shut();
@@ -142,8 +146,8 @@ class endpoint_table {
     const auto p = find(id);
     if (!p) return false;
     member& m = members_[*p];
-    if (m.state == state::listed) return true;
-    m.state = state::listed;
+    if (m.state == standing::listed) return true;
+    m.state = standing::listed;
     begin(*p, now, 0);
     use(*p).let_in();
     set_next_return();
@@ -185,7 +189,8 @@ class endpoint_table {
     members_[p].ejections = 0;
   }
   void measured(place_number p, std::chrono::nanoseconds latency) noexcept {
-    members_[p].latency.fetch_add(static_cast<std::uint64_t>(latency.count()), std::memory_order_relaxed);  // relaxed, both: a statistic
+    members_[p].latency.fetch_add(static_cast<std::uint64_t>(latency.count()),
+                                  std::memory_order_relaxed);  // relaxed, both: a statistic
     members_[p].successes.fetch_add(1, std::memory_order_relaxed);
   }
 
@@ -196,7 +201,7 @@ class endpoint_table {
     all.reserve(options_.max_endpoints);  // so that nothing is allocated under the lock
     std::scoped_lock guard{lock_};
     for (place_number p = 0; p < used_; ++p) {
-      if (members_[p].state != state::vacant) all.push_back(stats_of(p, now));
+      if (members_[p].state != standing::vacant) all.push_back(stats_of(p, now));
     }
     return all;
   }
@@ -212,12 +217,12 @@ class endpoint_table {
   template <class F>
   void clear(F destroy) noexcept {
     for (place_number p = 0; p < used_; ++p) {
-      if (members_[p].state != state::vacant) destroy(p);
+      if (members_[p].state != standing::vacant) destroy(p);
     }
   }
 
  private:
-  enum class state : std::uint8_t { vacant, listed, ejected, draining };
+  enum class standing : std::uint8_t { vacant, listed, ejected, draining };
 
   template <class T>
   using atomic = typename Sync::template atomic<T>;
@@ -232,13 +237,14 @@ class endpoint_table {
     nanoseconds_point returns = never;  // when its ejection is over; this and the rest: guarded by lock_
     std::uint32_t generation = 0;
     std::uint32_t ejections = 0;
-    state state = state::vacant;
+    standing state = standing::vacant;
     bool local = false;
   };
 
   [[nodiscard]] std::optional<place_number> find(endpoint_id id) const noexcept {
     const auto p = static_cast<place_number>(static_cast<std::uint64_t>(id));
-    const bool there = p < used_ && members_[p].state != state::vacant && members_[p].generation == static_cast<std::uint64_t>(id) >> 32;
+    const bool there =
+        p < used_ && members_[p].state != standing::vacant && members_[p].generation == static_cast<std::uint64_t>(id) >> 32;
     return there ? std::optional{p} : std::nullopt;
   }
 
@@ -256,19 +262,20 @@ class endpoint_table {
     const ejection_options& e = options_.ejection;
     std::scoped_lock guard{lock_};
     member& m = members_[p];
-    if (m.state != state::listed) return;
+    if (m.state != standing::listed) return;
     std::size_t members = 0;
     std::size_t ejected = 1;
     for (place_number q = 0; q < used_; ++q) {
-      members += members_[q].state == state::listed || members_[q].state == state::ejected;
-      ejected += members_[q].state == state::ejected;
+      members += members_[q].state == standing::listed || members_[q].state == standing::ejected;
+      ejected += members_[q].state == standing::ejected;
     }
     const auto ceiling = static_cast<std::size_t>(e.max_ejected_share * static_cast<double>(members));
     if (e.max_ejected_share == 0 || ejected > std::max<std::size_t>(1, ceiling) || ejected == members) return;
     std::chrono::nanoseconds out = e.duration;
-    for (std::uint32_t i = 0; i < m.ejections && out < e.max_duration; ++i) out = out > e.max_duration / 2 ? e.max_duration : out * 2;
+    for (std::uint32_t i = 0; i < m.ejections && out < e.max_duration; ++i)
+      out = out > e.max_duration / 2 ? e.max_duration : out * 2;
     ++m.ejections;
-    m.state = state::ejected;
+    m.state = standing::ejected;
     m.returns = saturating_add(now, out.count());
     set_next_return();
     rewrite_roster();
@@ -278,8 +285,8 @@ class endpoint_table {
     std::scoped_lock guard{lock_};
     bool changed = false;
     for (place_number p = 0; p < used_; ++p) {
-      if (members_[p].state != state::ejected || members_[p].returns > now) continue;
-      members_[p].state = state::listed;
+      if (members_[p].state != standing::ejected || members_[p].returns > now) continue;
+      members_[p].state = standing::listed;
       begin(p, now, options_.ejection.probation);
       changed = true;
     }
@@ -291,7 +298,7 @@ class endpoint_table {
   void set_next_return() noexcept {
     nanoseconds_point next = never;
     for (place_number p = 0; p < used_; ++p) {
-      if (members_[p].state == state::ejected) next = std::min(next, members_[p].returns);
+      if (members_[p].state == standing::ejected) next = std::min(next, members_[p].returns);
     }
     next_return_.store(next, std::memory_order_relaxed);  // relaxed: a hint for look_after()
   }
@@ -301,20 +308,21 @@ class endpoint_table {
     double local_available = 0;
     for (place_number p = 0; p < used_; ++p) {
       const member& m = members_[p];
-      if (!m.local || (m.state != state::listed && m.state != state::ejected)) continue;
+      if (!m.local || (m.state != standing::listed && m.state != standing::ejected)) continue;
       local += weight(p);
-      if (m.state == state::listed) local_available += weight(p);
+      if (m.state == standing::listed) local_available += weight(p);
     }
     const bool prefer_local = local_available > 0 && local_available >= options_.zone_available_share * local;
-    const auto collect = [&](state wanted) {
+    const auto collect = [&](standing wanted) {
       for (place_number p = 0; p < used_; ++p) {
         if (members_[p].state == wanted && (members_[p].local || !prefer_local)) scratch_.push_back(p);
       }
     };
     scratch_.clear();
-    collect(state::listed);
-    if (scratch_.empty()) collect(state::ejected);  // rather one that fails than none
-    const bool uniform = std::all_of(scratch_.begin(), scratch_.end(), [&](place_number p) { return weight(p) == weight(scratch_[0]); });
+    collect(standing::listed);
+    if (scratch_.empty()) collect(standing::ejected);  // rather one that fails than none
+    const bool uniform =
+        std::all_of(scratch_.begin(), scratch_.end(), [&](place_number p) { return weight(p) == weight(scratch_[0]); });
     uniform_.store(uniform, std::memory_order_relaxed);  // relaxed: a hint
     roster_.assign(scratch_);
   }
@@ -324,7 +332,9 @@ class endpoint_table {
     const std::uint64_t w = uses_[std::size_t{p} << shift_].observe();
     endpoint_stats s;
     s.id = id_of(p);
-    s.state = m.state == state::ejected ? endpoint_state::ejected : m.state == state::draining ? endpoint_state::draining : endpoint_state::listed;
+    s.state = m.state == standing::ejected    ? endpoint_state::ejected
+              : m.state == standing::draining ? endpoint_state::draining
+                                              : endpoint_state::listed;
     s.weight = weight(p);
     s.share = (w & use_word::watched) == 0 ? 1 : m.health.share(now, options_);
     s.in_flight = use_word::in_flight(w);
@@ -344,8 +354,8 @@ class endpoint_table {
   atomic<nanoseconds_point> next_return_{never};
   atomic<bool> uniform_{true};
   mutable typename Sync::mutex lock_;
-  place_number used_ = 0;               // no place from here on has ever been used; this and the rest: guarded by lock_
-  std::vector<place_number> free_;      // what was used last comes first
+  place_number used_ = 0;           // no place from here on has ever been used; this and the rest: guarded by lock_
+  std::vector<place_number> free_;  // what was used last comes first
   std::vector<place_number> scratch_;
 };
 

@@ -57,9 +57,9 @@ class endpoint_use {
   }
 
   /// Publishes an endpoint, or opens a drained one again.
-  void let_in() noexcept { word_.fetch_or(open, std::memory_order_release); }  // release: pairs with the acquire in try_enter()
-  void shut() noexcept { word_.fetch_and(~open, std::memory_order_relaxed); }  // relaxed: the one word decides who comes in
-  void watch() noexcept { word_.fetch_or(watched, std::memory_order_relaxed); }      // relaxed: a hint
+  void let_in() noexcept { word_.fetch_or(open, std::memory_order_release); }    // release: pairs with the acquire in try_enter()
+  void shut() noexcept { word_.fetch_and(~open, std::memory_order_relaxed); }    // relaxed: the one word decides who comes in
+  void watch() noexcept { word_.fetch_or(watched, std::memory_order_relaxed); }  // relaxed: a hint
   void unwatch() noexcept { word_.fetch_and(~watched, std::memory_order_relaxed); }  // relaxed: a hint
 
   /// Shuts for good. True: nobody is inside, and the caller has to destroy the endpoint and give the place back.

@@ -92,7 +92,9 @@ class pick_context {
   }
   [[nodiscard]] std::uint64_t key() const noexcept { return key_; }
   [[nodiscard]] bool first_attempt() const noexcept { return tried_.empty(); }
-  [[nodiscard]] bool tried(std::uint32_t place) const noexcept { return std::find(tried_.begin(), tried_.end(), place) != tried_.end(); }
+  [[nodiscard]] bool tried(std::uint32_t place) const noexcept {
+    return std::find(tried_.begin(), tried_.end(), place) != tried_.end();
+  }
 
  private:
   static constexpr std::uint64_t golden = 0x9e3779b97f4a7c15;  // what splitmix64 adds

@@ -1,0 +1,363 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/route/balancer.hpp>
+#include <penstock/route/ip_address.hpp>
+#include <penstock/route/peak_ewma.hpp>
+#include <penstock/route/round_robin.hpp>
+#include <penstock/route/sticky.hpp>
+#include <penstock/route/weighted_round_robin.hpp>
+
+#include "support/catch.hpp"
+
+using namespace penstock;
+using namespace std::chrono_literals;
+
+namespace {
+
+template <class Policy>
+using of = balancer<std::string, Policy, manual_clock>;
+
+// One lease after the other, each ended before the next one.
+template <class Balancer>
+std::string picks(Balancer& b, int n) {
+  std::string all;
+  for (int i = 0; i < n; ++i) {
+    auto lease = b.pick();
+    all += lease ? *lease : "-";
+  }
+  return all;
+}
+
+template <class F>
+std::string message_of(F f) {
+  try {
+    f();
+  } catch (const std::invalid_argument& e) {
+    return e.what();
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("balancer: round robin and its weighted form take turns", "[balancer]") {
+  manual_clock clock;
+  of<round_robin> even{{}, clock};
+  CHECK_FALSE(even.pick());
+  for (const char* name : {"a", "b", "c"}) REQUIRE(even.insert(name, {.weight = *name == 'a' ? 5.0 : 1.0}));
+  CHECK(picks(even, 7) == "abcabca");
+
+  of<weighted_round_robin> weighted{{}, clock};
+  REQUIRE(weighted.insert("a", {.weight = 5}));
+  REQUIRE(weighted.insert("b"));
+  REQUIRE(weighted.insert("c"));
+  CHECK(picks(weighted, 14) == "aabacaaaabacaa");  // nginx's own example
+  const auto d = weighted.insert("d", {.weight = 7});
+  std::map<char, int> count;
+  for (char c : picks(weighted, 14 * 10)) ++count[c];
+  CHECK(count == std::map<char, int>{{'a', 50}, {'b', 10}, {'c', 10}, {'d', 70}});
+  CHECK(weighted.reweight(*d, 1));
+  count.clear();
+  for (char c : picks(weighted, 8 * 10)) ++count[c];
+  CHECK(count['a'] >= 49);
+  CHECK(count['d'] <= 11);
+}
+
+TEST_CASE("balancer: the least loaded is picked, by weight, and equals take turns", "[balancer]") {
+  manual_clock clock;
+  of<least_connections> b{{}, clock};
+  const auto a = b.insert("a");
+  REQUIRE(b.insert("b"));
+  REQUIRE(b.insert("c"));
+  CHECK(picks(b, 6) == "abcabc");  // idle, all of them
+  std::vector<of<least_connections>::lease> held;
+  for (int i = 0; i < 6; ++i) held.push_back(b.pick());
+  for (const endpoint_stats& s : b.stats()) CHECK(s.in_flight == 2);
+  const auto busiest = *a;
+  for (auto& lease : held) {
+    if (lease.id() == busiest) lease.ignore();
+  }
+  CHECK(*b.pick() == "a");
+  CHECK(*b.pick() == "a");
+  held.clear();
+  REQUIRE(b.reweight(busiest, 2));
+  for (int i = 0; i < 40; ++i) held.push_back(b.pick());
+  CHECK(b.stats(busiest)->in_flight == 20);
+
+  // Of two, the less loaded one; nobody is compared with itself.
+  of<power_of_two_choices> two{{}, clock};
+  REQUIRE(two.insert("a"));
+  REQUIRE(two.insert("b"));
+  std::vector<of<power_of_two_choices>::lease> leases;
+  for (int i = 0; i < 50; ++i) leases.push_back(two.pick());
+  for (const endpoint_stats& s : two.stats()) CHECK(s.in_flight == 25);
+}
+
+TEST_CASE("balancer: a lease counts until it ends, by whatever way", "[balancer]") {
+  manual_clock clock;
+  of<round_robin> b{{.measure_latency = true}, clock};
+  const auto id = b.insert("a");
+  const auto now = [&] { return *b.stats(*id); };
+  auto lease = b.pick();
+  CHECK(lease.id() == *id);
+  CHECK(lease->size() == 1);
+  auto moved = std::move(lease);
+  CHECK_FALSE(lease);
+  CHECK(now().in_flight == 1);
+  clock.advance(30ms);
+  moved.success();
+  moved.failure();  // it has ended
+  CHECK(now().in_flight == 0);
+  CHECK(now().ended == 1);
+  CHECK(now().failures == 0);
+  CHECK(now().mean_latency == 30ms);
+  {
+    auto first = b.pick();
+    first = b.pick();  // ends the one before
+    CHECK(now().in_flight == 1);
+    first.ignore();
+  }
+  CHECK(now().ended == 3);
+  try {
+    auto thrown = b.pick();
+    throw 1;
+  } catch (int) {
+  }
+  CHECK(now().failures == 1);
+  CHECK(now().share == 0.5);
+  CHECK(now().mean_latency == 15ms);  // of the two that succeeded; the other one ended at once
+}
+
+TEST_CASE("balancer: endpoints come, are drained, erased and destroyed when their last lease ends", "[balancer]") {
+  manual_clock clock;
+  using shared = balancer<std::shared_ptr<int>, round_robin, manual_clock>;
+  shared b{{.max_endpoints = 2}, clock};
+  const auto one = std::make_shared<int>(1);
+  const auto two = std::make_shared<int>(2);
+  const auto first = b.insert(one);
+  const auto second = b.insert(two);
+  auto refused = std::make_shared<int>(3);
+  CHECK(b.insert(std::move(refused)).error() == errc::full);
+  CHECK(refused != nullptr);  // NOLINT: it is moved from only if there is room
+  {
+    auto lease = b.pick();
+    REQUIRE(**lease == 1);
+    CHECK(b.erase(*first));
+    CHECK_FALSE(b.erase(*first));
+    CHECK_FALSE(b.drain(*first));
+    CHECK_FALSE(b.restore(*first));
+    CHECK_FALSE(b.reweight(*first, 2));
+    CHECK_FALSE(b.stats(*first));
+    CHECK(one.use_count() == 2);
+    CHECK(b.insert(refused).error() == errc::full);  // its place is not free yet
+    for (int i = 0; i < 4; ++i) CHECK(**b.pick() == 2);
+  }
+  CHECK(one.use_count() == 1);
+  const auto third = b.insert(refused);
+  REQUIRE(third);
+  CHECK(*third != *first);  // the same place, another endpoint
+  CHECK_FALSE(b.erase(*first));
+
+  auto lease = b.pick();
+  CHECK(b.drain(*third));
+  CHECK(b.drain(*second));
+  CHECK_FALSE(b.pick());
+  CHECK(b.size() == 0);
+  CHECK(b.stats(*second)->state == endpoint_state::draining);
+  CHECK(b.restore(*second));
+  CHECK(**b.pick() == 2);
+  lease.ignore();
+  CHECK(b.erase(*second));
+  CHECK(two.use_count() == 1);
+}
+
+TEST_CASE("balancer: what cannot be is refused by name", "[balancer]") {
+  const auto refusal = [](const balancer_options& o) { return message_of([&] { balancer<int> b{o}; }); };
+  CHECK(refusal({.max_endpoints = 0}) == "penstock::balancer: max_endpoints must be 1 to 2^24");
+  CHECK(refusal({.ejection = {.failure_rate = NAN}}) == "penstock::balancer: ejection.failure_rate must be in [0, 1]");
+  CHECK(refusal({.ejection = {.duration = 2s, .max_duration = 1s}}) ==
+        "penstock::balancer: ejection.max_duration must not be less than ejection.duration");
+  CHECK(refusal({.slow_start = {.minimum = 0}}) == "penstock::balancer: slow_start.minimum must be in (0, 1]");
+  CHECK(refusal({.recovery = 0s}) == "penstock::balancer: recovery must be positive");
+  CHECK(refusal({.retry_share = -1}) == "penstock::balancer: retry_share must be in [0, 10]");
+  CHECK(refusal({}).empty());
+  balancer<int> b;
+  for (const double weight : {0.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    CHECK(message_of([&] { (void)b.insert(1, {.weight = weight}); }) ==
+          "penstock::balancer: the weight of an endpoint must be positive and finite");
+  }
+  CHECK(message_of([&] { (void)b.attempts(17); }) == "penstock::balancer: attempts must be 1 to 16");
+  CHECK_FALSE(b.pick());
+  CHECK(message_of([] { balancer<int, sticky> s{{}, sticky{.load_factor = 1}}; }) ==
+        "penstock::sticky: load_factor must be 0, or greater than 1 and finite");
+}
+
+TEST_CASE("balancer: attempts go to another endpoint each time, within a budget of retries", "[balancer]") {
+  manual_clock clock;
+  const auto tried = [](auto attempts) {
+    std::string all;
+    while (auto lease = attempts.next()) {
+      all += *lease;
+      lease.ignore();
+    }
+    return all;
+  };
+  const auto all_different = [&](auto&& b) {
+    for (const char* name : {"a", "b", "c"}) REQUIRE(b.insert(name));
+    std::string three = tried(b.attempts(5));
+    std::sort(three.begin(), three.end());
+    CHECK(three == "abc");
+    CHECK(tried(b.attempts(2)).size() == 2);
+  };
+  all_different(of<round_robin>{{}, clock});
+  all_different(of<random_choice>{{}, clock});
+  all_different(of<weighted_round_robin>{{}, clock});
+  all_different(of<least_connections>{{}, clock});
+  all_different(of<power_of_two_choices>{{}, clock});
+  all_different(of<peak_ewma>{{}, clock});
+
+  of<round_robin> b{{.retry_share = 0.25}, clock};
+  for (const char* name : {"a", "b"}) REQUIRE(b.insert(name));
+  int retries = 0;
+  for (int i = 0; i < 1000; ++i) retries += static_cast<int>(tried(b.attempts(2)).size()) - 1;
+  CHECK(retries == 259);  // the ten that it begins with, and a quarter of each first attempt that found less than ten
+}
+
+TEST_CASE("balancer: the own zone is preferred as long as enough of it is there", "[balancer]") {
+  manual_clock clock;
+  of<round_robin> b{{.ejection = {.consecutive_failures = 1}, .zone = "here", .zone_available_share = 0.6}, clock};
+  for (const char* name : {"a", "b", "c"}) REQUIRE(b.insert(name, {.zone = "here"}));
+  REQUIRE(b.insert("x", {.zone = "there"}));
+  REQUIRE(b.insert("y"));
+  CHECK(b.size() == 3);
+  CHECK(picks(b, 3) == "abc");
+  const auto fail = [&] { b.pick().failure(); };
+  fail();
+  CHECK(b.size() == 2);  // two of three are more than 0.6
+  fail();
+  CHECK(b.size() == 3);  // one of three is not: it and the two others
+  clock.advance(10s);
+  CHECK(picks(b, 60).find_first_of("xy") == std::string::npos);
+}
+
+TEST_CASE("balancer: a key keeps its endpoint, and alone the keys of one that goes move", "[balancer]") {
+  manual_clock clock;
+  balancer<std::string, sticky, manual_clock> b{{}, clock};
+  std::vector<endpoint_id> ids;
+  for (int i = 0; i < 10; ++i) ids.push_back(b.insert("server-" + std::to_string(i)).value());
+  constexpr int keys = 2000;
+  const auto placement = [&] {
+    std::vector<std::string> where;
+    for (int key = 0; key < keys; ++key) where.push_back(*b.pick(key));
+    return where;
+  };
+  const auto before = placement();
+  CHECK(placement() == before);
+  std::map<std::string, int> count;
+  for (const auto& name : before) ++count[name];
+  double chi_squared = 0;
+  for (const auto& [name, n] : count) chi_squared += (n - 200.0) * (n - 200.0) / 200.0;
+  CHECK(chi_squared < 27.9);  // 9 degrees of freedom, p = 0.001
+
+  // The order in which they came does not matter, and neither does who is asked.
+  balancer<int, sticky, manual_clock> other{{}, clock};
+  for (int i = 9; i >= 0; --i) REQUIRE(other.insert(i, {.name = "server-" + std::to_string(i)}));
+  for (int key = 0; key < keys; key += 7)
+    CHECK("server-" + std::to_string(*other.pick(key)) == before[static_cast<std::size_t>(key)]);
+
+  REQUIRE(b.drain(ids[3]));
+  const auto during = placement();
+  for (std::size_t key = 0; key < keys; ++key) {
+    if (before[key] != "server-3" && during[key] != before[key]) FAIL("a key moved that need not");
+    if (during[key] == "server-3") FAIL("a drained one was picked");
+  }
+  REQUIRE(b.restore(ids[3]));
+  CHECK(placement() == before);
+
+  REQUIRE(b.reweight(ids[3], 3));
+  const auto heavier = placement();
+  int gained = 0;
+  for (std::size_t key = 0; key < keys; ++key) {
+    if (heavier[key] == before[key]) continue;
+    CHECK(heavier[key] == "server-3");
+    ++gained;
+  }
+  CHECK(gained + count["server-3"] == Approx(keys * 3 / 12.0).margin(3 * std::sqrt(keys * 0.25 * 0.75)));
+  CHECK(b.attempts(before[0], 3).next());
+}
+
+TEST_CASE("balancer: a hot key goes on to other endpoints at the bound of its load", "[balancer]") {
+  manual_clock clock;
+  balancer<std::string, sticky, manual_clock> b{{}, sticky{.load_factor = 1.25}, clock};
+  for (int i = 0; i < 10; ++i) REQUIRE(b.insert("server-" + std::to_string(i), {.weight = i == 0 ? 2.0 : 1.0}));
+  std::vector<balancer<std::string, sticky, manual_clock>::lease> held;
+  for (int n = 1; n <= 300; ++n) {
+    held.push_back(b.pick("hot"));
+    REQUIRE(held.back());
+    for (const endpoint_stats& s : b.stats()) {
+      if (s.in_flight > std::ceil(1.25 * n * s.weight / 11)) FAIL("more than the bound");
+    }
+  }
+}
+
+TEST_CASE("ip_address: texts, networks, and one key for a network", "[balancer]") {
+  const auto parsed = [](std::string_view text) { return ip_address::parse(text); };
+  const auto same = [&](std::string_view a, std::string_view b) { return parsed(a) && parsed(b) && *parsed(a) == *parsed(b); };
+  CHECK(parsed("127.0.0.1") == ip_address{0x7f000001});
+  CHECK(same("::ffff:127.0.0.1", "127.0.0.1"));
+  CHECK(same("::ffff:7f00:1", "127.0.0.1"));
+  CHECK(same("2001:DB8:0:0::1", "2001:db8::0:1"));
+  CHECK(same("fe80::1%eth0", "fe80:0:0:0:0:0:0:1"));
+  CHECK(same("1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"));
+  CHECK(same("::", "0:0:0:0:0:0:0.0.0.0"));
+  CHECK(same("::2:3:4:5:6:7:8", "0:2:3:4:5:6:7:8"));
+  for (const char* text : {"",
+                           "1.2.3",
+                           "1.2.3.4.5",
+                           "1.2.3.256",
+                           "01.2.3.4",
+                           "1.2.3.4 ",
+                           "1..3.4",
+                           ":",
+                           ":::",
+                           "1:2:3:4:5:6:7",
+                           "1:2:3:4:5:6:7:8:9",
+                           "1::2::3",
+                           "12345::",
+                           "::1.2.3",
+                           "1:2:3:4:5:6:7:1.2.3.4",
+                           "1:2:3:4:5:6:7:",
+                           ":1:2:3:4:5:6:7",
+                           "g::",
+                           "::%",
+                           "[::1]",
+                           "1:2:3:4:5:6:7:8::",
+                           "::1:"}) {
+    INFO(text);
+    CHECK_FALSE(parsed(text));
+  }
+  const auto network = [&](std::string_view text, ip_prefix prefix = {}) { return parsed(text)->network(prefix); };
+  CHECK(network("192.0.2.77") == parsed("192.0.2.0"));
+  CHECK(network("192.0.2.77", {.v4_bits = 28}) == parsed("192.0.2.64"));
+  CHECK(network("192.0.2.77", {.v4_bits = 0}) == parsed("0.0.0.0"));
+  CHECK(network("192.0.2.77", {.v4_bits = 32}) == parsed("192.0.2.77"));
+  CHECK(network("2001:db8:1:2:3:4:5:6") == parsed("2001:db8:1:2::"));
+  CHECK(network("2001:db8:1:2:3:4:5:6", {.v6_bits = 45}) == parsed("2001:db8::"));
+  CHECK(network("2001:db8:f:2:3:4:5:6", {.v6_bits = 45}) == parsed("2001:db8:8::"));
+  CHECK(message_of([&] { (void)network("::", {.v6_bits = 129}); }) == "penstock::ip_address: v6_bits must be 0 to 128");
+  CHECK(hash_of(network("10.1.2.3")) == hash_of(network("10.1.2.200")));
+  CHECK(hash_of(network("10.1.2.3")) != hash_of(network("10.1.3.3")));
+  static_assert(ip_address::parse("::1")->bytes()[15] == 1);
+}
