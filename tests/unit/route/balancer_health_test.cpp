@@ -1,0 +1,178 @@
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/route/balancer.hpp>
+#include <penstock/route/round_robin.hpp>
+
+#include "support/catch.hpp"
+
+using namespace penstock;
+using namespace std::chrono_literals;
+
+namespace {
+
+using turns = balancer<std::string, round_robin, manual_clock>;
+
+// Calls until the wanted endpoint was called n times; the others succeed.
+void call(turns& b, endpoint_id wanted, int n, lease_outcome how) {
+  for (int i = 0; n > 0 && i < 100'000; ++i) {
+    auto lease = b.pick();
+    if (lease.id() == wanted) {
+      lease.end_as(how);
+      --n;
+    }
+  }
+  REQUIRE(n == 0);
+}
+
+struct three {
+  explicit three(const balancer_options& options) : b{options, clock} {
+    for (const char* name : {"a", "b", "c"}) ids.push_back(b.insert(name).value());
+  }
+  endpoint_state state(std::size_t i) { return b.stats(ids[i])->state; }
+
+  manual_clock clock;
+  turns b;
+  std::vector<endpoint_id> ids;
+};
+
+}  // namespace
+
+TEST_CASE("balancer health: so many failures in a row eject, for longer each time, and a probation ends that", "[balancer]") {
+  three t{{.ejection = {.consecutive_failures = 3, .duration = 10s, .max_duration = 35s, .probation = 2}}};
+  const endpoint_id a = t.ids[0];
+  call(t.b, a, 2, lease_outcome::failure);
+  call(t.b, a, 1, lease_outcome::success);
+  call(t.b, a, 2, lease_outcome::failure);
+  call(t.b, a, 1, lease_outcome::ignored);  // says nothing, neither way
+  CHECK(t.state(0) == endpoint_state::listed);
+  auto held = t.b.pick();
+  while (held.id() != a) held = t.b.pick();
+  call(t.b, a, 1, lease_outcome::failure);
+  CHECK(t.state(0) == endpoint_state::ejected);
+  CHECK(t.b.stats(a)->in_flight == 1);
+  CHECK(t.b.size() == 2);
+  held.failure();  // it is out; this does not count as another time
+  for (const auto out : {10s, 20s, 35s, 35s}) {
+    t.clock.advance(out - 1ns);
+    for (int i = 0; i < 6; ++i) CHECK(t.b.pick().id() != a);
+    t.clock.advance(1ns);
+    call(t.b, a, 1, lease_outcome::success);
+    CHECK(t.state(0) == endpoint_state::listed);
+    call(t.b, a, 1, lease_outcome::failure);  // the first one on probation
+    CHECK(t.state(0) == endpoint_state::ejected);
+  }
+  CHECK(t.b.stats(a)->ejections == 5);
+  t.clock.advance(35s);
+  call(t.b, a, 2, lease_outcome::success);
+  CHECK(t.b.stats(a)->ejections == 0);
+  call(t.b, a, 2, lease_outcome::failure);
+  CHECK(t.state(0) == endpoint_state::listed);
+  call(t.b, a, 1, lease_outcome::failure);
+  CHECK(t.state(0) == endpoint_state::ejected);
+  t.clock.advance(10s);
+  call(t.b, a, 1, lease_outcome::success);
+  CHECK(t.state(0) == endpoint_state::listed);
+}
+
+TEST_CASE("balancer health: a share of failures in a window ejects, few calls do not", "[balancer]") {
+  three t{{.ejection = {.consecutive_failures = 0, .failure_rate = 0.5, .minimum_calls = 10, .window = 10s}, .recovery = 1ms}};
+  const auto step = [&](lease_outcome how) {
+    call(t.b, t.ids[0], 1, how);
+    t.clock.advance(100ms);  // far more than it takes to recover
+  };
+  for (int i = 0; i < 100; ++i) step(lease_outcome::success);  // before the window
+  for (int i = 0; i < 4; ++i) {
+    step(lease_outcome::failure);
+    step(lease_outcome::success);
+  }
+  step(lease_outcome::failure);  // five of nine
+  CHECK(t.state(0) == endpoint_state::listed);
+  t.clock.advance(10s);  // another window
+  for (int i = 0; i < 3; ++i) {
+    for (int k = 0; k < 2; ++k) step(lease_outcome::failure);
+    step(lease_outcome::success);
+  }
+  CHECK(t.state(0) == endpoint_state::listed);  // six of nine
+  step(lease_outcome::failure);
+  CHECK(t.state(0) == endpoint_state::ejected);
+}
+
+TEST_CASE("balancer health: no more are ejected than the ceiling says, and never the last one", "[balancer]") {
+  three t{{.ejection = {.consecutive_failures = 1, .max_ejected_share = 0.4}}};
+  CHECK(t.b.size() == 3);
+  call(t.b, t.ids[0], 1, lease_outcome::failure);
+  call(t.b, t.ids[1], 20, lease_outcome::failure);
+  CHECK(t.b.size() == 2);  // one may always be out
+  CHECK(t.state(1) == endpoint_state::listed);
+
+  // Those that do not fail go: rather one that fails than none.
+  REQUIRE(t.b.erase(t.ids[1]));
+  REQUIRE(t.b.drain(t.ids[2]));
+  CHECK(t.b.pick().id() == t.ids[0]);
+  REQUIRE(t.b.restore(t.ids[2]));
+  for (int i = 0; i < 4; ++i) CHECK(t.b.pick().id() == t.ids[2]);
+  REQUIRE(t.b.restore(t.ids[0]));  // at once
+  CHECK(t.b.size() == 2);
+  CHECK(t.b.stats(t.ids[0])->share == 1);
+
+  three none{{.ejection = {.consecutive_failures = 1, .max_ejected_share = 0}}};
+  call(none.b, none.ids[0], 5, lease_outcome::failure);
+  CHECK(none.b.size() == 3);
+}
+
+TEST_CASE("balancer health: failures halve the share, successes and time give it back", "[balancer]") {
+  three t{{.ejection = {.max_ejected_share = 0}, .recovery = 4s}};
+  const endpoint_id a = t.ids[0];
+  const auto share = [&] { return t.b.stats(a)->share; };
+  call(t.b, a, 1, lease_outcome::failure);
+  CHECK(share() == 0.5);
+  call(t.b, a, 1, lease_outcome::failure);
+  CHECK(share() == 0.25);
+  t.clock.advance(4s);
+  CHECK(share() == Approx(0.625));
+  t.clock.advance(-3s);
+  CHECK(share() < 0.625);
+  t.clock.advance(-10s);
+  CHECK(share() == 0.25);  // a clock that steps back changes nothing
+  call(t.b, a, 1, lease_outcome::success);
+  CHECK(share() == Approx(0.25 + 0.75 / 8));
+  call(t.b, a, 50, lease_outcome::failure);
+  CHECK(share() == Approx(0.01));
+  call(t.b, a, 60, lease_outcome::success);
+  CHECK(share() == 1);
+}
+
+TEST_CASE("balancer health: who is new, or comes back, begins slowly", "[balancer]") {
+  three t{{.ejection = {.consecutive_failures = 1, .duration = 10s, .probation = 0},
+           .slow_start = {.duration = 20s, .minimum = 0.2}}};
+  const auto share = [&](std::size_t i) { return t.b.stats(t.ids[i])->share; };
+  CHECK(share(0) == 0.2);
+  t.clock.advance(10s);
+  CHECK(share(0) == 0.5);
+  t.clock.advance(10s);
+  CHECK(share(0) == 1);
+  call(t.b, t.ids[0], 1, lease_outcome::success);
+  call(t.b, t.ids[0], 1, lease_outcome::failure);
+  t.clock.advance(10s);
+  call(t.b, t.ids[1], 1, lease_outcome::success);  // a pick, which lets it in again
+  CHECK(t.state(0) == endpoint_state::listed);
+  CHECK(share(0) == 0.2);
+  t.clock.advance(5s);
+  CHECK(share(0) == 0.25);
+
+  // In the picks of a policy that looks at no load: one of three with a share of 0.25.
+  int picked = 0;
+  constexpr int n = 3000;
+  for (int i = 0; i < n; ++i) {
+    auto lease = t.b.pick();
+    picked += lease.id() == t.ids[0];
+    lease.ignore();
+  }
+  CHECK(picked == Approx(n * 0.25 / 2.25).margin(70));  // four standard deviations
+  REQUIRE(t.b.drain(t.ids[1]));
+  REQUIRE(t.b.restore(t.ids[1]));
+  CHECK(share(1) == 0.2);
+}
