@@ -139,7 +139,7 @@ class balancer {
 
   balancer(balancer_options options, const Policy& policy, detail::time_source<Clock> time)
       : time_{time},
-        table_{detail::checked(std::move(options)), !picker::looks_at_all},
+        table_{detail::checked(std::move(options)), picker::spreads},
         picker_{policy, table_.options().max_endpoints},
         stripes_{table_.options().seed},
         measures_{picker::measures_latency || table_.options().measure_latency},

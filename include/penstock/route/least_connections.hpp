@@ -12,6 +12,7 @@
 // Cost                  no lock. least_connections looks at endpoints until it finds an idle one, or at all.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -57,12 +58,12 @@ struct power_of_two_choices {
     template <class Table, class Context>
     [[nodiscard]] std::uint32_t choose(const Table& table, Context& c) noexcept {
       if (!table.uniform()) return detail::better_of_two(table, c, [&](std::uint32_t place) { return table.cost(place, c); });
-      // With equal weights all but the watched ones cost what they have in leases.
+      // With equal weights all but the watched ones cost what they have in leases; in 256ths.
       return detail::better_of_two(table, c, [&](std::uint32_t place) {
         const std::uint64_t word = table.load(place);
         if ((word & detail::endpoint_use<Sync>::watched) != 0) [[unlikely]]
-          return table.cost(place, c) * table.weight(place);
-        return 1.0 + detail::endpoint_use<Sync>::in_flight(word);
+          return static_cast<std::uint64_t>(256 * table.cost(place, c) * table.weight(place));
+        return std::uint64_t{256} * (detail::endpoint_use<Sync>::in_flight(word) + 1);
       });
     }
   };
@@ -74,7 +75,7 @@ struct least_connections {
     using use = detail::endpoint_use<Sync>;
 
    public:
-    static constexpr bool looks_at_all = true;
+    static constexpr bool spreads = false;
 
     picker(const least_connections&, std::size_t) noexcept {}
 
@@ -94,27 +95,41 @@ struct least_connections {
       return table.at(best);
     }
 
-    // n: one of them is watched.
+    // The first of the least loaded from `begin` on; n: one of those looked at is watched. What is compared is the leases above the distance from
+    // `begin`, in one number, and four are looked at between two branches: this is what a pick consists of when nobody is idle.
     template <class Table>
     static std::uint32_t among_equals(const Table& table, std::uint32_t begin, std::uint32_t n) noexcept {
-      std::uint32_t best = n;
-      std::uint32_t least = ~std::uint32_t{0};
-      const auto look = [&](std::uint32_t from, std::uint32_t to) {
-        for (std::uint32_t i = from; i < to; ++i) {
-          const std::uint64_t word = table.load(table.at(i));
-          if ((word & use::watched) != 0) [[unlikely]] {
-            best = n;
-            return false;
-          }
-          if (use::in_flight(word) >= least) continue;
-          least = use::in_flight(word);
-          best = i;
-          if (least == 0) return false;
+      constexpr unsigned leases_at = 40;
+      static_assert(use::inside << leases_at >> leases_at == use::inside && use::inside + 1 == std::uint64_t{1}
+                                                                                                   << (64 - leases_at));
+      constexpr std::uint64_t idle = std::uint64_t{1} << leases_at;
+      std::uint64_t best = ~std::uint64_t{0};
+      std::uint64_t any = 0;
+      const auto look = [&](auto place_at, std::uint32_t from, std::uint32_t to, std::uint32_t distance) {
+        const auto rank = [&](std::uint32_t i) {
+          const std::uint64_t word = table.load(place_at(i));
+          any |= word;
+          return (word << leases_at) + (i + distance);
+        };
+        std::uint32_t i = from;
+        for (; i + 4 <= to && best >= idle; i += 4) {
+          best = std::min(best, std::min(std::min(rank(i), rank(i + 1)), std::min(rank(i + 2), rank(i + 3))));
         }
-        return true;
+        for (; i < to && best >= idle; ++i) best = std::min(best, rank(i));
       };
-      if (look(begin, n)) look(0, begin);
-      return best;
+      const auto look_around = [&](auto place_at) {
+        look(place_at, begin, n, 0 - begin);
+        look(place_at, 0, begin, n - begin);
+      };
+      if (table.gapless()) {
+        look_around([](std::uint32_t i) { return i; });
+      } else {
+        look_around([&](std::uint32_t i) { return table.at(i); });
+      }
+      if ((any & use::watched) != 0) [[unlikely]]
+        return n;
+      const auto at = begin + static_cast<std::uint32_t>(best & (idle - 1));
+      return at < n ? at : at - n;
     }
 
     template <class Table, class Context>

@@ -21,7 +21,9 @@ struct round_robin {
   template <class Sync>
   class picker : public detail::plain_picker {
    public:
-    picker(const round_robin&, const std::size_t) noexcept {}
+    static constexpr bool spreads = false;  // a thread goes from one to the next, so it has a cache line for several picks
+
+    picker(const round_robin&, std::size_t) noexcept {}
 
     template <class Table, class Context>
     [[nodiscard]] std::uint32_t choose(const Table& table, Context& c) noexcept {
@@ -40,7 +42,7 @@ struct random_choice {
   template <class Sync>
   class picker : public detail::plain_picker {
    public:
-    picker(const random_choice&, const std::size_t) noexcept {}
+    picker(const random_choice&, std::size_t) noexcept {}
 
     template <class Table, class Context>
     [[nodiscard]] std::uint32_t choose(const Table& table, Context& c) noexcept {

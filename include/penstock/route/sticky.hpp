@@ -37,7 +37,7 @@ struct sticky {
 
    public:
     static constexpr bool keyed = true;
-    static constexpr bool looks_at_all = true;
+    static constexpr bool spreads = false;
 
     picker(const sticky& options, std::size_t) : factor_{options.load_factor} {
       if (factor_ != 0 && !(factor_ > 1 && std::isfinite(factor_))) {

@@ -25,7 +25,7 @@ struct weighted_round_robin {
   template <class Sync>
   class picker : public detail::plain_picker {
    public:
-    static constexpr bool looks_at_all = true;
+    static constexpr bool spreads = false;
 
     picker(const weighted_round_robin&, std::size_t places) : accounts_{std::make_unique<double[]>(places)} {}
 

@@ -64,6 +64,9 @@ class endpoint_table {
   /// Whether all in the roster have the same weight.
   [[nodiscard]] bool uniform() const noexcept { return uniform_.load(std::memory_order_relaxed); }  // relaxed: a hint
 
+  /// Whether the roster is 0, 1, 2, and so on; it may just have changed.
+  [[nodiscard]] bool gapless() const noexcept { return gapless_.load(std::memory_order_relaxed); }  // relaxed: a hint
+
   /// The part of its weight that an endpoint counts for.
   template <class Context>
   [[nodiscard]] double share(place_number p, Context& c) const noexcept {
@@ -323,7 +326,8 @@ class endpoint_table {
     if (scratch_.empty()) collect(standing::ejected);  // rather one that fails than none
     const bool uniform =
         std::all_of(scratch_.begin(), scratch_.end(), [&](place_number p) { return weight(p) == weight(scratch_[0]); });
-    uniform_.store(uniform, std::memory_order_relaxed);  // relaxed: a hint
+    uniform_.store(uniform, std::memory_order_relaxed);                                                      // relaxed: a hint
+    gapless_.store(!scratch_.empty() && scratch_.back() + 1 == scratch_.size(), std::memory_order_relaxed);  // relaxed: a hint
     roster_.assign(scratch_);
   }
 
@@ -353,6 +357,7 @@ class endpoint_table {
   endpoint_roster<Sync> roster_;
   atomic<nanoseconds_point> next_return_{never};
   atomic<bool> uniform_{true};
+  atomic<bool> gapless_{false};
   mutable typename Sync::mutex lock_;
   place_number used_ = 0;           // no place from here on has ever been used; this and the rest: guarded by lock_
   std::vector<place_number> free_;  // what was used last comes first

@@ -114,7 +114,7 @@ inline constexpr std::uint32_t no_place = ~std::uint32_t{0};
 struct plain_picker {
   static constexpr bool keyed = false;             ///< picks by key
   static constexpr bool measures_latency = false;  ///< wants ended() with latencies
-  static constexpr bool looks_at_all = false;      ///< reads every endpoint's load in each pick
+  static constexpr bool spreads = true;  ///< goes to endpoints in no order: their counts are kept on cache lines of their own
   void placed(std::uint32_t, std::uint64_t) noexcept {}
   void ended(std::uint32_t, nanoseconds_point, std::chrono::nanoseconds, bool) noexcept {}
 };

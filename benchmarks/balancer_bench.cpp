@@ -1,0 +1,136 @@
+// Picks among 100 endpoints: a lease and its end, by one thread and by two. Idle: each thread holds no other lease. Busy: each endpoint has three
+// leases all the time, so that nobody finds an idle one. The peers are what one writes by hand: a vector behind a mutex.
+#include <cstdint>
+#include <mutex>
+#include <random>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include <penstock/route/balancer.hpp>
+#include <penstock/route/peak_ewma.hpp>
+#include <penstock/route/round_robin.hpp>
+#include <penstock/route/sticky.hpp>
+#include <penstock/route/weighted_round_robin.hpp>
+
+namespace {
+
+constexpr int endpoints = 100;
+
+template <class Policy>
+struct ours {
+  using balancer = penstock::balancer<int, Policy>;
+  ours() {
+    for (int i = 0; i < endpoints; ++i) b.insert(i).value();
+  }
+  auto pick() {
+    if constexpr (std::is_same_v<Policy, penstock::sticky>) {
+      thread_local std::uint64_t key = 0;
+      return b.pick(++key);
+    } else {
+      return b.pick();
+    }
+  }
+  balancer b;
+};
+
+struct plain {
+  struct endpoint {
+    int value = 0;
+    int in_flight = 0;
+  };
+  struct lease {
+    plain* from;
+    std::size_t at;
+    explicit operator bool() const { return true; }
+    int operator*() const { return from->all[at].value; }
+    lease(plain* p, std::size_t i) : from{p}, at{i} {}
+    lease(lease&& other) noexcept : from{std::exchange(other.from, nullptr)}, at{other.at} {}
+    ~lease() {
+      if (from == nullptr) return;
+      std::scoped_lock guard{from->lock};
+      --from->all[at].in_flight;
+    }
+  };
+  plain() {
+    for (int i = 0; i < endpoints; ++i) all[static_cast<std::size_t>(i)].value = i;
+  }
+  std::mutex lock;
+  std::vector<endpoint> all{endpoints};
+  std::size_t next = 0;
+  std::minstd_rand random;
+};
+
+struct plain_round_robin : plain {
+  lease pick() {
+    std::scoped_lock guard{lock};
+    next = next + 1 < all.size() ? next + 1 : 0;
+    ++all[next].in_flight;
+    return {this, next};
+  }
+};
+struct plain_two_choices : plain {
+  lease pick() {
+    std::scoped_lock guard{lock};
+    const std::size_t a = random() % all.size();
+    const std::size_t b = random() % all.size();
+    const std::size_t best = all[b].in_flight < all[a].in_flight ? b : a;
+    ++all[best].in_flight;
+    return {this, best};
+  }
+};
+struct plain_least_connections : plain {
+  lease pick() {
+    std::scoped_lock guard{lock};
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < all.size(); ++i) {
+      if (all[i].in_flight < all[best].in_flight) best = i;
+    }
+    ++all[best].in_flight;
+    return {this, best};
+  }
+};
+
+template <class Balancer>
+void BM_pick_idle(benchmark::State& state) {
+  static Balancer b;
+  for (auto _ : state) {
+    auto lease = b.pick();
+    benchmark::DoNotOptimize(*lease);
+  }
+}
+
+template <class Balancer>
+void BM_pick_busy(benchmark::State& state) {
+  static Balancer b;
+  static auto& held = *[] {
+    auto* all = new std::vector<decltype(b.pick())>;
+    for (int i = 0; i < 3 * endpoints; ++i) all->push_back(b.pick());
+    return all;
+  }();
+  benchmark::DoNotOptimize(held.data());
+  for (auto _ : state) {
+    auto lease = b.pick();
+    benchmark::DoNotOptimize(*lease);
+  }
+}
+
+#define PICK(kind, type) BENCHMARK(BM_pick_##kind<type>)->Threads(1)->Threads(2)->UseRealTime()->MinTime(0.1)
+PICK(idle, ours<penstock::round_robin>);
+PICK(idle, plain_round_robin);
+PICK(idle, ours<penstock::random_choice>);
+PICK(idle, ours<penstock::power_of_two_choices>);
+PICK(busy, ours<penstock::power_of_two_choices>);
+PICK(busy, plain_two_choices);
+PICK(idle, ours<penstock::least_connections>);
+PICK(busy, ours<penstock::least_connections>);
+PICK(busy, plain_least_connections);
+PICK(idle, ours<penstock::peak_ewma>);
+PICK(idle, ours<penstock::weighted_round_robin>);
+PICK(idle, ours<penstock::sticky>);
+
+}  // namespace
+
+BENCHMARK_MAIN();
