@@ -89,6 +89,16 @@
 #include <penstock/route/hash_ring_options.hpp>
 #include <penstock/route/ring_diff.hpp>
 #include <penstock/route/ring_token.hpp>
+#include <penstock/route/balancer.hpp>
+#include <penstock/route/balancer_lease.hpp>
+#include <penstock/route/balancer_options.hpp>
+#include <penstock/route/hash.hpp>
+#include <penstock/route/ip_address.hpp>
+#include <penstock/route/least_connections.hpp>
+#include <penstock/route/peak_ewma.hpp>
+#include <penstock/route/round_robin.hpp>
+#include <penstock/route/sticky.hpp>
+#include <penstock/route/weighted_round_robin.hpp>
 #include <penstock/stream/generator.hpp>
 #include <penstock/stream/operators.hpp>
 #include <penstock/stream/pipeline.hpp>

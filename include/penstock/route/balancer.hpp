@@ -26,13 +26,11 @@
 // Algorithm      places that never move, with a count and the states in one word (detail/endpoint_use.hpp): readers need no other protection.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -43,6 +41,7 @@
 #include <penstock/core/clock.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/route/balancer_lease.hpp>
 #include <penstock/route/balancer_options.hpp>
 #include <penstock/route/detail/checked_options.hpp>
 #include <penstock/route/detail/endpoint_table.hpp>
@@ -61,8 +60,8 @@ class balancer {
   using table = detail::endpoint_table<Sync>;
 
  public:
-  class lease;
-  class attempts_left;
+  using lease = balancer_lease<balancer>;
+  using attempts_left = balancer_attempts<balancer>;
 
   /// Throws std::invalid_argument that names the option which cannot be.
   explicit balancer(balancer_options options = {}, Policy policy = {})
@@ -131,6 +130,9 @@ class balancer {
   [[nodiscard]] std::optional<endpoint_stats> stats(endpoint_id id) const noexcept { return table_.stats(id, time_.now()); }
 
  private:
+  friend lease;
+  friend attempts_left;
+
   union value_place {
     value_place() noexcept {}
     ~value_place() {}
@@ -233,88 +235,6 @@ class balancer {
   const bool measures_;
   const std::unique_ptr<value_place[]> values_;
   typename Sync::template atomic<std::int64_t> retries_{retries_at_most};
-};
-
-/// One call in flight. If nothing is said, the end of its scope is a success, or a failure if an exception is on its way out of it (by
-/// std::uncaught_exceptions(): a lease that a coroutine keeps while it waits should say its end itself).
-template <class Endpoint, class Policy, clock Clock, class Sync>
-class [[nodiscard]] balancer<Endpoint, Policy, Clock, Sync>::lease {
- public:
-  /// Of nothing.
-  lease() noexcept = default;
-  lease(lease&& other) noexcept
-      : from_{std::exchange(other.from_, nullptr)}, place_{other.place_}, exceptions_{other.exceptions_}, began_{other.began_} {}
-  lease& operator=(lease&& other) noexcept {
-    if (this != &other) {
-      end();
-      from_ = std::exchange(other.from_, nullptr);
-      place_ = other.place_;
-      exceptions_ = other.exceptions_;
-      began_ = other.began_;
-    }
-    return *this;
-  }
-  ~lease() { end(); }
-
-  explicit operator bool() const noexcept { return from_ != nullptr; }
-  /// The endpoint, which others use, too. It lives until the lease ends.
-  Endpoint& operator*() const noexcept { return from_->values_[place_].value; }
-  Endpoint* operator->() const noexcept { return &from_->values_[place_].value; }
-  [[nodiscard]] endpoint_id id() const noexcept { return from_->table_.id_of(place_); }
-
-  /// Each ends the lease now; nothing happens if it has ended. The endpoint is not touched after it.
-  void success() noexcept { end_as(lease_outcome::success); }
-  void failure() noexcept { end_as(lease_outcome::failure); }
-  void ignore() noexcept { end_as(lease_outcome::ignored); }
-  void end_as(lease_outcome how) noexcept {
-    if (from_ != nullptr) std::exchange(from_, nullptr)->end_lease(place_, began_, how);
-  }
-
- private:
-  friend balancer;
-  lease(balancer& from, std::uint32_t place, detail::nanoseconds_point began) noexcept
-      : from_{&from}, place_{place}, exceptions_{std::uncaught_exceptions()}, began_{began} {}
-
-  void end() noexcept {
-    if (from_ != nullptr) end_as(std::uncaught_exceptions() > exceptions_ ? lease_outcome::failure : lease_outcome::success);
-  }
-
-  balancer* from_ = nullptr;
-  std::uint32_t place_ = 0;
-  int exceptions_ = 0;
-  detail::nanoseconds_point began_ = 0;
-};
-
-/// The endpoints that one call may be tried at, one after the other and none twice.
-template <class Endpoint, class Policy, clock Clock, class Sync>
-class balancer<Endpoint, Policy, Clock, Sync>::attempts_left {
- public:
-  /// Another endpoint; an empty lease if the attempts are used up, the balancer's retries are (retry_share), or every endpoint was tried.
-  [[nodiscard]] lease next() noexcept {
-    if (made_ == limit_ || !from_.may_try_again(made_ == 0)) return {};
-    lease another = from_.pick_other(key_, std::span{tried_}.first(made_));
-    if (another) {
-      tried_[made_++] = another.place_;
-    } else if (made_ > 0) {
-      from_.retries_.fetch_add(1000, std::memory_order_relaxed);  // relaxed: as in may_try_again(); this one was not made
-    }
-    return another;
-  }
-  /// How many leases there were.
-  [[nodiscard]] unsigned made() const noexcept { return made_; }
-
- private:
-  friend balancer;
-  static constexpr unsigned most = 16;
-  attempts_left(balancer& from, std::uint64_t key, unsigned limit) : from_{from}, key_{key}, limit_{limit} {
-    detail::require_option(limit >= 1 && limit <= most, "attempts must be 1 to 16");
-  }
-
-  balancer& from_;
-  const std::uint64_t key_;
-  const unsigned limit_;
-  unsigned made_ = 0;
-  std::array<std::uint32_t, most> tried_{};
 };
 
 }  // namespace penstock::inline v0_1

@@ -13,69 +13,30 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <penstock/route/balancer_options.hpp>
-#include <penstock/route/detail/endpoint_health.hpp>
-#include <penstock/route/detail/endpoint_roster.hpp>
-#include <penstock/route/detail/endpoint_use.hpp>
+#include <penstock/route/detail/endpoint_places.hpp>
 #include <penstock/route/detail/pick_context.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 template <class Sync>
-class endpoint_table {
+class endpoint_table : public endpoint_places<Sync> {
  public:
-  using use_word = endpoint_use<Sync>;
-  using place_number = std::uint32_t;
+  using typename endpoint_places<Sync>::use_word;
+  using typename endpoint_places<Sync>::place_number;
+  using endpoint_places<Sync>::use;
+  using endpoint_places<Sync>::load;
+  using endpoint_places<Sync>::id_of;
 
-  /// `spread`: the words of use on cache lines of their own, for picks that look at few of them. Otherwise side by side.
-  endpoint_table(balancer_options options, bool spread)
-      : options_{std::move(options)},
-        shift_{spread ? 3U : 0U},
-        uses_{std::make_unique<use_word[]>(options_.max_endpoints << shift_)},
-        members_{std::make_unique<member[]>(options_.max_endpoints)},
-        roster_{options_.max_endpoints} {
+  endpoint_table(balancer_options options, bool spread) : endpoint_places<Sync>{std::move(options), spread} {
     free_.reserve(options_.max_endpoints);
     scratch_.reserve(options_.max_endpoints);
     for (std::size_t i = options_.max_endpoints; i-- > 0;) free_.push_back(static_cast<place_number>(i));
-  }
-
-  // ---- for picks; no lock
-
-  [[nodiscard]] const balancer_options& options() const noexcept { return options_; }
-  [[nodiscard]] std::uint32_t size() const noexcept { return roster_.size(); }
-  [[nodiscard]] place_number at(std::uint32_t i) const noexcept { return roster_.at(i); }
-  [[nodiscard]] const endpoint_roster<Sync>& roster() const noexcept { return roster_; }
-  [[nodiscard]] use_word& use(place_number p) noexcept { return uses_[std::size_t{p} << shift_]; }
-  [[nodiscard]] std::uint64_t load(place_number p) const noexcept { return uses_[std::size_t{p} << shift_].load(); }
-  /// Whether its share may be less than 1.
-  [[nodiscard]] bool watched(place_number p) const noexcept { return (load(p) & use_word::watched) != 0; }
-  [[nodiscard]] double weight(place_number p) const noexcept {
-    return members_[p].weight.load(std::memory_order_relaxed);
-  }  // relaxed: a hint
-  /// What the endpoint's name was hashed to.
-  [[nodiscard]] std::uint64_t name(place_number p) const noexcept {
-    return members_[p].name.load(std::memory_order_relaxed);
-  }  // relaxed: a hint
-  /// Whether all in the roster have the same weight.
-  [[nodiscard]] bool uniform() const noexcept { return uniform_.load(std::memory_order_relaxed); }  // relaxed: a hint
-
-  /// Whether the roster is 0, 1, 2, and so on; it may just have changed.
-  [[nodiscard]] bool gapless() const noexcept { return gapless_.load(std::memory_order_relaxed); }  // relaxed: a hint
-
-  /// The part of its weight that an endpoint counts for.
-  template <class Context>
-  [[nodiscard]] double share(place_number p, Context& c) const noexcept {
-    return !watched(p) ? 1 : members_[p].health.share(c.now(), options_);
-  }
-  /// Leases for each unit of weight if it got one more.
-  template <class Context>
-  [[nodiscard]] double cost(place_number p, Context& c) const noexcept {
-    return (1.0 + use_word::in_flight(load(p))) / (weight(p) * share(p, c));
   }
 
   /// Lets in again whose ejection is over. One load while nobody is ejected.
@@ -191,12 +152,6 @@ class endpoint_table {
     std::scoped_lock guard{lock_};
     members_[p].ejections = 0;
   }
-  void measured(place_number p, std::chrono::nanoseconds latency) noexcept {
-    members_[p].latency.fetch_add(static_cast<std::uint64_t>(latency.count()),
-                                  std::memory_order_relaxed);  // relaxed, both: a statistic
-    members_[p].successes.fetch_add(1, std::memory_order_relaxed);
-  }
-
   // ---- what is there
 
   [[nodiscard]] std::vector<endpoint_stats> stats(nanoseconds_point now) const {
@@ -213,9 +168,6 @@ class endpoint_table {
     const auto p = find(id);
     return p ? std::optional{stats_of(*p, now)} : std::nullopt;
   }
-  [[nodiscard]] endpoint_id id_of(place_number p) const noexcept {  // by who is inside, so the generation stays
-    return static_cast<endpoint_id>((std::uint64_t{members_[p].generation} << 32) | p);
-  }
   /// At the end of the balancer: each place where a value is, once.
   template <class F>
   void clear(F destroy) noexcept {
@@ -225,24 +177,14 @@ class endpoint_table {
   }
 
  private:
-  enum class standing : std::uint8_t { vacant, listed, ejected, draining };
-
-  template <class T>
-  using atomic = typename Sync::template atomic<T>;
-
-  struct alignas(cache_line) member {
-    atomic<double> weight{1};
-    atomic<std::uint64_t> name{0};
-    atomic<std::uint64_t> failures{0};
-    atomic<std::uint64_t> latency{0};  // nanoseconds, of `successes` calls
-    atomic<std::uint64_t> successes{0};
-    endpoint_health<Sync> health;
-    nanoseconds_point returns = never;  // when its ejection is over; this and the rest: guarded by lock_
-    std::uint32_t generation = 0;
-    std::uint32_t ejections = 0;
-    standing state = standing::vacant;
-    bool local = false;
-  };
+  using typename endpoint_places<Sync>::standing;
+  using typename endpoint_places<Sync>::member;
+  using endpoint_places<Sync>::stats_of;
+  using endpoint_places<Sync>::options_;
+  using endpoint_places<Sync>::members_;
+  using endpoint_places<Sync>::roster_;
+  using endpoint_places<Sync>::uniform_;
+  using endpoint_places<Sync>::gapless_;
 
   [[nodiscard]] std::optional<place_number> find(endpoint_id id) const noexcept {
     const auto p = static_cast<place_number>(static_cast<std::uint64_t>(id));
@@ -312,8 +254,8 @@ class endpoint_table {
     for (place_number p = 0; p < used_; ++p) {
       const member& m = members_[p];
       if (!m.local || (m.state != standing::listed && m.state != standing::ejected)) continue;
-      local += weight(p);
-      if (m.state == standing::listed) local_available += weight(p);
+      local += this->weight(p);
+      if (m.state == standing::listed) local_available += this->weight(p);
     }
     const bool prefer_local = local_available > 0 && local_available >= options_.zone_available_share * local;
     const auto collect = [&](standing wanted) {
@@ -324,40 +266,14 @@ class endpoint_table {
     scratch_.clear();
     collect(standing::listed);
     if (scratch_.empty()) collect(standing::ejected);  // rather one that fails than none
-    const bool uniform =
-        std::all_of(scratch_.begin(), scratch_.end(), [&](place_number p) { return weight(p) == weight(scratch_[0]); });
+    const bool uniform = std::all_of(scratch_.begin(), scratch_.end(),
+                                     [&](place_number p) { return this->weight(p) == this->weight(scratch_[0]); });
     uniform_.store(uniform, std::memory_order_relaxed);                                                      // relaxed: a hint
     gapless_.store(!scratch_.empty() && scratch_.back() + 1 == scratch_.size(), std::memory_order_relaxed);  // relaxed: a hint
     roster_.assign(scratch_);
   }
 
-  [[nodiscard]] endpoint_stats stats_of(place_number p, nanoseconds_point now) const noexcept {
-    const member& m = members_[p];
-    const std::uint64_t w = uses_[std::size_t{p} << shift_].observe();
-    endpoint_stats s;
-    s.id = id_of(p);
-    s.state = m.state == standing::ejected    ? endpoint_state::ejected
-              : m.state == standing::draining ? endpoint_state::draining
-                                              : endpoint_state::listed;
-    s.weight = weight(p);
-    s.share = (w & use_word::watched) == 0 ? 1 : m.health.share(now, options_);
-    s.in_flight = use_word::in_flight(w);
-    s.ended = use_word::ended(w);
-    s.failures = m.failures.load(std::memory_order_relaxed);  // relaxed, all: each number by itself
-    s.ejections = m.ejections;
-    const std::uint64_t successes = m.successes.load(std::memory_order_relaxed);
-    if (successes > 0) s.mean_latency = std::chrono::nanoseconds{m.latency.load(std::memory_order_relaxed) / successes};
-    return s;
-  }
-
-  const balancer_options options_;
-  const unsigned shift_;
-  const std::unique_ptr<use_word[]> uses_;
-  const std::unique_ptr<member[]> members_;
-  endpoint_roster<Sync> roster_;
-  atomic<nanoseconds_point> next_return_{never};
-  atomic<bool> uniform_{true};
-  atomic<bool> gapless_{false};
+  typename Sync::template atomic<nanoseconds_point> next_return_{never};
   mutable typename Sync::mutex lock_;
   place_number used_ = 0;           // no place from here on has ever been used; this and the rest: guarded by lock_
   std::vector<place_number> free_;  // what was used last comes first
