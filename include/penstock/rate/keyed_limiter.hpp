@@ -61,14 +61,16 @@ class keyed_limiter {
   /// power of two up to 4096, and a bucket fills within 146 years.
   keyed_limiter(const rate& limit, count burst, const keyed_limiter_options& options = {}, const Hash& hash = {},
                 const Equal& equal = {})
-      : hash_{hash}, seed_{options.seed != 0 ? options.seed : random_seed()}, clock_{options.clock} {
+      : hash_{hash},
+        seed_{options.seed != 0 ? options.seed : random_seed()},
+        clock_{options.clock},
+        shift_{64 - std::countr_zero(shards_of(options))},
+        places_{shards_of(options), (options.max_keys + shards_of(options) - 1) / shards_of(options)} {
     const detail::bucket_terms terms = detail::bucket_terms::make(limit, burst, name);
     const std::size_t shards = shards_of(options);
-    shift_ = 64 - std::countr_zero(shards);
-    max_keys_ = (options.max_keys + shards - 1) / shards * shards;
     shards_.reserve(shards);
     for (std::size_t i = 0; i < shards; ++i)
-      shards_.push_back(std::make_unique<shard>(max_keys_ / shards, options, terms, equal));
+      shards_.push_back(std::make_unique<shard>(places_, i, detail::any_clock_handle{clock_}, options.overflow, terms, equal));
   }
 
   /// Takes `n` tokens of the key at once. Never waits: errc::empty if there are fewer, or somebody waits for this key; errc::rejected
@@ -182,14 +184,14 @@ class keyed_limiter {
     return all;
   }
   void reset_counts() {
-    for (auto& s : shards_) s->for_each([](auto& place, const auto&, std::int64_t) { place.granted = place.refused = 0; });
+    for (auto& s : shards_) s->for_each([](auto& place) { place.granted = place.refused = 0; });
   }
   [[nodiscard]] keyed_limiter_stats stats() const noexcept {
     keyed_limiter_stats sum;
     for (const auto& s : shards_) s->add_to(sum);
     return sum;
   }
-  [[nodiscard]] std::size_t max_keys() const noexcept { return max_keys_; }
+  [[nodiscard]] std::size_t max_keys() const noexcept { return shards_.size() * places_.places(); }
 
   /// Every request fails with errc::closed, now and from now on. Idempotent.
   void close() noexcept {
@@ -245,16 +247,19 @@ class keyed_limiter {
     h = (h ^ (h >> 27)) * 0x94d049bb133111eb;
     return h ^ (h >> 31);
   }
-  [[nodiscard]] shard& shard_of(std::uint64_t hash) const noexcept { return *shards_[(hash >> 1) >> (shift_ - 1)]; }
+  [[nodiscard]] std::size_t index_of(std::uint64_t hash) const noexcept {
+    return static_cast<std::size_t>((hash >> 1) >> (shift_ - 1));
+  }
+  [[nodiscard]] shard& shard_of(std::uint64_t hash) const noexcept { return *shards_[index_of(hash)]; }
 
   template <class K, class F>
   auto with(const K& key, count n, F f) {
     if (n < 1) refuse(n);
     const auto& looked_up = as_lookup(key);
     const std::uint64_t hash = hash_of(looked_up);
-    shard& s = shard_of(hash);
-    s.prefetch(hash);
-    return f(s, looked_up, hash);
+    const std::size_t index = index_of(hash);
+    places_.prefetch(index, hash);
+    return f(*shards_[index], looked_up, hash);
   }
 
   template <class K, class Run>
@@ -279,8 +284,8 @@ class keyed_limiter {
   [[no_unique_address]] Hash hash_;
   const std::uint64_t seed_;
   const any_clock clock_;
-  std::size_t max_keys_ = 0;
-  int shift_ = 64;  // a shard is named by the highest bits of a hash
+  const int shift_;  // a shard is named by the highest bits of a hash
+  detail::key_memory<Key> places_;
   std::vector<std::unique_ptr<shard>> shards_;
 };
 
