@@ -1,7 +1,7 @@
 // A check of a key's limit: a million keys at random, a thousand hot ones, and keys that never come twice.
 //
 // Peer: a mutex around an unordered_map of buckets in floating point, which is what most services have (and which grows for ever). A time is
-// per check, over all threads, the clock's own included: BM_clock. BM_clock_and_line is what no check of as many keys can be faster than: a random line
+// per check, over all threads, the clock's own included: BM_keyed_limiter_clock. BM_keyed_limiter_clock_and_line is what no check of as many keys can be faster than: a random line
 // of as much memory is fetched while the clock is read, and changed.
 #include <benchmark/benchmark.h>
 
@@ -60,7 +60,7 @@ Key key_of(std::uint64_t i) {
 }
 
 template <class Limiter, class Key>
-void BM_known_keys(benchmark::State& state) {
+void known_keys(benchmark::State& state) {
   const auto keys = static_cast<std::size_t>(state.range(0));
   static std::unique_ptr<Limiter> limiter;
   static std::vector<Key> names;
@@ -85,15 +85,24 @@ void BM_known_keys(benchmark::State& state) {
   if (state.thread_index() == 0) limiter.reset();
 }
 
+template <template <class> class Limiter>
+void BM_keyed_limiter_numbers(benchmark::State& state) {
+  known_keys<Limiter<std::uint64_t>, std::uint64_t>(state);
+}
+template <template <class> class Limiter>
+void BM_keyed_limiter_strings(benchmark::State& state) {
+  known_keys<Limiter<std::string>, std::string>(state);
+}
+
 // All places hold keys by the time when it is measured.
-void BM_new_keys(benchmark::State& state) {
+void BM_keyed_limiter_new_keys(benchmark::State& state) {
   penstock_keyed<std::uint64_t> limiter{1'000'000};
   std::uint64_t i = 0;
   for (; i < 4'000'000; ++i) limiter.check(i);
   for (auto _ : state) benchmark::DoNotOptimize(limiter.check(++i));
 }
 
-void BM_clock_and_line(benchmark::State& state) {
+void BM_keyed_limiter_clock_and_line(benchmark::State& state) {
   const auto lines = static_cast<std::size_t>(state.range(0));
   std::vector<std::uint64_t, penstock::detail::huge_page_allocator<std::uint64_t>> memory(lines * 8);
   std::uint64_t random = 0x9e3779b97f4a7c15;
@@ -107,21 +116,19 @@ void BM_clock_and_line(benchmark::State& state) {
   }
 }
 
-void BM_clock(benchmark::State& state) {
+void BM_keyed_limiter_clock(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(std::chrono::steady_clock::now());
 }
 
-using number = std::uint64_t;
+#define FEW_AND_MANY(workload, Limiter) BENCHMARK(workload<Limiter>)->Arg(1'000)->Arg(1'000'000)->UseRealTime()
 
-BENCHMARK(BM_clock);
-BENCHMARK(BM_clock_and_line)->Arg(1'000)->Arg(1'000'000);
-BENCHMARK(BM_known_keys<penstock_keyed<number>, number>)->Arg(1'000)->Arg(1'000'000)->UseRealTime();
-BENCHMARK(BM_known_keys<mutex_and_map<number>, number>)->Arg(1'000)->Arg(1'000'000)->UseRealTime();
-BENCHMARK(BM_known_keys<penstock_keyed<number>, number>)->Arg(1'000)->Arg(1'000'000)->Threads(2)->UseRealTime();
-BENCHMARK(BM_known_keys<mutex_and_map<number>, number>)->Arg(1'000)->Arg(1'000'000)->Threads(2)->UseRealTime();
-BENCHMARK(BM_known_keys<penstock_keyed<std::string>, std::string>)->Arg(1'000)->Arg(1'000'000)->UseRealTime();
-BENCHMARK(BM_known_keys<mutex_and_map<std::string>, std::string>)->Arg(1'000)->Arg(1'000'000)->UseRealTime();
-BENCHMARK(BM_new_keys)->UseRealTime();
+BENCHMARK(BM_keyed_limiter_clock);
+BENCHMARK(BM_keyed_limiter_clock_and_line)->Arg(1'000)->Arg(1'000'000);
+FEW_AND_MANY(BM_keyed_limiter_numbers, penstock_keyed)->ThreadRange(1, 2);
+FEW_AND_MANY(BM_keyed_limiter_numbers, mutex_and_map)->ThreadRange(1, 2);
+FEW_AND_MANY(BM_keyed_limiter_strings, penstock_keyed);
+FEW_AND_MANY(BM_keyed_limiter_strings, mutex_and_map);
+BENCHMARK(BM_keyed_limiter_new_keys)->UseRealTime();
 
 }  // namespace
 

@@ -48,20 +48,20 @@ namespace {
 using namespace std::chrono_literals;
 using penstock::rate;
 
-struct token_bucket {
-  token_bucket(double per_second, std::int64_t burst) : bucket{rate{per_second, 1s}, burst} {}
+struct penstock_bucket {
+  penstock_bucket(double per_second, std::int64_t burst) : bucket{rate{per_second, 1s}, burst} {}
   bool take() { return bucket.try_acquire().has_value(); }
   penstock::token_bucket<> bucket;
 };
 
-struct token_bucket_cached_clock {
-  token_bucket_cached_clock(double per_second, std::int64_t burst) : bucket{rate{per_second, 1s}, burst, clock} {}
+struct penstock_bucket_cached_clock {
+  penstock_bucket_cached_clock(double per_second, std::int64_t burst) : bucket{rate{per_second, 1s}, burst, clock} {}
   bool take() { return bucket.try_acquire().has_value(); }
   penstock::cached_clock clock{1ms};
   penstock::token_bucket<penstock::cached_clock> bucket;
 };
 
-void BM_clock_steady(benchmark::State& state) {
+void BM_token_bucket_clock(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(std::chrono::steady_clock::now());
 }
 
@@ -79,11 +79,11 @@ void take(benchmark::State& state, double per_second, std::int64_t burst, bool a
   if (state.thread_index() == 0) bucket.reset();
 }
 template <class Bucket>
-void BM_available(benchmark::State& state) {
+void BM_token_bucket_available(benchmark::State& state) {
   take<Bucket>(state, 1e9, 1'000'000'000, true);
 }
 template <class Bucket>
-void BM_exhausted(benchmark::State& state) {
+void BM_token_bucket_exhausted(benchmark::State& state) {
   take<Bucket>(state, 1.0 / 3600, 1, false);
 }
 
@@ -104,7 +104,7 @@ double bytes_each(std::int64_t n, Begin begin) {
   return static_cast<double>(allocated - before) / static_cast<double>(n);
 }
 
-void BM_waiters(benchmark::State& state) {
+void BM_token_bucket_waiters(benchmark::State& state) {
   const std::int64_t n = state.range(0);
   for (auto _ : state) {
     penstock::manual_clock clock;
@@ -125,7 +125,7 @@ void BM_waiters(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * n);
 }
 
-void BM_accuracy(benchmark::State& state) {
+void BM_token_bucket_accuracy(benchmark::State& state) {
   const std::int64_t per_second = state.range(0);
   const std::int64_t burst = std::max<std::int64_t>(2, per_second / 50);
   for (auto _ : state) {
@@ -155,18 +155,18 @@ void BM_accuracy(benchmark::State& state) {
   }
 }
 
-#define TAKES(Bucket)                                                \
-  BENCHMARK(BM_available<Bucket>)->ThreadRange(1, 2)->UseRealTime(); \
-  BENCHMARK(BM_exhausted<Bucket>)->ThreadRange(1, 2)->UseRealTime()
+#define TAKES(Bucket)                                                             \
+  BENCHMARK(BM_token_bucket_available<Bucket>)->ThreadRange(1, 2)->UseRealTime(); \
+  BENCHMARK(BM_token_bucket_exhausted<Bucket>)->ThreadRange(1, 2)->UseRealTime()
 
-BENCHMARK(BM_clock_steady)->ThreadRange(1, 2)->UseRealTime();
-TAKES(token_bucket);
-TAKES(token_bucket_cached_clock);
+BENCHMARK(BM_token_bucket_clock)->ThreadRange(1, 2)->UseRealTime();
+TAKES(penstock_bucket);
+TAKES(penstock_bucket_cached_clock);
 TAKES(rate_peers::mutex_and_doubles);
 TAKES(rate_peers::plain_gcra);
 TAKES(rate_peers::zero_time);
-BENCHMARK(BM_waiters)->Arg(100'000)->UseManualTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_accuracy)->Arg(10)->Arg(1000)->Arg(100'000)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
+BENCHMARK(BM_token_bucket_waiters)->Arg(100'000)->UseManualTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_token_bucket_accuracy)->Arg(10)->Arg(1000)->Arg(100'000)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
 
 }  // namespace
 
