@@ -19,7 +19,7 @@
 // Cancellation   a wait that is stopped or times out takes nothing, and those behind it are served if they can be.
 // User's code    Hash runs under no lock; Equal, and moving or swapping keys, under a shard's: they must not throw nor come back here. Keys are copied without a lock, but by
 //                heaviest(), and destroyed without one.
-// Cost           a check: the clock, one hash, one uncontended lock, one or two cache lines. Serving or leaving a line: a step for everybody who waits in
+// Cost           a check: the clock, one hash, one uncontended lock, one or two cache lines; a key's first one some four more. Serving or leaving a line: a step for everybody who waits in
 //                that shard. Memory: 24 bytes and the key for each place, in multiples of 32. Waiting allocates nothing.
 // Lifetime       as a semaphore's: to be destroyed when no member runs, nobody waits and every operation that waited has resumed.
 #pragma once

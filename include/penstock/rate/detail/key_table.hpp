@@ -11,7 +11,7 @@
 // Far         the first place of a home keeps how many lines away a key of that home has ever been put: nobody looks farther. It never
 //             becomes less, as what else lies there cannot be told from its place; so keys that had to go far cost those who come later nothing
 //             but what looking through the whole reach costs.
-// Cost        a lookup, whether it finds or not: a line, or two, while half of the places hold keys that are not full.
+// Cost        a lookup, whether it finds or not: a line, or two, while half of the places hold keys that are not full. A new key looks at eight places more.
 #pragma once
 
 #include <algorithm>
