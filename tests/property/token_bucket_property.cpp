@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <numeric>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,82 +52,115 @@ rate draw_rate(reader& r) {
   return rate{r.upto(std::min<std::int64_t>(1'000'000'000, 1000 * period)), std::chrono::nanoseconds{period}};
 }
 
-// A bucket of rational numbers. All amounts are tokens times `one`.
+bool possible(const rate& r, std::int64_t burst) {
+  try {
+    gcra_scale::make(r, burst, 0, "x");
+    return true;
+  } catch (const std::invalid_argument&) {
+    return false;
+  }
+}
+
+// Now and then of any size, so that a unit is as long as it can be: 8 s.
+std::int64_t draw_burst(reader& in, const rate& r) {
+  std::int64_t burst = in.upto(in.below(4) == 0 ? gcra_scale::most_units : 1'000'000);
+  while (!possible(r, burst)) burst /= 2;
+  return burst;
+}
+
+wide divided_up(wide a, wide b) { return (a + b - 1) / b; }
+
+// A bucket of rational numbers. All amounts are tokens times `one`. The real one is never before it, and behind it at the most by `lost`, by
+// what comes in `late`, and by its roundings.
 struct exact_bucket {
+  static constexpr std::int64_t longest = 100'000'000'000'000'000;  // ns: more than any test lasts
+
   wide one;
   rate r;
   std::int64_t burst;
   std::int64_t epoch;
   wide used;
-  wide lost = 0;  // by rounding, at the most
+  wide lost = 0;          // by the roundings of changes
+  std::int64_t late = 0;  // its epoch is so much later: it pays off a debt later, and what comes meanwhile comes at another rate
+  std::int64_t latest = epoch;
 
-  wide issued(std::int64_t now) const {
-    return static_cast<wide>(std::max<std::int64_t>(0, now - epoch)) * static_cast<wide>(r.tokens()) *
-           (one / static_cast<wide>(r.nanoseconds()));
-  }
-  long double per_ns(const rate& x) const {
-    return static_cast<long double>(x.tokens()) * static_cast<long double>(one / static_cast<wide>(x.nanoseconds()));
-  }
+  wide in_a_ns() const { return static_cast<wide>(r.tokens()) * (one / static_cast<wide>(r.nanoseconds())); }
+  wide issued(std::int64_t now) const { return static_cast<wide>(std::max<std::int64_t>(0, now - epoch)) * in_a_ns(); }
   wide full() const { return one * burst; }
   wide used_at(std::int64_t now) const { return std::max(used, issued(now) - full()); }
   wide level(std::int64_t now) const { return issued(now) - used_at(now); }
-  void take(std::int64_t now, std::int64_t n) { used = used_at(now) + one * n; }
+  // At a time that steps back the level falls by what had come since; the real one's, whose epoch is later, by less.
+  wide most(std::int64_t now) const { return level(now) + (now < latest ? in_a_ns() * late : 0); }
+  void take(std::int64_t now, std::int64_t n) {
+    used = used_at(now) + one * n;
+    latest = std::max(latest, now);
+  }
   // One that fills the bucket forgets the part of a unit that was issued beyond: it comes again if the clock steps back.
   void give_back(std::int64_t now, std::int64_t n) {
-    const gcra_scale s = gcra_scale::make(r, burst, epoch, "x");
-    used = std::max(used_at(now) - one * n, static_cast<wide>(s.issued_ever(s.elapsed(now)).whole) * one / s.unit - full());
+    used = std::max(used_at(now) - one * n, issued(now) - full() - (is_exact() ? 0 : unit()));
+    latest = std::max(latest, now);
   }
+
   void change(std::int64_t now, const rate& new_rate, std::int64_t new_burst) {
-    const wide there = level(now);
-    // The real one may owe what it has lost, and is late with the end of a debt: by a unit, by what it has lost, and by the error of its ratio; and
-    // loses what comes meanwhile at the new rate.
-    const gcra_scale before = gcra_scale::make(r, burst, epoch, "x");
-    const std::int64_t from = epoch;
-    auto late = there < std::max<wide>(slack(), 1)
-                    ? static_cast<long double>(unit_in_ns() + 1) + static_cast<long double>(lost) / per_ns(r)
-                    : 0.0L;
-    if (there >= 0) {
-      epoch = std::max(epoch, now);
-      used = -std::min(there, one * new_burst);
-    } else {  // nothing is earned before the debt is paid off at the old rate
-      const wide step = static_cast<wide>(r.tokens()) * (one / static_cast<wide>(r.nanoseconds()));
-      epoch += static_cast<std::int64_t>((used_at(now) + step - 1) / step);
+    const wide there = std::min(most(now), full());
+    lost += there - level(now);
+    used = issued(now) - there;
+    latest = now;
+    const std::int64_t begin = std::max(now, epoch);
+    const std::int64_t past = std::min(late, begin - epoch);
+    const wide behind = lost + in_a_ns() * past + roundings();  // what is missing in the real one, at `begin`
+    if (there <
+        0) {  // nothing is earned before the debt is paid off at the old rate: the real one's is when it has earned what is missing, too
+      const std::int64_t pays = limited(divided_up(used, in_a_ns()));
+      late = limited(late + divided_up(lost + roundings(), in_a_ns()) + ratio_error(pays));
+      lost = 0;
+      epoch = penstock::detail::saturating_add(epoch, pays);
       used = 0;
-      late += static_cast<long double>(epoch - from) / static_cast<long double>(before.ratio);
+    } else {
+      late -= past;
+      if (there < behind) {  // it may be in debt
+        const wide pays = divided_up(behind, in_a_ns());
+        late = limited(late + pays + ratio_error(limited(pays)));
+      }
+      lost = std::min(behind, one * (2 * gcra_scale::most_units));  // no bucket holds more
+      epoch = begin;
+      used = -std::min(there, one * new_burst);
     }
-    lost += grain();
+    const std::int64_t unit_before = scale().unit;
     r = new_rate;
     burst = new_burst;
-    lost += grain();
-    const wide all = one << 41;  // more than any bucket holds
-    lost = static_cast<long double>(lost) + 1.001L * late * per_ns(r) > static_cast<long double>(all)
-               ? all
-               : lost + static_cast<wide>(1.001L * late * per_ns(r));
+    if (scale().unit != unit_before) lost += unit();
   }
-  // The real one moves its epoch now and then, which is no change; but a time before the epoch counts as the epoch.
-  bool follow(std::int64_t now) {
-    const gcra_scale s = gcra_scale::make(r, burst, epoch, "x");
-    const std::uint64_t elapsed = s.elapsed(now);
-    if (!gcra_scale::in_range(elapsed) || s.issued(elapsed).whole > gcra_scale::most_issued) {
-      change(now, r, burst);
-      return true;
-    }
-    return false;
+  // The real one moves its epoch now and then, which is no change; but a time before the epoch counts as the epoch. True: it has. Nothing: who knows?
+  std::optional<bool> follow(std::int64_t now) {
+    const auto moves = [&](std::int64_t from) {
+      const gcra_scale s = gcra_scale::make(r, burst, from, "x");
+      const std::uint64_t elapsed = s.elapsed(now);
+      return !gcra_scale::in_range(elapsed) || s.issued(elapsed).whole > gcra_scale::most_issued;
+    };
+    const bool moved = moves(epoch);
+    if (moved != moves(penstock::detail::saturating_add(epoch, late))) return std::nullopt;
+    if (moved) change(now, r, burst);
+    return moved;
   }
+
+  gcra_scale scale() const { return gcra_scale::make(r, burst, 0, "x"); }
+  bool is_exact() const { return scale().unit == static_cast<std::int64_t>(r.nanoseconds()); }
+  wide unit() const { return divided_up(one, scale().unit); }
   std::int64_t unit_in_ns() const {
-    const gcra_scale s = gcra_scale::make(r, burst, epoch, "x");
-    return static_cast<std::int64_t>(static_cast<wide>(r.nanoseconds()) / (static_cast<wide>(r.tokens()) * s.unit)) + 1;
+    const std::int64_t exactly = limited(divided_up(unit(), in_a_ns()));
+    return exactly + ratio_error(exactly);
   }
-  // What one rounding may lose: a unit, and what comes in a nanosecond.
-  wide grain() const {
-    const gcra_scale s = gcra_scale::make(r, burst, 0, "x");
-    return one / s.unit + 1 + static_cast<wide>(r.tokens()) * (one / static_cast<wide>(r.nanoseconds()));
+  // Two units: of what is issued and of what is used; and less than 5/4 because the ratio is rounded (1/2 in 2^52 ns).
+  wide roundings() const { return is_exact() ? 0 : 3 * unit() + divided_up(unit(), 4); }
+  // By how much the ratio is late in so much time.
+  std::int64_t ratio_error(std::int64_t time) const {
+    return is_exact() ? 0 : time / static_cast<std::int64_t>(scale().ratio) + 2;
   }
   // What may be missing in the real one. Nothing as long as its scale is exact.
-  wide slack() const {
-    const gcra_scale s = gcra_scale::make(r, burst, 0, "x");
-    return lost == 0 && s.unit == static_cast<std::int64_t>(r.nanoseconds()) ? 0 : lost + 2 * grain();
-  }
+  wide slack() const { return lost + in_a_ns() * late + roundings(); }
+
+  static std::int64_t limited(wide time) { return static_cast<std::int64_t>(std::min<wide>(time, longest)); }
 };
 
 void behaves(const std::vector<std::uint32_t>& script) {
@@ -136,7 +172,7 @@ void behaves(const std::vector<std::uint32_t>& script) {
   std::int64_t now = in.below(2'000'000'000) - 1'000'000'000;
   const std::int64_t start = now;
   const bool full = in.below(2) == 0;
-  const std::int64_t burst = in.upto(1'000'000);
+  const std::int64_t burst = draw_burst(in, first);
   gcra real{first, burst, now, full};
   exact_bucket ideal{one, first, burst, now, full ? -one * burst : wide{0}};
   while (!in.empty()) {
@@ -144,7 +180,12 @@ void behaves(const std::vector<std::uint32_t>& script) {
     // About what a few tokens take.
     const auto moment = static_cast<std::int64_t>(3 * ideal.r.nanoseconds() / ideal.r.tokens() + 1);
     const std::int64_t action = in.below(12);
-    if (action > 3) ideal.follow(now);
+    int moved = 0;  // it tells a time, and its rounding comes before that
+    if (action > 3) {
+      const std::optional<bool> m = ideal.follow(now);
+      if (!m) return;
+      moved += *m ? 1 : 0;
+    }
     switch (action) {
       case 0:
       case 1:
@@ -160,7 +201,7 @@ void behaves(const std::vector<std::uint32_t>& script) {
         const std::int64_t n = in.upto(most);
         const std::int64_t taken = real.take_up_to(now, n);
         RC_ASSERT(0 <= taken && taken <= n);
-        RC_ASSERT(taken == 0 || one * taken <= ideal.level(now));
+        RC_ASSERT(taken == 0 || one * taken <= ideal.most(now));
         RC_ASSERT(taken == n || ideal.level(now) - one * (taken + 1) < std::max<wide>(ideal.slack(), 1));
         if (taken > 0) ideal.take(now, taken);
         break;
@@ -176,19 +217,20 @@ void behaves(const std::vector<std::uint32_t>& script) {
         const std::int64_t debt = in.upto(most);
         const std::int64_t paid = real.borrow(now, n, debt);
         const wide after = ideal.level(now) - one * n;
-        RC_ASSERT(paid == penstock::detail::never || after >= -one * debt);
+        RC_ASSERT(paid == penstock::detail::never || ideal.most(now) - one * n >= -one * debt);
         RC_ASSERT(paid != penstock::detail::never || after < -one * debt + std::max<wide>(ideal.slack(), 1));
         if (paid != penstock::detail::never) ideal.take(now, n);
         break;
       }
       case 7: {
         const rate& r = in.below(2) == 0 ? first : second;
+        if (!possible(r, most)) break;
         real.set_rate(now, r);
         ideal.change(now, r, most);
         break;
       }
       case 8: {
-        const std::int64_t size = in.upto(1'000'000);
+        const std::int64_t size = draw_burst(in, ideal.r);
         real.set_burst(now, size);
         ideal.change(now, ideal.r, size);
         break;
@@ -198,19 +240,21 @@ void behaves(const std::vector<std::uint32_t>& script) {
         const std::int64_t ready = real.ready_at(now, n);
         const bool taken = real.try_take(now, n);
         RC_ASSERT(taken == (ready == now));
-        RC_ASSERT(!taken || one * n <= ideal.level(now));                                   // never more than the law
+        RC_ASSERT(!taken || one * n <= ideal.most(now));                                    // never more than the law
         RC_ASSERT(taken || ideal.level(now) - one * n < std::max<wide>(ideal.slack(), 1));  // nor less
         if (taken) ideal.take(now, n);
         if (!taken && in.below(2) == 0 && ready < start + 10'000'000'000'000'000) {
           // At the time that it told, and not one ns earlier.
           RC_ASSERT(!real.try_take(ready - 1, n));
-          const bool moved = ideal.follow(ready - 1) || ideal.follow(ready);
+          const std::optional<bool> before = ideal.follow(ready - 1);
+          const std::optional<bool> then = before ? ideal.follow(ready) : std::nullopt;
+          if (!then) return;
+          moved += (*before ? 1 : 0) + (*then ? 1 : 0);
           const bool late = !real.try_take(ready, n);
-          RC_ASSERT(!late || (moved && ideal.slack() > 0 &&
-                              real.ready_at(ready, n) <= ready + ideal.unit_in_ns() + 1));  // its rounding came between
+          RC_ASSERT(!late || (ideal.slack() > 0 && real.ready_at(ready, n) <= ready + moved * (ideal.unit_in_ns() + 1)));
           now = std::max(now, ready);
           if (!late) {
-            RC_ASSERT(one * n <= ideal.level(ready));
+            RC_ASSERT(one * n <= ideal.most(ready));
             ideal.take(ready, n);
           }
         }
@@ -252,6 +296,32 @@ void windows_hold(const std::vector<std::uint32_t>& script) {
             earned);
 }
 
+// Steady demand for decades: each epoch costs two units at the most.
+bool long_run_holds() {
+  constexpr std::int64_t month = 2'629'746'000'000'000;
+  constexpr std::int64_t look = gcra_scale::longest - 12'345'678'901;
+  constexpr int looks = 300;  // no more epochs than that
+  bool right = true;
+  for (const auto& [r, burst] : {std::pair{rate{1'000, std::chrono::nanoseconds{month}}, std::int64_t{1'000}},
+                                 std::pair{rate{1, std::chrono::nanoseconds{1'000'000'000}}, gcra_scale::most_units},
+                                 std::pair{rate{1, std::chrono::nanoseconds{8'589'934'591}}, gcra_scale::most_units},
+                                 std::pair{rate{999'999'937, std::chrono::nanoseconds{1'000'000'007}}, std::int64_t{1} << 40}}) {
+    gcra bucket{r, burst, 0, false};
+    const std::int64_t unit = gcra_scale::make(r, burst, 0, "x").unit;
+    wide total = 0;
+    std::int64_t now = 0;
+    const wide half = static_cast<wide>(burst) * static_cast<wide>(r.nanoseconds()) / static_cast<wide>(r.tokens()) / 2;
+    const auto step = static_cast<std::int64_t>(std::min<wide>(look, half));  // it is never full
+    for (int i = 0; i < looks; ++i) total += bucket.take_up_to(now += step, gcra_scale::most_units);
+    const wide due = static_cast<wide>(now) * static_cast<wide>(r.tokens()) * unit / static_cast<wide>(r.nanoseconds());
+    const wide missing = due - total * unit;
+    std::printf("%.3g tokens at %.3g a second, %.1f years: %.3g of %.3g units a token are missing\n", static_cast<double>(burst),
+                r.per_second(), static_cast<double>(now) / 3.156e16, static_cast<double>(missing), static_cast<double>(unit));
+    right = right && 0 <= missing && missing <= unit + 3 + 2 * looks;
+  }
+  return right;
+}
+
 }  // namespace
 
 int main() {
@@ -262,5 +332,6 @@ int main() {
   }
   bool right = rc::check("a token bucket grants as one of rational numbers, through every change", behaves);
   right = rc::check("no window sees more than burst + rate * t, and steady demand gets that less one", windows_hold) && right;
+  right = long_run_holds() && right;
   return right ? 0 : 1;
 }

@@ -78,7 +78,7 @@ class token_bucket : public detail::timed_line<detail::basic_gcra<Sync>, Clock, 
     const detail::nanoseconds_point now = this->now();
     const detail::nanoseconds_point paid = this->shape().borrow(now, n, most_debt);
     if (paid == detail::never) return errc::empty;
-    return std::chrono::nanoseconds{paid - now};
+    return std::chrono::nanoseconds{detail::saturating_add(paid, -now)};
   }
 
   /// Takes all that are there; returns how many. The beginning of the next token stays.

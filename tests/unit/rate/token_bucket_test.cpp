@@ -297,6 +297,13 @@ TEST_CASE("token bucket: as many as there are; all of them; on credit", "[rate]"
   clock.advance(300ms);
   CHECK(b.acquire_up_to(wait_limits{}, 5) == 3);
   CHECK(*b.consume_with_debt(1, 1) == 100ms);
+
+  // A debt of more than 292 years is one, too.
+  token_bucket<manual_clock> slow{rate{1, 1min}, 900'000'000, clock, {.start = warm_start::empty}};
+  const auto ages = slow.consume_with_debt(900'000'000);
+  REQUIRE(ages);
+  CHECK(*ages > 250 * 365 * 24h);
+  CHECK(slow.available() == -900'000'000);
 }
 
 TEST_CASE("token bucket: close ends every wait, and everything after it", "[rate]") {

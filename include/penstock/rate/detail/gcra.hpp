@@ -55,13 +55,13 @@ class basic_gcra {
   }
 
   /// Takes n though they may not be there, if that leaves a debt of at the most `debt` tokens; n and debt at most largest(). When it is paid
-  /// off: `now` if there is none; `never` if it was refused.
+  /// off: `now` if there is none, and before `never` though it be longer; `never` if it was refused.
   nanoseconds_point borrow(nanoseconds_point now, std::int64_t n, std::int64_t debt) noexcept {
     nanoseconds_point paid = never;
     const bool taken = update(now, [&](const gcra_scale& s, gcra_scale::position& p) {
       if (n > s.burst || n * s.unit - (p.limit - p.used) > std::min(debt, s.burst) * s.unit) return false;
       p.used += n * s.unit;
-      paid = p.used <= p.limit ? now : std::max(now, s.time_of(p.used));
+      paid = p.used <= p.limit ? now : std::clamp(s.time_of(p.used), now, never - 1);
       return true;
     });
     return taken ? paid : never;

@@ -6,10 +6,14 @@
 //
 // Unit        if the rate is N tokens in D ns (lowest terms), the unit is 1/D of a token where that fits: N units are issued in each ns and everything is
 //             exact. It fits if N <= 1024 and burst * D <= 2^45. Otherwise the unit is as small as these bounds allow: what is issued in at the
-//             most 1 ns if the bucket fills within 9 hours, else in 3e-14 of the time in which it fills.
-// Rounding    issued() is computed from the epoch each time: no error adds up. It is rounded down, what is used is rounded up, and only when a full bucket
-//             is met. So a window of t never sees more than burst + rate * t; and steady demand gets that, less what is not a whole token and two units.
-// Ratio       units per ns as a fixed-point number with 53 bits behind the point, rounded down: one multiplication and no division.
+//             most 1 ns if the bucket fills within 4.8 hours, else in at the most 2^-44 of the time in which it fills: 8.6 s, of the slowest that there are.
+// Rounding    issued() is computed from the epoch each time: no error adds up but at a change, and when the epoch moves on. It is rounded down, what is used
+//             is rounded up, and only when a full bucket is met. So a window of t never sees more than burst + rate * t; and steady demand gets that, less
+//             what is not a whole token, three units, and two more for each change and each move of the epoch.
+// Ratio       units per ns as a fixed-point number with 53 bits behind the point, rounded down: one multiplication and no division. That is less than half a
+//             unit until the epoch moves, after 2^52 ns (52 days) or 2^46 units. So in the long run the rate is too low by two units in that time
+//             at the most: a part of 3e-14 if a unit takes 64 ns or less, and else of 4.4e-16 for each ns of it: 3e-11 for 1,000 tokens at 1,000 a
+//             month, 4e-7 for 2^45 tokens at one a second, and 4e-6 at the very worst.
 // Range       of issued() with the fast form: times up to 2^52 ns (52 days) after the epoch; whoever uses it must move the epoch on before.
 #pragma once
 
