@@ -53,6 +53,8 @@ namespace penstock::inline v0_1 {
 /// Its wait(), wait(stop), wait(limits), try_wait(), try_wait_for(), try_wait_until() and async_wait() (detail::waitable) wait until it is idle: nobody
 /// waits for a turn, and nothing runs.
 class limiter : public detail::waitable<limiter, detail::std_sync> {
+  using core = detail::basic_limiter_core<detail::std_sync>;
+
  public:
   using count = std::int64_t;
   using permit = basic_permit<limiter>;
@@ -72,7 +74,7 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
   /// Also ends at a deadline, with errc::timeout. A turn that can be had is taken even if the deadline has passed.
   result<void> acquire(const wait_limits& limits, job_options job = {}) {
     check(job);
-    return detail::to_result(detail::limiter_wait_blocking(core_, limits, job));
+    return detail::to_result(detail::limiter_wait_blocking<core>(core_, limits.stop, limits.deadline, job));
   }
   /// Never waits: errc::empty if the job cannot start now, here and in the whole chain.
   result<void> try_acquire(job_options job = {}) {
@@ -104,8 +106,7 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
   /// A job of that weight has ended, here and in the chain. Serves who waits, and may run resumed coroutines on this thread unless they have a
   /// scheduler. Throws std::invalid_argument if less than that runs.
   void release(count weight = 1) {
-    detail::limiter_core::change_chain(core_, nullptr,
-                                       [weight](detail::limiter_state& s, detail::nanoseconds_point) { s.budget.end(weight); });
+    core::change_chain(core_, nullptr, [weight](detail::limiter_state& s, detail::nanoseconds_point) { s.budget.end(weight); });
   }
 
   // Jobs that the limiter runs. `f` is called as f() or, if it takes one, f(std::stop_token); its value may be an awaitable (a task, a future), which
@@ -149,7 +150,7 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
   [[nodiscard]] std::chrono::nanoseconds retry_after(job_options job = {}) {
     check(job);
     std::chrono::nanoseconds longest{0};
-    for (detail::limiter_core* at = &core_; at != nullptr; at = at->next) {
+    for (core* at = &core_; at != nullptr; at = at->next) {
       longest = std::max(longest, at->look([&job](detail::limiter_state& s, detail::nanoseconds_point now) {
         const detail::nanoseconds_point ready = s.ready_at(job, now);
         return ready == detail::never ? std::chrono::nanoseconds::max()
@@ -203,10 +204,10 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
 
  private:
   friend detail::waitable<limiter, detail::std_sync>;
-  detail::limiter_core::idle_line& waited_for() noexcept { return core_.idle; }
+  core::idle_line& waited_for() noexcept { return core_.idle; }
 
   void check(const job_options& job) const {
-    for (const detail::limiter_core* at = &core_; at != nullptr; at = at->next) at->check(job);
+    for (const core* at = &core_; at != nullptr; at = at->next) at->check(job);
   }
   void fill_reservoir(count n, bool add) {
     if (n < 0) throw std::invalid_argument{"penstock::limiter: the reservoir cannot have " + std::to_string(n)};

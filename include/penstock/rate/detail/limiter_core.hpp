@@ -17,7 +17,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -27,36 +26,38 @@
 #include <penstock/core/detail/join.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/core/detail/wait_operation.hpp>
-#include <penstock/core/scheduler.hpp>
+#include <penstock/core/detail/work_item.hpp>
 #include <penstock/rate/detail/limiter_state.hpp>
 #include <penstock/rate/limiter_options.hpp>
 
 namespace penstock::inline v0_1::detail {
 
-class limiter_core {
+/// `Later`: while one lives, what is resumed on this thread without a scheduler waits for its end.
+template <class Sync, class Later = trampoline>
+class basic_limiter_core {
  public:
-  using sync = std_sync;
-  using won_list = wait_list<std_sync>;
+  using sync = Sync;
+  using request = basic_limiter_request<Sync>;
+  using state = basic_limiter_state<Sync>;
+  using timer_queue = basic_timer_queue<Sync>;
+  using won_list = wait_list<Sync>;
 
-  limiter_core(limiter_options o, limiter_setup&& setup, limiter_core* chained)
-      : next{chained},
-        clock_{setup.clock},
-        timers_{timers_of(setup.clock)},
-        on_event_{std::move(setup.on_event)},
-        state_{std::move(o), timers_.now()} {
+  basic_limiter_core(limiter_options o, timer_queue& timers, decltype(limiter_setup::on_event) on_event,
+                     basic_limiter_core* chained)
+      : next{chained}, timers_{timers}, on_event_{std::move(on_event)}, state_{std::move(o), timers_.now()} {
     timer_.core = this;
-    timer_.fire = [](timer_entry<std_sync>& e) noexcept { static_cast<timer_node&>(e).core->time_has_come(); };
+    timer_.fire = [](timer_entry<Sync>& e) noexcept { static_cast<timer_node&>(e).core->time_has_come(); };
     if (state_.budget.takes_time()) start_timers();
   }
-  ~limiter_core() {
+  ~basic_limiter_core() {
     assert(!state_.somebody_waits() && "a limiter was destroyed while somebody waits for it");
     for (int round = 0; round < 2; ++round) {  // what fires meanwhile may have had an errand, and an errand arms the timer
-      blocking_wait<basic_join<>, plain_node<std_sync>>{errands_}.run();
+      blocking_wait<basic_join<Sync>, plain_node<Sync>>{errands_}.run();
       timers_.remove(timer_);
     }
   }
 
-  limiter_core* const next;  // of the chain
+  basic_limiter_core* const next;  // of the chain
 
   /// Throws std::invalid_argument of a job that could never start.
   void check(const job_options& job) const {
@@ -65,14 +66,14 @@ class limiter_core {
       throw std::invalid_argument{"penstock::limiter: weight is " + std::to_string(job.weight) + ", and must be 1 to " +
                                   std::to_string(most)};
     }
-    if (job.priority >= limiter_line::levels) {
+    if (job.priority >= basic_limiter_line<Sync>::levels) {
       throw std::invalid_argument{"penstock::limiter: priority is " + std::to_string(job.priority) + ", and must be 0 to 9"};
     }
   }
 
   // The hooks of wait_operation.
-  std::mutex& wait_lock() noexcept { return lock_; }
-  bool try_pass(limiter_request& r) noexcept {
+  typename Sync::mutex& wait_lock() noexcept { return lock_; }
+  bool try_pass(request& r) noexcept {
     won_list won;
     bool passed = false;
     {
@@ -83,7 +84,7 @@ class limiter_core {
     won.complete_all();
     return passed;
   }
-  step try_or_link(limiter_request& r, link_at where, won_list& won) noexcept {
+  step try_or_link(request& r, link_at where, won_list& won) noexcept {
     const nanoseconds_point now = timers_.now();
     step s = step::passed;
     if (!state_.pass(r, now)) {
@@ -96,7 +97,7 @@ class limiter_core {
     conclude(won);
     return s;
   }
-  void unlinked(limiter_request& r, won_list& won) noexcept {
+  void unlinked(request& r, won_list& won) noexcept {
     state_.gave_up(r);
     state_.serve(timers_.now(), won, nullptr);
     conclude(won);
@@ -126,11 +127,11 @@ class limiter_core {
   /// The same in each link of the chain before `end`. Whoever goes on may destroy the limiter, so all are completed at the end; and who finds one idle
   /// without waiting may destroy that one, so nothing of a link is touched once its lock is free.
   template <class F>
-  static void change_chain(limiter_core& first, const limiter_core* end, F f) {
+  static void change_chain(basic_limiter_core& first, const basic_limiter_core* end, F f) {
     won_list won;
     const complete_at_end whatever_happens{won};
-    for (limiter_core* at = &first; at != end;) {
-      limiter_core* const following = at->next;
+    for (basic_limiter_core* at = &first; at != end;) {
+      basic_limiter_core* const following = at->next;
       std::scoped_lock guard{at->lock_};
       at->change_locked(f, won);
       at = following;
@@ -162,21 +163,16 @@ class limiter_core {
     won.complete_all();
   }
 
-  /// On the clock of this limiter.
-  template <class Rep, class Period>
-  [[nodiscard]] deadline after(std::chrono::duration<Rep, Period> d) const noexcept {
-    return clock_.after(d);
-  }
   [[nodiscard]] timer_queue& timers() const noexcept { return timers_; }
 
   /// Those who wait until nobody waits for a turn and nothing runs; an owner of waits too, with the same lock.
   class idle_line {
    public:
-    using sync = std_sync;
-    using node = plain_node<std_sync>;
+    using sync = Sync;
+    using node = plain_node<Sync>;
 
-    explicit idle_line(limiter_core& core) noexcept : core_{core} {}
-    std::mutex& wait_lock() noexcept { return core_.lock_; }
+    explicit idle_line(basic_limiter_core& core) noexcept : core_{core} {}
+    typename Sync::mutex& wait_lock() noexcept { return core_.lock_; }
     bool try_pass(node& n) noexcept {
       std::scoped_lock guard{core_.lock_};
       return passes(n);
@@ -196,8 +192,8 @@ class limiter_core {
       n.how = outcome::granted;
       return true;
     }
-    limiter_core& core_;
-    wait_queue<std_sync> waiters_;  // guarded by the lock
+    basic_limiter_core& core_;
+    wait_queue<Sync> waiters_;  // guarded by the lock
   };
   idle_line idle{*this};
 
@@ -211,31 +207,26 @@ class limiter_core {
   };
 
   // Something to be done after unlocking, before anybody goes on. At the most one of a kind is on its way.
-  template <void (limiter_core::*Do)() noexcept>
-  struct errand : wait_node<std_sync> {
-    void send(limiter_core& c, won_list& won) noexcept {
+  template <void (basic_limiter_core::*Do)() noexcept>
+  struct errand : wait_node<Sync> {
+    void send(basic_limiter_core& c, won_list& won) noexcept {
       if (is_out) return;  // it will look again
       is_out = true;
       core = &c;
-      this->complete = [](wait_node<std_sync>& n) noexcept { (static_cast<errand&>(n).core->*Do)(); };
+      this->complete = [](wait_node<Sync>& n) noexcept { (static_cast<errand&>(n).core->*Do)(); };
       c.errands_.begin_one();
       won.push_front(*this);
     }
-    limiter_core* core = nullptr;
-    bool is_out = false;  // guarded by lock_
+    basic_limiter_core* core = nullptr;
+    typename Sync::template var<bool> is_out{false};  // guarded by lock_
   };
-  struct timer_node : timer_entry<std_sync> {
-    limiter_core* core = nullptr;
+  struct timer_node : timer_entry<Sync> {
+    basic_limiter_core* core = nullptr;
   };
-
-  static timer_queue& timers_of(const any_clock& clock) noexcept {
-    timer_queue* const own = clock.after(std::chrono::nanoseconds{0}).queue();
-    return own != nullptr ? *own : std_sync::steady_timers();
-  }
 
   // The clock's thread, if it has one: it can fail now and not later.
   void start_timers() {
-    timer_entry<std_sync> any;
+    timer_entry<Sync> any;
     timers_.add(any, never);
     timers_.remove(any);
   }
@@ -277,7 +268,7 @@ class limiter_core {
   }
 
   void arm() noexcept {
-    const trampoline later;
+    [[maybe_unused]] const Later later;
     for (;;) {
       nanoseconds_point at = never;
       {
@@ -314,9 +305,9 @@ class limiter_core {
   }
 
   void tell() noexcept {
-    const trampoline later;
+    [[maybe_unused]] const Later later;
     for (;;) {
-      limiter_state::event_counts events{};
+      typename state::event_counts events{};
       {
         std::scoped_lock guard{lock_};
         if (!state_.anything_to_tell()) {
@@ -332,18 +323,37 @@ class limiter_core {
     errands_.end_one();
   }
 
-  std::mutex lock_;
-  const any_clock clock_;
+  typename Sync::mutex lock_;
   timer_queue& timers_;
-  move_only_function<void(limiter_event, std::uint64_t)>
-      on_event_;                        // called by who runs the errand tell_, and so by one at a time
-  limiter_state state_;                 // guarded by lock_, as is armed_at_
-  nanoseconds_point armed_at_ = never;  // for when the timer is armed, or about to be; one that fires early looks again
-  std::atomic<std::int64_t> largest_{state_.budget.largest()};
-  errand<&limiter_core::arm> arm_;
-  errand<&limiter_core::tell> tell_;
-  basic_join<> errands_;  // those on their way
+  decltype(limiter_setup::on_event) on_event_;  // called by who runs the errand tell_, and so by one at a time
+  state state_;                                 // guarded by lock_, as is armed_at_
+  typename Sync::template var<nanoseconds_point> armed_at_{
+      never};  // for when the timer is armed, or about to be; one that fires early looks again
+  typename Sync::template atomic<std::int64_t> largest_{state_.budget.largest()};
+  errand<&basic_limiter_core::arm> arm_;
+  errand<&basic_limiter_core::tell> tell_;
+  basic_join<Sync> errands_;  // those on their way
   timer_node timer_;
+};
+
+/// By a clock that a user has chosen.
+class limiter_core : public basic_limiter_core<std_sync> {
+ public:
+  limiter_core(limiter_options o, limiter_setup&& setup, limiter_core* chained)
+      : basic_limiter_core{std::move(o), timers_of(setup.clock), std::move(setup.on_event), chained}, clock_{setup.clock} {}
+
+  template <class Rep, class Period>
+  [[nodiscard]] deadline after(std::chrono::duration<Rep, Period> d) const noexcept {
+    return clock_.after(d);
+  }
+
+ private:
+  static timer_queue& timers_of(const any_clock& clock) noexcept {
+    timer_queue* const own = clock.after(std::chrono::nanoseconds{0}).queue();
+    return own != nullptr ? *own : std_sync::steady_timers();
+  }
+
+  const any_clock clock_;
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -20,15 +20,19 @@
 
 namespace penstock::inline v0_1::detail {
 
-struct limiter_request : wait_node<std_sync> {
-  explicit limiter_request(job_options j) noexcept : job{j} {}
+template <class Sync>
+struct basic_limiter_request : wait_node<Sync> {
+  explicit basic_limiter_request(job_options j) noexcept : job{j} {}
 
   const job_options job;
-  nanoseconds_point started_at = std::numeric_limits<nanoseconds_point>::min();  // set before it is granted
+  typename Sync::template var<nanoseconds_point> started_at{
+      std::numeric_limits<nanoseconds_point>::min()};  // set before it is granted
 };
 
-class limiter_line {
+template <class Sync>
+class basic_limiter_line {
  public:
+  using limiter_request = basic_limiter_request<Sync>;
   static constexpr unsigned levels = 10;
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -36,8 +40,8 @@ class limiter_line {
 
   void push_back(limiter_request& r) noexcept {
     lines_[r.job.priority].push_back(r);
-    waiting_ |= bit(r.job.priority);
-    ++size_;
+    waiting_ = waiting_ | bit(r.job.priority);
+    size_ = size_ + 1;
   }
 
   /// The one that is next; null if nobody waits.
@@ -48,7 +52,7 @@ class limiter_line {
   }
   /// Of the least urgent ones, the one that has waited longest. Only if somebody waits.
   [[nodiscard]] limiter_request& least_urgent() const noexcept {
-    return *first(static_cast<unsigned>(std::bit_width(waiting_)) - 1);
+    return *first(static_cast<unsigned>(std::bit_width<unsigned>(waiting_)) - 1);
   }
   /// Anyone; null if nobody waits.
   [[nodiscard]] limiter_request* any() const noexcept { return empty() ? nullptr : first(most_urgent(waiting_)); }
@@ -58,7 +62,7 @@ class limiter_line {
   void for_each(F f) {
     for (unsigned level = 0; level < levels; ++level) {
       for (limiter_request* r = first(level); r != nullptr;) {
-        auto* const next = static_cast<limiter_request*>(static_cast<wait_node<std_sync>*>(r->next));  // read first
+        auto* const next = static_cast<limiter_request*>(static_cast<wait_node<Sync>*>(r->next));  // read first
         f(*r);
         r = next;
       }
@@ -78,8 +82,8 @@ class limiter_line {
   }
   /// Of one that somebody else unlinked.
   void unlinked(const limiter_request& r) noexcept {
-    --size_;
-    if (lines_[r.job.priority].empty()) waiting_ &= ~bit(r.job.priority);
+    size_ = size_ - 1;
+    if (lines_[r.job.priority].empty()) waiting_ = waiting_ & ~bit(r.job.priority);
   }
 
  private:
@@ -101,10 +105,10 @@ class limiter_line {
   }
   limiter_request* first(unsigned level) const noexcept { return static_cast<limiter_request*>(lines_[level].front()); }
 
-  std::array<wait_queue<std_sync>, levels> lines_;
-  std::array<unsigned, levels> turns_{};  // that a level had while one below it waited
-  unsigned waiting_ = 0;                  // a bit for each level that somebody waits in
-  std::size_t size_ = 0;
+  std::array<wait_queue<Sync>, levels> lines_;
+  std::array<unsigned, levels> turns_{};              // that a level had while one below it waited
+  typename Sync::template var<unsigned> waiting_{0};  // a bit for each level that somebody waits in
+  typename Sync::template var<std::size_t> size_{0};
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -152,7 +152,8 @@ auto limiter_run_blocking(Limiter& l, limiter_core& core, F& f, run_options& o) 
   static_assert(!std::is_reference_v<value>, "a job of a limiter gives a value");
   static_assert(!awaitable<value>, "run() does not await: use async_run() or schedule()");
   for (unsigned attempt = 1;; ++attempt) {
-    const result<void> turn = to_result(limiter_wait_blocking(core, o.limits, o.job));
+    const result<void> turn =
+        to_result(limiter_wait_blocking<basic_limiter_core<std_sync>>(core, o.limits.stop, o.limits.deadline, o.job));
     if (!turn) return turn.error();
     job_attempt<value> ended;
     {

@@ -24,13 +24,15 @@
 
 namespace penstock::inline v0_1::detail {
 
-class limiter_state {
+template <class Sync>
+class basic_limiter_state {
  public:
-  using won_list = wait_list<std_sync>;
+  using limiter_request = basic_limiter_request<Sync>;
+  using won_list = wait_list<Sync>;
   static constexpr std::size_t event_kinds = 5;
   using event_counts = std::array<std::uint64_t, event_kinds>;
 
-  limiter_state(limiter_options o, nanoseconds_point now) : budget{std::move(o), now} {}
+  basic_limiter_state(limiter_options o, nanoseconds_point now) : budget{std::move(o), now} {}
 
   limiter_budget budget;
 
@@ -205,7 +207,7 @@ class limiter_state {
   }
   void happened(limiter_event e) noexcept { ++events_[static_cast<std::size_t>(e)]; }
 
-  limiter_line line_;
+  basic_limiter_line<Sync> line_;
   limiter_counts counts_;  // but for what is counted elsewhere
   event_counts events_{};  // that are to be told
   nanoseconds_point wanted_at_ = never;
@@ -214,5 +216,7 @@ class limiter_state {
   bool closed_ = false;
   bool was_idle_ = true;
 };
+
+using limiter_state = basic_limiter_state<std_sync>;
 
 }  // namespace penstock::inline v0_1::detail

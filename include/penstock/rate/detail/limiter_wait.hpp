@@ -19,30 +19,33 @@
 namespace penstock::inline v0_1::detail {
 
 /// `since` is when the job had its turn in the first link; it had the others later. If they go by different clocks, that tells nothing of them.
-inline void limiter_undo(limiter_core& first, const limiter_core* end, const job_options& job, nanoseconds_point since) noexcept {
+template <class Core>
+void limiter_undo(Core& first, const Core* end, const job_options& job, nanoseconds_point since) noexcept {
   if (end == &first) return;
-  for (const limiter_core* at = &first; at != end; at = at->next) {
+  for (const Core* at = &first; at != end; at = at->next) {
     if (&at->timers() != &first.timers()) since = std::numeric_limits<nanoseconds_point>::min();
   }
-  limiter_core::change_chain(first, end,
-                             [&job, since](limiter_state& s, nanoseconds_point now) { s.undo(job.weight, since, now); });
+  Core::change_chain(first, end,
+                     [&job, since](typename Core::state& s, nanoseconds_point now) { s.undo(job.weight, since, now); });
 }
 
 /// Throws what arming a timer throws; then nothing was taken.
-inline outcome limiter_wait_blocking(limiter_core& first, const wait_limits& limits, const job_options& job) {
+template <class Core>
+outcome limiter_wait_blocking(Core& first, const typename Core::sync::stop_token& stop,
+                              const basic_deadline<typename Core::sync>& limit, const job_options& job) {
   nanoseconds_point since = 0;
-  for (limiter_core* at = &first; at != nullptr; at = at->next) {
+  for (Core* at = &first; at != nullptr; at = at->next) {
     outcome how = outcome::cancelled;
     try {
-      blocking_wait<limiter_core, limiter_request> wait{*at, job};
-      how = wait.run_without_polling(limits.stop, limits.deadline);
+      blocking_wait<Core, typename Core::request> wait{*at, job};
+      how = wait.run_without_polling(stop, limit);
       if (at == &first) since = wait.started_at;
     } catch (...) {
-      limiter_undo(first, at, job, since);
+      limiter_undo<Core>(first, at, job, since);
       throw;
     }
     if (how != outcome::granted) {
-      limiter_undo(first, at, job, since);
+      limiter_undo<Core>(first, at, job, since);
       return how;
     }
   }
@@ -54,7 +57,9 @@ class limiter_wait {
  public:
   using resume_function = void (*)(limiter_wait&) noexcept;
 
-  limiter_wait(limiter_core& first, job_options job) noexcept : first_{first}, job_{job} {}
+  using core_type = basic_limiter_core<std_sync>;
+
+  limiter_wait(core_type& first, job_options job) noexcept : first_{first}, job_{job} {}
 
   bool start(const std::stop_token& stop, const deadline& limit, any_scheduler where, resume_function resume) {
     stop_ = stop;
@@ -76,21 +81,21 @@ class limiter_wait {
   [[nodiscard]] const job_options& job() const noexcept { return job_; }
 
  private:
-  using link_wait = completion_wait<limiter_core, limiter_request>;
+  using link_wait = completion_wait<core_type, core_type::request>;
   struct link : link_wait {
-    link(limiter_core& at, const job_options& j, limiter_wait& w) : link_wait{at, j}, core{at}, whole{w} {}
-    limiter_core& core;
+    link(core_type& at, const job_options& j, limiter_wait& w) : link_wait{at, j}, core{at}, whole{w} {}
+    core_type& core;
     limiter_wait& whole;
   };
 
   // True: it is over. False: *this may be gone.
-  bool go_on(limiter_core* at) {
+  bool go_on(core_type* at) {
     for (; at != nullptr; at = at->next) {
       link_.emplace(*at, job_, *this);
       try {
         if (!link_->start(stop_, limit_, where_, link_over)) return false;
       } catch (...) {
-        limiter_undo(first_, at, job_, since_);
+        limiter_undo<core_type>(first_, at, job_, since_);
         throw;
       }
       if (!passed()) return true;
@@ -102,7 +107,7 @@ class limiter_wait {
     link_->finish();
     if (&link_->core == &first_) since_ = link_->started_at;
     if (link_->how == outcome::granted) return true;
-    limiter_undo(first_, &link_->core, job_, since_);
+    limiter_undo<core_type>(first_, &link_->core, job_, since_);
     return false;
   }
   static void link_over(link_wait& decided) noexcept {
@@ -112,7 +117,7 @@ class limiter_wait {
     self.resume_(self);
   }
 
-  limiter_core& first_;
+  core_type& first_;
   const job_options job_;
   std::stop_token stop_;
   deadline limit_;
