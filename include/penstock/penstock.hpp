@@ -92,7 +92,6 @@
 #include <penstock/route/balancer.hpp>
 #include <penstock/route/balancer_lease.hpp>
 #include <penstock/route/balancer_options.hpp>
-#include <penstock/route/hash.hpp>
 #include <penstock/route/ip_address.hpp>
 #include <penstock/route/least_connections.hpp>
 #include <penstock/route/peak_ewma.hpp>
