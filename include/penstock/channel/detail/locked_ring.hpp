@@ -13,7 +13,7 @@
 #include <optional>
 #include <utility>
 
-#include <penstock/channel/detail/ring_slot.hpp>
+#include <penstock/channel/detail/item_slot.hpp>
 #include <penstock/core/detail/sync.hpp>
 
 namespace penstock::inline v0_1::detail {

@@ -23,7 +23,7 @@
 #include <optional>
 #include <type_traits>
 
-#include <penstock/channel/detail/ring_slot.hpp>
+#include <penstock/channel/detail/item_slot.hpp>
 #include <penstock/channel/detail/turn.hpp>
 #include <penstock/core/detail/sync.hpp>
 
@@ -164,7 +164,7 @@ class ring {
   }
 
  private:
-  using slot = ring_slot<T, Sync>;
+  using slot = item_slot<T, Sync>;
 
   // `Sure`: "full" and "empty" are told only where the indices say so.
   template <bool Sure>

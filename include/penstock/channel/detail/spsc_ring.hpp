@@ -19,7 +19,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <penstock/channel/detail/ring_slot.hpp>
+#include <penstock/channel/detail/item_slot.hpp>
 #include <penstock/channel/detail/turn.hpp>
 #include <penstock/core/detail/sync.hpp>
 
@@ -152,7 +152,7 @@ class spsc_ring {
   }
 
  private:
-  using slot = ring_slot<T, Sync>;
+  using slot = item_slot<T, Sync>;
 
   static constexpr unsigned is_over = 1;
   static constexpr unsigned is_guarded_now = 2;

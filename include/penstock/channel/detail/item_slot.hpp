@@ -1,4 +1,4 @@
-// penstock/channel/detail/ring_slot.hpp: what the rings are made of: a stamp, and memory for one item.
+// penstock/channel/detail/item_slot.hpp: what the rings are made of: a stamp, and memory for one item.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +33,7 @@ inline std::size_t checked_capacity(std::size_t capacity, std::size_t slot_size)
 }
 
 template <class T, class Sync>
-struct ring_slot {
+struct item_slot {
   typename Sync::template atomic<std::size_t> stamp{0};
   // The item, in uninitialised memory; whoever claimed the slot owns it until the next stamp.
   alignas(T) std::byte memory[sizeof(T)];
