@@ -84,6 +84,7 @@
 #include <penstock/rate/sliding_window.hpp>
 #include <penstock/rate/throttle.hpp>
 #include <penstock/rate/token_bucket.hpp>
+#include <penstock/route/concurrent_hash_ring.hpp>
 #include <penstock/route/hash.hpp>
 #include <penstock/route/hash_ring.hpp>
 #include <penstock/route/hash_ring_options.hpp>
