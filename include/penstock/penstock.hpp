@@ -88,6 +88,7 @@
 #include <penstock/route/hash.hpp>
 #include <penstock/route/hash_ring.hpp>
 #include <penstock/route/hash_ring_options.hpp>
+#include <penstock/route/ketama.hpp>
 #include <penstock/route/ring_diff.hpp>
 #include <penstock/route/ring_token.hpp>
 #include <penstock/route/balancer.hpp>
