@@ -86,9 +86,17 @@ class balancer {
   }
   result<endpoint_id> insert(const Endpoint& endpoint, const endpoint_options& options = {}) { return add(endpoint, options); }
 
-  /// Each is false if there is no such endpoint any more.
-  bool erase(endpoint_id id) noexcept {
-    const auto how = table_.erase(id);
+  /// Each is false if there is no such endpoint any more. erase() and reweight() throw what a placement throws (consistent_hash); then nothing changes.
+  bool erase(endpoint_id id) noexcept(!picker::places) {
+    auto how = table::erased::unknown;
+    if constexpr (picker::places) {
+      std::scoped_lock guard{placing_};
+      if (!table_.has(id)) return false;
+      picker_.erase(place_of(id), table_.name(place_of(id)));
+      how = table_.erase(id);
+    } else {
+      how = table_.erase(id);
+    }
     if (how == table::erased::gone) free_place(place_of(id));
     return how != table::erased::unknown;
   }
@@ -97,7 +105,17 @@ class balancer {
   /// Ends a drain or an ejection now; with a slow start, without a probation.
   bool restore(endpoint_id id) noexcept { return table_.restore(id, time_.now()); }
   /// Throws std::invalid_argument unless the weight is positive and finite.
-  bool reweight(endpoint_id id, double weight) { return table_.reweight(id, detail::checked_weight(weight)); }
+  bool reweight(endpoint_id id, double weight) {
+    static_cast<void>(detail::checked_weight(weight));
+    if constexpr (picker::places) {
+      std::scoped_lock guard{placing_};
+      if (!table_.has(id)) return false;
+      picker_.reweight(place_of(id), table_.name(place_of(id)), weight);
+      return table_.reweight(id, weight);
+    } else {
+      return table_.reweight(id, weight);
+    }
+  }
 
   /// A lease of an endpoint; an empty one if there is none that could be picked.
   [[nodiscard]] lease pick() noexcept
@@ -168,11 +186,22 @@ class balancer {
       table_.give_back(*p);
       throw;
     }
-    return table_.list(*p, weight, local, time_.now(), [&](endpoint_id id) noexcept {
-      const std::uint64_t hashed = name ? *name : hash_of(id, seed);
-      picker_.placed(*p, hashed);
-      return hashed;
-    });
+    const auto list = [&](std::uint64_t hashed) {
+      return table_.list(*p, weight, local, time_.now(), hashed, [&] { picker_.placed(*p, hashed); });
+    };
+    if constexpr (!picker::places) {
+      return list(name ? *name : hash_of(table_.next_id(*p), seed));
+    } else {
+      const std::uint64_t hashed = name ? *name : hash_of(table_.next_id(*p), seed);
+      std::scoped_lock guard{placing_};
+      try {
+        picker_.insert(*p, hashed, weight);
+      } catch (...) {
+        free_place(*p);
+        throw;
+      }
+      return list(hashed);
+    }
   }
 
   [[nodiscard]] lease pick_other(std::uint64_t key, std::span<const std::uint32_t> tried) noexcept {
@@ -234,6 +263,7 @@ class balancer {
   detail::pick_stripes<Sync> stripes_;
   const bool measures_;
   const std::unique_ptr<value_place[]> values_;
+  typename Sync::mutex placing_;  // held by who changes a placement; before the table's lock
   typename Sync::template atomic<std::int64_t> retries_{retries_at_most};
 };
 

@@ -36,10 +36,10 @@ struct peak_ewma {
    public:
     static constexpr bool measures_latency = true;
 
-    picker(const peak_ewma& options, std::size_t places)
+    picker(const peak_ewma& options, std::size_t capacity)
         : decay_{static_cast<double>(options.decay.count())},
           unknown_{static_cast<double>(options.unknown.count())},
-          meters_{std::make_unique<meter[]>(places)} {
+          meters_{std::make_unique<meter[]>(capacity)} {
       if (options.decay.count() <= 0) throw std::invalid_argument{"penstock::peak_ewma: decay must be positive"};
       if (options.unknown.count() <= 0) throw std::invalid_argument{"penstock::peak_ewma: unknown must be positive"};
     }

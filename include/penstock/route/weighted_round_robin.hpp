@@ -27,7 +27,7 @@ struct weighted_round_robin {
    public:
     static constexpr bool spreads = false;
 
-    picker(const weighted_round_robin&, std::size_t places) : accounts_{std::make_unique<double[]>(places)} {}
+    picker(const weighted_round_robin&, std::size_t capacity) : accounts_{std::make_unique<double[]>(capacity)} {}
 
     template <class Table, class Context>
     [[nodiscard]] std::uint32_t choose(const Table& table, Context& c) noexcept {

@@ -47,6 +47,11 @@ class endpoint_places {
   /// Whether the roster is 0, 1, 2, and so on; it may just have changed.
   [[nodiscard]] bool gapless() const noexcept { return gapless_.load(std::memory_order_relaxed); }  // relaxed: a hint
 
+  /// Whether a place stands in the roster.
+  [[nodiscard]] bool available(place_number p) const noexcept {
+    return members_[p].available.load(std::memory_order_relaxed);
+  }  // relaxed: a hint
+
   /// The part of its weight that an endpoint counts for.
   template <class Context>
   [[nodiscard]] double share(place_number p, Context& c) const noexcept {
@@ -81,6 +86,7 @@ class endpoint_places {
     atomic<std::uint64_t> failures{0};
     atomic<std::uint64_t> latency{0};  // nanoseconds, of `successes` calls
     atomic<std::uint64_t> successes{0};
+    atomic<bool> available{false};
     endpoint_health<Sync> health;
     nanoseconds_point returns = never;  // when its ejection is over; this and the rest: guarded by lock_
     std::uint32_t generation = 0;

@@ -62,17 +62,23 @@ class endpoint_table : public endpoint_places<Sync> {
     free_.push_back(p);  // room was reserved
   }
 
-  /// The value is there: let it be picked. `prepare(id)` runs before that, under the lock, and returns what the name is hashed to.
+  /// What the next endpoint at a place that was taken will be called.
+  [[nodiscard]] endpoint_id next_id(place_number p) const noexcept {
+    return static_cast<endpoint_id>(static_cast<std::uint64_t>(id_of(p)) + (std::uint64_t{1} << 32));
+  }
+  /// The value is there: let it be picked. `prepare()` runs before that, under the lock. `name`: hashed.
   template <class Prepare>
-  endpoint_id list(place_number p, double weight, bool local, nanoseconds_point now, Prepare prepare) noexcept {
+  endpoint_id list(place_number p, double weight, bool local, nanoseconds_point now, std::uint64_t name,
+                   Prepare prepare) noexcept {
     std::scoped_lock guard{lock_};
     member& m = members_[p];
-    const auto id = static_cast<endpoint_id>((std::uint64_t{++m.generation} << 32) | p);
+    ++m.generation;
     m.weight.store(weight, std::memory_order_relaxed);  // relaxed, all: let_in() publishes them
     m.failures.store(0, std::memory_order_relaxed);
     m.latency.store(0, std::memory_order_relaxed);
     m.successes.store(0, std::memory_order_relaxed);
-    m.name.store(prepare(id), std::memory_order_relaxed);
+    m.name.store(name, std::memory_order_relaxed);
+    prepare();
     m.local = local;
     m.ejections = 0;
     m.state = standing::listed;
@@ -80,9 +86,13 @@ class endpoint_table : public endpoint_places<Sync> {
     use(p).let_in();
     used_ = std::max(used_, p + 1);
     rewrite_roster();
-    return id;
+    return id_of(p);
   }
 
+  [[nodiscard]] bool has(endpoint_id id) const noexcept {
+    std::scoped_lock guard{lock_};
+    return find(id).has_value();
+  }
   enum class erased : std::uint8_t { unknown, in_use, gone };
   /// gone: the caller destroys the value and gives the place back; in_use: who leaves last does.
   [[nodiscard]] erased erase(endpoint_id id) noexcept {
@@ -266,6 +276,11 @@ class endpoint_table : public endpoint_places<Sync> {
     scratch_.clear();
     collect(standing::listed);
     if (scratch_.empty()) collect(standing::ejected);  // rather one that fails than none
+    for (auto [p, next] = std::pair{place_number{0}, scratch_.begin()}; p < used_; ++p) {
+      const bool in = next != scratch_.end() && *next == p;
+      members_[p].available.store(in, std::memory_order_relaxed);  // relaxed: a hint
+      if (in) ++next;
+    }
     const bool uniform = std::all_of(scratch_.begin(), scratch_.end(),
                                      [&](place_number p) { return this->weight(p) == this->weight(scratch_[0]); });
     uniform_.store(uniform, std::memory_order_relaxed);                                                      // relaxed: a hint

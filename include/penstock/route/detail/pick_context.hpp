@@ -115,6 +115,7 @@ struct plain_picker {
   static constexpr bool keyed = false;             ///< picks by key
   static constexpr bool measures_latency = false;  ///< wants ended() with latencies
   static constexpr bool spreads = true;  ///< goes to endpoints in no order: their counts are kept on cache lines of their own
+  static constexpr bool places = false;  ///< has insert(), erase(), reweight(), which may throw
   void placed(std::uint32_t, std::uint64_t) noexcept {}
   void ended(std::uint32_t, nanoseconds_point, std::chrono::nanoseconds, bool) noexcept {}
 };
