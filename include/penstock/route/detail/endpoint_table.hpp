@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
@@ -151,14 +152,12 @@ class endpoint_table : public endpoint_places<Sync> {
     if (eject_it) eject(p, now);
   }
   void succeeded(place_number p, nanoseconds_point now) noexcept {
-    bool passed;
     {
       std::scoped_lock guard{members_[p].health.lock};
       const auto after = members_[p].health.succeed(now, options_);
       if (after.settled) use(p).unwatch();
-      passed = after.passed;
+      if (!after.passed) return;
     }
-    if (!passed) return;
     std::scoped_lock guard{lock_};
     members_[p].ejections = 0;
   }
@@ -182,8 +181,12 @@ class endpoint_table : public endpoint_places<Sync> {
   template <class F>
   void clear(F destroy) noexcept {
     for (place_number p = 0; p < used_; ++p) {
-      if (members_[p].state != standing::vacant) destroy(p);
+      if (members_[p].state == standing::vacant) continue;
+      assert(use_word::in_flight(load(p)) == 0 && "a balancer was destroyed while leases are held");
+      destroy(p);
+      free_.push_back(p);
     }
+    assert(free_.size() == options_.max_endpoints && "a balancer was destroyed while leases of an erased endpoint are held");
   }
 
  private:
@@ -219,7 +222,7 @@ class endpoint_table : public endpoint_places<Sync> {
     member& m = members_[p];
     if (m.state != standing::listed) return;
     std::size_t members = 0;
-    std::size_t ejected = 1;
+    std::size_t ejected = 1;  // with this one
     for (place_number q = 0; q < used_; ++q) {
       members += members_[q].state == standing::listed || members_[q].state == standing::ejected;
       ejected += members_[q].state == standing::ejected;

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <atomic>
+#include <cassert>
 #include <cstdint>
 
 #include <penstock/core/detail/sync.hpp>
@@ -44,7 +45,9 @@ class endpoint_use {
   /// False: it is not open, and back_out() has to follow.
   [[nodiscard]] bool try_enter() noexcept {
     // acquire: pairs with the release in let_in(), which published the endpoint (read-modify-writes between continue its release sequence)
-    return (word_.fetch_add(one, std::memory_order_acquire) & open) != 0;
+    const word before = word_.fetch_add(one, std::memory_order_acquire);
+    assert((before & inside) != inside && "more leases of an endpoint than can be counted");
+    return (before & open) != 0;
   }
   /// True: the caller has to destroy the endpoint and give the place back.
   [[nodiscard]] bool back_out() noexcept {
