@@ -4,6 +4,8 @@
 
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/route/balancer.hpp>
+#include <penstock/route/consistent_hash.hpp>
+#include <penstock/route/hash_ring.hpp>
 #include <penstock/route/round_robin.hpp>
 
 #include "support/catch.hpp"
@@ -175,4 +177,55 @@ TEST_CASE("balancer health: who is new, or comes back, begins slowly", "[balance
   REQUIRE(t.b.drain(t.ids[1]));
   REQUIRE(t.b.restore(t.ids[1]));
   CHECK(share(1) == 0.2);
+}
+
+TEST_CASE("balancer health: with a placement, the keys of an endpoint that is out go to its next one, and come back",
+          "[balancer]") {
+  manual_clock clock;
+  balancer<std::string, consistent_hash<hash_ring>, manual_clock> b{
+      {.ejection = {.consecutive_failures = 1, .duration = 10s}, .key_seed = 7}, clock};
+  hash_ring<std::string> ring{{.seed = 7}};
+  std::vector<endpoint_id> ids;
+  for (const char* name : {"a", "b", "c", "d"}) {
+    const double weight = *name == 'a' ? 2 : 1;
+    ids.push_back(b.insert(name, {.weight = weight}).value());
+    ring.insert(name, {.weight = weight});
+  }
+  const auto where = [&](int key) { return *b.pick(key); };
+  const auto all_as = [&](std::size_t out) {  // the first of the preferred ones that is not `out`
+    for (int key = 0; key < 500; ++key) {
+      const auto preferred = ring.find_n(key, 2);
+      const std::string& expected =
+          out < ids.size() && *preferred[0] == std::string(1, static_cast<char>('a' + out)) ? *preferred[1] : *preferred[0];
+      if (where(key) != expected) return false;
+    }
+    return true;
+  };
+  CHECK(all_as(4));
+  REQUIRE(b.drain(ids[1]));
+  CHECK(all_as(1));
+  REQUIRE(b.restore(ids[1]));
+  CHECK(all_as(4));
+  int key = 0;
+  while (where(key) != "c") ++key;
+  b.pick(key).failure();
+  CHECK(b.stats(ids[2])->state == endpoint_state::ejected);
+  CHECK(all_as(2));
+  clock.advance(10s);
+  CHECK(all_as(4));
+
+  std::string attempts;
+  for (auto at = b.attempts(key, 8); auto lease = at.next();) attempts += *lease;
+  CHECK(attempts.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) CHECK(attempts[i] == ring.find_n(key, 4)[i]->front());
+
+  REQUIRE(b.erase(ids[3]));
+  CHECK_FALSE(b.erase(ids[3]));
+  ring.erase("d");
+  REQUIRE(b.reweight(ids[1], 3));
+  CHECK_FALSE(b.reweight(ids[3], 3));
+  ring.reweight("b", 3);
+  CHECK(all_as(4));
+  for (const endpoint_id id : {ids[0], ids[1], ids[2]}) REQUIRE(b.drain(id));
+  CHECK_FALSE(b.pick(1));
 }
