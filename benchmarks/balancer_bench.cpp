@@ -3,13 +3,14 @@
 #include <cstdint>
 #include <mutex>
 #include <random>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
 #include <penstock/route/balancer.hpp>
+#include <penstock/route/consistent_hash.hpp>
+#include <penstock/route/hash_ring.hpp>
 #include <penstock/route/peak_ewma.hpp>
 #include <penstock/route/round_robin.hpp>
 #include <penstock/route/sticky.hpp>
@@ -26,7 +27,7 @@ struct ours {
     for (int i = 0; i < endpoints; ++i) b.insert(i).value();
   }
   auto pick() {
-    if constexpr (std::is_same_v<Policy, penstock::sticky>) {
+    if constexpr (requires { b.pick(1); }) {
       thread_local std::uint64_t key = 0;
       return b.pick(++key);
     } else {
@@ -130,6 +131,7 @@ PICK(busy, plain_least_connections);
 PICK(idle, ours<penstock::peak_ewma>);
 PICK(idle, ours<penstock::weighted_round_robin>);
 PICK(idle, ours<penstock::sticky>);
+PICK(idle, ours<penstock::consistent_hash<penstock::hash_ring>>);
 
 }  // namespace
 

@@ -4,11 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <penstock/route/balancer.hpp>
+#include <penstock/route/consistent_hash.hpp>
+#include <penstock/route/hash_ring.hpp>
 #include <penstock/route/peak_ewma.hpp>
 #include <penstock/route/round_robin.hpp>
 #include <penstock/route/sticky.hpp>
@@ -60,7 +61,7 @@ void churn(stress::context& c) {
     std::atomic<std::uint64_t> picks{0};
     std::atomic<bool> stop{false};
     const auto pick = [&](stress::random& random) {
-      if constexpr (std::is_same_v<Policy, penstock::sticky>) {
+      if constexpr (requires { b.pick(random()); }) {
         return b.pick(random());
       } else {
         return b.pick();
@@ -129,8 +130,9 @@ int main() {
   run.scenario("round robin (hazard-30)", 150ms, churn<penstock::round_robin>);
   run.scenario("weighted round robin", 100ms, churn<penstock::weighted_round_robin>);
   run.scenario("least connections", 150ms, churn<penstock::least_connections>);
-  run.scenario("peak ewma", 150ms, churn<penstock::peak_ewma>);
-  run.scenario("sticky", 150ms, churn<penstock::sticky>);
+  run.scenario("peak ewma", 120ms, churn<penstock::peak_ewma>);
+  run.scenario("sticky", 120ms, churn<penstock::sticky>);
+  run.scenario("consistent hash", 150ms, churn<penstock::consistent_hash<penstock::hash_ring>>);
   // Erased while others pick: nobody who begins after erase() has returned gets it.
   run.scenario("erased ones are picked by nobody", 150ms, [](stress::context& c) {
     penstock::balancer<std::shared_ptr<std::atomic<bool>>, penstock::round_robin> b{{.max_endpoints = 4}};

@@ -106,7 +106,7 @@ struct consistent_hash {
     template <class Admits>
     static std::uint32_t next_of(const placement& p, std::uint64_t key, Admits admits) noexcept {
       if constexpr (requires(std::span<const placed_endpoint*> out) { p.find_n(ready_hash{key}, out); }) {
-        std::array<const placed_endpoint*, 32> preferred{};
+        std::array<const placed_endpoint*, 16> preferred{};  // for so many a hash_ring allocates nothing
         const std::size_t n = p.find_n(ready_hash{key}, std::span<const placed_endpoint*>{preferred});
         for (std::size_t i = 1; i < n; ++i) {
           if (admits(preferred[i]->place)) return preferred[i]->place;
