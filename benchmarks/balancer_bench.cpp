@@ -1,5 +1,7 @@
 // Picks among 100 endpoints: a lease and its end, by one thread and by two. Idle: each thread holds no other lease. Busy: each endpoint has three
 // leases all the time, so that nobody finds an idle one. The peers are what one writes by hand: a vector behind a mutex.
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <random>
@@ -103,6 +105,21 @@ void BM_pick_idle(benchmark::State& state) {
   }
 }
 
+// The pick without the end of its lease: 256 leases, up to three of an endpoint, and their ends not counted.
+template <class Balancer>
+void BM_pick_alone(benchmark::State& state) {
+  constexpr std::size_t leases = 256;
+  static Balancer b;
+  std::vector<decltype(b.pick())> held;
+  held.reserve(leases);
+  while (state.KeepRunningBatch(leases)) {
+    const auto before = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < leases; ++i) held.push_back(b.pick());
+    state.SetIterationTime(std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count());
+    held.clear();
+  }
+}
+
 template <class Balancer>
 void BM_pick_busy(benchmark::State& state) {
   static Balancer b;
@@ -119,6 +136,10 @@ void BM_pick_busy(benchmark::State& state) {
 }
 
 #define PICK(kind, type) BENCHMARK(BM_pick_##kind<type>)->Threads(1)->Threads(2)->UseRealTime()->MinTime(0.1)
+#define PICK_ALONE(type) BENCHMARK(BM_pick_alone<type>)->Threads(1)->Threads(2)->UseManualTime()->MinTime(0.1)
+PICK_ALONE(ours<penstock::round_robin>);
+PICK_ALONE(ours<penstock::power_of_two_choices>);
+PICK_ALONE(ours<penstock::least_connections>);
 PICK(idle, ours<penstock::round_robin>);
 PICK(idle, plain_round_robin);
 PICK(idle, ours<penstock::random_choice>);

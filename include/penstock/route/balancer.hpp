@@ -202,8 +202,9 @@ class balancer {
   }
 
   [[nodiscard]] lease pick_other(std::uint64_t key, std::span<const std::uint32_t> tried) noexcept {
+    if (table_.someone_is_out()) [[unlikely]]
+      table_.return_due(time_.now());
     context c{stripes_.mine(), time_, key, tried};
-    table_.look_after(c);
     for (;;) {
       const std::uint32_t p = picker_.choose(table_, c);
       if (p == detail::no_place) [[unlikely]]

@@ -40,12 +40,24 @@ class endpoint_table : public endpoint_places<Sync> {
     for (std::size_t i = options_.max_endpoints; i-- > 0;) free_.push_back(static_cast<place_number>(i));
   }
 
-  /// Lets in again whose ejection is over. One load while nobody is ejected.
-  template <class Context>
-  void look_after(Context& c) noexcept {
-    if (next_return_.load(std::memory_order_relaxed) == never) [[likely]]  // relaxed: a hint; return_due() looks under the lock
-      return;
-    if (c.now() >= next_return_.load(std::memory_order_relaxed)) return_due(c.now());
+  /// Whether somebody is ejected: then return_due() is to be called before a pick.
+  [[nodiscard]] bool someone_is_out() const noexcept {
+    return next_return_.load(std::memory_order_relaxed) != never;  // relaxed: a hint; return_due() looks under the lock
+  }
+  /// Lets in again whose ejection is over.
+  [[gnu::noinline]] void return_due(nanoseconds_point now) noexcept {
+    if (now < next_return_.load(std::memory_order_relaxed)) return;  // relaxed: as above
+    std::scoped_lock guard{lock_};
+    bool changed = false;
+    for (place_number p = 0; p < used_; ++p) {
+      if (members_[p].state != standing::ejected || members_[p].returns > now) continue;
+      members_[p].state = standing::listed;
+      begin(p, now, options_.ejection.probation);
+      changed = true;
+    }
+    if (!changed) return;
+    set_next_return();
+    rewrite_roster();
   }
 
   // ---- changes
@@ -239,26 +251,12 @@ class endpoint_table : public endpoint_places<Sync> {
     rewrite_roster();
   }
 
-  void return_due(nanoseconds_point now) noexcept {
-    std::scoped_lock guard{lock_};
-    bool changed = false;
-    for (place_number p = 0; p < used_; ++p) {
-      if (members_[p].state != standing::ejected || members_[p].returns > now) continue;
-      members_[p].state = standing::listed;
-      begin(p, now, options_.ejection.probation);
-      changed = true;
-    }
-    if (!changed) return;
-    set_next_return();
-    rewrite_roster();
-  }
-
   void set_next_return() noexcept {
     nanoseconds_point next = never;
     for (place_number p = 0; p < used_; ++p) {
       if (members_[p].state == standing::ejected) next = std::min(next, members_[p].returns);
     }
-    next_return_.store(next, std::memory_order_relaxed);  // relaxed: a hint for look_after()
+    next_return_.store(next, std::memory_order_relaxed);  // relaxed: a hint for return_due()
   }
 
   void rewrite_roster() noexcept {
