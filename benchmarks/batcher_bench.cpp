@@ -176,7 +176,8 @@ void BM_dataloader(benchmark::State& state) {
   constexpr key_type total = 1'000'000;
   std::vector<key_type> keys(group);
   for (auto _ : state) {
-    loader l{penstock::any_scheduler{}, batch_function,
+    loader l{penstock::any_scheduler{},
+             batch_function,
              {.max_batch_size = group, .cache = {.max_entries = std::numeric_limits<std::size_t>::max()}}};
     for (key_type next = 0; next < total;) {
       for (key_type& k : keys) k = next++;

@@ -106,7 +106,8 @@ TEST_CASE("batcher: of those remembered the one that was not asked for the longe
   CHECK(many.try_load(2000 * 1024));
 }
 
-TEST_CASE("batcher: a value lives as long as its ttl, an error as its negative ttl, and by default not at all", "[batcher][cache][hazard.24]") {
+TEST_CASE("batcher: a value lives as long as its ttl, an error as its negative ttl, and by default not at all",
+          "[batcher][cache][hazard.24]") {
   source s;
   manual_clock clock;
   ints b{any_scheduler{}, s.answers(), {.cache = {.max_entries = 10, .ttl = 10s, .negative_ttl = 2s}, .clock = clock}};
@@ -137,7 +138,8 @@ TEST_CASE("batcher: a value lives as long as its ttl, an error as its negative t
   CHECK_FALSE(no_errors.prime(5, errc::rejected));
 }
 
-TEST_CASE("batcher: what is cleared while it is being loaded reaches those who asked, and nobody who asks later", "[batcher][cache]") {
+TEST_CASE("batcher: what is cleared while it is being loaded reaches those who asked, and nobody who asks later",
+          "[batcher][cache]") {
   const auto own = GENERATE(false, true);
   source s;
   map_cache cache;

@@ -40,7 +40,7 @@ using coroutine_function = move_only_function<task<std::vector<int>>(std::span<c
 struct source {
   batches asked;
   bool throws = false;
-  int poison = -1;        // a key that fails whatever it is with
+  int poison = -1;         // a key that fails whatever it is with
   std::ptrdiff_t off = 0;  // how many answers too many
   std::function<void()> during = [] {};
 
@@ -82,8 +82,9 @@ task<int> load_one(ints& b, int key) {
 
 }  // namespace
 
-TEST_CASE("batcher: an idle one calls the function at once; keys that come while a batch is under way leave together when it ends",
-          "[batcher]") {
+TEST_CASE(
+    "batcher: an idle one calls the function at once; keys that come while a batch is under way leave together when it ends",
+    "[batcher]") {
   source s;
   manual_executor loop;
   ints b{loop, s.function()};
@@ -122,7 +123,8 @@ TEST_CASE("batcher: an idle one calls the function at once; keys that come while
   CHECK(slow.stats().in_flight == 0);
 }
 
-TEST_CASE("batcher: a window is over when the oldest key has waited, when the batch is full by number or bytes, or is flushed", "[batcher]") {
+TEST_CASE("batcher: a window is over when the oldest key has waited, when the batch is full by number or bytes, or is flushed",
+          "[batcher]") {
   source s;
   manual_clock clock;
   options o{.max_batch_size = 3, .max_batch_bytes = 100, .max_delay = 10ms, .clock = clock};
@@ -206,7 +208,8 @@ TEST_CASE("batcher: answers may be results, a map, or a task of one of these", "
   CHECK(*f.get() == 3);
 }
 
-TEST_CASE("batcher: a function that throws or miscounts fails every caller of that batch and nobody else", "[batcher][hazard.31]") {
+TEST_CASE("batcher: a function that throws or miscounts fails every caller of that batch and nobody else",
+          "[batcher][hazard.31]") {
   const auto coroutine = GENERATE(false, true);
   source s;
   manual_executor loop;
@@ -243,7 +246,8 @@ TEST_CASE("batcher: a function that throws or miscounts fails every caller of th
   CHECK(b->stats().failed == 6);
 }
 
-TEST_CASE("batcher: a failed batch is split until the key that cannot be loaded is alone, if that is asked for", "[batcher][hazard.31]") {
+TEST_CASE("batcher: a failed batch is split until the key that cannot be loaded is alone, if that is asked for",
+          "[batcher][hazard.31]") {
   const auto coroutine = GENERATE(false, true);
   source s;
   s.poison = 3;
@@ -265,7 +269,8 @@ TEST_CASE("batcher: a failed batch is split until the key that cannot be loaded 
   CHECK(b->stats().failed == 1);
 }
 
-TEST_CASE("batcher: who gives up takes the key along, unless somebody else wants it or it has left", "[batcher][hazard.04][hazard.05]") {
+TEST_CASE("batcher: who gives up takes the key along, unless somebody else wants it or it has left",
+          "[batcher][hazard.04][hazard.05]") {
   source s;
   manual_clock clock;
   manual_executor loop;
@@ -388,7 +393,9 @@ TEST_CASE("batcher: close() refuses, lets what is in line leave, and destruction
 
 TEST_CASE("batcher: refuses what it cannot do, and more keys than may wait", "[batcher][hazard.27]") {
   source s;
-  const auto bad = [&](options o) { CHECK_THROWS_AS((ints{any_scheduler{}, s.function(), std::move(o)}), std::invalid_argument); };
+  const auto bad = [&](options o) {
+    CHECK_THROWS_AS((ints{any_scheduler{}, s.function(), std::move(o)}), std::invalid_argument);
+  };
   bad({.max_batch_size = 0});
   bad({.max_batch_bytes = 10});
   bad({.max_delay = -1ns});

@@ -76,7 +76,8 @@ const std::string rejected = make_error_code(errc::rejected).message();
 
 }  // namespace
 
-TEST_CASE("DataLoader: builds a really really simple data loader; supports loading multiple keys in one call, with errors too", "[batcher][parity]") {
+TEST_CASE("DataLoader: builds a really really simple data loader; supports loading multiple keys in one call, with errors too",
+          "[batcher][parity]") {
   identity l;
   CHECK(l.get(1) == 1);
   l.odd_only = true;
@@ -101,7 +102,8 @@ TEST_CASE("DataLoader: batches multiple requests, with max batch sizes, also wit
   CHECK(all[6].get() == 4);
 }
 
-TEST_CASE("DataLoader: batches cached requests (differs: what is cached is ready at once and does not wait for the batch)", "[batcher][parity]") {
+TEST_CASE("DataLoader: batches cached requests (differs: what is cached is ready at once and does not wait for the batch)",
+          "[batcher][parity]") {
   identity l;
   l.loader.prime(1, 1);
   auto one = l.loader.load(1);
@@ -146,7 +148,8 @@ TEST_CASE("DataLoader: clears single value in loader, clears all values in loade
   CHECK(l.seen == calls{{1, 2}, {1}, {1, 2}});
 }
 
-TEST_CASE("DataLoader: allows priming the cache, does not prime keys that already exist, allows forcefully priming", "[batcher][parity]") {
+TEST_CASE("DataLoader: allows priming the cache, does not prime keys that already exist, allows forcefully priming",
+          "[batcher][parity]") {
   identity l;
   CHECK(l.loader.prime(1, 11));
   auto both = l.loader.load_many({1, 2});
@@ -163,8 +166,10 @@ TEST_CASE("DataLoader: allows priming the cache, does not prime keys that alread
   CHECK(l.seen == calls{{2}});
 }
 
-TEST_CASE("DataLoader: resolves to error to indicate failure, beside successes; caches failed fetches; can clear values from cache after errors",
-          "[batcher][parity]") {
+TEST_CASE(
+    "DataLoader: resolves to error to indicate failure, beside successes; caches failed fetches; can clear values from cache "
+    "after errors",
+    "[batcher][parity]") {
   identity l;
   l.odd_only = true;
   auto both = l.loader.load_many({2, 3});
@@ -195,7 +200,10 @@ TEST_CASE("DataLoader: propagates error to all loads, and does not cache what fa
   CHECK(l.seen == calls{{1, 2}, {1}});
 }
 
-TEST_CASE("DataLoader: may disable batching, may disable caching (differs: keys are not repeated in a batch when the cache is disabled)", "[batcher][parity]") {
+TEST_CASE(
+    "DataLoader: may disable batching, may disable caching (differs: keys are not repeated in a batch when the cache is "
+    "disabled)",
+    "[batcher][parity]") {
   auto o = as_dataloader();
   o.max_batch_size = 1;
   identity single{std::move(o)};

@@ -9,8 +9,8 @@
 //                is not ready is behind a core that lives.
 // Blocking       a thread that waits for a flight first does what the flight may need that very thread for (assist): it runs what waits behind its
 //                own work, and on a thread of the executor the batch itself.
-// Recursion      a load from within the batch function (on its thread, or by a coroutine with its stop token) must not wait for that batch to end:
-//                it is pressed, which is to say that it leaves without regard to max_in_flight_batches.
+// Recursion      what is loaded from within the batch function (on its thread, or by a coroutine with its stop token) must not wait for that batch to
+//                end: it gathers apart from others, and leaves without regard to max_in_flight_batches.
 // Ending         closed, nothing in line, and every batch home: then ended_ is set, once.
 #pragma once
 
@@ -94,12 +94,14 @@ class batch_dispatch {
 
   /// After close(): until every batch is over and its callers have been told. Not within a batch, which would wait for itself.
   void wait() noexcept {
-    if (!inside_batch::of(identity())) {
+    if (inside_batch::of(identity()) == nullptr) {
       while (!ended_.is_set() && trampoline::run_one()) {
       }
       blocking_help::wait(ended_);
     }
-    if (timers_ != nullptr) timers_->remove(window_);
+    if (timers_ == nullptr) return;
+    timers_->remove(window_);  // waits for one that fires just now, and that one may have set it again
+    timers_->remove(window_);
   }
 
   /// A batch, or a runner that found nothing to do, is over. Takes a share of the core.
@@ -159,35 +161,97 @@ class batch_dispatch {
   }
   /// One that nobody wants any more.
   void leave_line(Flight& f) noexcept {
+    if (f.origin != nullptr) return nested_.remove(f);
     queue_.remove(f);
     line_.leave(f.bytes, oldest());
+  }
+  /// One that is asked for from within a batch, instead of enter_line(), or after it if others had asked for it before.
+  void enter_nested(Flight& f, nanoseconds_point now, const void* origin, consequences& after) noexcept {
+    if (f.core != nullptr) {
+      leave_line(f);
+      if (f.posted == flight_item::line) {  // that runner comes for this one now
+        f.posted = flight_item::nested;
+        overtaken_ != 0 ? static_cast<void>(--overtaken_) : line_.recall();
+      }
+    }
+    f.core = this;
+    f.at = now;
+    f.origin = origin;
+    nested_.push_back(f);
+    post_nested(origin, after);
   }
 
   [[nodiscard]] nanoseconds_point oldest() const noexcept { return queue_.empty() ? 0 : queue_.front()->at; }
   [[nodiscard]] bool is_over() noexcept {
     if (!closed_ || alive_ != 0 || over_) return false;
-    assert(queue_.empty());
+    assert(queue_.empty() && nested_.empty());
     return over_ = true;
+  }
+
+  void post(Flight& f, flight_item what, consequences& after) noexcept {
+    f.posted = what;
+    f.add_owner();
+    f.run = [](work_item& item) noexcept { arrive(static_cast<Flight&>(item)); };
+    ++alive_;
+    add_owner();
+    after.to_send.push_back(f);
+  }
+  // What one batch asks for is a batch, of its own: others' keys could wait for the very batch that waits for this one.
+  void post_nested(const void* origin, consequences& after) noexcept {
+    Flight* idle = nullptr;
+    for (Flight* f = nested_.front(); f != nullptr; f = f->later) {
+      if (f->origin != origin) continue;
+      if (f->posted != flight_item::none) return;
+      idle = f;
+    }
+    if (idle != nullptr) post(*idle, flight_item::nested, after);
+  }
+  std::size_t take_nested(const void* origin, Flight*& first, consequences& after) noexcept {
+    std::size_t n = 0;
+    first = nullptr;
+    Flight** link = &first;
+    for (Flight* f = nested_.front(); f != nullptr && n < rules_.line.max_size;) {
+      Flight* const next = f->later;
+      if (f->origin == origin) {
+        nested_.remove(*f);
+        f->phase = flight_phase::taken;
+        *link = f;
+        link = &f->later;
+        ++n;
+      }
+      f = next;
+    }
+    left_ += n;
+    if (n != 0) ++nested_running_;
+    post_nested(origin, after);
+    return n;
+  }
+  void end_of_batch(const Flight& one_of_it) noexcept {
+    if (one_of_it.origin != nullptr) {
+      --nested_running_;
+    } else {
+      line_.end();
+    }
   }
 
   // After each change: runners for what is due, and the timer for what will be.
   void plan(nanoseconds_point now, consequences& after) noexcept {
     if (closed_) line_.tell();
     while (line_.may_send(now)) {
-      Flight* f = queue_.back();  // mostly the one that has just come, whose item cannot be on its way
-      if (f->posted) {
-        f = queue_.front();
-        while (f->posted) f = f->later;  // there is one: no more items are on their way than there are batches in line
-      }
-      f->posted = true;
-      f->add_owner();
-      f->run = [](work_item& item) noexcept { arrive(static_cast<Flight&>(item)); };
       line_.send();
-      ++alive_;
-      add_owner();
       seen_ = joined_;
       rounds_ = 0;
-      after.to_send.push_back(*f);
+      if (overtaken_ != 0) {  // one that is on its way has a place again
+        --overtaken_;
+        continue;
+      }
+      Flight* f = queue_.back();  // mostly the one that has just come, whose item cannot be on its way
+      if (f->posted != flight_item::none) {
+        f = queue_.front();
+        while (f->posted != flight_item::none)
+          f = f->later;  // there is one: fewer are on their way than there are batches in line
+      }
+      post(*f, flight_item::line, after);
     }
     if (!line_.timed() || armed_ || closed_) return;
     after.window = line_.look(now);
@@ -273,13 +337,16 @@ class batch_dispatch {
     bool round = false;
     {
       std::scoped_lock guard{self.lock_};
-      if (self.overtaken_ != 0) {
+      if (item.posted == flight_item::nested) {
+        item.posted = flight_item::none;
+        n = self.take_nested(item.origin, first, after);
+      } else if (self.overtaken_ != 0) {
         --self.overtaken_;
-        item.posted = false;
+        item.posted = flight_item::none;
       } else if (self.goes_round()) {
         round = true;
       } else {
-        item.posted = false;
+        item.posted = flight_item::none;
         self.line_.arrive();
         n = self.take(first);
         if (n == 0) self.line_.end();
@@ -326,19 +393,22 @@ class batch_dispatch {
     {
       std::scoped_lock guard{lock_};
       if (f.phase != flight_phase::queued) return false;
-      // Inline, every thread is one of the executor's; what is due was run by whoever made it due, or will be by whoever keeps it waiting.
-      const bool needed = inside_batch::of(identity()) || (!where_.is_inline() && line_.running() < rules_.line.max_running);
-      if (!needed) return false;
-      if (line_.sent() != 0) {
-        ++overtaken_;
-        line_.arrive();
+      if (f.origin != nullptr) {
+        n = take_nested(f.origin, first, after);
       } else {
-        line_.begin_here();
+        // Inline, every thread is one of the executor's; what is due was run by whoever made it due, or will be by whoever keeps it waiting.
+        if (where_.is_inline() || line_.running() >= rules_.line.max_running) return false;
+        if (line_.sent() != 0) {
+          ++overtaken_;
+          line_.arrive();
+        } else {
+          line_.begin_here();
+        }
+        n = take(first);
+        plan(time(), after);
       }
       ++alive_;
       add_owner();
-      n = take(first);
-      plan(time(), after);
     }
     const trampoline here;
     settle(after);
@@ -361,15 +431,17 @@ class batch_dispatch {
 
   mutable polled_mutex<> lock_;  // guards all that follows
   flight_line<Flight> queue_;
-  departure line_;             // counts what is in queue_
-  std::size_t alive_ = 0;      // runners and batches that are not home
-  std::size_t overtaken_ = 0;  // runners on their way whose place a thread of run_here() took
-  std::uint64_t joined_ = 0;   // keys that ever came
-  std::uint64_t seen_ = 0;     // of those, when a runner looked last
-  std::uint64_t left_ = 0;     // keys that ever left in batches
-  std::size_t rounds_ = 0;     // in a row without a new key
-  bool armed_ = false;         // the window's timer is set, or is about to be
-  bool scheduled_ = false;     // the user's schedule was told
+  flight_line<Flight> nested_;      // asked for from within batches
+  std::size_t nested_running_ = 0;  // batches of those
+  departure line_;                  // counts what is in queue_
+  std::size_t alive_ = 0;           // runners and batches that are not home
+  std::size_t overtaken_ = 0;       // runners on their way whose place a thread of run_here() took
+  std::uint64_t joined_ = 0;        // keys that ever came
+  std::uint64_t seen_ = 0;          // of those, when a runner looked last
+  std::uint64_t left_ = 0;          // keys that ever left in batches
+  std::size_t rounds_ = 0;          // in a row without a new key
+  bool armed_ = false;              // the window's timer is set, or is about to be
+  bool scheduled_ = false;          // the user's schedule was told
   bool closed_ = false;
   bool over_ = false;
 };

@@ -51,9 +51,9 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
 
   /// How a load is asked for.
   struct request {
-    bool held = true;     // a future; otherwise the caller may abandon() it
-    bool within = false;  // from within the batch function
-    bool many = false;    // others follow: depart() comes last
+    bool held = true;              // a future; otherwise the caller may abandon() it
+    const void* within = nullptr;  // from within the batch function
+    bool many = false;             // others follow: depart() comes last
   };
 
   /// The flight for a key, with a share for the caller; null: refused, and `why` says so. Throws what hashing, comparing and copying the key throw,
@@ -63,7 +63,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
     const std::size_t hash = hash_(key);
     const auto same = [&](const Key& known) { return equal_(known, key); };
     const nanoseconds_point now = this->time();
-    how.within = how.within || inside_batch::of(this->identity());
+    if (how.within == nullptr) how.within = inside_batch::of(this->identity());
     if (flight_type* const known = join_known(hash, same, how, now, why); known != nullptr || why) return known;
 
     std::unique_ptr<flight_type, drop> fresh{new flight_type(key, hash)};
@@ -79,7 +79,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
     {
       std::scoped_lock guard{lock_};
       joined = store_.find(hash, same, now, gone);
-      if (closed_ || (joined == nullptr && line_.size() >= options_.max_waiting_keys)) {
+      if (closed_ || (joined == nullptr && line_.size() + this->nested_.size() >= options_.max_waiting_keys)) {
         ++counts_.refused;
         why = closed_ ? errc::closed : errc::full;
         return nullptr;
@@ -87,9 +87,11 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       if (joined == nullptr) {
         joined = fresh.release();
         store_.add(*joined);
-        this->enter_line(*joined, now, after);
+        if (how.within == nullptr) this->enter_line(*joined, now, after);
+      } else {
+        ++(joined->phase == flight_phase::done ? counts_.hits : counts_.shared);
       }
-      admit(*joined, how);
+      admit(*joined, how, now, after);
       if (!how.many) this->plan(now, after);
     }
     this->settle(after);
@@ -201,7 +203,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
         if (f->listed) f->add_owner();  // it may be forgotten before it is told
       }
       if (last) {
-        line_.end();
+        this->end_of_batch(*flights.front());
         this->plan(now, after);
       }
     }
@@ -234,8 +236,8 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       std::scoped_lock guard{lock_};
       s = counts_;
       s.keys = this->left_;
-      s.waiting = line_.size();
-      s.in_flight = line_.running();
+      s.waiting = line_.size() + this->nested_.size();
+      s.in_flight = line_.running() + this->nested_running_;
       s.cached = store_.remembered();
     }
     s.batches = calls_.load(std::memory_order_relaxed);
@@ -284,8 +286,8 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       known = store_.find(hash, same, now, gone);
       if (known == nullptr) return nullptr;
       ++(known->phase == flight_phase::done ? counts_.hits : counts_.shared);
-      admit(*known, how);
-      if (!how.within) return known;
+      admit(*known, how, now, after);
+      if (how.within == nullptr) return known;
       this->plan(now, after);
     }
     this->settle(after);
@@ -297,7 +299,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
 
   // --- under the lock
 
-  void admit(flight_type& f, request how) noexcept {
+  void admit(flight_type& f, request how, nanoseconds_point now, consequences& after) noexcept {
     ++counts_.loads;
     f.add_owner();
     if (how.held) {
@@ -305,7 +307,8 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
     } else {
       ++f.limited;
     }
-    if (how.within && f.phase == flight_phase::queued) line_.press();
+    const bool waits = f.phase == flight_phase::queued && f.origin == nullptr;
+    if (how.within != nullptr && waits) this->enter_nested(f, now, how.within, after);
   }
 
   // --- the user's own cache

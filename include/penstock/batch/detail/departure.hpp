@@ -8,8 +8,7 @@
 //   join(), tell(), leave(), end()    then:          while (may_send(now)) { send(); … }  →  each runner goes to the scheduler
 //   the runner arrives: arrive(), then took(what it takes), or end() if there is nothing; end() when its batch is over
 //
-// Invariants     sent + running <= max_running, but for batches that are *pressed*: somebody inside a batch waits for them, and the bound would be
-//                a deadlock. A batch that is due is sent, or someone who ends will look again: lose no end().
+// Invariants     sent + running <= max_running. A batch that is due is sent, or someone who ends will look again: lose no end().
 // Thread safety  none: all of it is guarded by its owner's lock. It calls nobody and allocates nothing.
 // A clock that steps back: nothing has waited for less than no time.
 #pragma once
@@ -54,13 +53,10 @@ class departure {
     bytes_ -= bytes;
     // Whether it was one of these is not known: rather flush one too many than one too few.
     told_ = std::min(told_, count_);
-    pressed_ = std::min(pressed_, count_);
     since_ = oldest;
   }
   /// What is here now is due.
   void tell() noexcept { told_ = count_; }
-  /// The same, and it does not wait for a place.
-  void press() noexcept { told_ = pressed_ = count_; }
 
   [[nodiscard]] std::size_t size() const noexcept { return count_; }
   /// Whether what is here is not to wait for more.
@@ -82,9 +78,14 @@ class departure {
 
   [[nodiscard]] bool may_send(nanoseconds_point now) const noexcept {
     if (count_ == 0 || sent_ >= due(now)) return false;
-    return sent_ + running_ < rules_.max_running || (pressed_ != 0 && sent_ == 0);
+    return sent_ + running_ < rules_.max_running;
   }
   void send() noexcept { ++sent_; }
+  /// One that was sent is not to come.
+  void recall() noexcept {
+    assert(sent_ > 0);
+    --sent_;
+  }
   /// A runner is there. It took() something next, or end()s.
   void arrive() noexcept {
     assert(sent_ > 0);
@@ -100,7 +101,6 @@ class departure {
     count_ -= items;
     bytes_ -= bytes;
     told_ -= std::min(told_, items);
-    pressed_ -= std::min(pressed_, items);
     since_ = oldest;
   }
   /// How many items of the front make the next batch; `bytes_of(i)` is the size of the i-th. At least one, however heavy, if there is any.
@@ -139,8 +139,7 @@ class departure {
   const departure_rules rules_;
   std::size_t count_ = 0;
   std::size_t bytes_ = 0;
-  std::size_t told_ = 0;     // of the front: due whatever the rules say
-  std::size_t pressed_ = 0;  // of the front: that wait for no place
+  std::size_t told_ = 0;  // of the front: due whatever the rules say
   nanoseconds_point since_ = 0;
   nanoseconds_point latest_ = 0;
   std::size_t sent_ = 0;

@@ -23,6 +23,8 @@
 namespace penstock::inline v0_1::detail {
 
 enum class flight_phase : std::uint8_t { queued, taken, done };
+/// What its work item is on its way for.
+enum class flight_item : std::uint8_t { none, line, nested };
 
 /// The work item sends a runner to the executor; whose key it is does not matter then.
 template <class Key, class Value>
@@ -56,8 +58,9 @@ class flight : public future_state<Value>, public work_item {
   flight_phase phase = flight_phase::queued;
   bool held = false;  // somebody was given a future, which is not asked whether it still matters
   bool listed = false;
-  bool posted = false;   // its work item is on its way
-  bool cleared = false;  // while it was taken
+  flight_item posted = flight_item::none;
+  const void* origin = nullptr;  // from within which batch it was asked for; null: from none
+  bool cleared = false;          // while it was taken
 };
 
 /// In order; does not own.

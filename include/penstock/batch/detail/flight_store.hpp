@@ -23,6 +23,14 @@ class flight_store {
   explicit flight_store(const batch_cache_options& o)
       : max_{o.max_entries}, ttl_{o.ttl.count()}, negative_ttl_{o.negative_ttl.count()} {}
 
+  flight_store(const flight_store&) = delete;
+  flight_store& operator=(const flight_store&) = delete;
+  /// Nothing is under way any more: what is left is remembered.
+  ~flight_store() {
+    trash gone;
+    clear_all(gone);
+  }
+
   [[nodiscard]] bool remembers() const noexcept { return max_ != 0; }
   /// Whether the time matters.
   [[nodiscard]] static bool timed(const batch_cache_options& o) noexcept {

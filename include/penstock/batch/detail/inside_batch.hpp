@@ -10,10 +10,11 @@ class inside_batch {
   inside_batch(const inside_batch&) = delete;
   inside_batch& operator=(const inside_batch&) = delete;
   ~inside_batch() { current_ = outer_; }
-  [[nodiscard]] static bool of(const void* core) noexcept {
+  /// The innermost batch of that batcher; null: none.
+  [[nodiscard]] static const inside_batch* of(const void* core) noexcept {
     const inside_batch* i = current_;
     while (i != nullptr && i->of_ != core) i = i->outer_;
-    return i != nullptr;
+    return i;
   }
 
  private:

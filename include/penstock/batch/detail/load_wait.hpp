@@ -32,7 +32,7 @@ class wanted_flight {
   ~wanted_flight() { give_up(); }
 
   template <class K>
-  bool join(const K& key, bool within, std::error_code& why) {
+  bool join(const K& key, const void* within, std::error_code& why) {
     flight_ = core_.join(key, {.held = false, .within = within}, why);
     return flight_ != nullptr;
   }
@@ -72,7 +72,7 @@ class load_awaiter {
       refused_ = errc::cancelled;
       return false;
     }
-    if (!wanted_.join(key_, stop == core_.token(), refused_)) return false;
+    if (!wanted_.join(key_, stop == core_.token() ? &core_.token() : nullptr, refused_)) return false;
     if (wanted_->ready().is_set() && !options_.scheduler) return false;
     wait_.emplace(options_, wanted_->ready());
     return wait_->await_suspend(waiting);  // the last touch
@@ -118,7 +118,7 @@ result<Value> load_until(Core& core, const K& key, const std::stop_token& stop, 
   if (stop.stop_requested()) return errc::cancelled;
   std::error_code refused;
   wanted_flight<Core> wanted{core};
-  if (!wanted.join(key, false, refused)) return refused;
+  if (!wanted.join(key, nullptr, refused)) return refused;
   wanted->assist(waiter_kind::thread);
   blocking_wait<basic_one_shot<>, plain_node<std_sync>> wait{wanted->ready()};
   const outcome how = wait.run(stop, limit);
