@@ -5,6 +5,7 @@
 // hit          load of a key that is remembered; hit_get: and its value
 // shared       load of a key that is in line already
 // distinct     each thread loads 100 keys of its own, then gets them all; inline, natural batching. 1 and 2 threads
+// distinct_on_a_pool    the same, and a worker calls the function; distinct_many: inline by load_many
 // peer         the same with a batcher of the plain kind: a mutex, a map, a condition variable for each batch, the first to come leads
 // dataloader   one thread, a million keys in groups of 100, all remembered: what benchmarks/peers/dataloader.mjs does with Node's
 // coroutine    the same 100 at a time by coroutines on one thread's executor, the tick schedule, nothing remembered
@@ -23,6 +24,7 @@
 #include <penstock/batch/batcher.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
+#include <penstock/pool/worker_pool.hpp>
 #include <penstock/testing/manual_executor.hpp>
 
 namespace {
@@ -124,9 +126,14 @@ class plain_batcher {
   bool leading_ = false;
 };
 
+template <bool OnPool>
 void BM_distinct(benchmark::State& state) {
+  static std::unique_ptr<penstock::worker_pool> pool;
   static std::unique_ptr<loader> l;
-  if (state.thread_index() == 0) l = std::make_unique<loader>(penstock::any_scheduler{}, batch_function);
+  if (state.thread_index() == 0) {
+    if (OnPool) pool = std::make_unique<penstock::worker_pool>(penstock::worker_pool_options{.threads = 1});
+    l = std::make_unique<loader>(OnPool ? pool->get_scheduler() : penstock::any_scheduler{}, batch_function);
+  }
   key_type next = static_cast<key_type>(state.thread_index()) << 40U;
   std::vector<penstock::shared_future<key_type>> all;
   all.reserve(group);
@@ -142,6 +149,7 @@ void BM_distinct(benchmark::State& state) {
     const auto s = l->stats();
     state.counters["keys_a_batch"] = static_cast<double>(s.keys) / static_cast<double>(s.batches);
     l.reset();
+    pool.reset();
   }
 }
 void BM_distinct_many(benchmark::State& state) {
@@ -208,7 +216,8 @@ BENCHMARK(BM_idle);
 BENCHMARK(BM_hit);
 BENCHMARK(BM_hit_get);
 BENCHMARK(BM_shared);
-BENCHMARK(BM_distinct)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_distinct<true>)->Name("BM_distinct_on_a_pool")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_distinct<false>)->Name("BM_distinct")->Threads(1)->Threads(2)->UseRealTime();
 BENCHMARK(BM_distinct_many)->Threads(1)->Threads(2)->UseRealTime();
 BENCHMARK(BM_distinct_peer)->Threads(1)->Threads(2)->UseRealTime();
 BENCHMARK(BM_dataloader)->Unit(benchmark::kMillisecond)->UseRealTime();

@@ -60,7 +60,9 @@ class oracle {
     return known != cache_.end() ? touch(known) : pending;
   }
   bool prime(int key, int value) {
-    if (rules_.max_entries == 0 || find(key) != cache_.end() || std::find(line_.begin(), line_.end(), key) != line_.end()) return false;
+    if (rules_.max_entries == 0) return false;
+    if (const auto known = find(key); known != cache_.end()) return touch(known), false;
+    if (std::find(line_.begin(), line_.end(), key) != line_.end()) return false;
     remember(key, value);
     return true;
   }
@@ -186,8 +188,8 @@ void play(const std::vector<std::uint8_t>& bytes) {
       next.clears = next_expected.clears = key;
     } else {
       const int seen = outcome_of([&] {
-        const auto r = l.try_load(key);
-        return r ? *r : r.error() == errc::not_found ? missing : pending;
+        const auto held = l.try_load(key);
+        return held ? *held : held.error() == errc::not_found ? missing : pending;
       });
       RC_ASSERT(seen == expected.look(key));
     }
@@ -196,7 +198,8 @@ void play(const std::vector<std::uint8_t>& bytes) {
   loop.run_all();
   expected.run(next_expected);
   RC_ASSERT(asked == expected.asked);
-  for (std::size_t i = 0; i < tickets.size(); ++i) RC_ASSERT(outcome_of([&] { return tickets[i].get(); }) == expected.outcomes[i]);
+  for (std::size_t i = 0; i < tickets.size(); ++i)
+    RC_ASSERT(outcome_of([&] { return tickets[i].get(); }) == expected.outcomes[i]);
 }
 
 }  // namespace

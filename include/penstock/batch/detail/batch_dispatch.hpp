@@ -85,6 +85,7 @@ class batch_dispatch {
     {
       std::scoped_lock guard{lock_};
       closed_ = true;
+      closing_.store(true);  // seq_cst: see gone()
       line_.tell();
       plan(time(), after);
       after.over = is_over();
@@ -106,13 +107,15 @@ class batch_dispatch {
 
   /// A batch, or a runner that found nothing to do, is over. Takes a share of the core.
   void gone() noexcept {
-    consequences after;
-    {
-      std::scoped_lock guard{lock_};
-      --alive_;
-      after.over = is_over();
+    // seq_cst, these two: either we see that it was closed, or close() sees that nothing is away (it writes and reads the other way round)
+    if (away_.fetch_sub(1) == 1 && closing_.load()) {
+      consequences after;
+      {
+        std::scoped_lock guard{lock_};
+        after.over = is_over();
+      }
+      settle(after);
     }
-    settle(after);
     drop_owner();
   }
 
@@ -183,7 +186,7 @@ class batch_dispatch {
 
   [[nodiscard]] nanoseconds_point oldest() const noexcept { return queue_.empty() ? 0 : queue_.front()->at; }
   [[nodiscard]] bool is_over() noexcept {
-    if (!closed_ || alive_ != 0 || over_) return false;
+    if (!closed_ || away_.load() != 0 || over_) return false;  // seq_cst: see gone()
     assert(queue_.empty() && nested_.empty());
     return over_ = true;
   }
@@ -192,7 +195,7 @@ class batch_dispatch {
     f.posted = what;
     f.add_owner();
     f.run = [](work_item& item) noexcept { arrive(static_cast<Flight&>(item)); };
-    ++alive_;
+    away_.fetch_add(1, std::memory_order_relaxed);  // relaxed: who takes it to 0 comes after us, through the lock
     add_owner();
     after.to_send.push_back(f);
   }
@@ -407,7 +410,7 @@ class batch_dispatch {
         n = take(first);
         plan(time(), after);
       }
-      ++alive_;
+      away_.fetch_add(1, std::memory_order_relaxed);  // relaxed: who takes it to 0 comes after us, through the lock
       add_owner();
     }
     const trampoline here;
@@ -428,13 +431,14 @@ class batch_dispatch {
   const std::stop_source stop_;
   const std::stop_token token_ = stop_.get_token();
   window_timer window_;
+  std::atomic<std::size_t> away_{0};  // runners and batches that are not home
+  std::atomic<bool> closing_{false};
 
   mutable polled_mutex<> lock_;  // guards all that follows
   flight_line<Flight> queue_;
   flight_line<Flight> nested_;      // asked for from within batches
   std::size_t nested_running_ = 0;  // batches of those
   departure line_;                  // counts what is in queue_
-  std::size_t alive_ = 0;           // runners and batches that are not home
   std::size_t overtaken_ = 0;       // runners on their way whose place a thread of run_here() took
   std::uint64_t joined_ = 0;        // keys that ever came
   std::uint64_t seen_ = 0;          // of those, when a runner looked last

@@ -75,14 +75,15 @@ class batch_work {
   using flight_type = typename Core::flight_type;
 
   /// Throws what copying the keys throws.
-  batch_work(Core& core, flight_type* first, std::size_t count) : core_{core} {
+  batch_work(Core& core, flight_type* first, std::size_t count) : core_{core}, single_{first} {
+    todo_[0] = {0, count};
+    if (count == 1) return;  // an idle batcher's: nothing is copied
     flights_.reserve(count);
     keys_.reserve(count);
     for (flight_type* f = first; f != nullptr; f = f->later) {
       flights_.push_back(f);
       keys_.push_back(f->key);
     }
-    todo_[0] = {0, count};
   }
   batch_work(const batch_work&) = delete;
   batch_work& operator=(const batch_work&) = delete;
@@ -94,6 +95,7 @@ class batch_work {
     now_ = todo_[--left_];
     began_ = core_.time();
     core_.called(flights(), began_);
+    if (keys_.empty()) return {&single_->key, 1};
     return std::span<const Key>{keys_}.subspan(now_.first, now_.count);
   }
 
@@ -145,10 +147,12 @@ class batch_work {
   };
 
   [[nodiscard]] std::span<flight_type* const> flights() const noexcept {
+    if (flights_.empty()) return {&single_, 1};
     return std::span<flight_type* const>{flights_}.subspan(now_.first, now_.count);
   }
 
   Core& core_;
+  flight_type* const single_;  // of a batch of one, which has no need of the next two
   std::vector<flight_type*> flights_;
   std::vector<Key> keys_;
   std::array<range, 65> todo_;  // each call leaves one half behind at the most, and halves have halves

@@ -64,7 +64,10 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
     const auto same = [&](const Key& known) { return equal_(known, key); };
     const nanoseconds_point now = this->time();
     if (how.within == nullptr) how.within = inside_batch::of(this->identity());
-    if (flight_type* const known = join_known(hash, same, how, now, why); known != nullptr || why) return known;
+    // The flight is made without the lock. Where most keys are new it is made first, and the lock taken once.
+    if (!expects_new()) {
+      if (flight_type* const known = join_known(hash, same, how, now, why); known != nullptr || why) return known;
+    }
 
     std::unique_ptr<flight_type, drop> fresh{new flight_type(key, hash)};
     if (options_.own_cache) {
@@ -85,11 +88,15 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
         return nullptr;
       }
       if (joined == nullptr) {
+        const unsigned before =
+            new_in_a_row_.load(std::memory_order_relaxed);  // relaxed, all of these: a hint, written under the lock
+        if (before < many_new) new_in_a_row_.store(before + 1, std::memory_order_relaxed);
         joined = fresh.release();
         store_.add(*joined);
         if (how.within == nullptr) this->enter_line(*joined, now, after);
       } else {
         ++(joined->phase == flight_phase::done ? counts_.hits : counts_.shared);
+        new_in_a_row_.store(0, std::memory_order_relaxed);
       }
       admit(*joined, how, now, after);
       if (!how.many) this->plan(now, after);
@@ -271,6 +278,11 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
             .on_first_key = std::move(o.on_first_key)};
   }
 
+  static constexpr unsigned many_new = 8;
+  [[nodiscard]] bool expects_new() const noexcept {
+    return new_in_a_row_.load(std::memory_order_relaxed) == many_new && !options_.own_cache && !options_.key_bytes;
+  }
+
   template <class SameKey>
   flight_type* join_known(std::size_t hash, SameKey& same, request how, nanoseconds_point now, std::error_code& why) {
     flight_trash<flight_type> gone;
@@ -286,6 +298,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       known = store_.find(hash, same, now, gone);
       if (known == nullptr) return nullptr;
       ++(known->phase == flight_phase::done ? counts_.hits : counts_.shared);
+      new_in_a_row_.store(0, std::memory_order_relaxed);
       admit(*known, how, now, after);
       if (how.within == nullptr) return known;
       this->plan(now, after);
@@ -351,7 +364,8 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<std::uint64_t> splits_{0};
   flight_store<flight_type> store_;  // guarded by lock_, as is what follows
-  batcher_stats counts_;             // only the numbers that are counted here
+  std::atomic<unsigned> new_in_a_row_{0};
+  batcher_stats counts_;  // only the numbers that are counted here
 };
 
 }  // namespace penstock::inline v0_1::detail
