@@ -39,6 +39,7 @@
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/pool/detail/resource_engine.hpp>
+#include <penstock/pool/detail/resource_wait.hpp>
 #include <penstock/pool/resource_lease.hpp>
 #include <penstock/pool/resource_pool_options.hpp>
 #include <penstock/pool/resource_pool_stats.hpp>

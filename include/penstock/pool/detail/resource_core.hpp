@@ -13,7 +13,8 @@
 // Down        after a failed connect there is one at a time, and each not before retry_at_; the first that succeeds ends that.
 // Lifetime    live_ counts slots, rights to connect and threads that have work to do after unlocking. When it has come to 0 after close(), nothing
 //             touches *this any more but the timer.
-// The parts   resource_line.hpp: acquiring · resource_upkeep.hpp: operations that end, time, closing.
+// The parts   resource_line.hpp: acquiring and releasing · resource_upkeep.hpp: operations that end, time, closing · resource_work.hpp: what is done
+//             after unlocking.
 #pragma once
 
 #include <algorithm>
@@ -143,8 +144,8 @@ class resource_core : timer_entry<Sync> {
   bool try_pass(request& r) noexcept;
   bool worth_a_look(const request&) const noexcept { return hint_.load(std::memory_order_relaxed); }  // relaxed: a hint
   step try_or_link(request& r, link_at where, wait_list<Sync>& won) noexcept;
-  void unlinked(request&, wait_list<Sync>&) noexcept {
-  }  // it had nothing; what is under way for it goes to the others, or will be idle
+  // It had nothing; what is under way for it goes to the others, or will be idle.
+  void unlinked(request&, wait_list<Sync>&) noexcept {}
   void gave_up(request& r, wait_list<Sync>& won) noexcept {
     give_back(r);
     pump(time(), won);
@@ -226,51 +227,12 @@ class resource_core : timer_entry<Sync> {
     }
   }
   // Takes the lock: one that goes to the idle ones, with nothing else to do. Nothing of *this is touched after it: it may be gone.
-  bool rest_at_once(slot& s, nanoseconds_point now) noexcept {
-    std::scoped_lock guard{lock_};
-    if (!waiters_.empty() || why_unfit(s, now) != discard_reason::none || in_pool() > terms_.max_size) return false;
-    s.idle_since = now;
-    if (due_at(s) < due_) return false;
-    leased_.remove(s);
-    idle_.push_back(s);
-    hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
-    return true;
-  }
+  bool rest_at_once(slot& s, nanoseconds_point now) noexcept;
   void release_slowly(slot& s, nanoseconds_point now, bool broken) noexcept;
   // A good one, of nobody: to who waits, or to the idle ones.
-  void give(slot& s, nanoseconds_point now, wait_list<Sync>& won) noexcept {
-    const discard_reason unfit = why_unfit(s, now);
-    if (unfit != discard_reason::none) [[unlikely]] {
-      retire(s, unfit);
-      pump(now, won);
-    } else if (request* const head = static_cast<request*>(waiters_.front())) {
-      head->got = &s;
-      s.checking = false;
-      lease(s, head->borrower, now);
-      waiters_.win(*head, outcome::granted, won);
-    } else if (in_pool() >= terms_.max_size) [[unlikely]] {
-      retire(s, discard_reason::surplus);
-    } else {
-      rest(s, now);
-    }
-  }
-  void rest(slot& s, nanoseconds_point now) noexcept {
-    if (s.checking) {
-      s.checking = false;
-      idle_.push_front(s);  // nobody has used it
-    } else {
-      s.idle_since = now;
-      idle_.push_back(s);
-    }
-    hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
-    note_due(due_at(s));
-  }
-  [[nodiscard]] discard_reason why_unfit(const slot& s, nanoseconds_point now) const noexcept {
-    if (closed_) return discard_reason::closed;
-    if (s.generation != generation_) return discard_reason::evicted;
-    if (terms_.max_uses != 0 && s.uses >= terms_.max_uses) return discard_reason::uses;
-    return s.expires_at <= now ? discard_reason::lifetime : discard_reason::none;
-  }
+  void give(slot& s, nanoseconds_point now, wait_list<Sync>& won) noexcept;
+  void rest(slot& s, nanoseconds_point now) noexcept;
+  [[nodiscard]] discard_reason why_unfit(const slot& s, nanoseconds_point now) const noexcept;
   void retire(slot& s, discard_reason why) noexcept;
   void retire_idle_one(slot& s, discard_reason why) noexcept {
     take_idle(s);
@@ -321,23 +283,8 @@ class resource_core : timer_entry<Sync> {
   }
   void sweep(nanoseconds_point now) noexcept;
 
-  void take_pending(work& todo) noexcept {
-    if (!pending_.any()) [[likely]]
-      return;
-    todo.retired.append(pending_.retired);
-    todo.checks.append(pending_.checks);
-    todo.connects += std::exchange(pending_.connects, 0);
-    todo.ended += std::exchange(pending_.ended, 0);
-    todo.timer |= std::exchange(pending_.timer, false);
-    if (!todo.entered) live_.begin_one();
-    todo.entered = true;
-  }
-  void leave_to_keeper(wait_list<Sync>& won) noexcept {
-    if (keeping_ || !pending_.any()) return;
-    keeping_ = true;
-    live_.begin_one();
-    won.push_back(keeper_);
-  }
+  void take_pending(work& todo) noexcept;
+  void leave_to_keeper(wait_list<Sync>& won) noexcept;
 
   // Without the lock.
   template <class F>
@@ -399,3 +346,4 @@ class resource_core : timer_entry<Sync> {
 
 #include <penstock/pool/detail/resource_line.hpp>
 #include <penstock/pool/detail/resource_upkeep.hpp>
+#include <penstock/pool/detail/resource_work.hpp>

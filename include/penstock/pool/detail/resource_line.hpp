@@ -1,4 +1,4 @@
-// penstock/pool/detail/resource_line.hpp: how a resource is acquired, and who is served next: the second part of resource_core.hpp, which includes it.
+// penstock/pool/detail/resource_line.hpp: how a resource is acquired and given back, and who is served next: the second part of resource_core.hpp, which includes it.
 #pragma once
 
 #include <penstock/pool/detail/resource_core.hpp>
@@ -105,6 +105,57 @@ step resource_core<Sync>::try_or_link(request& r, link_at where, wait_list<Sync>
   if (terms_.background) pump(now, won);  // otherwise choose() has seen that nothing can be done
   leave_to_keeper(won);
   return step::linked;
+}
+
+template <class Sync>
+bool resource_core<Sync>::rest_at_once(slot& s, nanoseconds_point now) noexcept {
+  std::scoped_lock guard{lock_};
+  if (!waiters_.empty() || why_unfit(s, now) != discard_reason::none || in_pool() > terms_.max_size) return false;
+  s.idle_since = now;
+  if (due_at(s) < due_) return false;
+  leased_.remove(s);
+  idle_.push_back(s);
+  hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
+  return true;
+}
+
+template <class Sync>
+void resource_core<Sync>::give(slot& s, nanoseconds_point now, wait_list<Sync>& won) noexcept {
+  const discard_reason unfit = why_unfit(s, now);
+  if (unfit != discard_reason::none) [[unlikely]] {
+    retire(s, unfit);
+    pump(now, won);
+  } else if (request* const head = static_cast<request*>(waiters_.front())) {
+    head->got = &s;
+    s.checking = false;
+    lease(s, head->borrower, now);
+    waiters_.win(*head, outcome::granted, won);
+  } else if (in_pool() >= terms_.max_size) [[unlikely]] {
+    retire(s, discard_reason::surplus);
+  } else {
+    rest(s, now);
+  }
+}
+
+template <class Sync>
+void resource_core<Sync>::rest(slot& s, nanoseconds_point now) noexcept {
+  if (s.checking) {
+    s.checking = false;
+    idle_.push_front(s);  // nobody has used it
+  } else {
+    s.idle_since = now;
+    idle_.push_back(s);
+  }
+  hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
+  note_due(due_at(s));
+}
+
+template <class Sync>
+discard_reason resource_core<Sync>::why_unfit(const slot& s, nanoseconds_point now) const noexcept {
+  if (closed_) return discard_reason::closed;
+  if (s.generation != generation_) return discard_reason::evicted;
+  if (terms_.max_uses != 0 && s.uses >= terms_.max_uses) return discard_reason::uses;
+  return s.expires_at <= now ? discard_reason::lifetime : discard_reason::none;
 }
 
 template <class Sync>

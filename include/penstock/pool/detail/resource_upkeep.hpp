@@ -103,73 +103,6 @@ void resource_core<Sync>::retire(slot& s, discard_reason why) noexcept {
 }
 
 template <class Sync>
-void resource_core<Sync>::do_work(work& todo, wait_list<Sync>& won) noexcept {
-  bool timer = false;
-  std::size_t ended = 1;  // this thread itself
-  for (;;) {
-    while (slot* const s = todo.checks.pop_front()) begin_check(*s);
-    for (; todo.connects != 0; --todo.connects) begin_connect();
-    won.complete_all();
-    timer |= std::exchange(todo.timer, false);
-    ended += std::exchange(todo.ended, 0);
-    std::size_t destroyed = 0;
-    for (; slot* const s = todo.retired.pop_front(); ++destroyed) destroy(*s);
-    if (destroyed == 0) break;
-    // Only now there is room for others.
-    ended += destroyed;
-    std::scoped_lock guard{lock_};
-    retiring_ = retiring_ - destroyed;
-    pump(time(), won);
-    take_pending(todo);
-  }
-  if (timer) set_timer();
-  for (; ended != 0; --ended) live_.end_one();  // with the last one *this may be gone
-}
-
-template <class Sync>
-void resource_core<Sync>::keep() noexcept {
-  work todo;
-  todo.entered = true;  // by leave_to_keeper()
-  wait_list<Sync> won;
-  {
-    std::scoped_lock guard{lock_};
-    keeping_ = false;
-    take_pending(todo);
-  }
-  do_work(todo, won);
-}
-
-template <class Sync>
-void resource_core<Sync>::set_timer() noexcept {
-  std::unique_lock guard{lock_};
-  if (setting_timer_) return;  // that one looks at due_ again
-  setting_timer_ = true;
-  while (!gone_ && due_ < timer_at_) {
-    if (timer_at_ != never) {
-      guard.unlock();
-      const bool taken_out = timers_.try_remove(*this);
-      guard.lock();
-      if (!taken_out && timer_at_ != never) break;  // fired: on_time() is on its way, and will set it anew
-    }
-    const nanoseconds_point at = timer_at_ = gone_ ? never : due_;
-    if (at == never) break;
-    guard.unlock();
-    bool added = true;
-    try {
-      timers_.add(*this, at);  // a clock that is moved by hand may fire it in here
-    } catch (...) {
-      added = false;  // in a forked child: nothing is looked after there
-    }
-    guard.lock();
-    if (!added) {
-      timer_at_ = due_ = never;
-      break;
-    }
-  }
-  setting_timer_ = false;
-}
-
-template <class Sync>
 void resource_core<Sync>::on_time() noexcept {
   work todo;
   wait_list<Sync> won;
@@ -178,7 +111,7 @@ void resource_core<Sync>::on_time() noexcept {
     std::scoped_lock guard{lock_};
     now = std::max(now, timer_at_);  // a clock that is read from a cache may lag behind its timers
     timer_at_ = due_ = never;
-    if (gone_ || closed_) return;
+    if (gone_) return;
     sweep(now);
     pump(now, won);
     pending_.timer = due_ != never;
