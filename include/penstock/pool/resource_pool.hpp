@@ -18,6 +18,7 @@
 //                others want the processors one yield to them.
 // Thread safety  every member may be called concurrently. The factory is called by as many threads at a time as max_connecting says, and validate by
 //                more: both are const in spirit. Neither runs under a lock, and nor does T's destructor: all of them may use the pool.
+// Coroutines     use async_acquire(). One that blocks its thread in acquire() holds up the coroutines that go on on that thread, connects among them.
 // Cancellation   a wait that is stopped or times out takes nothing; a resource that was granted before stays granted.
 // Destruction    closes the pool, waits until the last lease is back and what runs in the background has ended (connects are asked to stop), and
 //                destroys everything. Nobody may be in an acquiring member then, and not on a thread that these need in order to end.

@@ -33,10 +33,12 @@ void resource_core<Sync>::finished(slot* s, bool ok, std::exception_ptr why, req
               now, terms_.max_lifetime - static_cast<std::int64_t>(static_cast<double>(terms_.max_lifetime) * share));
         }
       } else {
-        ++failures_;
         ++counts_.connect_failures;
-        last_delay_ = terms_.connect_backoff.next_delay(failures_, random_, last_delay_);
-        retry_at_ = saturating_add(now, std::max<std::int64_t>(last_delay_.count(), 1'000'000));
+        if (failures_ == 0 || now >= retry_at_) {  // else it was begun together with one that has failed already
+          ++failures_;
+          last_delay_ = terms_.connect_backoff.next_delay(failures_, random_, last_delay_);
+          retry_at_ = saturating_add(now, std::max<std::int64_t>(last_delay_.count(), 1'000'000));
+        }
         std::swap(last_error_, why);
       }
     }
