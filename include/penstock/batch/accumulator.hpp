@@ -14,6 +14,8 @@
 //                that gives one of these. A wrong number of outcomes fails the batch with a std::length_error that names both numbers.
 // Context        the batches are written on it (a worker_pool, a strand, any scheduler). With `any_scheduler{}` on the thread that makes a batch due:
 //                an adder then writes what others add meanwhile, too, and what is due by time is written on the timers' thread, which must not block.
+//                A thread that the context needs in order to write (the only worker of a pool) must not block for room or for an outcome: such a
+//                wait does not end. Coroutines there use async_push() and async_add().
 // Failures       `retry` says whether, and after how long, the items that failed are tried again; their batch keeps its place until then. Those that
 //                have failed for good go to `on_failed`, then their futures are told. Those of a batch that were written are told at once.
 // Invariants     added == acknowledged + failed + held in every snapshot: nothing is lost, also not by close(), abort(), or an exception.
@@ -33,6 +35,7 @@
 // Fork           in a child of fork() adding throws std::system_error; destruction frees nothing and waits for nothing.
 #pragma once
 
+#include <cassert>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -88,6 +91,7 @@ class accumulator {
       static_cast<void>(state_.release());  // who writes stayed with the parent
       return;
     }
+    assert(!of().inside() && "an accumulator was destroyed inside its own function");
     close();
     for (auto& w : state_->writers) w.wait();
   }

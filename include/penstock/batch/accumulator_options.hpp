@@ -36,7 +36,8 @@ struct write_failure {
 /// failed for good. Calls overlap only with max_in_flight_batches > 1. What it throws counts as "nothing".
 using write_retry = move_only_function<std::optional<std::chrono::nanoseconds>(const write_failure&) const>;
 
-/// A retry hook: `attempts` in all, with the backoff's delays between them. Jitter is drawn from the seed and the number of the attempt.
+/// A retry hook: `attempts` in all, with the backoff's delays between them. Jitter is drawn from the seed and the number of the attempt; decorrelated
+/// jitter takes what the growth gives for the delay before.
 [[nodiscard]] inline write_retry retry_with(const backoff& delays, unsigned attempts, std::uint64_t seed) {
   return [delays, attempts, seed](const write_failure& f) -> std::optional<std::chrono::nanoseconds> {
     if (f.attempt >= attempts) return std::nullopt;

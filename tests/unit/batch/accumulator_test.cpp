@@ -62,6 +62,9 @@ struct thing {
   static inline std::function<void()> at_end;
 };
 
+/// One type for all functions that are coroutines and give nothing.
+using lazy = std::function<task<>(std::span<const thing>)>;
+
 /// An accumulator whose writer runs when the test says so, and does what the test says.
 struct bench {
   explicit bench(options o = {})
@@ -482,14 +485,14 @@ TEST_CASE("accumulator: a function may be a coroutine, several may be on their w
   int sum = 0;
   {
     accumulator<int> plain{penstock::any_scheduler{}, [&](std::span<const int> items) { sum += items.front(); }};
-    accumulator<int> lazy{penstock::any_scheduler{},
-                          [&](std::span<const int> items) -> task<> {
-                            sum += items.front();
-                            co_return;
-                          },
-                          {.max_delay = 1h}};
+    accumulator<thing> late{penstock::any_scheduler{},
+                            lazy{[&](std::span<const thing> items) -> task<> {
+                              sum += items.front().value;
+                              co_return;
+                            }},
+                            {.max_delay = 1h}};
     plain.add(1).get();
-    lazy.push(10).value();
+    late.push(thing{10}).value();
     CHECK(sum == 1);
   }
   CHECK(sum == 11);
@@ -501,12 +504,12 @@ TEST_CASE("accumulator: an item is destroyed once, under no lock, and batches th
   const void* last_place = nullptr;
   {
     accumulator<thing> acc{penstock::any_scheduler{},
-                           [&](std::span<const thing> items) -> task<> {
+                           lazy{[&](std::span<const thing> items) -> task<> {
                              if (first_place == nullptr) first_place = items.data();
                              last_place = items.data();
                              if (items.size() == 1) throw std::runtime_error{"one"};
                              co_return;
-                           },
+                           }},
                            {.max_batch_size = 100, .max_delay = 1h, .capacity = 150}};
     thing::at_end = [&] { static_cast<void>(acc.stats()); };  // hangs where the lock is held
     for (int round = 0; round < 3; ++round) {
