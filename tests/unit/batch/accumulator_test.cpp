@@ -476,6 +476,18 @@ TEST_CASE("accumulator: a function may be a coroutine, several may be on their w
   }
   CHECK(thing::living == 0);
 
+  // A future is waited for to its end: who gives it may read the items until then.
+  penstock::promise<result<void>> answer;
+  penstock::future<void> outcome;
+  {
+    accumulator<int> acc{penstock::any_scheduler{}, [&](std::span<const int>) { return answer.get_future(); }};
+    outcome = acc.add(1);
+    acc.abort();
+    CHECK_FALSE(outcome.is_ready());
+    answer.set_value(result<void>{errc::rejected});
+  }
+  CHECK(error_of(outcome) == errc::rejected);
+
   // The forms that remain: nothing, and a task of nothing. Destruction writes what is left.
   int sum = 0;
   {

@@ -76,6 +76,14 @@ struct answer_of<R> {
   using type = std::remove_cvref_t<await_result<R>>;
 };
 
+/// Something that is let go of when a wait for it is stopped, and goes on.
+template <class A>
+concept is_future = requires(A& a) {
+  a.async_wait();
+  a.get();
+  a.valid();
+};
+
 /// A function, or one that gives something to be awaited, of a batch.
 template <class F, class Item>
 concept writes_batches =
@@ -147,7 +155,16 @@ class batch_writer {
             given = call(f, b);
           } else {
             auto answer = call_writer<F, Item>(f, b.items, stop.get_token());
-            if constexpr (std::is_void_v<await_result<decltype(answer)>>) {
+            if constexpr (is_future<decltype(answer)>) {
+              // To its end, whatever is stopped: who computes it reads the items until then.
+              auto end = answer.async_wait() | with_stop(std::stop_token{});
+              static_cast<void>(co_await std::move(end));
+              if constexpr (std::is_void_v<await_result<decltype(answer)>>) {
+                answer.get();
+              } else {
+                given = write_outcome{std::move(answer).get()};
+              }
+            } else if constexpr (std::is_void_v<await_result<decltype(answer)>>) {
               co_await std::move(answer);
             } else {
               auto value = co_await std::move(answer);
