@@ -27,6 +27,7 @@
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/core/detail/wait_operation.hpp>
 #include <penstock/core/detail/work_item.hpp>
+#include <penstock/rate/detail/limiter_idle_line.hpp>
 #include <penstock/rate/detail/limiter_state.hpp>
 #include <penstock/rate/limiter_options.hpp>
 
@@ -35,6 +36,8 @@ namespace penstock::inline v0_1::detail {
 /// `Later`: while one lives, what is resumed on this thread without a scheduler waits for its end.
 template <class Sync, class Later = trampoline>
 class basic_limiter_core {
+  friend limiter_idle_line<basic_limiter_core>;
+
  public:
   using sync = Sync;
   using request = basic_limiter_request<Sync>;
@@ -165,36 +168,7 @@ class basic_limiter_core {
 
   [[nodiscard]] timer_queue& timers() const noexcept { return timers_; }
 
-  /// Those who wait until nobody waits for a turn and nothing runs; an owner of waits too, with the same lock.
-  class idle_line {
-   public:
-    using sync = Sync;
-    using node = plain_node<Sync>;
-
-    explicit idle_line(basic_limiter_core& core) noexcept : core_{core} {}
-    typename Sync::mutex& wait_lock() noexcept { return core_.lock_; }
-    bool try_pass(node& n) noexcept {
-      std::scoped_lock guard{core_.lock_};
-      return passes(n);
-    }
-    step try_or_link(node& n, link_at where, won_list&) noexcept {
-      if (passes(n)) return step::passed;
-      if (where == link_at::nowhere) return step::refused;
-      waiters_.push_back(n);
-      return step::linked;
-    }
-    void unlinked(node&, won_list&) noexcept {}
-    void open(won_list& won) noexcept { waiters_.win_all(outcome::granted, won); }
-
-   private:
-    bool passes(node& n) const noexcept {
-      if (!core_.state_.idle()) return false;
-      n.how = outcome::granted;
-      return true;
-    }
-    basic_limiter_core& core_;
-    wait_queue<Sync> waiters_;  // guarded by the lock
-  };
+  using idle_line = limiter_idle_line<basic_limiter_core>;
   idle_line idle{*this};
 
  private:
