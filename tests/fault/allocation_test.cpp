@@ -20,9 +20,11 @@ TEST_CASE("allocation: cannot be made to fail under this sanitizer", "[fault]") 
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <new>
 #include <optional>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -36,6 +38,8 @@ TEST_CASE("allocation: cannot be made to fail under this sanitizer", "[fault]") 
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
 #include <penstock/pool/worker_pool.hpp>
+#include <penstock/rate/keyed_limiter.hpp>
+#include <penstock/rate/limiter.hpp>
 #include <penstock/rate/token_bucket.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/future.hpp>
@@ -323,6 +327,82 @@ TEST_CASE("allocation: a token bucket is one; waiting for it, and serving who wa
   clock.set(clock.now() - 1ms);  // its token comes when the clock is advanced
   CHECK(b.available() == 0);
   CHECK(allocations_of() == served_at_once);
+}
+
+TEST_CASE("allocation: a limiter's job that finds no memory, or throws, holds nothing, and settings are changed or not",
+          "[fault]") {
+  manual_clock clock;
+  const limiter_options options{
+      .max_concurrent = 2, .rates = {{{1, 1ms}, 5}, {{5, 1h}, 5}}, .reservoir = reservoir_options{.initial = 9}};
+  CHECK(fail_each_allocation([&] { const limiter l{options, {.clock = clock}}; }) >= 3);
+  limiter l{options, {.clock = clock}};
+  worker_pool pool{{.threads = 1}};
+  std::atomic<int> ran{0};
+  CHECK(fail_each_allocation([&] {
+          future<int> f = l.schedule(pool, [&ran, big = large{}] { return ++ran + big.bytes[0]; });
+          until_failure = 0;
+          if (f.get() != 1) std::abort();
+          f = {};
+          static_cast<void>(l.wait());
+          static_cast<void>(pool.drain());
+        }) >= 2);
+  CHECK(ran == 1);
+  CHECK(l.counts().running == 0);
+  CHECK(l.reservoir() == 8);
+  limiter_options others = options;
+  others.rates.push_back({{7, 1s}, 7});
+  CHECK(fail_each_allocation([&] {
+          try {
+            l.update_settings(others);
+          } catch (...) {
+            until_failure = 0;
+            if (l.options().rates.size() != 2) std::abort();
+            throw;
+          }
+          until_failure = 0;
+          l.update_settings(options);
+        }) >= 1);
+  CHECK(l.options().rates.size() == 2);
+
+  // A job that throws: run's caller has it, the awaiter has it, the future has it; and its turn has ended.
+  const auto throws = []() -> int { throw std::runtime_error{"on purpose"}; };
+  CHECK_THROWS_AS(l.run(throws), std::runtime_error);
+  CHECK_THROWS_AS(sync_wait(l.async_run(throws)), std::runtime_error);
+  CHECK_THROWS_AS(l.schedule(pool, throws).get(), std::runtime_error);
+  CHECK(l.wait());
+  CHECK(l.counts().running == 0);
+  CHECK(l.reservoir() == 5);
+}
+
+TEST_CASE("allocation: a key that finds no memory, or whose hash throws, is not known, and its bucket is full", "[fault]") {
+  struct moody_hash {
+    bool* moody;
+    std::size_t operator()(const std::string& s) const {
+      if (*moody) throw std::runtime_error{"on purpose"};
+      return std::hash<std::string>{}(s);
+    }
+  };
+  manual_clock clock;
+  bool moody = false;
+  const keyed_limiter_options options{.max_keys = 16, .clock = clock};
+  CHECK(fail_each_allocation([&] { const keyed_limiter<std::string> l{rate{1, 1s}, 3, options}; }) >= 1);
+  keyed_limiter<std::string, moody_hash> l{rate{1, 1s}, 3, options, moody_hash{&moody}};
+  const std::string key = "a key that does not fit inside";
+  const auto without_memory = [&] {
+    const failing_allocation first{1};
+    return l.try_acquire(key);
+  };
+  CHECK_THROWS_AS(without_memory(), std::bad_alloc);
+  CHECK(l.stats().keys == 0);
+  CHECK(l.available(key) == 3);
+  CHECK(l.try_acquire(key, 2));
+  moody = true;
+  CHECK_THROWS_AS(l.try_acquire(key), std::runtime_error);
+  CHECK_THROWS_AS(l.acquire(key), std::runtime_error);
+  CHECK_THROWS_AS(l.refund(key), std::runtime_error);
+  moody = false;
+  CHECK(l.available(key) == 1);
+  CHECK(l.stats().keys == 1);
 }
 
 #endif

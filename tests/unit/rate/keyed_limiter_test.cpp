@@ -395,6 +395,66 @@ TEST_CASE("keyed_limiter: who waits for a key is served in order of arrival, and
   CHECK(clock.next_timer() == manual_clock::time_point::max());
 }
 
+TEST_CASE("keyed_limiter: a wait takes nothing if it ends in vain, has one deadline, and may be as long as one likes",
+          "[rate][keyed_limiter][hazard-03][hazard-05][hazard-22]") {
+  manual_clock clock;
+  per_user limits{rate{10, 1s}, 3, {.clock = clock}};
+  REQUIRE(limits.acquire("ann", 3));
+  auto several = spawn(limits.async_acquire("ann", 3));
+  auto deadline = spawn(limits.async_acquire("ann", 3) | with_timeout(1s, clock));
+  auto longest = spawn(limits.async_acquire("ann") | with_timeout(std::chrono::hours::max(), clock));
+  clock.advance(200ms);
+  several.request_stop();
+  CHECK(several.result() == errc::cancelled);
+  CHECK(limits.available("ann") == 2);  // nothing of the three was taken
+  for (int i = 0; i < 8; ++i) {         // who is before the others is looked at again and again
+    clock.advance(99ms);
+    limits.set_limit(rate{1, 1h}, 3);
+    limits.set_limit(rate{1, 2h}, 3);
+  }
+  clock.advance(7ms);
+  CHECK_FALSE(deadline.done());
+  clock.advance(1ms);
+  REQUIRE(deadline.done());
+  CHECK(deadline.result() == errc::timeout);
+  REQUIRE(longest.done());  // behind it: served as it went
+  CHECK(longest.result().has_value());
+  CHECK(limits.available("ann") == 1);
+  CHECK(limits.try_acquire("ann"));
+  auto never = spawn(limits.async_acquire("ann") | with_timeout(std::chrono::nanoseconds::max(), clock));
+  CHECK(limits.try_acquire_for("ann", -1h) == errc::timeout);
+  CHECK(limits.try_acquire_for("ann", std::chrono::nanoseconds::min()) == errc::timeout);
+  clock.advance(2h - 1ns);
+  CHECK_FALSE(never.done());
+  clock.advance(1ns);
+  CHECK(never.done());
+}
+
+TEST_CASE("keyed_limiter: no part of a token is lost or given, a lower limit leaves no debt, and no refund is negative",
+          "[rate][keyed_limiter][hazard-25][hazard-26]") {
+  manual_clock clock;
+  per_number limits{rate{3, 1s}, 2, {.max_keys = 8, .clock = clock}};
+  std::int64_t granted = 0;
+  const auto begin = clock.now();
+  for (int i = 0; i < 20'000; ++i) {
+    granted += passes(limits, 1u);
+    const auto earned = 3 * (clock.now() - begin) / 1s;
+    REQUIRE((earned + 1 <= granted && granted <= earned + 2));
+    clock.advance(7'777'777ns);
+  }
+  limits.set_limit(rate{1000, 1s}, 1000);
+  clock.advance(1h);
+  CHECK(limits.acquire(1u, 1000));
+  limits.set_limit(rate{1, 1s}, 1000);
+  CHECK(limits.retry_after(1u) == 1s);
+  limits.set_limit(rate{1, 1s}, 1);
+  clock.advance(1s);
+  CHECK(passes(limits, 1u) == 1);
+  CHECK_THROWS_AS(limits.refund(1u, -1), std::invalid_argument);
+  CHECK_THROWS_AS(limits.refund(1u, 0), std::invalid_argument);
+  CHECK(passes(limits, 1u) == 0);
+}
+
 TEST_CASE("keyed_limiter: threads wait, until a deadline or a stop request", "[rate][keyed_limiter][hazard-04][hazard-23]") {
   manual_clock clock;
   per_user limits{rate{1, 1s}, 1, {.clock = clock}};

@@ -1,10 +1,15 @@
 // What a limiter lets start, and when. The behaviours that Bottleneck documents and we adopt have "as in Bottleneck" in their names.
 #include <penstock/rate/limiter.hpp>
 
+#include <array>
+#include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "../../support/catch.hpp"
@@ -248,6 +253,114 @@ TEST_CASE("limiter: threads wait in the same line as coroutines", "[limiter]") {
   stopped.join();
   CHECK(b.l.try_acquire_for(0s) == errc::timeout);
   CHECK(b.l.acquire({.deadline = {b.clock.now(), b.clock}}) == errc::timeout);
+  b.l.release();
+}
+
+TEST_CASE("limiter: a wait has one deadline, however often others are served before it, and in the whole chain",
+          "[limiter][hazard-04][hazard-05][hazard-23]") {
+  bench all{{.max_concurrent = 2}};
+  limiter first{{.max_concurrent = 2}, {.clock = all.clock, .chain = &all.l}};
+  REQUIRE(all.l.try_acquire({.weight = 2}));
+  auto heavy = penstock::spawn(first.async_acquire({.weight = 2}) | with_timeout(100ms, all.clock));
+  for (int i = 0; i < 9; ++i) {  // each time its turn comes, somebody more urgent has it
+    all.come("u", job_options{.weight = 2, .priority = 0});
+    all.clock.advance(10ms);
+    all.l.release(2);
+    REQUIRE(all.started() == "u");
+    REQUIRE_FALSE(heavy.done());
+  }
+  all.clock.advance(10ms - 1us);
+  CHECK_FALSE(heavy.done());
+  all.clock.advance(1us);
+  REQUIRE(heavy.done());
+  CHECK(heavy.result() == errc::timeout);
+  CHECK(first.counts().running == 0);  // what it had there has come back
+  all.l.release(2);
+  CHECK(all.l.counts().running == 0);
+
+  // A deadline that is the very time of the turn: one has it, and nothing is lost.
+  all.l.update_settings({.max_concurrent = 2, .min_time = 10ms});
+  REQUIRE(first.try_acquire());
+  for (int i = 0; i < 2; ++i) {
+    auto both = penstock::spawn(first.async_acquire() | with_timeout(10ms, all.clock));
+    all.clock.advance(10ms);
+    REQUIRE(both.done());
+    CHECK((both.result().has_value() || first.try_acquire()));
+    CHECK(all.l.counts().running == 2);
+    CHECK(first.counts().running == 2);
+    first.release();
+  }
+  first.release();
+}
+
+TEST_CASE("limiter: no part of a token is lost or given, a lower rate leaves no debt, and nobody asks for less than nothing",
+          "[limiter][hazard-25][hazard-26]") {
+  bench b{{.rates = {{{3, 1s}, 2}, {{1000, 1s}, 1000}}}};
+  std::int64_t granted = 0;
+  const auto begin = b.clock.now();
+  for (int i = 0; i < 20'000; ++i) {  // 333,333,333 and a third each
+    while (b.l.try_acquire()) ++granted;
+    const auto earned = 3 * (b.clock.now() - begin) / 1s;
+    REQUIRE((earned + 1 <= granted && granted <= earned + 2));
+    b.clock.advance(7'777'777ns);
+  }
+  b.l.release(granted);
+  b.l.update_settings({.rates = {{{1000, 1s}, 1000}}});
+  b.clock.advance(1h);
+  while (b.l.try_acquire()) {
+  }
+  b.l.update_settings({.rates = {{{1, 1s}, 1000}}});
+  CHECK(b.l.retry_after() == 1s);
+  b.l.update_settings({.rates = {{{1, 1s}, 1}}});
+  b.clock.advance(1s);
+  CHECK(b.l.try_acquire());
+  CHECK_FALSE(b.l.try_acquire());
+  CHECK_THROWS_AS(b.l.try_acquire({.weight = 0}), std::invalid_argument);
+  CHECK_THROWS_AS(b.l.try_acquire({.weight = -1}), std::invalid_argument);
+  CHECK_THROWS_AS(b.l.release(-1), std::invalid_argument);
+  CHECK_THROWS_AS(b.l.add_to_reservoir(-1), std::invalid_argument);
+  b.l.release(b.l.counts().running);
+}
+
+TEST_CASE("limiter: threads and coroutines that come again and again have equal shares", "[limiter]") {
+  bench b{{.rates = {{{1, 1ms}, 1}}}};
+  constexpr std::size_t each = 3;
+  constexpr int rounds = 20;
+  REQUIRE(b.l.try_acquire());
+  std::atomic<bool> enough{false};
+  std::array<std::atomic<int>, 2 * each> turns{};
+  const auto again = [](limiter& l, std::atomic<int>& mine, std::atomic<bool>& end) -> task<> {
+    while (!end) {
+      auto turn = l.async_acquire();
+      const result<void> r = co_await std::move(turn);
+      if (!r) co_return;
+      ++mine;
+      l.release();
+    }
+  };
+  std::vector<penstock::spawned<void>> coroutines;
+  std::vector<std::jthread> threads;
+  const auto all_in_line = [&] { return b.l.counts().queued == 2 * each; };
+  for (std::size_t i = 0; i < each; ++i) {
+    coroutines.push_back(penstock::spawn(again(b.l, turns[i], enough)));
+    threads.emplace_back([&, i] {
+      while (!enough && b.l.acquire()) {
+        ++turns[each + i];
+        b.l.release();
+      }
+    });
+  }
+  test_support::until(all_in_line);
+  for (int n = 1; n <= rounds; ++n) {
+    for (std::size_t i = 0; i < 2 * each; ++i) {  // each time the first in line has its turn, and comes again behind the others
+      b.clock.advance(1ms);
+      test_support::until(all_in_line);
+    }
+    for (const std::atomic<int>& t : turns) REQUIRE(t == n);
+  }
+  enough = true;
+  b.l.stop();
+  threads.clear();
   b.l.release();
 }
 

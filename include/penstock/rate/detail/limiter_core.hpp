@@ -252,8 +252,9 @@ class basic_limiter_core {
           guard.unlock();
           const bool taken_out = timers_.try_remove(timer_);
           guard.lock();
-          // Then time_has_come() is on its way, and sees to what is wanted. Nobody waits for it: it may have to resume somebody first.
+          // Fired: then time_has_come() is on its way, and sees to what is wanted. Nobody waits for it: it may have to resume somebody first.
           fired = !taken_out && armed_at_ != never;
+          if (taken_out) armed_at_ = never;  // what is wanted may be later by now than what it was set to
         }
         at = state_.wanted_at();
         if (fired || (at >= armed_at_ && armed_at_ != never) || at == never) {
