@@ -24,7 +24,6 @@
 #pragma once
 
 #include <cassert>
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -40,6 +39,7 @@
 
 #include <penstock/channel/channel_options.hpp>
 #include <penstock/channel/detail/channel_rules.hpp>
+#include <penstock/channel/detail/channel_timed.hpp>
 #include <penstock/channel/detail/locked_ring.hpp>
 #include <penstock/channel/detail/ring.hpp>
 #include <penstock/channel/detail/spsc_ring.hpp>
@@ -59,7 +59,7 @@ struct owned_channel;  // endpoints.hpp
 }
 
 template <class T, channel_policy Policy = channel_policy::mpmc, class Sync = detail::std_sync>
-class basic_channel {
+class basic_channel : public detail::channel_timed_forms<basic_channel<T, Policy, Sync>, T> {
  public:
   using sync = Sync;
   using value_type = T;
@@ -92,15 +92,11 @@ class basic_channel {
   }
   /// Also ends when stop is requested, with errc::cancelled; at once if it was before the call.
   result<void> push(const stop_token& stop, T&& item);
-  /// Also ends at a deadline, with errc::timeout; if there is room, it is used even after the deadline.
+  /// Also ends at a deadline, with errc::timeout; if there is room, it is used even after the deadline. So do try_push_for(timeout, item) and
+  /// try_push_until(deadline, item), and for pop() try_pop_for(timeout) and try_pop_until(deadline) (detail/channel_timed.hpp).
   result<void> push(const wait_limits& limits, T&& item);
   /// Never waits for room: errc::full if there is none.
   result<void> try_push(T&& item);
-  template <class Rep, class Period>
-  result<void> try_push_for(std::chrono::duration<Rep, Period> timeout, T&& item) {
-    return push({.deadline = deadline::after(timeout)}, std::move(item));
-  }
-  result<void> try_push_until(deadline until, T&& item) { return push({.deadline = until}, std::move(item)); }
   /// `co_await c.async_push(std::move(item))` is a result<void>. It refers to the caller's object, which must live until then.
   auto async_push(T&& item) { return detail::async_operation<basic_channel, push_node, basic_channel*, T*>{*this, this, &item}; }
 
@@ -112,11 +108,6 @@ class basic_channel {
   result<void> push(const wait_limits& limits, const T& item)
     requires std::copy_constructible<T>;
   result<void> try_push(const T& item)
-    requires std::copy_constructible<T>;
-  template <class Rep, class Period>
-    requires std::copy_constructible<T>
-  result<void> try_push_for(std::chrono::duration<Rep, Period> timeout, const T& item);
-  result<void> try_push_until(deadline until, const T& item)
     requires std::copy_constructible<T>;
   auto async_push(const T& item)
     requires std::copy_constructible<T> && (alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)  // as async_pop()
@@ -142,11 +133,6 @@ class basic_channel {
   result<T> pop(const wait_limits& limits);
   /// Never waits for an item: errc::empty if there is none now, errc::closed (or what close() was given) if there will be none.
   result<T> try_pop();
-  template <class Rep, class Period>
-  result<T> try_pop_for(std::chrono::duration<Rep, Period> timeout) {
-    return pop({.deadline = deadline::after(timeout)});
-  }
-  result<T> try_pop_until(deadline until) { return pop({.deadline = until}); }
   /// `co_await c.async_pop()` is a result<T>. Not for items of a stricter alignment than operator new gives: compilers do not align
   /// coroutine frames for what lies in them.
   auto async_pop()

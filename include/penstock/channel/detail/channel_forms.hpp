@@ -2,7 +2,6 @@
 // includes it.
 #pragma once
 
-#include <chrono>
 #include <concepts>
 #include <optional>
 #include <utility>
@@ -56,20 +55,6 @@ inline result<void> basic_channel<T, Policy, Sync>::try_push(const T& item)
   requires std::copy_constructible<T>
 {
   return try_push(T(item));
-}
-
-template <class T, channel_policy Policy, class Sync>
-template <class Rep, class Period>
-  requires std::copy_constructible<T>
-inline result<void> basic_channel<T, Policy, Sync>::try_push_for(std::chrono::duration<Rep, Period> timeout, const T& item) {
-  return try_push_for(timeout, T(item));
-}
-
-template <class T, channel_policy Policy, class Sync>
-inline result<void> basic_channel<T, Policy, Sync>::try_push_until(deadline until, const T& item)
-  requires std::copy_constructible<T>
-{
-  return try_push_until(until, T(item));
 }
 
 template <class T, channel_policy Policy, class Sync>
