@@ -2,27 +2,37 @@
 //
 //   penstock-index build /usr/include --db include.db
 //   penstock-index search --db include.db mutex thread
+//   penstock-index search --db include.db --queries - < questions
 //
 // Where to read on: pipeline.hpp, how the work is divided among threads; store.hpp, what is on disk; search.hpp, how it is found.
 
 #include <fmt/format.h>
 
+#include <penstock/channel/channel.hpp>
 #include <penstock/core/version.hpp>
+#include <penstock/pool/sizing.hpp>
 
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
 #include <stop_token>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <utility>
 #include <variant>
+#include <vector>
 
 #include "memory.hpp"
 #include "options.hpp"
 #include "pipeline.hpp"
 #include "progress.hpp"
 #include "report.hpp"
-#include "search.hpp"
+#include "search_service.hpp"
 #include "signals.hpp"
 
 namespace fulltext {
@@ -42,17 +52,64 @@ int run(const build_options& options) {
   return report.interrupted ? 130 : 0;
 }
 
-int run(const search_options& options) {
-  const search_result found = searcher{options.database}.search(options.words, options.limit);
-  if (options.json) {
+void show(const search_result& found, bool json) {
+  if (json) {
     fmt::print("{}\n", as_json(found));
-  } else {
-    for (const hit& h : found.hits) {
-      fmt::print("{}:{}: {}{}\n", printable(h.path), h.line, h.text, h.up_to_date ? "" : " (has changed since it was indexed)");
-    }
-    fmt::print(stderr, "{} of {} files\n", found.hits.size(), human_count(found.files));
+    return;
   }
-  return found.hits.empty() ? 1 : 0;
+  for (const hit& h : found.hits) {
+    fmt::print("{}:{}: {}{}\n", printable(h.path), h.line, h.text, h.up_to_date ? "" : " (has changed since it was indexed)");
+  }
+}
+
+// Asks for each line while earlier ones are being searched for, and shows the answers in the order of the questions, each as soon as it is there.
+bool answer_lines(search_service& service, std::istream& lines, bool json) {
+  struct question {
+    std::string line;
+    penstock::shared_future<search_result> answer;
+  };
+  penstock::channel<question> asked{256};
+  bool found_any = false;
+  std::exception_ptr failure;
+  std::jthread shows{[&] {
+    try {
+      while (auto q = asked.pop()) {
+        const search_result& found = q->answer.get();
+        found_any = found_any || !found.hits.empty();
+        if (!json) fmt::print("== {}\n", printable(q->line));
+        show(found, json);
+        std::fflush(stdout);
+      }
+    } catch (...) {
+      failure = std::current_exception();
+      asked.close();
+    }
+  }};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream text{line};
+    std::vector<std::string> words{std::istream_iterator<std::string>{text}, {}};
+    if (!asked.push(question{std::move(line), service.ask(words)})) break;
+  }
+  asked.close();
+  shows.join();
+  if (failure != nullptr) std::rethrow_exception(failure);
+  return found_any;
+}
+
+int run(const search_options& options) {
+  if (options.queries.empty()) {
+    search_service service{options.database, options.limit, 1};
+    auto answer = service.ask(options.words);
+    const search_result& found = answer.get();
+    show(found, options.json);
+    if (!options.json) fmt::print(stderr, "{} of {} files\n", found.hits.size(), human_count(found.files));
+    return found.hits.empty() ? 1 : 0;
+  }
+  search_service service{options.database, options.limit, penstock::sizing::cpu_bound()};
+  if (options.queries == "-") return answer_lines(service, std::cin, options.json) ? 0 : 1;
+  std::ifstream file{options.queries};
+  if (!file) throw std::system_error{errno, std::generic_category(), options.queries};
+  return answer_lines(service, file, options.json) ? 0 : 1;
 }
 
 int run(const help_wanted&) {

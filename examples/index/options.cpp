@@ -22,8 +22,9 @@ const char* const usage =
     --quiet             no progress
 
   penstock-index search --db FILE WORD... [options]   files that have all words, best first, as path:line: text
+    --queries FILE      in place of words: one query a line (-: of standard input), answered in order, many at a time
     --limit N           how many files are shown; default 20
-    --json              answer as JSON
+    --json              answer as JSON, one line a query
 
   penstock-index --help, --version
 
@@ -151,6 +152,8 @@ command parse_search(argument_reader a) {
     if (a.asks_for_help()) return help_wanted{};
     if (a.is("--db")) {
       o.database = a.value();
+    } else if (a.is("--queries")) {
+      o.queries = a.value();
     } else if (a.is("--limit")) {
       o.limit = a.number(1, 1'000'000);
     } else if (a.is("--json")) {
@@ -161,7 +164,8 @@ command parse_search(argument_reader a) {
       o.words.push_back(a.name());
     }
   }
-  if (o.words.empty()) throw usage_error{"search needs a word"};
+  if (o.words.empty() && o.queries.empty()) throw usage_error{"search needs a word"};
+  if (!o.words.empty() && !o.queries.empty()) throw usage_error{"search takes words or --queries, not both"};
   if (o.database.empty()) throw usage_error{"search needs --db FILE"};
   return o;
 }

@@ -25,6 +25,7 @@ struct build_options {
 struct search_options {
   std::string database;
   std::vector<std::string> words;
+  std::string queries;  // a file with one query a line in place of words, "-": standard input
   std::size_t limit = 20;
   bool json = false;
 };

@@ -1,4 +1,4 @@
-// Builds an index in four stages, with a bounded queue between each two:
+// Builds an index in four stages, with a bounded queue between each two; what is to be written goes through an accumulator, which has it written in batches:
 //
 //   walk ──────────▶ read ──────────▶ fold ──────────▶ write
 //   finds files      pieces of text   words by lines   the one connection that writes
@@ -11,10 +11,12 @@
 // Paced       if a rate is asked for, a reader waits for its turn at a token bucket, counted in bytes, before it reads.
 // Ends        from front to back: each stage is joined, then the queue behind it closed, so that the next one ends when it has
 //             drained it.
+// Commits     a batch is what has come while the last one was written; a transaction holds those of half a second.
 // Stop        every wait ends when stop is requested, and what is in the queues is dropped: the index is as of the last commit,
 //             and the next run goes on from there. A stage that fails stops the others, and run() throws its exception.
 #pragma once
 
+#include <penstock/batch/accumulator.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/rate/token_bucket.hpp>
 #include <penstock/sync/event.hpp>
@@ -25,6 +27,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <variant>
@@ -82,8 +85,16 @@ class pipeline {
   void read(const found_file& found);
   [[nodiscard]] bool may_read(stage::work& busy, std::uint64_t bytes);
   void fold_pieces();
-  void write_index();
+  // Hands on what the write stage is to do. Waits for room; false if stopped.
+  bool have_written(write_request&& request);
+  void write(std::span<const write_request> batch);
+  void write(const write_request& request);
   void commit();
+  void finish();
+
+  // Runs it; what it throws stops the others, and run() throws it.
+  template <class Body>
+  void guarded(const Body& body) noexcept;
 
   template <class Body>
   void start(stage& s, Body body);
@@ -108,13 +119,14 @@ class pipeline {
 
   queue<found_file> found_{"files to read", 256};
   queue<piece> pieces_{"pieces to fold", 64};
-  queue<write_request> requests_{"requests to write", 256};
+  penstock::gauge requests_depth_;
 
   skip_ledger skips_;
   penstock::counter files_done_;
   penstock::counter bytes_done_;
   progress written_;  // by the write stage; not committed yet
   progress indexed_;  // by the write stage; committed
+  std::chrono::steady_clock::time_point next_commit_;
   penstock::counter files_unchanged_;
   penstock::counter bytes_unchanged_;
   penstock::counter bytes_read_;
@@ -123,11 +135,12 @@ class pipeline {
   std::chrono::steady_clock::duration reading_{};  // until the last file was read
   penstock::histogram commit_times_;
 
-  // Last: their threads use all of the above.
+  // Last: their threads use all of the above, and each what comes before it.
+  stage write_{"write", 1};
+  penstock::accumulator<write_request> requests_;
   stage walk_{"walk", 1};
   stage read_;
   stage fold_;
-  stage write_{"write", 1};
 };
 
 }  // namespace fulltext

@@ -37,6 +37,8 @@ class stage {
   }
   /// Waits until all have returned.
   void join() { pool_.shutdown().value(); }
+  /// For what has its work done by the threads of the stage.
+  [[nodiscard]] penstock::worker_pool& pool() noexcept { return pool_; }
 
   /// Lives while a thread works on one item, and not while it waits for other stages.
   class work {

@@ -351,6 +351,35 @@ def check_searchers(folder):
     check("searchers: the owner can go on", index.build(tree)["files_unchanged"] == 1 and not index.db.with_name(index.db.name + "-wal").exists())
 
 
+def check_queries(folder):
+    """Many questions in one run get the answers that each one gets alone, in their order."""
+    tree = folder / "questions"
+    for i in range(20):
+        write(tree / f"f{i}", f"word{i} shared\n" * (i + 1))
+    index = Index(folder, "questions.db")
+    index.build(tree)
+    questions = [f"word{i % 20} shared" for i in range(400)] + ["", "nowhere", "Word3 shar*", " word4  shared "]
+    asked = subprocess.run(index.command("search", "--json", "--queries", "-"), input="\n".join(questions).encode(), capture_output=True, check=False, timeout=60)
+    answers = [json.loads(line) for line in asked.stdout.splitlines()]
+    check("queries: they end well", asked.returncode == 0, asked.stderr.decode())
+    check("queries: each has its answer", len(answers) == len(questions), str(len(answers)))
+    alone = {q: index.search(*q.split(), limit=20) for q in set(questions) if q.split()}
+    check("queries: the same as alone", all(a == alone[q] for q, a in zip(questions, answers) if q.split()))
+    file, none = folder / "questions.txt", folder / "none.txt"
+    write(file, "nowhere\nword1\n")
+    write(none, "nowhere\n")
+    text = index.run("search", "--queries", file).stdout.decode().splitlines()
+    check("queries: as text, under each question", text == ["== nowhere", "== word1", f"{tree}/f1:1: word1 shared"], str(text))
+    check("queries: without a hit the exit status is 1", index.run("search", "--queries", none).returncode == 1)
+    refused = [index.run("search", "--queries", "-", "word"), index.run("search", "--queries", folder / "absent"), Index(folder, "absent.db").run("search", "--queries", file)]
+    check("queries: words beside them, a file that is not there, and no index are errors", [r.returncode for r in refused] == [2, 2, 2])
+    with subprocess.Popen(index.command("search", "--json", "--queries", "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as dialogue:
+        for i in (3, 5, 3):
+            dialogue.stdin.write(f"word{i}\n".encode())
+            dialogue.stdin.flush()
+            check(f"queries: an answer comes before the next question, word{i}", json.loads(dialogue.stdout.readline())["files"] == 1)
+
+
 def check_prefix_speed(folder, rng):
     tree = folder / "prefixes"
     for i in range(200):
@@ -713,6 +742,7 @@ def main():
         run(check_errors, folder)
         run(check_odd_trees, folder)
         run(check_searchers, folder)
+        run(check_queries, folder)
     finally:
         if "--keep" in sys.argv:
             print(f"kept {folder}")

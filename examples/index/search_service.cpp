@@ -1,0 +1,45 @@
+#include "search_service.hpp"
+
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <utility>
+
+namespace fulltext {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t most_in_a_batch = 8;  // they are searched for one after the other
+
+}  // namespace
+
+search_service::search_service(std::string database, std::size_t limit, std::size_t connections)
+    : limit_{limit},
+      connections_{[path = std::move(database)] { return std::make_unique<searcher>(path); },
+                   {.max_size = connections, .max_connecting = connections, .fail_fast = true}},
+      pool_{{.threads = connections, .name = "search"}},
+      answers_{pool_,
+               [this](std::span<const std::vector<std::string>> queries) { return answer(queries); },
+               {.max_batch_size = most_in_a_batch, .max_in_flight_batches = connections}} {}
+
+std::vector<search_result> search_service::answer(std::span<const std::vector<std::string>> queries) {
+  const auto connection = connections_.acquire();
+  if (!connection) {
+    if (const std::exception_ptr why = connections_.last_connect_error()) std::rethrow_exception(why);
+    connection.value();  // throws its error
+  }
+  std::vector<search_result> results;
+  results.reserve(queries.size());
+  for (const std::vector<std::string>& words : queries) results.push_back((**connection)->search(words, limit_));
+  return results;
+}
+
+std::size_t search_service::words_hash::operator()(const std::vector<std::string>& words) const noexcept {
+  std::size_t all = words.size();
+  for (const std::string& word : words) all = all * 1'000'003 + std::hash<std::string>{}(word);
+  return all;
+}
+
+}  // namespace fulltext
