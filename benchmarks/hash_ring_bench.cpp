@@ -4,16 +4,17 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <map>
 #include <span>
+#include <stop_token>
 #include <string_view>
 #include <thread>
 #include <vector>
 
+#include <penstock/route/concurrent_hash_ring.hpp>
 #include <penstock/route/hash_ring.hpp>
 
 namespace {
@@ -171,6 +172,36 @@ void BM_add_and_remove_sorted_vector(benchmark::State& state) {
   }
 }
 
+// A reader while another thread adds and removes a node all the time (1) or nobody does (0).
+void BM_concurrent_find(benchmark::State& state) {
+  penstock::concurrent_hash_ring<node> ring{penstock_ring{1000}.ring};
+  const auto keys = keys_of(static_cast<std::size_t>(state.range(0)));
+  std::size_t changes = 0;
+  {
+    std::jthread writer;
+    if (state.range(1) == 1) {
+      writer = std::jthread{[&](std::stop_token stop) {
+        for (node next = 1000; !stop.stop_requested(); ++next, changes += 2) {
+          ring.insert(next);
+          ring.erase(next);
+        }
+      }};
+    }
+    auto reader = ring.reader();
+    through(state, keys, [&](std::string_view k) { return reader.find(k); });
+  }
+  state.counters["changes/s"] = benchmark::Counter(static_cast<double>(changes), benchmark::Counter::kIsRate);
+}
+
+void BM_concurrent_add_and_remove(benchmark::State& state) {
+  penstock::concurrent_hash_ring<node> ring{penstock_ring{1000}.ring};
+  node next = 1000;
+  for (auto _ : state) {
+    ring.insert(next);
+    ring.erase(next++);
+  }
+}
+
 void BM_copy(benchmark::State& state) {
   const penstock_ring ring{1000};
   for (auto _ : state) benchmark::DoNotOptimize(penstock::hash_ring<node>{ring.ring});
@@ -186,6 +217,8 @@ BENCHMARK(BM_find<sorted_vector>)->Args({1000, distinct})->Args({1000, hot});
 BENCHMARK(BM_find<std_map>)->Args({1000, distinct})->Args({1000, hot});
 BENCHMARK(BM_find_n_3)->Arg(distinct)->Arg(hot);
 BENCHMARK(BM_acquire);
+BENCHMARK(BM_concurrent_find)->Args({distinct, 0})->Args({distinct, 1})->Args({hot, 0})->Args({hot, 1})->UseRealTime();
+BENCHMARK(BM_concurrent_add_and_remove)->Unit(benchmark::kMicrosecond);
 BENCHMARK(BM_add_and_remove)->Arg(1000)->Unit(benchmark::kMicrosecond);
 BENCHMARK(BM_add_and_remove_sorted_vector)->Arg(1000)->Unit(benchmark::kMicrosecond);
 BENCHMARK(BM_copy)->Unit(benchmark::kMicrosecond);

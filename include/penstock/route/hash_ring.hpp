@@ -18,7 +18,7 @@
 //                nodes change there is concurrent_hash_ring. The nodes found stay where they are as long as they are in the ring or in a copy of it.
 // Copies         share the points' blocks and the nodes (a copy of 1,000 nodes takes microseconds), and so what is in flight on them: the load is
 //                the node's. Equal rings have equal options, nodes, weights and zones.
-// Cost           find(): one byte, about two points and a pointer are read. insert(), erase(): what lies round the node's own points is made anew,
+// Cost           find(): one byte, five words that stand together and a pointer are read. insert(), erase(): what lies round the node's own points is made anew,
 //                and when the number of points has doubled, everything. Both need the node's place in the order: log(size()) comparisons.
 // Memory         14 to 18 bytes a point (8 for the lookup, 4 for the lower half of its hash, the rest for blocks), about 100 bytes a node.
 // Exceptions     a change that throws has changed nothing. Lookups throw what a user's hash throws.
@@ -138,8 +138,8 @@ class hash_ring {
   template <routable Key>
   [[nodiscard]] const Node* find(const Key& key) const {
     const std::uint64_t hash = hash_of(key, options_.seed);
-    const detail::ring_slot slot = points_.find_quickly(hash);
-    return slot != detail::no_slot ? members_.node(slot) : find_slowly(hash);
+    detail::ring_slot slot = 0;
+    return points_.find_quickly(hash, slot) ? members_.node(slot) : find_slowly(hash);
   }
 
   /// Fills `out` with distinct nodes for the key, in order of preference: the first is find()'s, and the one that the key would move to if

@@ -31,14 +31,14 @@ struct ring_point {
 
 /// How a ring is cut into blocks, and their words into hash and slot: at least two blocks, and slots below `slot_mask`.
 struct ring_shape {
-  unsigned block_bits = 1;
+  int block_bits = 1;
   std::uint32_t slot_mask = 1;
+  std::size_t last_block = 1;  // that of block_bits ones
 
-  [[nodiscard]] std::size_t blocks() const noexcept { return std::size_t{1} << block_bits; }
   /// The hash with the part that makes the block at its lower end, so that one rotation gives both.
-  [[nodiscard]] std::uint64_t turned(std::uint64_t hash) const noexcept { return std::rotl(hash, static_cast<int>(block_bits)); }
+  [[nodiscard]] std::uint64_t turned(std::uint64_t hash) const noexcept { return std::rotl(hash, block_bits); }
   [[nodiscard]] std::size_t block(std::uint64_t hash) const noexcept {
-    return static_cast<std::size_t>(turned(hash)) & (blocks() - 1);
+    return static_cast<std::size_t>(turned(hash)) & last_block;
   }
   /// What follows that part.
   [[nodiscard]] std::uint32_t inner(std::uint64_t hash) const noexcept { return static_cast<std::uint32_t>(turned(hash) >> 32); }

@@ -38,10 +38,15 @@ class ring_points {
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-  /// The slot of the first point at `hash` or behind it, round the end if need be, if a quick look tells; no_slot otherwise, and in an empty ring.
-  [[nodiscard]] ring_slot find_quickly(std::uint64_t hash) const noexcept {
-    const std::uint32_t* const word = size_ == 0 ? nullptr : quick_look(hash);
-    return word == nullptr ? no_slot : *word & shape_.slot_mask;
+  /// The slot of the first point at `hash` or behind it, round the end if need be. False if that takes more than a look, and in an empty ring.
+  [[nodiscard]] bool find_quickly(std::uint64_t hash, ring_slot& slot) const noexcept {
+    if (size_ == 0) [[unlikely]]
+      return false;
+    const std::uint32_t* const word = quick_look(hash);
+    if (word == nullptr) [[unlikely]]
+      return false;
+    slot = *word & shape_.slot_mask;
+    return true;
   }
   /// The same for sure; no_slot in an empty ring only.
   [[nodiscard]] ring_slot find(std::uint64_t hash) const noexcept {
@@ -65,7 +70,7 @@ class ring_points {
     for (std::size_t left = size_; left > 0;) {
       const ring_slot slot = *word & mask;
       if (slot == mask) {
-        block = (block + 1) % shape_.blocks();
+        block = (block + 1) & shape_.last_block;
         word = blocks_[block]->words();
         continue;
       }
@@ -128,13 +133,16 @@ class ring_points {
   [[nodiscard]] const std::uint32_t* quick_look(std::uint64_t hash) const noexcept {
     const std::uint64_t turned = shape_.turned(hash);
     const auto inner = static_cast<std::uint32_t>(turned >> 32);
-    const std::uint32_t* word = blocks_[turned & (shape_.blocks() - 1)]->words_from(ring_block::bucket(inner));
+    const std::uint32_t* word = blocks_[turned & shape_.last_block]->words_from(ring_block::bucket(inner));
     const std::uint32_t mask = shape_.slot_mask;
     const std::uint32_t wanted = inner & ~mask;
     // All at once: where the search ends is a toss of a coin, which a branch would guess wrong.
     static_assert(ring_block::probes == 4);
-    word += std::size_t{word[0] < wanted} + std::size_t{word[1] < wanted} + std::size_t{word[2] < wanted} +
-            std::size_t{word[3] < wanted};
+    std::size_t steps = word[0] < wanted;
+    steps += word[1] < wanted;
+    steps += word[2] < wanted;
+    steps += word[3] < wanted;
+    word += steps;
     // Not greater: further away, or in these bits the same and perhaps before the hash. The greatest slot: the end of the block.
     return *word > (inner | mask) && (*word & mask) != mask ? word : nullptr;
   }
@@ -179,8 +187,9 @@ class ring_points {
   void make_all(std::span<const ring_point> points, std::size_t slots) {
     const std::size_t size = points.size();
     const std::size_t blocks = std::max(std::bit_floor(size) / ring_block::buckets, std::size_t{2});
-    const ring_shape shape{.block_bits = static_cast<unsigned>(std::countr_zero(blocks)),
-                           .slot_mask = static_cast<std::uint32_t>(std::bit_ceil(slots + 1) - 1)};
+    const ring_shape shape{.block_bits = std::countr_zero(blocks),
+                           .slot_mask = static_cast<std::uint32_t>(std::bit_ceil(slots + 1) - 1),
+                           .last_block = blocks - 1};
     std::vector<ring_block_use> fresh;
     fresh.reserve(blocks);
     for (std::size_t number = 0; number < blocks; ++number) {
