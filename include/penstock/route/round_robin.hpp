@@ -33,7 +33,7 @@ struct round_robin {
         return place;
       else if (!c.tried(place) && c.happens(table.share(place, c)))
         return place;
-      return detail::walk(table, c, n, [&] { return c.turn(n); });
+      return detail::first_to_accept(table, c, n, [&] { return c.turn(n); });
     }
   };
 };
@@ -55,7 +55,7 @@ struct random_choice {
         if (!c.tried(place) && c.happens(table.share(place, c))) return place;
       }
       std::uint32_t next = c.below(n);
-      return detail::walk(table, c, n, [&] { return next = next + 1 < n ? next + 1 : 0; });
+      return detail::first_to_accept(table, c, n, [&] { return next = next + 1 < n ? next + 1 : 0; });
     }
   };
 };

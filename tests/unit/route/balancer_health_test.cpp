@@ -43,7 +43,8 @@ struct three {
 }  // namespace
 
 TEST_CASE("balancer health: so many failures in a row eject, for longer each time, and a probation ends that", "[balancer]") {
-  three t{{.ejection = {.consecutive_failures = 3, .duration = 10s, .max_duration = 35s, .probation = 2}}};
+  three t{
+      {.ejection = {.consecutive_failures = 3, .duration = 10s, .max_duration = 35s, .max_ejected_share = 1, .probation = 2}}};
   const endpoint_id a = t.ids[0];
   call(t.b, a, 2, lease_outcome::failure);
   call(t.b, a, 1, lease_outcome::success);
@@ -123,6 +124,10 @@ TEST_CASE("balancer health: no more are ejected than the ceiling says, and never
   three none{{.ejection = {.consecutive_failures = 1, .max_ejected_share = 0}}};
   call(none.b, none.ids[0], 5, lease_outcome::failure);
   CHECK(none.b.size() == 3);
+  three all{{.ejection = {.consecutive_failures = 1, .max_ejected_share = 1}}};
+  for (std::size_t i = 0; i < 3; ++i) call(all.b, all.ids[i], 1, lease_outcome::failure);
+  CHECK(all.b.size() == 1);
+  CHECK(all.state(2) == endpoint_state::listed);
 }
 
 TEST_CASE("balancer health: failures halve the share, successes and time give it back", "[balancer]") {

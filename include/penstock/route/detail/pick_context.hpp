@@ -122,7 +122,7 @@ struct plain_picker {
 
 /// The first that accepts in the order of `next`, as slow starts and failures have it; of those tried in vain the one with the greatest share.
 template <class Table, class Context, class Next>
-[[nodiscard]] std::uint32_t walk(const Table& table, Context& c, std::uint32_t n, Next next) noexcept {
+[[nodiscard]] std::uint32_t first_to_accept(const Table& table, Context& c, std::uint32_t n, Next next) noexcept {
   std::uint32_t best = no_place;
   double best_share = 0;
   for (std::uint32_t i = 0; i < n; ++i) {
