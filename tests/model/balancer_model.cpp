@@ -83,6 +83,20 @@ struct used_again : place_suite<used_again<Threads>, Threads> {
   }
 };
 
+// Who drained an endpoint and sees nobody inside has it alone.
+struct drained : place_suite<drained, 2> {
+  void thread(unsigned index) {
+    if (index > 0) return pick();
+    p->use.shut();
+    if (use_word::in_flight(p->use.observe()) == 0) p->value = 2;
+  }
+  void after() {
+    p->use.let_in();
+    erase();
+    place_suite::after();
+  }
+};
+
 // Once or twice: relacy keeps the last three values of an atomic, so what is older than the second change is not seen after it.
 template <int Changes>
 struct roster_suite : model::suite<roster_suite<Changes>, 2> {
@@ -118,6 +132,7 @@ int main(int argc, char** argv) {
   session.bounded<two_picks, 3>("two pick and one erases");
   session.bounded<used_again<2>, 4>("used again");
   session.random<used_again<3>>("used again, two pick");
+  session.all<drained>("drain and pick");
   session.all<roster_suite<1>>("a roster that changes once");
   session.bounded<roster_suite<2>, 4>("a roster that changes twice");
   return session.result();
