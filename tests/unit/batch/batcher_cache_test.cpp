@@ -225,3 +225,40 @@ TEST_CASE("batcher: keys are told apart by Hash and Equal; a transparent pair lo
   CHECK(by_letter.load("anna").get() == 4);
   CHECK(by_letter.load("albert").get() == 4);
 }
+
+TEST_CASE("batcher: what is forgotten is destroyed under no lock, and each value once",
+          "[batcher][cache][hazard.17][hazard.30]") {
+  using shared = std::shared_ptr<int>;
+  using function_of_shared = move_only_function<std::vector<shared>(std::span<const int>)>;
+  int made = 0;
+  int gone = 0;
+  {
+    batcher<int, shared>* self = nullptr;
+    function_of_shared values = [&](std::span<const int> k) {
+      std::vector<shared> r;
+      for (const int i : k) {
+        ++made;
+        r.emplace_back(new int{i}, [&](int* p) {
+          if (self != nullptr) self->clear(*p + 1000);  // would wait for itself
+          ++gone;
+          delete p;
+        });
+      }
+      return r;
+    };
+    batcher<int, shared> b{any_scheduler{}, std::move(values), {.cache = {.max_entries = 2}}};
+    self = &b;
+    CHECK(*b.load(1).get() == 1);
+    static_cast<void>(b.load_many({2, 3, 4}));
+    CHECK(gone == 2);
+    b.clear(3);
+    CHECK(gone == 3);
+    auto kept = b.load(4);
+    b.clear_all();
+    CHECK(gone == 3);
+    CHECK(b.prime(5, std::make_shared<int>(5)));
+    CHECK(*kept.get() == 4);
+    self = nullptr;
+  }
+  CHECK(gone == made);
+}
