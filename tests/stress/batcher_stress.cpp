@@ -177,7 +177,7 @@ void mixed(stress::context& c) {
 void nested(stress::context& c) {
   penstock::worker_pool pool{{.threads = 1}};
   auto choose = c.generator(0);
-  for (std::uint64_t round = 1; c.time_left() && !c.failed(); ++round) {
+  while (c.time_left() && !c.failed()) {
     loader* self = nullptr;
     const auto by_way_of = [&self](std::span<const int> keys) {
       std::vector<int> r;

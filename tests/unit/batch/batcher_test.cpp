@@ -102,7 +102,7 @@ TEST_CASE(
   auto slowly = [&](std::span<const int> k) -> task<std::vector<int>> {
     keys mine(k.begin(), k.end());
     s.asked.push_back(mine);
-    co_await release.async_wait();
+    static_cast<void>(co_await release.async_wait());
     for (int& i : mine) i *= 10;
     co_return mine;
   };
