@@ -73,6 +73,7 @@ class batch_dispatch {
     consequences after;
     {
       std::scoped_lock guard{lock_};
+      if (closed_) return;  // a schedule of one's own may come late: the clock may be gone
       line_.tell();
       scheduled_ = false;
       plan(time(), after);
@@ -176,8 +177,9 @@ class batch_dispatch {
         f.posted = flight_item::nested;
         overtaken_ != 0 ? static_cast<void>(--overtaken_) : line_.recall();
       }
+    } else {
+      f.core = this;  // once: who waits for it reads this without the lock
     }
-    f.core = this;
     f.at = now;
     f.origin = origin;
     nested_.push_back(f);
