@@ -261,6 +261,26 @@ TEST_CASE("resource_pool: keep_alive validates idle resources, and replaces what
   executor.run_all();
 }
 
+TEST_CASE("resource_pool: a check of keep_alive is no use: idle_timeout goes on", "[resource_pool]") {
+  bench b{{.max_size = 2, .idle_timeout = 25s, .validate = [](thing&) { return true; }, .keep_alive = 10s, .metrics = true}};
+  auto waits = b.wait();
+  b.clock.advance(2s);
+  b.executor.run_all();
+  waits.result()->release();
+  CHECK(b.p.stats().wait_time.count() == 1);
+  CHECK(b.p.stats().wait_time.min() >= std::uint64_t{2'000'000'000});
+  for (int i = 0; i < 2; ++i) {
+    b.clock.advance(10s);
+    CHECK(b.p.stats().checking == 1);
+    b.executor.run_all();
+  }
+  b.clock.advance(5s - 1ns);
+  CHECK(b.w.living == 1);
+  b.clock.advance(1ns);
+  CHECK(b.w.living == 0);
+  CHECK(b.p.stats().discarded.idle == 1);
+}
+
 TEST_CASE("resource_pool: with an executor a check on borrow runs there, within the deadline", "[resource_pool]") {
   bench b{{.max_size = 1, .acquire_timeout = 5s, .validate = [](thing& t) { return t.number > 1; }, .validate_after = 1s}};
   auto first = b.wait();
