@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
-#include <stop_token>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -113,8 +112,6 @@ void everybody(stress::context& c) {
         residents.spawn(resident(c.generator(round * 100 + 50 + t)));
         threads.emplace_back([&, random = c.generator(round * 100 + t + 1)]() mutable {
           for (int i = 0; i < 40 && !c.failed(); ++i) {
-            std::stop_source stop;
-            std::optional<std::jthread> stopper;
             auto lease = random.one_in(3)   ? p.try_acquire()
                          : random.one_in(2) ? p.try_acquire_for(random.below(300) * 1us)
                                             : p.acquire();
@@ -127,6 +124,7 @@ void everybody(stress::context& c) {
         });
       }
       threads.clear();
+      if (choose.one_in(2)) residents.request_stop();
       residents.wait();
     }
     c.check(p.drain().has_value(), "it cannot be drained");
@@ -169,7 +167,7 @@ void churn(stress::context& c) {
 
 // A pool is destroyed as soon as its last lease is on its way back (hazard 12), or while connects run.
 void ends(stress::context& c) {
-  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+  while (c.time_left() && !c.failed()) {
     world w{&c};
     penstock::worker_pool workers{{.threads = 1}};
     auto p = std::make_unique<pool>(
