@@ -177,7 +177,7 @@ void mix(stress::context& c) {
 
 // The function runs on whoever adds, and destruction writes what is left.
 void inline_context(stress::context& c) {
-  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+  while (c.time_left() && !c.failed()) {
     std::vector<int> order;
     {
       accumulator<int> acc{penstock::any_scheduler{},
