@@ -343,7 +343,7 @@ TEST_CASE("allocation: a limiter's job that finds no memory, or throws, holds no
           until_failure = 0;
           if (f.get() != 1) std::abort();
           f = {};
-          static_cast<void>(l.wait());
+          l.wait();
           static_cast<void>(pool.drain());
         }) >= 2);
   CHECK(ran == 1);
@@ -369,7 +369,7 @@ TEST_CASE("allocation: a limiter's job that finds no memory, or throws, holds no
   CHECK_THROWS_AS(l.run(throws), std::runtime_error);
   CHECK_THROWS_AS(sync_wait(l.async_run(throws)), std::runtime_error);
   CHECK_THROWS_AS(l.schedule(pool, throws).get(), std::runtime_error);
-  CHECK(l.wait());
+  l.wait();
   CHECK(l.counts().running == 0);
   CHECK(l.reservoir() == 5);
 }

@@ -11,6 +11,7 @@
 // Fields      everything is guarded by lock_, but for the entry's `fire`, which is written before it is added.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <mutex>
 #include <utility>
@@ -95,6 +96,7 @@ class basic_timer_queue {
   /// Adds without firing. True: it is now the earliest, and whoever sleeps until the earliest must look again.
   bool insert(entry& e, nanoseconds_point when) noexcept {
     std::scoped_lock guard{lock_};
+    assert(!e.pending && "a timer was added that is pending");
     e.when = when;
     e.order = added_;
     added_ = added_ + 1;

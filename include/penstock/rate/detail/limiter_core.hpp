@@ -92,10 +92,9 @@ class basic_limiter_core {
     step s = step::passed;
     if (!state_.pass(r, now)) {
       if (where == link_at::nowhere) return step::refused;
-      if (state_.enter(r, now, won)) {
-        state_.serve(now, won, &r);
-        if (r.linked()) s = step::linked;
-      }
+      const bool waits = state_.enter(r, now, won);
+      state_.serve(now, won, &r);  // even if it is refused: who was dropped for it may have been before somebody who can start
+      if (waits && r.linked()) s = step::linked;
     }
     conclude(won);
     return s;
