@@ -272,11 +272,15 @@ struct resized : staff_suite<resized<Polls>, 2> {
   static void give(void* suite, queue::slot& me) { static_cast<resized*>(suite)->push_inside(me, 1); }
   void use() {
     this->push(0, give);
-    require(this->q->resize(1) == 2, "it were two");
+    require(this->q->resize(1).before == 2, "it were two");
     this->push(2);
     this->drain();
     require(this->ran[1] == 1, "what a worker left behind ran, too");
-    require(this->q->resize(2) == 1, "it was one");
+    const auto grown = this->q->resize(2);
+    require(grown.before == 1, "it was one");
+    require(this->q->resize(2).before == 2, "it were two again");
+    this->q->undo(grown);
+    require(this->q->target() == 2, "only the newest change is undone");
     this->push(3);
     this->end();
   }
