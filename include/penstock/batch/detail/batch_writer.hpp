@@ -78,7 +78,7 @@ struct answer_of<R> {
 
 /// Something that is let go of when a wait for it is stopped, and goes on.
 template <class A>
-concept is_future = requires(A& a) {
+concept gives_future = requires(A& a) {
   a.async_wait();
   a.get();
   a.valid();
@@ -155,7 +155,7 @@ class batch_writer {
             given = call(f, b);
           } else {
             auto answer = call_writer<F, Item>(f, b.items, stop.get_token());
-            if constexpr (is_future<decltype(answer)>) {
+            if constexpr (gives_future<decltype(answer)>) {
               // To its end, whatever is stopped: who computes it reads the items until then.
               auto end = answer.async_wait() | with_stop(std::stop_token{});
               static_cast<void>(co_await std::move(end));
