@@ -84,6 +84,7 @@
 #include <penstock/rate/sliding_window.hpp>
 #include <penstock/rate/throttle.hpp>
 #include <penstock/rate/token_bucket.hpp>
+#include <penstock/route/anchor_hash.hpp>
 #include <penstock/route/balancer.hpp>
 #include <penstock/route/balancer_lease.hpp>
 #include <penstock/route/balancer_options.hpp>
@@ -93,9 +94,13 @@
 #include <penstock/route/hash_ring.hpp>
 #include <penstock/route/hash_ring_options.hpp>
 #include <penstock/route/ip_address.hpp>
+#include <penstock/route/jump.hpp>
 #include <penstock/route/ketama.hpp>
 #include <penstock/route/least_connections.hpp>
+#include <penstock/route/maglev.hpp>
 #include <penstock/route/peak_ewma.hpp>
+#include <penstock/route/placement.hpp>
+#include <penstock/route/rendezvous.hpp>
 #include <penstock/route/ring_diff.hpp>
 #include <penstock/route/ring_token.hpp>
 #include <penstock/route/round_robin.hpp>

@@ -1,0 +1,118 @@
+// penstock/route/detail/maglev_table.hpp: fills a Maglev table.
+//
+// Each member goes through all slots in an order of its own, begin + i * step modulo the number of slots, a prime; they take turns, and whose turn it is
+// takes the first slot of its order that is free. The weight of a member is how many of its turns count.
+//
+// With f of M slots free, the first free one is M / f steps away on average, and the last 256 slots would cost as many steps as all others. There
+// we turn round: for each free slot, how many steps away is it? That is (slot - begin) / step modulo M, and the nearest is taken: the same slot.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <penstock/route/detail/placing.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+class maglev_fill {
+ public:
+  /// By their order: the hash of each member and its weight. At least one, at most as many as slots and 2^16; slots is a prime below 2^31.
+  maglev_fill(std::span<const std::uint64_t> hashes, std::span<const double> weights, std::uint32_t slots)
+      : slots_{slots}, free_{slots}, table_(slots), taken_(slots / 64 + 1) {
+    const double heaviest = *std::max_element(weights.begin(), weights.end());
+    members_.reserve(hashes.size());
+    for (std::size_t i = 0; i < hashes.size(); ++i) {
+      const auto begin = static_cast<std::uint32_t>(scaled(mixed(hashes[i]), slots));
+      const auto step = static_cast<std::uint32_t>(1 + scaled(mixed(~hashes[i]), slots - 1));
+      // In 2^32nds of a turn, integers: the same everywhere. Everybody's first turn counts.
+      const auto share = static_cast<std::uint64_t>(std::max(1.0, std::round(weights[i] / heaviest * 0x1p32)));
+      members_.push_back({begin, step, 0, share, turn - share});
+    }
+  }
+
+  [[nodiscard]] std::vector<std::uint16_t> filled() && {
+    for (;;) {
+      for (std::size_t i = 0; i < members_.size(); ++i) {
+        member& m = members_[i];
+        m.credit += m.share;
+        if (m.credit < turn) continue;
+        m.credit -= turn;
+        const std::uint32_t slot = free_ > few ? step_to_free(m) : nearest_free(m);
+        taken_[slot / 64] |= std::uint64_t{1} << slot % 64;
+        table_[slot] = static_cast<std::uint16_t>(i);
+        if (--free_ == 0) return std::move(table_);
+        if (free_ == few) list_free();
+      }
+    }
+  }
+
+ private:
+  static constexpr std::uint64_t turn = std::uint64_t{1} << 32;
+  static constexpr std::uint32_t few = 256;
+
+  struct member {
+    std::uint32_t next;  // the slot to look at first
+    std::uint32_t step;
+    std::uint32_t inverse;  // of step; 0 as long as nobody has asked
+    std::uint64_t share;
+    std::uint64_t credit;
+  };
+
+  [[nodiscard]] std::uint32_t step_to_free(member& m) const noexcept {
+    std::uint32_t slot = m.next;
+    while ((taken_[slot / 64] >> slot % 64 & 1) != 0) slot = after(slot, m.step);
+    m.next = after(slot, m.step);
+    return slot;
+  }
+  [[nodiscard]] std::uint32_t after(std::uint32_t slot, std::uint32_t step) const noexcept {
+    const std::uint32_t sum = slot + step;
+    return sum >= slots_ ? sum - slots_ : sum;
+  }
+
+  void list_free() {
+    for (std::uint32_t slot = 0; slot < slots_; ++slot) {
+      if ((taken_[slot / 64] >> slot % 64 & 1) == 0) rest_.push_back(slot);
+    }
+  }
+  [[nodiscard]] std::uint32_t nearest_free(member& m) {
+    if (rest_.empty()) list_free();  // there were few from the beginning
+    if (m.inverse == 0) m.inverse = inverse(m.step);
+    std::size_t nearest = 0;
+    std::uint64_t least = slots_;
+    for (std::size_t i = 0; i < rest_.size(); ++i) {
+      const std::uint64_t steps = static_cast<std::uint64_t>(rest_[i] + slots_ - m.next) % slots_ * m.inverse % slots_;
+      if (steps >= least) continue;
+      least = steps;
+      nearest = i;
+    }
+    const std::uint32_t slot = rest_[nearest];
+    rest_[nearest] = rest_.back();
+    rest_.pop_back();
+    m.next = after(slot, m.step);
+    return slot;
+  }
+  // By Euclid's algorithm; slots_ is a prime.
+  [[nodiscard]] std::uint32_t inverse(std::uint32_t step) const noexcept {
+    std::int64_t r = slots_, next_r = step, t = 0, next_t = 1;
+    while (next_r != 0) {
+      const std::int64_t q = r / next_r;
+      r = std::exchange(next_r, r - q * next_r);
+      t = std::exchange(next_t, t - q * next_t);
+    }
+    return static_cast<std::uint32_t>(t < 0 ? t + slots_ : t);
+  }
+
+  std::uint32_t slots_;
+  std::uint32_t free_;
+  std::vector<std::uint16_t> table_;
+  std::vector<std::uint64_t> taken_;
+  std::vector<member> members_;
+  std::vector<std::uint32_t> rest_;  // the free slots, when they are few
+};
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,157 @@
+// penstock/route/maglev.hpp: the node of a key from one look into a table; the fastest placement, with nearly equal shares.
+//
+//   penstock::maglev<std::string> servers;                    // a table of 65,537 slots, 131 KB
+//   servers.insert_range(names);                              // one table for all: quicker than one by one
+//   servers.insert("10.0.0.9:80", {.weight = 2});
+//   if (const std::string* server = servers.find(session_id)) send(*server);
+//
+// Each node has the slots in an order of its own; they take turns, and whose turn it is takes its next free one. So of equal nodes none has more than one
+// slot more than another. The price: when a node comes or goes, a few keys move between the others, too, about as many as must move at the most
+// (docs/placement.md has the measures); and all of the table is made anew.
+//
+// The mapping    the same for every order of calls: it depends on the set of nodes, their weights and the options.
+// Weights        the heaviest nodes take one slot each round, the others in proportion; everybody has a slot, so shares below 1 / slots are rounded up.
+//                At 100 slots or more a node of average weight shares are within 1 %.
+// Invariants     nodes_, hashes_ and weights_ lie in the nodes' order; table_ is empty, or each slot has a node's place there.
+// Thread safety  a plain value: concurrent reads are safe, a change is its owner's alone. What find() gives stays valid until the next change.
+// Cost           find(): one read of the table. A change: a millisecond for 65,537 slots, whatever the number of nodes. 2 bytes a slot, 16 a node.
+// Exceptions     a change that throws (comparing, a user's hash, allocating) has changed nothing if moving a node does not throw.
+// Algorithm      D. Eisenbud et al., Maglev: A Fast and Reliable Software Network Load Balancer, NSDI 2016; weights as Envoy has them.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <ranges>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <penstock/route/detail/maglev_table.hpp>
+#include <penstock/route/detail/placing.hpp>
+#include <penstock/route/hash.hpp>
+#include <penstock/route/placement.hpp>
+
+namespace penstock::inline v0_1 {
+
+struct maglev_options {
+  /// A prime, 2 ... 2^31 - 1: the paper's smaller table. Take some 100 times the number of nodes or more: the more, the less moves without need.
+  std::uint32_t slots = 65'537;
+  /// All machines that share a placement share it. A random one makes it hard to craft keys that fall on one node.
+  std::uint64_t seed = 0;
+
+  friend bool operator==(const maglev_options&, const maglev_options&) = default;
+};
+
+template <class Node>
+class maglev {
+  static_assert(routable<Node>, "a node has a hash_of(): see route/hash.hpp");
+  static_assert(std::totally_ordered<Node>, "nodes have an order, by which they take turns");
+
+ public:
+  using node_type = Node;
+
+  /// Throws std::invalid_argument unless slots is a prime below 2^31.
+  explicit maglev(const maglev_options& options = {}) : options_{options} {
+    bool prime = options.slots >= 2 && options.slots < 1u << 31;
+    for (std::uint64_t d = 2; prime && d * d <= options.slots; ++d) prime = options.slots % d != 0;
+    if (!prime)
+      throw std::invalid_argument{"penstock::maglev: slots is " + std::to_string(options.slots) + ", no prime below 2^31"};
+  }
+
+  [[nodiscard]] const maglev_options& options() const noexcept { return options_; }
+  [[nodiscard]] std::size_t size() const noexcept { return members_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return table_.empty(); }
+
+  /// Adds a node. False, and nothing has changed, if it is there already. Throws std::invalid_argument unless the weight is positive and
+  /// finite, std::length_error if there were more nodes than slots, or than 2^16.
+  bool insert(Node node, const placement_options& options = {}) {
+    return insert_range(std::ranges::subrange{std::make_move_iterator(&node), std::make_move_iterator(&node + 1)}, options) == 1;
+  }
+
+  /// Adds nodes, all with these options; those that are there already are left as they are. The number of nodes added. Throws like insert(), and
+  /// then none is added.
+  template <std::ranges::input_range Nodes>
+    requires std::constructible_from<Node, std::ranges::range_reference_t<Nodes>>
+  std::size_t insert_range(Nodes&& nodes, const placement_options& options = {}) {
+    detail::check_weight("maglev", options.weight);
+    std::vector<member> next = members_;
+    for (auto&& node : nodes) {
+      next.push_back({Node(std::forward<decltype(node)>(node)), 0, options.weight});
+      next.back().hash = hash_of(next.back().node, options_.seed);
+    }
+    const auto before = [](const member& a, const member& b) { return a.node < b.node; };
+    const auto same = [](const member& a, const member& b) { return a.node == b.node; };
+    std::stable_sort(next.begin(), next.end(), before);  // stable: those that were there before come first, and stay
+    next.erase(std::unique(next.begin(), next.end(), same), next.end());
+    const std::size_t added = next.size() - size();
+    if (added != 0) replace(std::move(next));
+    return added;
+  }
+
+  /// Removes a node; whatever compares with a node names it (a std::string_view for a std::string). Whether it was there.
+  template <class Name>
+  bool erase(const Name& name) {
+    const auto before = [](const member& m, const Name& n) { return m.node < n; };
+    const auto at = std::lower_bound(members_.begin(), members_.end(), name, before);
+    if (at == members_.end() || !(at->node == name)) return false;
+    std::vector<member> next;
+    next.reserve(size());
+    next.insert(next.end(), members_.begin(), at);
+    next.insert(next.end(), at + 1, members_.end());
+    replace(std::move(next));
+    return true;
+  }
+
+  /// All nodes, in their order.
+  [[nodiscard]] std::vector<const Node*> nodes() const {
+    std::vector<const Node*> all;
+    all.reserve(size());
+    for (const member& m : members_) all.push_back(&m.node);
+    return all;
+  }
+
+  /// The node that the key belongs to, nullptr if there is none. A key is anything that hash_of() takes, also a ready_hash.
+  template <routable Key>
+  [[nodiscard]] const Node* find(const Key& key) const {
+    if (empty()) return nullptr;
+    return &members_[table_[detail::scaled(hash_of(key, options_.seed), options_.slots)]].node;
+  }
+
+  friend bool operator==(const maglev& a, const maglev& b) { return a.options_ == b.options_ && a.members_ == b.members_; }
+
+ private:
+  struct member {
+    Node node;
+    std::uint64_t hash;
+    double weight;
+
+    friend bool operator==(const member&, const member&) = default;
+  };
+
+  void replace(std::vector<member> next) {
+    std::vector<std::uint16_t> table;
+    if (!next.empty()) {
+      if (next.size() > options_.slots || next.size() > 1u << 16) {
+        throw std::length_error{"penstock::maglev: " + std::to_string(next.size()) + " nodes"};
+      }
+      std::vector<std::uint64_t> hashes;
+      std::vector<double> weights;
+      for (const member& m : next) {
+        hashes.push_back(m.hash);
+        weights.push_back(m.weight);
+      }
+      table = detail::maglev_fill{hashes, weights, options_.slots}.filled();
+    }
+    members_ = std::move(next);
+    table_ = std::move(table);
+  }
+
+  maglev_options options_;
+  std::vector<member> members_;
+  std::vector<std::uint16_t> table_;
+};
+
+}  // namespace penstock::inline v0_1
