@@ -20,7 +20,7 @@
 //                the node's. Equal rings have equal options, nodes, weights and zones.
 // Cost           find(): one byte, five words that stand together and a pointer are read. insert(), erase(): what lies round the node's own points is made anew,
 //                and when the number of points has doubled, everything. Both need the node's place in the order: log(size()) comparisons.
-// Memory         14 to 18 bytes a point (8 for the lookup, 4 for the lower half of its hash, the rest for blocks), about 100 bytes a node.
+// Memory         14 to 18 bytes a point (4 for the lookup, 8 for its whole hash, the rest for blocks), about 100 bytes a node.
 // Exceptions     a change that throws has changed nothing. Lookups throw what a user's hash throws.
 // Algorithms     D. Karger et al., Consistent Hashing and Random Trees, STOC 1997; bounded loads: V. Mirrokni, M. Thorup, M. Zadimoghaddam,
 //                Consistent Hashing with Bounded Loads, SODA 2018 (arXiv 1608.01350).
@@ -240,13 +240,10 @@ class hash_ring {
       return a.hash < b.hash || (a.hash == b.hash && a.slot != b.slot && members_.precedes(a.slot, b.slot));
     };
   }
-  void add_points(std::vector<detail::ring_point>& to, detail::ring_slot slot, std::uint32_t first, std::uint32_t end) const {
-    for (std::uint32_t i = first; i < end; ++i) to.push_back({stable_hash(i, members_[slot].hash), slot});
-  }
   [[nodiscard]] std::vector<detail::ring_point> points_of(detail::ring_slot slot, std::uint32_t first, std::uint32_t end) const {
     std::vector<detail::ring_point> points;
     points.reserve(end - first);
-    add_points(points, slot, first, end);
+    for (std::uint32_t i = first; i < end; ++i) points.push_back({stable_hash(i, members_[slot].hash), slot});
     std::sort(points.begin(), points.end(), order());
     return points;
   }
@@ -265,7 +262,7 @@ class hash_ring {
         const std::uint64_t hash = hash_of(node, options_.seed);
         auto state = std::make_shared<detail::ring_node<Node>>(std::move(node), load_);
         slots.push_back(members_.insert({std::move(state), hash, options.weight, points, 0}, options.zone));
-        add_points(fresh, slots.back(), 0, points);
+        for (std::uint32_t i = 0; i < points; ++i) fresh.push_back({stable_hash(i, hash), slots.back()});
       }
       std::sort(fresh.begin(), fresh.end(), order());
       points_.insert(fresh, members_.slots(), order());
@@ -288,11 +285,8 @@ class hash_ring {
     std::vector<std::uint32_t> zones;
     points_.walk(hash, [&](detail::ring_slot slot) {
       const Node* const node = members_.node(slot);
-      if (seen.empty() ? std::find(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(found), node) !=
-                             out.begin() + static_cast<std::ptrdiff_t>(found)
-                       : seen[slot]) {
-        return false;
-      }
+      const auto chosen = out.first(found);
+      if (seen.empty() ? std::find(chosen.begin(), chosen.end(), node) != chosen.end() : seen[slot]) return false;
       if (!seen.empty()) seen[slot] = true;
       const std::uint32_t zone = members_[slot].zone;
       if (zone != 0 && limit < out.size()) {

@@ -6,7 +6,6 @@
 #include <limits>
 #include <map>
 #include <random>
-#include <set>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/route/concurrent_hash_ring.hpp>
 #include <penstock/route/hash_ring.hpp>
 #include <penstock/route/ring_diff.hpp>
 
@@ -296,17 +296,38 @@ TEST_CASE("hash_ring: a change that throws has changed nothing", "[hash_ring]") 
   each_allocation_fails([&] { ring.reweight("node-7", 0.1); });
 }
 
-TEST_CASE("hash_ring: at most 20 bytes a point", "[hash_ring]") {
-  if (!counting_new::counts) return;
-  std::vector<int> nodes(1000);
-  for (int i = 0; i < 1000; ++i) nodes[static_cast<std::size_t>(i)] = i;
-  // Counts allocations only, so the blocks: at most one for 48 points, of 16 bytes before and 128 in its head, and 12 a point.
-  const long before = counting_new::living;
-  penstock::hash_ring<int> ring;
-  ring.insert_range(nodes);
-  const long blocks = counting_new::living - before;
-  CHECK(ring.points() == 160'000);
-  CHECK(blocks * 144 + 160'000 * 12 + 1000 * 96 <= 160'000 * 20);
+TEST_CASE("concurrent_hash_ring: a reader sees each change, a snapshot none, and what throws publishes nothing", "[hash_ring]") {
+  penstock::concurrent_hash_ring<std::string> ring;
+  auto reader = ring.reader();
+  CHECK(reader.find("key") == nullptr);
+  CHECK_FALSE(ring.find("key"));
+  CHECK_FALSE(ring.acquire("key"));
+  CHECK(ring.insert(name(0)));
+  CHECK(*reader.find("key") == name(0));
+  const auto before = ring.snapshot();
+  const ring_of_names* const same = &*reader;
+  CHECK_FALSE(ring.insert(name(0)));
+  CHECK_FALSE(ring.erase("nobody"));
+  CHECK_THROWS_AS(ring.reweight(name(0), -1), std::invalid_argument);
+  CHECK_THROWS_AS(ring.update([](ring_of_names& r) {
+    r.clear();
+    throw std::runtime_error{"no"};
+  }),
+                  std::runtime_error);
+  CHECK(&*reader == same);  // nothing has been published
+  const auto token = ring.acquire("key");
+  ring.update([](ring_of_names& r) {
+    for (std::size_t i = 1; i < 20; ++i) r.insert(name(i));
+    r.erase(name(3));
+  });
+  CHECK(reader->size() == 19);
+  CHECK(reader->in_flight(name(0)) == 1);
+  CHECK(before->size() == 1);
+  CHECK(ring.find("key") == *reader.find("key"));
+  reader.release();
+  CHECK(ring.insert_range(std::vector{"a", "b"}) == 2);
+  auto moved = std::move(reader);
+  CHECK(moved->contains("a"));
 }
 
 TEST_CASE("diff and ownership: the ranges that move, from whom to whom, and each node's share", "[hash_ring]") {
