@@ -97,6 +97,10 @@ TEST_CASE("balancer: the least loaded is picked, by weight, and equals take turn
   REQUIRE(b.insert("b"));
   REQUIRE(b.insert("c"));
   CHECK(picks(b, 6) == "abcabc");  // idle, all of them
+  auto busy = b.pick();
+  REQUIRE(*busy == "a");
+  CHECK(picks(b, 6) == "bcbcbc");  // who comes behind a busy one has no more turns than others
+  busy.ignore();
   std::vector<of<least_connections>::lease> held;
   for (int i = 0; i < 6; ++i) held.push_back(b.pick());
   for (const endpoint_stats& s : b.stats()) CHECK(s.in_flight == 2);
