@@ -75,6 +75,19 @@ std::string thrown_by(F&& f) {
   return "nothing";
 }
 
+struct fragile {
+  explicit fragile(int i) : id{i} {}
+  fragile(const fragile& other) : id{other.id} {
+    if (--copies_left == 0) throw std::runtime_error{"cannot be copied"};
+  }
+  bool operator==(const fragile&) const = default;
+  int id;
+  static inline int copies_left = 0;
+};
+struct fragile_hash {
+  std::size_t operator()(const fragile& f) const { return static_cast<std::size_t>(f.id); }
+};
+
 task<int> load_one(ints& b, int key) {
   auto r = co_await b.async_load(key);
   co_return r ? *r : -1;
@@ -421,4 +434,31 @@ TEST_CASE("batcher: refuses what it cannot do, and more keys than may wait", "[b
   CHECK(stats.saved() == Approx(1.0 / 3));
   CHECK(stats.queue_time->count() == 2);
   CHECK(stats.function_time->count() == 1);
+}
+
+TEST_CASE("batcher: a key that cannot be copied fails its load, or the batch, and no other", "[batcher][hazard.31]") {
+  manual_executor loop;
+  batcher<fragile, int, fragile_hash> b{loop, [](std::span<const fragile> k) {
+                                          std::vector<int> r;
+                                          for (const fragile& f : k) r.push_back(f.id);
+                                          return r;
+                                        }};
+  const fragile one{1};
+  const fragile two{2};
+  fragile::copies_left = 1;
+  CHECK(thrown_by([&] { return b.load(one).get(); }) == "cannot be copied");
+  CHECK(b.stats().waiting == 0);
+  for (const int at : {3, 4}) {  // while the batch copies its keys
+    fragile::copies_left = at;
+    auto first = b.load(one);
+    auto second = b.load(two);
+    loop.run_all();
+    CHECK(thrown_by([&] { return first.get(); }) == "cannot be copied");
+    CHECK(thrown_by([&] { return second.get(); }) == "cannot be copied");
+  }
+  auto first = b.load(one);
+  auto second = b.load(two);
+  loop.run_all();
+  CHECK(first.get() == 1);
+  CHECK(second.get() == 2);
 }
