@@ -1,4 +1,5 @@
-// A page with a hundred posts needs their authors. Asked one by one that is a query for each; through a batcher it is one, and no caller knows of others.
+// A page with a hundred posts needs their authors. Asked one by one that is a query for each; through a batcher it is one, and no caller
+// knows of others.
 #include <atomic>
 #include <chrono>
 #include <cstdio>

@@ -1,4 +1,5 @@
-// Random loads, clears, primes, failures and batches are answered as by a sequential oracle, and the source is asked for the same keys in the same batches.
+// Random loads, clears, primes, failures and batches are answered as by a sequential oracle, and the source is asked for the same keys in the same
+// batches.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>

@@ -34,8 +34,8 @@ struct batcher_options {
   /// The size of a key, in bytes; called once for each load that is not shared. Needed for max_batch_bytes.
   move_only_function<std::size_t(const Key&) const> key_bytes = {};
   std::chrono::nanoseconds max_delay = std::chrono::nanoseconds::zero();  ///< with batch_schedule::natural: the window; 0: none
-  /// With batch_schedule::ready_work: a batch goes to the back of the executor's line again, until so many times in a row no key has come meanwhile. On
-  /// an executor of one thread a round is all the work that was ready when it began. At least 1.
+  /// With batch_schedule::ready_work: a batch goes to the back of the executor's line again, until so many times in a row no key has come meanwhile.
+  /// On an executor of one thread a round is all the work that was ready when it began. At least 1.
   std::size_t quiet_rounds = 3;
   /// A schedule of one's own, with batch_schedule::flush_only: called when a first key has come, on the thread that loads, under no lock; it
   /// calls what it is given, once, when the keys that came so far are to leave. That may be kept and called whenever one likes.

@@ -1,4 +1,5 @@
-// batcher: when batches leave, who gets what, and who may give up. (Its cache: batcher_cache_test.cpp; DataLoader's behaviours: dataloader_parity_test.cpp.)
+// batcher: when batches leave, who gets what, and who may give up. Its cache: batcher_cache_test.cpp; DataLoader's behaviours:
+// dataloader_parity_test.cpp.
 #include <penstock/batch/batcher.hpp>
 
 #include <chrono>

@@ -1,5 +1,5 @@
-// DataLoader's documented behaviours (its README, 2.2, and the names of its own tests), each on a batcher that is set up as a DataLoader is: one thread's
-// event loop, batches that leave when the ready work is done, everything remembered, errors too. What differs says how; docs/batcher.md says why.
+// DataLoader's documented behaviours (its README, 2.2, and the names of its own tests), each on a batcher that is set up as a DataLoader is: one
+// thread's event loop, batches that leave when the ready work is done, everything remembered, errors too. What differs says how; docs/batcher.md says why.
 #include <penstock/batch/batcher.hpp>
 
 #include <chrono>

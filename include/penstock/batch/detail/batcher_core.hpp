@@ -3,8 +3,8 @@
 // A *flight* (flight.hpp) is the load of one key, which all who ask for the key share. It is found in the store (flight_store.hpp) and gathers in the
 // line (batch_dispatch.hpp), from where a batch takes it to the batch function (batch_run.hpp), whose answers land() here.
 //
-// Lock           that of the line guards it all. Keys are compared under it, nothing else of a user is called or destroyed there: what is let go of goes
-//                to the trash, which is emptied after unlocking.
+// Lock           that of the line guards it all. Keys are compared under it, nothing else of a user is called or destroyed there: what is let go of
+//                goes to the trash, which is emptied after unlocking.
 #pragma once
 
 #include <atomic>
@@ -96,7 +96,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
         if (how.within == nullptr) this->enter_line(*joined, now, after);
       } else {
         ++(joined->phase == flight_phase::done ? counts_.hits : counts_.shared);
-        new_in_a_row_.store(0, std::memory_order_relaxed);
+        new_in_a_row_.store(0, std::memory_order_relaxed);  // relaxed: as above
       }
       admit(*joined, how, now, after);
       if (!how.many) this->plan(now, after);
@@ -235,7 +235,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
   void returned(nanoseconds_point began) noexcept {
     if (times_ != nullptr) times_->function.record(std::chrono::nanoseconds{saturating_difference(this->time(), began)});
   }
-  void was_split() noexcept { splits_.fetch_add(1, std::memory_order_relaxed); }
+  void was_split() noexcept { splits_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: a statistic
 
   [[nodiscard]] batcher_stats stats() const {
     batcher_stats s;
@@ -247,7 +247,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       s.in_flight = line_.running() + this->nested_running_;
       s.cached = store_.remembered();
     }
-    s.batches = calls_.load(std::memory_order_relaxed);
+    s.batches = calls_.load(std::memory_order_relaxed);  // relaxed, both: statistics
     s.split = splits_.load(std::memory_order_relaxed);
     s.batch_size = sizes_.snapshot();
     if (times_ != nullptr) {
@@ -280,6 +280,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
 
   static constexpr unsigned many_new = 8;
   [[nodiscard]] bool expects_new() const noexcept {
+    // relaxed: a hint
     return new_in_a_row_.load(std::memory_order_relaxed) == many_new && !options_.own_cache && !options_.key_bytes;
   }
 
@@ -298,7 +299,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       known = store_.find(hash, same, now, gone);
       if (known == nullptr) return nullptr;
       ++(known->phase == flight_phase::done ? counts_.hits : counts_.shared);
-      new_in_a_row_.store(0, std::memory_order_relaxed);
+      new_in_a_row_.store(0, std::memory_order_relaxed);  // relaxed: a hint
       admit(*known, how, now, after);
       if (how.within == nullptr) return known;
       this->plan(now, after);

@@ -1,7 +1,7 @@
 // penstock/batch/detail/flight.hpp: the load of one key, which all who ask for the key meanwhile share, and the lines and the table it lies in.
 //
-// States         queued → taken (by a batch) → done. A flight that is *listed* is found by its key; one that is not serves those who have it already,
-//                and nobody else (its key was cleared meanwhile, or it is done and not remembered).
+// States         queued → taken (by a batch) → done. A flight that is *listed* is found by its key; one that is not serves those who have it
+//                already, and nobody else (its key was cleared meanwhile, or it is done and not remembered).
 // Ownership      counted (future_state.hpp). The batcher has one share from the beginning, as long as the flight is listed, queued or taken; every
 //                caller has one, and so does the work item while it is on its way to the executor.
 // Fields         guarded by the batcher's lock, but for `key`, `hash` and `core`, which do not change, and the outcome, which belongs to the batch
