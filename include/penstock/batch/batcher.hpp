@@ -11,33 +11,35 @@
 //                timer, no window). Other schedules: batch_schedule. All who ask for the same key meanwhile share one load.
 // Batch function takes std::span<const Key>, of different keys, and gives the values in the same order, as std::vector<Value> or
 //                std::vector<result<Value>>; or a map from keys to values (or results), where a missing key is errc::not_found; or a task of one of
-//                these. It runs on the executor, which is given first: a worker_pool, a strand, any scheduler. With `any_scheduler{}` it
-//                runs on the thread whose load makes it due, within load(), and that thread also runs those that become due meanwhile: simple and
-//                fast for few threads; two loads in a row of one thread are two batches there, load_many() is one.
-// Failures       a function that throws, or gives the wrong number of answers (wrong_batch_size): every caller of that batch gets the exception, and
-//                none of its keys is remembered; or the halves are tried again (split_failed_batches). An answer that is an error is its key's.
-// Values         are held once, and shared by all who asked: load() is a shared_future, whose get() on an lvalue refers to the value, and copies
-//                it on an rvalue; co_await copies. Where copying is dear, let Value be std::shared_ptr<const T>.
+//                these. It runs on the executor, which is given first: a worker_pool, a strand, any scheduler. With `any_scheduler{}` it runs on
+//                the thread whose load makes it due, within load(), and that thread also runs those that become due meanwhile: simple and fast for
+//                few threads; two loads in a row of one thread are two batches there, load_many() is one.
+// Failures       a function that throws, or gives the wrong number of answers (wrong_batch_size): every caller of that batch gets the exception,
+//                and none of its keys is remembered; or the halves are tried again (split_failed_batches). An answer that is an error is its key's.
+//                Callers of a batch share its exception object; what shared_future.hpp says of sanitizers holds for them all.
+// Values         are held once, and shared by all who asked: load() is a shared_future, whose get() on an lvalue refers to the value, and copies it
+//                on an rvalue; co_await copies. Where copying is dear, let Value be std::shared_ptr<const T>.
 // Cache          none by default, but for keys under way; options.cache (a bounded LRU with lifetimes), or one of your own.
-// Recursion      a batch function may load from its own batcher and from others, and wait: what is loaded within a batch leaves in one of its own, and
-//                waits for no place. It is found out by the thread, or by the stop token of the coroutine: a coroutine that loads with a stop token or
-//                timeout of its own, or a ring of several batchers whose functions are coroutines, needs max_in_flight_batches greater than the
-//                depth. Load what is a level below: a key of the batch that waits for it would never come.
+// Recursion      a batch function may load from its own batcher and from others, and wait: what is loaded within a batch leaves in one of its own,
+//                and waits for no place. It is found out by the thread, or by the stop token of the coroutine: a coroutine that loads with a stop
+//                token or timeout of its own, or a ring of several batchers whose functions are coroutines, needs max_in_flight_batches greater
+//                than the depth. Load what is a level below: a key of the batch that waits for it would never come.
 // Blocking       a thread of the executor that waits for a key runs the batch itself if nobody has begun it, so a pool of one does not hang.
-// Thread safety  every member may be called concurrently, also by the batch function; but for construction and destruction. The function is
-//                called by one thread at a time, unless max_in_flight_batches > 1, or it loads from its own batcher.
+// Thread safety  every member may be called concurrently, also by the batch function; but for construction and destruction. The function is called
+//                by one thread at a time, unless max_in_flight_batches > 1, or it loads from its own batcher.
 // Locks          keys are hashed without a lock and compared under it; nothing else of yours runs or is destroyed under one.
 // Cancellation   async_load() observes the coroutine's stop token and takes with_timeout, with_deadline, with_stop and via; load(key, limits) is
-//                that for threads. Who gives up lets go of the key: if nobody else wants it and it has not left, it is not loaded. Dropping the future of
-//                load(key) detaches: the key is loaded.
+//                that for threads. Who gives up lets go of the key: if nobody else wants it and it has not left, it is not loaded. Dropping the
+//                future of load(key) detaches: the key is loaded.
 // Destruction    closes, lets what is in line leave, and waits until every batch is over and its callers have been told. Not on a thread that these
-//                need (a manual_executor's: run_all() before; a worker of the executor's pool helps itself), nor in a coroutine of the batch function.
-//                Within the batch function, on its thread, it does not wait: the function lives on until the last batch is over. Whoever is
-//                in async_load() or load(key, limits) must have gone on before.
+//                need (a manual_executor's: run_all() before; a worker of the executor's pool helps itself), nor in a coroutine of the batch
+//                function. Within the batch function, on its thread, it does not wait: the function lives on until the last batch is over. Whoever
+//                is in async_load() or load(key, limits) must have gone on before.
 // Fork           in a child the batches that were under way are not; do not use it there.
 // Memory         for each key under way or remembered about 230 bytes, Key and Value; and 8 bytes a bucket, as many as there ever were keys at a
 //                time. Waiting allocates nothing.
-// Cost           a load: one allocation and one or two locks, and its part of a batch; of a key that is known: one lock. See docs/batcher.md for figures.
+// Cost           a load: one allocation and one or two locks, and its part of a batch; of a key that is known: one lock. See docs/batcher.md for
+//                figures.
 // Source         Facebook's DataLoader, whose documented behaviours have a test here (tests/unit/batch/dataloader_parity_test.cpp); what differs:
 //                docs/batcher.md.
 #pragma once

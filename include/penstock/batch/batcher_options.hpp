@@ -33,7 +33,9 @@ struct batcher_options {
   std::size_t max_batch_bytes = std::numeric_limits<std::size_t>::max();
   /// The size of a key, in bytes; called once for each load that is not shared. Needed for max_batch_bytes.
   move_only_function<std::size_t(const Key&) const> key_bytes = {};
-  std::chrono::nanoseconds max_delay = std::chrono::nanoseconds::zero();  ///< with batch_schedule::natural: the window; 0: none
+  /// With batch_schedule::natural: how long the oldest key waits for others; 0: no window. With the inline executor, a batch whose time has come runs
+  /// on the thread of the timers and holds up all others of that clock: give such a batcher a pool.
+  std::chrono::nanoseconds max_delay = std::chrono::nanoseconds::zero();
   /// With batch_schedule::ready_work: a batch goes to the back of the executor's line again, until so many times in a row no key has come meanwhile.
   /// On an executor of one thread a round is all the work that was ready when it began. At least 1.
   std::size_t quiet_rounds = 3;
