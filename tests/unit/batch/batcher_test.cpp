@@ -348,6 +348,28 @@ TEST_CASE("batcher: a batch function may load from its own batcher, and wait, wi
   auto four = deep.load(4);
   loop.run_all();
   CHECK(four.get() == 4);
+  // What others ask for meanwhile stays in line: it may need the very batch that waits.
+  source s;
+  event go;
+  ints* own = nullptr;
+  auto waits = [&](std::span<const int> k) -> task<std::vector<int>> {
+    keys mine(k.begin(), k.end());
+    s.asked.push_back(mine);
+    if (mine[0] == 1) {
+      static_cast<void>(co_await go.async_wait());
+      static_cast<void>(co_await own->async_load(2));
+    }
+    co_return mine;
+  };
+  ints apart{loop, coroutine_function{waits}};
+  own = &apart;
+  auto one = apart.load(1);
+  loop.run_all();
+  auto other = apart.load(5);
+  go.set();
+  loop.run_all();
+  CHECK(s.asked == batches{{1}, {2}, {5}});
+  CHECK(other.is_ready());
 }
 
 TEST_CASE("batcher: a thread of the executor that waits for a key runs its batch", "[batcher]") {
