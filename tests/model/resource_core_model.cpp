@@ -40,6 +40,7 @@ struct pool : core {
   void begin_connect() noexcept override { connect(nullptr); }
   void begin_check(slot&) noexcept override {}
   void destroy(slot& s) noexcept override { delete &static_cast<connection&>(s); }
+  bool destroy_elsewhere(slot&) noexcept override { return false; }
   void report_leak(const std::source_location&, std::int64_t) noexcept override {}
 
   void connect(request* mine) noexcept {

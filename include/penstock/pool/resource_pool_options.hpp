@@ -68,8 +68,8 @@ struct resource_pool_options {
       backoff::exponential(std::chrono::milliseconds{100}, std::chrono::seconds{30}).with_jitter(jitter::equal);
   /// When a connect fails and no other resource is there, those who wait, and who comes before the next attempt, get errc::rejected, at once.
   bool fail_fast = false;
-  any_scheduler executor = {};                 ///< where connects and checks run; outlives the pool. Default: see above
-  std::chrono::nanoseconds leak_threshold{0};  ///< leases that are older are told to on_leak, once each
+  any_scheduler executor = {};  ///< for connects, checks, destructors of what has aged; outlives the pool. Default: above
+  std::chrono::nanoseconds leak_threshold{0};                         ///< leases that are older are told to on_leak, once each
   move_only_function<void(const resource_leak&) const> on_leak = {};  ///< on the thread of the clock's timers; throws nothing
   nested_acquire nested = nested_acquire::allow;
   bool metrics = false;    ///< measure what stats() tells of times; 75 KB

@@ -88,6 +88,7 @@ class resource_core : timer_entry<Sync> {
     std::scoped_lock guard{lock_};
     s.generation = generation_;
   }
+  void destroyed_elsewhere() noexcept;
   /// A right to connect is not used.
   void give_back_right(request& r) noexcept {
     work todo;
@@ -180,6 +181,8 @@ class resource_core : timer_entry<Sync> {
   virtual void begin_check(slot& s) noexcept = 0;
   /// Of the resource, if there is one, and of the slot.
   virtual void destroy(slot& s) noexcept = 0;
+  /// The same in the background, and then destroyed_elsewhere(): the timers' thread has others to serve. False: that cannot be.
+  virtual bool destroy_elsewhere(slot& s) noexcept = 0;
   virtual void report_leak(const std::source_location& where, std::int64_t age) noexcept = 0;
 
  private:
@@ -190,6 +193,7 @@ class resource_core : timer_entry<Sync> {
     std::size_t ended = 0;     // rights to connect that nobody has any more
     bool timer = false;        // to be set to due_
     bool entered = false;      // counted by live_
+    bool on_timer = false;     // this is the timers' thread
     [[nodiscard]] bool any() const noexcept {
       return !retired.empty() || !checks.empty() || connects != 0 || ended != 0 || timer;
     }

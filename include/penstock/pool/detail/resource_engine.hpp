@@ -83,6 +83,7 @@ class resource_engine final : public resource_core<std_sync> {
         clock_{o.clock},
         acquire_timeout_{o.acquire_timeout},
         connect_timeout_{o.connect_timeout},
+        has_executor_{!o.executor.is_inline()},
         factory_{std::move(factory)},
         check_{std::move(o.validate)},
         on_leak_{std::move(o.on_leak)},
@@ -191,6 +192,21 @@ class resource_engine final : public resource_core<std_sync> {
     delete gone;
   }
 
+  bool destroy_elsewhere(core::slot& s) noexcept override {
+    if (!has_executor_) return false;
+    try {
+      operations_.spawn(destroy_there(s));
+      return true;
+    } catch (...) {
+      return false;  // no memory for it
+    }
+  }
+  task<> destroy_there(core::slot& s) {
+    destroy(s);
+    this->destroyed_elsewhere();
+    co_return;
+  }
+
   // On the thread of who acquires.
   void run_here(request& r) noexcept override {
     auto* s = static_cast<slot_of_t*>(static_cast<core::slot*>(r.job));
@@ -275,6 +291,7 @@ class resource_engine final : public resource_core<std_sync> {
   const any_clock clock_;
   const std::chrono::nanoseconds acquire_timeout_;
   const std::chrono::nanoseconds connect_timeout_;
+  const bool has_executor_;
   resource_factory<T> factory_;
   resource_check<T> check_;
   move_only_function<void(const resource_leak&) const> on_leak_;

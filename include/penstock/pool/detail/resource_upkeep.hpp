@@ -107,6 +107,7 @@ void resource_core<Sync>::retire(slot& s, discard_reason why) noexcept {
 template <class Sync>
 void resource_core<Sync>::on_time() noexcept {
   work todo;
+  todo.on_timer = true;
   wait_list<Sync> won;
   nanoseconds_point now = time();
   {

@@ -42,7 +42,11 @@ void resource_core<Sync>::do_work(work& todo, wait_list<Sync>& won) noexcept {
     timer |= std::exchange(todo.timer, false);
     ended += std::exchange(todo.ended, 0);
     std::size_t destroyed = 0;
-    for (; slot* const s = todo.retired.pop_front(); ++destroyed) destroy(*s);
+    while (slot* const s = todo.retired.pop_front()) {
+      if (todo.on_timer && destroy_elsewhere(*s)) continue;
+      destroy(*s);
+      ++destroyed;
+    }
     if (destroyed == 0) break;
     // Only now there is room for others.
     ended += destroyed;
@@ -53,6 +57,20 @@ void resource_core<Sync>::do_work(work& todo, wait_list<Sync>& won) noexcept {
   }
   if (timer) set_timer();
   for (; ended != 0; --ended) live_.end_one();  // with the last one *this may be gone
+}
+
+template <class Sync>
+void resource_core<Sync>::destroyed_elsewhere() noexcept {
+  work todo;
+  wait_list<Sync> won;
+  {
+    std::scoped_lock guard{lock_};
+    retiring_ = retiring_ - 1;
+    ++pending_.ended;
+    pump(time(), won);
+    take_pending(todo);
+  }
+  settle(todo, won);
 }
 
 template <class Sync>
