@@ -6,10 +6,12 @@
 // Due          a batch is due when it is sealed, when nothing is gained by waiting (no max_delay, somebody waits for room, closed), or at its time.
 //              The time is watched by one writer, who has the role of *lingering*: it waits with a deadline. Adders do not touch timers: the first
 //              item of a batch that is not due wakes a writer to linger; when its deadline passes it looks, and lingers anew if the time has moved.
-// Invariants   when the lock is free: no writer stands in line while a batch is due without a look at the clock; nobody waits for room that there is;
-//              nobody waits for an end that has come. If a batch waits and a writer is free, some writer has the role, or is on its way to it.
+// Invariants   when the lock is free: no writer stands in line while more batches are due, without a look at the clock, than writers are coming;
+//              nobody waits for room that there is, or for an end that has come. If a batch waits and a writer is free, some writer has the role,
+//              or is on its way to it.
 //              Items that were added and are not over: held_; those over: acknowledged_ + failed_. Together: added_.
-// Hand-over    whoever makes room puts the items of the first in line in; nobody overtakes. A batch that becomes due is given to a writer in line.
+// Hand-over    whoever makes room puts the items of the first in line in; nobody overtakes. For a batch that becomes due a writer in line is sent,
+//              and takes what is there when it arrives: what comes meanwhile travels with it. As many are on their way as batches are due, if there are.
 // Lock         lock_ guards everything. A user's item is moved under it, but neither made nor destroyed.
 // Memory       batches that are over are kept for reuse, a few (`spare_limit`).
 #pragma once
@@ -71,6 +73,7 @@ class write_line {
     batch* taken = nullptr;
     nanoseconds_point until = never;  // wait for a batch until then, and come back
     bool lingers = false;             // has the role
+    bool comes = false;               // was sent for a batch
   };
   struct work_node : wait_node<Sync> {
     explicit work_node(turn* t) noexcept : its{t} {}
@@ -333,6 +336,10 @@ class write_line {
 
   // True: the writer goes, with a batch or with the deadline to come back with, or because there is nothing more to write.
   bool take_or_linger(work_node& n, wait_list<Sync>& won) noexcept {
+    if (n.its->comes) {
+      n.its->comes = false;
+      coming_ = coming_ - 1;
+    }
     batch* const b = waiting_.front();
     if (b == nullptr) {
       drop_role(n);
@@ -374,24 +381,30 @@ class write_line {
     if (lingering_ == &n) lingering_ = nullptr;
   }
 
-  // What those in line can have now.
+  // Sends those in line for what is due, or to watch the time. They take what is there when they arrive, not what was there when they were sent.
   void serve_writers(wait_list<Sync>& won) noexcept {
     while (!writers_.empty()) {
       work_node& first = *static_cast<work_node*>(lingering_ != nullptr ? lingering_ : writers_.front());
-      batch* const b = waiting_.front();
+      const batch* const b = waiting_.front();
       if (b == nullptr) {
         if (closed()) writers_.win_all(outcome::closed, won);
         return;
       }
-      if (due_now(*b)) {
-        give(*b, first);
-      } else if (!lingers_) {
+      if (coming_ < due_batches()) {
+        coming_ = coming_ + 1;
+        first.its->comes = true;
+        if (lingering_ == &first) lingering_ = nullptr;  // it keeps the role until it arrives
+      } else if (!lingers_ && !due_now(*b)) {
         send_to_linger(first, due_at(*b));
       } else {
         return;
       }
       writers_.win(first, outcome::granted, won);
     }
+  }
+  // Those that are due without a look at the clock.
+  [[nodiscard]] std::size_t due_batches() const noexcept {
+    return waiting_.size() - (open_ != nullptr && !due_now(*open_) ? 1 : 0);
   }
 
   void serve_ends(wait_list<Sync>& won) noexcept {
@@ -410,12 +423,13 @@ class write_line {
   wait_queue<Sync> room_;
   wait_queue<Sync> writers_;
   wait_queue<Sync> ends_;
-  batch_list<batch> waiting_;                         // in the order of their numbers
-  batch_list<batch> in_flight_;                       // as well
-  batch_list<batch> spare_;                           // empty
-  batch* open_ = nullptr;                             // the last of waiting_, if it takes more
-  work_node* lingering_ = nullptr;                    // in line, with the role
-  typename Sync::template var<bool> lingers_{false};  // some writer has the role
+  batch_list<batch> waiting_;                           // in the order of their numbers
+  batch_list<batch> in_flight_;                         // as well
+  batch_list<batch> spare_;                             // empty
+  batch* open_ = nullptr;                               // the last of waiting_, if it takes more
+  work_node* lingering_ = nullptr;                      // in line, with the role
+  typename Sync::template var<std::size_t> coming_{0};  // writers on their way to the line for a batch
+  typename Sync::template var<bool> lingers_{false};    // some writer has the role
   typename Sync::template atomic<bool> closed_{false};
   typename Sync::template atomic<std::size_t> held_{0};
   typename Sync::template atomic<std::uint64_t> over_{0};  // every batch up to this number is over
