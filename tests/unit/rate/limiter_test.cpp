@@ -410,6 +410,24 @@ TEST_CASE("limiter: the line is full and drops only what is less urgent (Bottlen
   b.l.release();
   CHECK(b.started() == "ec");
   b.l.release();
+
+  // Who is refused may have had others dropped before, and one of them stood before somebody who can start.
+  bench c{{.max_concurrent = 3, .high_water = 3, .strategy = limiter_strategy::drop_by_priority}};
+  REQUIRE(c.l.try_acquire({.weight = 2}));
+  c.come("heavy", job_options{.weight = 3, .priority = 9});
+  for (int i = 0; i < 15; ++i) {
+    c.come("u", 0);
+    c.l.release();
+  }
+  c.started();
+  c.come("light", 0);  // the sixteenth turn is the heavy one's
+  CHECK(c.l.counts().queued == 2);
+  c.l.update_settings({.max_concurrent = 3, .high_water = 1, .strategy = limiter_strategy::drop_by_priority});
+  c.come("refused", job_options{.weight = 2, .priority = 5});
+  CHECK(c.l.counts().dropped == 2);
+  CHECK(c.l.counts().queued == 0);
+  CHECK(c.l.counts().running == 3);
+  c.l.release(3);
 }
 
 TEST_CASE("limiter: the line is full and blocks until nobody has come for the penalty (Bottleneck's BLOCK)", "[limiter]") {
