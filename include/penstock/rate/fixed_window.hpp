@@ -25,22 +25,15 @@ namespace penstock::inline v0_1 {
 /// detail::timed_line; set_limit(), limit(), length() those of detail::window_line. One request can have `limit` at the most.
 template <clock Clock = std::chrono::steady_clock, class Sync = detail::std_sync>
 class fixed_window : public detail::window_line<detail::fixed_window_shape<Sync>, Clock, Sync> {
-  using line = detail::window_line<detail::fixed_window_shape<Sync>, Clock, Sync>;
-
  public:
-  using typename line::count;
-
-  /// Throws std::invalid_argument unless 1 <= limit <= 2^60 and 1 ns <= length.
-  template <class Rep, class Period>
-    requires detail::static_clock<Clock>
-  fixed_window(count limit, std::chrono::duration<Rep, Period> length) : line{detail::clock_handle<Clock>{}, limit, length} {}
-  /// By a clock that must outlive the window.
-  template <class Rep, class Period>
-  fixed_window(count limit, std::chrono::duration<Rep, Period> length, Clock& clock)
-      : line{detail::clock_handle<Clock>{clock}, limit, length} {}
+  /// Of a limit, a length, and a clock that must outlive it (none if all of its type tell the same time). Throws std::invalid_argument unless
+  /// 1 <= limit <= 2^60 and 1 ns <= length.
+  using detail::window_line<detail::fixed_window_shape<Sync>, Clock, Sync>::window_line;
 };
 
 template <class Rep, class Period>
 fixed_window(std::int64_t, std::chrono::duration<Rep, Period>) -> fixed_window<>;
+template <class Rep, class Period, clock Clock>
+fixed_window(std::int64_t, std::chrono::duration<Rep, Period>, Clock&) -> fixed_window<Clock>;
 
 }  // namespace penstock::inline v0_1

@@ -29,43 +29,28 @@ namespace penstock::inline v0_1 {
 /// detail::timed_line; set_limit(), limit(), length() those of detail::window_line. One request can have `limit` at the most.
 template <clock Clock = std::chrono::steady_clock, class Sync = detail::std_sync>
 class sliding_window : public detail::window_line<detail::sliding_log_shape<Sync>, Clock, Sync> {
-  using line = detail::window_line<detail::sliding_log_shape<Sync>, Clock, Sync>;
-
  public:
-  using typename line::count;
-
-  /// Throws std::invalid_argument unless 1 <= limit <= 2^24 and 1 ns <= length.
-  template <class Rep, class Period>
-    requires detail::static_clock<Clock>
-  sliding_window(count limit, std::chrono::duration<Rep, Period> length) : line{detail::clock_handle<Clock>{}, limit, length} {}
-  /// By a clock that must outlive the window.
-  template <class Rep, class Period>
-  sliding_window(count limit, std::chrono::duration<Rep, Period> length, Clock& clock)
-      : line{detail::clock_handle<Clock>{clock}, limit, length} {}
+  /// Of a limit, a length, and a clock that must outlive it (none if all of its type tell the same time). Throws std::invalid_argument unless
+  /// 1 <= limit <= 2^24 and 1 ns <= length.
+  using detail::window_line<detail::sliding_log_shape<Sync>, Clock, Sync>::window_line;
 };
 
 /// The same, told from two counters.
 template <clock Clock = std::chrono::steady_clock, class Sync = detail::std_sync>
 class approximate_sliding_window : public detail::window_line<detail::sliding_counter_shape<Sync>, Clock, Sync> {
-  using line = detail::window_line<detail::sliding_counter_shape<Sync>, Clock, Sync>;
-
  public:
-  using typename line::count;
-
-  /// Throws std::invalid_argument unless 1 <= limit <= 2^60 and 1 ns <= length.
-  template <class Rep, class Period>
-    requires detail::static_clock<Clock>
-  approximate_sliding_window(count limit, std::chrono::duration<Rep, Period> length)
-      : line{detail::clock_handle<Clock>{}, limit, length} {}
-  /// By a clock that must outlive the window.
-  template <class Rep, class Period>
-  approximate_sliding_window(count limit, std::chrono::duration<Rep, Period> length, Clock& clock)
-      : line{detail::clock_handle<Clock>{clock}, limit, length} {}
+  /// Of a limit, a length, and a clock that must outlive it (none if all of its type tell the same time). Throws std::invalid_argument unless
+  /// 1 <= limit <= 2^60 and 1 ns <= length.
+  using detail::window_line<detail::sliding_counter_shape<Sync>, Clock, Sync>::window_line;
 };
 
 template <class Rep, class Period>
 sliding_window(std::int64_t, std::chrono::duration<Rep, Period>) -> sliding_window<>;
+template <class Rep, class Period, clock Clock>
+sliding_window(std::int64_t, std::chrono::duration<Rep, Period>, Clock&) -> sliding_window<Clock>;
 template <class Rep, class Period>
 approximate_sliding_window(std::int64_t, std::chrono::duration<Rep, Period>) -> approximate_sliding_window<>;
+template <class Rep, class Period, clock Clock>
+approximate_sliding_window(std::int64_t, std::chrono::duration<Rep, Period>, Clock&) -> approximate_sliding_window<Clock>;
 
 }  // namespace penstock::inline v0_1

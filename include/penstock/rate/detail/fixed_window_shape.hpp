@@ -13,18 +13,22 @@
 #include <mutex>
 
 #include <penstock/core/detail/sync.hpp>
+#include <penstock/rate/detail/window_limit.hpp>
 #include <penstock/rate/detail/window_time.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 template <class Sync = std_sync>
-class fixed_window_shape {
+class fixed_window_shape : public window_limit<Sync> {
+  using window_limit<Sync>::lock_;
+  using window_limit<Sync>::limit_;
+  using window_limit<Sync>::length_;
+
  public:
   static constexpr std::int64_t most = std::int64_t{1} << 60;  // the greatest limit
   static constexpr const char* name = "fixed_window";
 
-  /// At the most `limit` (> 0) in `length` (> 0) nanoseconds.
-  fixed_window_shape(std::int64_t limit, std::int64_t length) noexcept : limit_{limit}, length_{length} {}
+  using window_limit<Sync>::window_limit;
 
   bool try_take(std::int64_t now, std::int64_t n) noexcept {
     std::scoped_lock guard{lock_};
@@ -55,15 +59,6 @@ class fixed_window_shape {
     return std::max<std::int64_t>(0, limit_ - taken_at(now));
   }
 
-  [[nodiscard]] std::int64_t largest() const noexcept {
-    std::scoped_lock guard{lock_};
-    return limit_;
-  }
-  [[nodiscard]] std::int64_t length() const noexcept {
-    std::scoped_lock guard{lock_};
-    return length_;
-  }
-
   /// From now on. What was taken in the window of now counts in the one of the new length.
   void set_limit(std::int64_t now, std::int64_t limit, std::int64_t length) noexcept {
     std::scoped_lock guard{lock_};
@@ -77,9 +72,7 @@ class fixed_window_shape {
   [[nodiscard]] std::int64_t end() const noexcept { return saturating_add(begins_, length_); }
   [[nodiscard]] std::int64_t taken_at(std::int64_t now) const noexcept { return now >= end() ? 0 : std::int64_t{taken_}; }
 
-  mutable typename Sync::mutex lock_;  // guards all that follows
-  typename Sync::template var<std::int64_t> limit_;
-  typename Sync::template var<std::int64_t> length_;
+  // Guarded by lock_.
   typename Sync::template var<std::int64_t> begins_{std::numeric_limits<std::int64_t>::min()};
   typename Sync::template var<std::int64_t> taken_{0};
 };

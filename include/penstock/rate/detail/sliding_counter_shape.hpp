@@ -20,18 +20,22 @@
 #include <mutex>
 
 #include <penstock/core/detail/sync.hpp>
+#include <penstock/rate/detail/window_limit.hpp>
 #include <penstock/rate/detail/window_time.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 template <class Sync = std_sync>
-class sliding_counter_shape {
+class sliding_counter_shape : public window_limit<Sync> {
+  using window_limit<Sync>::lock_;
+  using window_limit<Sync>::limit_;
+  using window_limit<Sync>::length_;
+
  public:
   static constexpr std::int64_t most = std::int64_t{1} << 60;  // the greatest limit
   static constexpr const char* name = "sliding_window";
 
-  /// At the most about `limit` (> 0) in any `length` (> 0) nanoseconds.
-  sliding_counter_shape(std::int64_t limit, std::int64_t length) noexcept : limit_{limit}, length_{length} {}
+  using window_limit<Sync>::window_limit;
 
   bool try_take(std::int64_t now, std::int64_t n) noexcept {
     std::scoped_lock guard{lock_};
@@ -61,15 +65,6 @@ class sliding_counter_shape {
   [[nodiscard]] std::int64_t available(std::int64_t now) const noexcept {
     std::scoped_lock guard{lock_};
     return std::max<std::int64_t>(0, limit_ - used(counts_at(now), now));
-  }
-
-  [[nodiscard]] std::int64_t largest() const noexcept {
-    std::scoped_lock guard{lock_};
-    return limit_;
-  }
-  [[nodiscard]] std::int64_t length() const noexcept {
-    std::scoped_lock guard{lock_};
-    return length_;
   }
 
   /// From now on. With another length, what counts now counts as taken in the window of now.
@@ -113,9 +108,7 @@ class sliding_counter_shape {
     return std::max(now, fades_to(room - c.present, c.previous, saturating_add(c.begins, -length_)));
   }
 
-  mutable typename Sync::mutex lock_;  // guards all that follows
-  typename Sync::template var<std::int64_t> limit_;
-  typename Sync::template var<std::int64_t> length_;
+  // Guarded by lock_.
   typename Sync::template var<counts> counts_{counts{std::numeric_limits<std::int64_t>::min(), 0, 0}};
 };
 

@@ -17,19 +17,24 @@
 #include <vector>
 
 #include <penstock/core/detail/sync.hpp>
+#include <penstock/rate/detail/window_limit.hpp>
 #include <penstock/rate/detail/window_time.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 template <class Sync = std_sync>
-class sliding_log_shape {
+class sliding_log_shape : public window_limit<Sync> {
+  using window_limit<Sync>::lock_;
+  using window_limit<Sync>::limit_;
+  using window_limit<Sync>::length_;
+
  public:
   static constexpr std::int64_t most = std::int64_t{1} << 24;  // the greatest limit
   static constexpr const char* name = "sliding_window";
 
   /// At the most `limit` (> 0) in any `length` (> 0) nanoseconds.
   sliding_log_shape(std::int64_t limit, std::int64_t length)
-      : log_(static_cast<std::size_t>(limit)), limit_{limit}, length_{length} {}
+      : window_limit<Sync>{limit, length}, log_(static_cast<std::size_t>(limit)) {}
 
   bool try_take(std::int64_t now, std::int64_t n) noexcept {
     std::scoped_lock guard{lock_};
@@ -63,15 +68,6 @@ class sliding_log_shape {
     std::int64_t left = used_;
     for (std::size_t i = 0; i < entries_ && too_old(log_[place_of(i)], now); ++i) left -= log_[place_of(i)].amount;
     return std::max<std::int64_t>(0, limit_ - left);
-  }
-
-  [[nodiscard]] std::int64_t largest() const noexcept {
-    std::scoped_lock guard{lock_};
-    return limit_;
-  }
-  [[nodiscard]] std::int64_t length() const noexcept {
-    std::scoped_lock guard{lock_};
-    return length_;
   }
 
   /// From now on, for what passed before as well. Throws std::bad_alloc; then nothing has changed.
@@ -136,14 +132,12 @@ class sliding_log_shape {
     return at;
   }
 
-  mutable typename Sync::mutex lock_;  // guards all that follows
-  std::vector<entry> log_;             // a ring, oldest first
+  // Guarded by lock_.
+  std::vector<entry> log_;  // a ring, oldest first
   typename Sync::template var<std::size_t> first_{0};
   typename Sync::template var<std::size_t> entries_{0};
   typename Sync::template var<std::int64_t> used_{0};  // the sum of their amounts
   typename Sync::template var<std::int64_t> latest_{std::numeric_limits<std::int64_t>::min()};
-  typename Sync::template var<std::int64_t> limit_;
-  typename Sync::template var<std::int64_t> length_;
 };
 
 }  // namespace penstock::inline v0_1::detail

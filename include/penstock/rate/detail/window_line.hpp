@@ -18,6 +18,16 @@ class window_line : public timed_line<Shape, Clock, Sync> {
  public:
   using typename line::count;
 
+  /// Throws std::invalid_argument unless 1 <= limit <= Shape::most and 1 ns <= length.
+  template <class Rep, class Period>
+    requires static_clock<Clock>
+  window_line(count limit, std::chrono::duration<Rep, Period> length)
+      : line{clock_handle<Clock>{}, checked(limit), checked(length)} {}
+  /// By a clock that must outlive the window.
+  template <class Rep, class Period>
+  window_line(count limit, std::chrono::duration<Rep, Period> length, Clock& clock)
+      : line{clock_handle<Clock>{clock}, checked(limit), checked(length)} {}
+
   /// From now on another limit and length. What passed before counts as it did, so it is no present, and a cut leaves no debt that lasts for more than
   /// two lengths. Requests that wait for more than the limit now is end with errc::rejected. Serves who waits; may run resumed coroutines on
   /// this thread unless they have a scheduler. Throws as the constructor does; then nothing has changed.
@@ -30,11 +40,6 @@ class window_line : public timed_line<Shape, Clock, Sync> {
 
   [[nodiscard]] count limit() const noexcept { return this->shape().largest(); }
   [[nodiscard]] std::chrono::nanoseconds length() const noexcept { return std::chrono::nanoseconds{this->shape().length()}; }
-
- protected:
-  template <class Rep, class Period>
-  window_line(clock_handle<Clock> clock, count limit, std::chrono::duration<Rep, Period> length)
-      : line{clock, checked(limit), checked(length)} {}
 
  private:
   static count checked(count limit) {
