@@ -429,8 +429,7 @@ class run {
   bool make_room(job& j, std::size_t at, jobs line, jobs& won) {
     link& l = links_[at];
     if (l.model.o.strategy == limiter_strategy::block) {
-      std::stable_sort(line.begin(), line.end(), [](const job* a, const job* b) { return a->priority < b->priority; });
-      for (job* w : line) drop(*w, won);
+      for (job* w : by_urgency(at)) drop(*w, won);
       l.penalty = l.model.o.penalty                 ? l.model.o.penalty->count()
                   : l.model.o.min_time.count() == 0 ? 5 * second
                                                     : 15 * l.model.o.min_time.count();
@@ -531,8 +530,7 @@ class run {
   void stop(link& l, bool drop_all) {
     l.closed = true;
     if (drop_all) {
-      jobs line = waiting(static_cast<std::size_t>(&l - links_));
-      std::stable_sort(line.begin(), line.end(), [](const job* a, const job* b) { return a->priority < b->priority; });
+      const jobs line = by_urgency(static_cast<std::size_t>(&l - links_));
       for (job* const j : line) leave(*j, state::closed);
       deliver(line);
     }
@@ -542,9 +540,7 @@ class run {
     link& l = links_[at];
     l.model.apply(o);
     jobs won;
-    jobs line = waiting(at);
-    std::stable_sort(line.begin(), line.end(), [](const job* a, const job* b) { return a->priority < b->priority; });
-    for (job* const j : line) {
+    for (job* const j : by_urgency(at)) {
       if (j->weight > l.model.heaviest()) drop(*j, won);
     }
     const jobs served = serve(at);
@@ -582,6 +578,14 @@ class run {
   jobs waiting(std::size_t at) const {
     jobs line;
     std::copy_if(lines_.begin(), lines_.end(), std::back_inserter(line), [at](const job* j) { return j->line == at; });
+    return line;
+  }
+  jobs by_urgency(std::size_t at) const {
+    jobs line;
+    for (unsigned p = 0; p < 10; ++p) {
+      std::copy_if(lines_.begin(), lines_.end(), std::back_inserter(line),
+                   [at, p](const job* j) { return j->line == at && j->priority == p; });
+    }
     return line;
   }
   // Whose turn it is, if `newcomer` (or nobody) stands behind the line.
