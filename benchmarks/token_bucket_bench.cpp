@@ -4,14 +4,10 @@
 // available    a bucket that fills faster than it is emptied
 // exhausted    an empty one, of one token an hour
 // peers        rate_peers.hpp: a mutex and doubles, GCRA written plainly, folly's algorithm written plainly
-<<<<<<< HEAD
 // waiters      100,000 coroutines wait on one bucket by a manual clock, and advance() serves them: per wake-up. bytes_per_waiter: all that each of them
 //              allocates, its frame and spawn()'s; of_the_wait: how much of that a coroutine that does not wait lacks
-=======
-// waiters      100,000 coroutines wait on one bucket by a manual clock, and advance() serves them: per wake-up
 // cached_clock_age  how far a cached_clock that is refreshed each 1 ms lies behind, in us: the median, 99 %, 99.9 % and the greatest of the looks of one
 //              thread in 3 s; by how many other threads want a processor all the time
->>>>>>> e79a533 (Measure how far a cached_clock lies behind, and say that the system's scheduler bounds it and nothing else does)
 // accuracy     four threads wait in a loop for 10 s of real time; how much was granted of rate * t (per cent), and by how many tokens that was ever
 //              above rate * t, of a bucket that began empty (negative: never)
 #include <benchmark/benchmark.h>
@@ -24,11 +20,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
-<<<<<<< HEAD
 #include <new>
-=======
 #include <stop_token>
->>>>>>> e79a533 (Measure how far a cached_clock lies behind, and say that the system's scheduler bounds it and nothing else does)
 #include <thread>
 #include <vector>
 
@@ -165,11 +158,6 @@ void BM_token_bucket_accuracy(benchmark::State& state) {
   }
 }
 
-<<<<<<< HEAD
-#define TAKES(Bucket)                                                             \
-  BENCHMARK(BM_token_bucket_available<Bucket>)->ThreadRange(1, 2)->UseRealTime(); \
-  BENCHMARK(BM_token_bucket_exhausted<Bucket>)->ThreadRange(1, 2)->UseRealTime()
-=======
 void BM_cached_clock_age(benchmark::State& state) {
   for (auto _ : state) {
     penstock::cached_clock clock{1ms};
@@ -201,10 +189,9 @@ void BM_cached_clock_age(benchmark::State& state) {
   }
 }
 
-#define TAKES(Bucket)                                                \
-  BENCHMARK(BM_available<Bucket>)->ThreadRange(1, 2)->UseRealTime(); \
-  BENCHMARK(BM_exhausted<Bucket>)->ThreadRange(1, 2)->UseRealTime()
->>>>>>> e79a533 (Measure how far a cached_clock lies behind, and say that the system's scheduler bounds it and nothing else does)
+#define TAKES(Bucket)                                                             \
+  BENCHMARK(BM_token_bucket_available<Bucket>)->ThreadRange(1, 2)->UseRealTime(); \
+  BENCHMARK(BM_token_bucket_exhausted<Bucket>)->ThreadRange(1, 2)->UseRealTime()
 
 BENCHMARK(BM_token_bucket_clock)->ThreadRange(1, 2)->UseRealTime();
 TAKES(penstock_bucket);
@@ -212,14 +199,9 @@ TAKES(penstock_bucket_cached_clock);
 TAKES(rate_peers::mutex_and_doubles);
 TAKES(rate_peers::plain_gcra);
 TAKES(rate_peers::zero_time);
-<<<<<<< HEAD
 BENCHMARK(BM_token_bucket_waiters)->Arg(100'000)->UseManualTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_token_bucket_accuracy)->Arg(10)->Arg(1000)->Arg(100'000)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
-=======
-BENCHMARK(BM_waiters)->Arg(100'000)->UseManualTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_cached_clock_age)->Arg(0)->Arg(2)->Arg(4)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
-BENCHMARK(BM_accuracy)->Arg(10)->Arg(1000)->Arg(100'000)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
->>>>>>> e79a533 (Measure how far a cached_clock lies behind, and say that the system's scheduler bounds it and nothing else does)
 
 }  // namespace
 
