@@ -5,8 +5,8 @@
 // Cost of an endpoint   its latency × (leases + 1) / (weight × the part that it counts for). The latency is an average that forgets exponentially
 //                       in time; a call that took longer than the average is believed at once (the peak), one that took less with time.
 // Never called yet      is taken first, but for `unknown` once it has leases that have not ended.
-// Failures              never make an endpoint look faster: only one that took longer than the average is believed, and of an endpoint of which nothing
-//                       is known it counts as `unknown`. An endpoint that fails also counts for less (balancer_options.hpp).
+// Failures              of an endpoint of which nothing is known count as `unknown`, however quick; later a quick one changes the average no more than
+//                       the time since the last call does. And an endpoint that fails counts for less (balancer_options.hpp).
 // Cost                  no lock to pick; the clock once, and once at the end of the lease, where a lock is taken for a few instructions.
 // Source                Twitter's Finagle, com.twitter.finagle.loadbalancer.p2c.P2CPeakEwma (2015): its formulas, written anew. Failures and weights are ours.
 #pragma once
@@ -64,12 +64,11 @@ struct peak_ewma {
       std::scoped_lock guard{m.lock};
       const double before = latency(place, now);
       double after = std::max(before, measured);
-      if (success && measured < before) {
-        const double old =
-            weight_of(m.at.load(std::memory_order_relaxed), now);  // relaxed, all: an estimate; written under the lock only
-        after = m.average.load(std::memory_order_relaxed) * old + measured * (1 - old);
-      } else if (!success && before <= 0) {
+      if (!success && before <= 0) {
         after = std::max(unknown_, measured);
+      } else if (measured < before) {
+        // relaxed, all: an estimate; written under the lock only
+        after = before + measured * (1 - weight_of(m.at.load(std::memory_order_relaxed), now));
       }
       m.at.store(now, std::memory_order_relaxed);
       m.average.store(after, std::memory_order_relaxed);
