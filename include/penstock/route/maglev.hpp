@@ -6,8 +6,8 @@
 //   if (const std::string* server = servers.find(session_id)) send(*server);
 //
 // Each node has the slots in an order of its own; they take turns, and whose turn it is takes its next free one. So of equal nodes none has more than one
-// slot more than another. The price: when a node comes or goes, a few keys move between the others, too, about as many as must move at the most
-// (docs/placement.md has the measures); and all of the table is made anew.
+// slot more than another. The price: when a node comes or goes, keys move between the others, too: with the default table and 100 nodes 1.6 times as
+// many as must move, with 1,000 6.6 times, 0.7 % of all (docs/placement.md); and all of the table is made anew.
 //
 // The mapping    the same for every order of calls: it depends on the set of nodes, their weights and the options.
 // Weights        the heaviest nodes take one slot each round, the others in proportion; everybody has a slot, so shares below 1 / slots are rounded up.
@@ -23,6 +23,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <ranges>
 #include <stdexcept>
 #include <string>
@@ -37,7 +38,7 @@
 namespace penstock::inline v0_1 {
 
 struct maglev_options {
-  /// A prime, 2 ... 2^31 - 1: the paper's smaller table. Take some 100 times the number of nodes or more: the more, the less moves without need.
+  /// A prime, 2 ... 2^31 - 1: the paper's smaller table. At least some 100 times the number of nodes, for even shares; more moves a little less.
   std::uint32_t slots = 65'537;
   /// All machines that share a placement share it. A random one makes it hard to craft keys that fall on one node.
   std::uint64_t seed = 0;
@@ -77,14 +78,19 @@ class maglev {
     requires std::constructible_from<Node, std::ranges::range_reference_t<Nodes>>
   std::size_t insert_range(Nodes&& nodes, const placement_options& options = {}) {
     detail::check_weight("maglev", options.weight);
-    std::vector<member> next = members_;
+    std::vector<member> fresh;
     for (auto&& node : nodes) {
-      next.push_back({Node(std::forward<decltype(node)>(node)), 0, options.weight});
-      next.back().hash = hash_of(next.back().node, options_.seed);
+      fresh.push_back({Node(std::forward<decltype(node)>(node)), 0, options.weight});
+      fresh.back().hash = hash_of(fresh.back().node, options_.seed);
     }
     const auto before = [](const member& a, const member& b) { return a.node < b.node; };
     const auto same = [](const member& a, const member& b) { return a.node == b.node; };
-    std::stable_sort(next.begin(), next.end(), before);  // stable: those that were there before come first, and stay
+    std::sort(fresh.begin(), fresh.end(), before);
+    std::vector<member> next;
+    next.reserve(size() + fresh.size());
+    // Of equal ones those that were there before come first, and stay.
+    std::merge(members_.begin(), members_.end(), std::make_move_iterator(fresh.begin()), std::make_move_iterator(fresh.end()),
+               std::back_inserter(next), before);
     next.erase(std::unique(next.begin(), next.end(), same), next.end());
     const std::size_t added = next.size() - size();
     if (added != 0) replace(std::move(next));
