@@ -86,8 +86,8 @@ class hash_ring {
   /// Removes a node; whatever compares with a node names it (a std::string_view for a std::string). Whether it was there.
   template <class Name>
   bool erase(const Name& name) {
-    const detail::ring_slot slot = members_.find(name);
-    if (slot == detail::no_slot) return false;
+    const detail::member_slot slot = members_.find(name);
+    if (slot == detail::no_member) return false;
     points_.erase(points_of(slot, 0, members_[slot].points), order());
     members_.erase(slot);
     return true;
@@ -97,8 +97,8 @@ class hash_ring {
   template <class Name>
   bool reweight(const Name& name, double weight) {
     const std::uint32_t wanted = points_for(weight);
-    const detail::ring_slot slot = members_.find(name);
-    if (slot == detail::no_slot) return false;
+    const detail::member_slot slot = members_.find(name);
+    if (slot == detail::no_member) return false;
     auto& member = members_[slot];
     if (wanted > member.points) {
       check_room(wanted - member.points);
@@ -118,19 +118,19 @@ class hash_ring {
 
   template <class Name>
   [[nodiscard]] bool contains(const Name& name) const {
-    return members_.find(name) != detail::no_slot;
+    return members_.find(name) != detail::no_member;
   }
   /// The weight of a node, if it is there.
   template <class Name>
   [[nodiscard]] std::optional<double> weight(const Name& name) const {
-    const detail::ring_slot slot = members_.find(name);
-    return slot == detail::no_slot ? std::nullopt : std::optional{members_[slot].weight};
+    const detail::member_slot slot = members_.find(name);
+    return slot == detail::no_member ? std::nullopt : std::optional{members_[slot].weight};
   }
   /// All nodes, in their order.
   [[nodiscard]] std::vector<const Node*> nodes() const {
     std::vector<const Node*> all;
     all.reserve(size());
-    for (const detail::ring_slot slot : members_.in_order()) all.push_back(members_.node(slot));
+    for (const detail::member_slot slot : members_.in_order()) all.push_back(members_.node(slot));
     return all;
   }
 
@@ -138,7 +138,7 @@ class hash_ring {
   template <routable Key>
   [[nodiscard]] const Node* find(const Key& key) const {
     const std::uint64_t hash = hash_of(key, options_.seed);
-    detail::ring_slot slot = 0;
+    detail::member_slot slot = 0;
     return points_.find_quickly(hash, slot) ? members_.node(slot) : find_slowly(hash);
   }
 
@@ -169,7 +169,7 @@ class hash_ring {
     std::int64_t all = load_->in_flight.fetch_add(1, std::memory_order_acquire) + 1;
     for (;;) {
       ring_token<Node> token;
-      const auto take = [&](detail::ring_slot slot) {
+      const auto take = [&](detail::member_slot slot) {
         const auto& member = members_[slot];
         const double share = static_cast<double>(member.points) / static_cast<double>(points());
         const auto bound = static_cast<std::int64_t>(std::ceil(options_.load_factor * share * static_cast<double>(all)));
@@ -191,8 +191,8 @@ class hash_ring {
   /// What is in flight on a node: the tokens that acquire() gave for it, from this ring and its copies.
   template <class Name>
   [[nodiscard]] std::size_t in_flight(const Name& name) const {
-    const detail::ring_slot slot = members_.find(name);
-    if (slot == detail::no_slot) return 0;
+    const detail::member_slot slot = members_.find(name);
+    if (slot == detail::no_member) return 0;
     return static_cast<std::size_t>(members_[slot].state->in_flight.load(std::memory_order_relaxed));  // relaxed: a statistic
   }
 
@@ -212,7 +212,7 @@ class hash_ring {
   }
 
   friend bool operator==(const hash_ring& a, const hash_ring& b) {
-    const auto same = [&](detail::ring_slot i, detail::ring_slot j) {
+    const auto same = [&](detail::member_slot i, detail::member_slot j) {
       const auto &m = a.members_[i], &n = b.members_[j];
       return *a.members_.node(i) == *b.members_.node(j) && m.weight == n.weight &&
              a.members_.zone_name(m) == b.members_.zone_name(n);
@@ -232,7 +232,7 @@ class hash_ring {
     return std::max(static_cast<std::uint32_t>(points), std::uint32_t{1});
   }
   void check_room(std::uint64_t more) const {
-    if (points() + more >= detail::no_slot) throw std::length_error{"penstock::hash_ring: 2^32 points"};
+    if (points() + more >= detail::no_member) throw std::length_error{"penstock::hash_ring: 2^32 points"};
   }
 
   [[nodiscard]] auto order() const noexcept {
@@ -240,7 +240,8 @@ class hash_ring {
       return a.hash < b.hash || (a.hash == b.hash && a.slot != b.slot && members_.precedes(a.slot, b.slot));
     };
   }
-  [[nodiscard]] std::vector<detail::ring_point> points_of(detail::ring_slot slot, std::uint32_t first, std::uint32_t end) const {
+  [[nodiscard]] std::vector<detail::ring_point> points_of(detail::member_slot slot, std::uint32_t first,
+                                                          std::uint32_t end) const {
     std::vector<detail::ring_point> points;
     points.reserve(end - first);
     for (std::uint32_t i = first; i < end; ++i) points.push_back({stable_hash(i, members_[slot].hash), slot});
@@ -252,7 +253,7 @@ class hash_ring {
     const std::uint32_t points = points_for(options.weight);
     check_room(std::uint64_t{points} * nodes.size());
     if (load_ == nullptr) load_ = std::make_shared<detail::ring_load>();
-    std::vector<detail::ring_slot> slots;
+    std::vector<detail::member_slot> slots;
     slots.reserve(nodes.size());
     try {
       std::vector<detail::ring_point> fresh;
@@ -267,7 +268,7 @@ class hash_ring {
       std::sort(fresh.begin(), fresh.end(), order());
       points_.insert(fresh, members_.slots(), order());
     } catch (...) {
-      for (const detail::ring_slot slot : slots) members_.erase(slot);
+      for (const detail::member_slot slot : slots) members_.erase(slot);
       throw;
     }
     return slots.size();
@@ -275,15 +276,15 @@ class hash_ring {
 
   // Out of line: one lookup in fifty.
   [[gnu::noinline]] const Node* find_slowly(std::uint64_t hash) const noexcept {
-    const detail::ring_slot slot = points_.find(hash);
-    return slot == detail::no_slot ? nullptr : members_.node(slot);
+    const detail::member_slot slot = points_.find(hash);
+    return slot == detail::no_member ? nullptr : members_.node(slot);
   }
 
   std::size_t find_distinct(std::uint64_t hash, std::span<const Node*> out, std::size_t limit) const {
     std::size_t found = 0;
     std::vector<bool> seen(out.size() > 16 ? members_.slots() : 0);  // few are compared with each other
     std::vector<std::uint32_t> zones;
-    points_.walk(hash, [&](detail::ring_slot slot) {
+    points_.walk(hash, [&](detail::member_slot slot) {
       const Node* const node = members_.node(slot);
       const auto chosen = out.first(found);
       if (seen.empty() ? std::find(chosen.begin(), chosen.end(), node) != chosen.end() : seen[slot]) return false;

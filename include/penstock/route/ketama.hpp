@@ -107,14 +107,14 @@ class ketama_ring {
 
   /// The name of the node that the key belongs to, nullptr if there are no points.
   [[nodiscard]] const std::string* find(std::string_view key) const noexcept {
-    const detail::ring_slot slot = points_.find(place_of(key));
-    return slot == detail::no_slot ? nullptr : &nodes_[slot].name;
+    const detail::member_slot slot = points_.find(place_of(key));
+    return slot == detail::no_member ? nullptr : &nodes_[slot].name;
   }
   /// Up to n different nodes in the order of their points from the key on ("range").
   [[nodiscard]] std::vector<const std::string*> find_n(std::string_view key, std::size_t n) const {
     std::vector<const std::string*> found;
     if (n == 0) return found;
-    points_.walk(place_of(key), [&](detail::ring_slot slot) {
+    points_.walk(place_of(key), [&](detail::member_slot slot) {
       const std::string* const name = &nodes_[slot].name;
       if (std::find(found.begin(), found.end(), name) == found.end()) found.push_back(name);
       return found.size() == std::min(n, size());
@@ -167,7 +167,7 @@ class ketama_ring {
       for (std::uint64_t i = 0; i < labels[n]; ++i) {
         const auto digest = detail::md5::of(nodes[n].name + '-' + std::to_string(i));
         for (std::size_t p = 0; p < options_.points_per_label; ++p) {
-          points.push_back({std::uint64_t{word(digest, p)} << 32, static_cast<detail::ring_slot>(n)});
+          points.push_back({std::uint64_t{word(digest, p)} << 32, static_cast<detail::member_slot>(n)});
         }
       }
     }

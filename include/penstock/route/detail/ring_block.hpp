@@ -21,12 +21,12 @@
 
 namespace penstock::inline v0_1::detail {
 
-using ring_slot = std::uint32_t;
-inline constexpr ring_slot no_slot = ~ring_slot{0};
+using member_slot = std::uint32_t;
+inline constexpr member_slot no_member = ~member_slot{0};
 
 struct ring_point {
   std::uint64_t hash;
-  ring_slot slot;
+  member_slot slot;
 };
 
 /// How a ring is cut into blocks, and their words into hash and slot: at least two blocks, and slots below `slot_mask`.

@@ -31,24 +31,24 @@ class ring_members {
 
   [[nodiscard]] std::size_t size() const noexcept { return order_.size(); }
   [[nodiscard]] std::size_t slots() const noexcept { return members_.size(); }
-  [[nodiscard]] const std::vector<ring_slot>& in_order() const noexcept { return order_; }
-  [[nodiscard]] const member& operator[](ring_slot slot) const noexcept { return members_[slot]; }
-  [[nodiscard]] member& operator[](ring_slot slot) noexcept { return members_[slot]; }
+  [[nodiscard]] const std::vector<member_slot>& in_order() const noexcept { return order_; }
+  [[nodiscard]] const member& operator[](member_slot slot) const noexcept { return members_[slot]; }
+  [[nodiscard]] member& operator[](member_slot slot) noexcept { return members_[slot]; }
   /// The address alone, from a table that a lookup finds in the nearest cache.
-  [[nodiscard]] const Node* node(ring_slot slot) const noexcept { return nodes_[slot]; }
+  [[nodiscard]] const Node* node(member_slot slot) const noexcept { return nodes_[slot]; }
   [[nodiscard]] std::string_view zone_name(const member& m) const noexcept {
     return m.zone == 0 ? std::string_view{} : zones_[m.zone - 1].name;
   }
 
   template <class Name>
-  [[nodiscard]] ring_slot find(const Name& name) const {
+  [[nodiscard]] member_slot find(const Name& name) const {
     const auto at = place_of(name);
-    return at != order_.end() && *nodes_[*at] == name ? *at : no_slot;
+    return at != order_.end() && *nodes_[*at] == name ? *at : no_member;
   }
-  [[nodiscard]] bool precedes(ring_slot a, ring_slot b) const { return *nodes_[a] < *nodes_[b]; }
+  [[nodiscard]] bool precedes(member_slot a, member_slot b) const { return *nodes_[a] < *nodes_[b]; }
 
   /// The node is not in yet. If it throws, nothing has changed.
-  ring_slot insert(member m, const std::string& zone_name) {
+  member_slot insert(member m, const std::string& zone_name) {
     if (order_.size() == order_.capacity()) order_.reserve(2 * order_.size() + 1);
     if (const std::size_t slots = members_.size() + 1; slots > members_.capacity()) {
       // Doubling: one more each time would copy all of them each time. The last one tells that there is room in all.
@@ -60,7 +60,7 @@ class ring_members {
     const auto at = place_of(m.state->node);
     // From here on nothing throws.
     if (m.zone != 0) ++zones_[m.zone - 1].nodes;
-    ring_slot slot = static_cast<ring_slot>(members_.size());
+    member_slot slot = static_cast<member_slot>(members_.size());
     const Node* const node = &m.state->node;
     if (free_.empty()) {
       members_.push_back(std::move(m));
@@ -75,7 +75,7 @@ class ring_members {
     return slot;
   }
 
-  void erase(ring_slot slot) {
+  void erase(member_slot slot) {
     order_.erase(place_of(*nodes_[slot]));
     if (const std::uint32_t zone = members_[slot].zone; zone != 0) --zones_[zone - 1].nodes;
     nodes_[slot] = nullptr;
@@ -98,7 +98,8 @@ class ring_members {
 
   template <class Name>
   [[nodiscard]] auto place_of(const Name& name) const {
-    return std::lower_bound(order_.begin(), order_.end(), name, [&](ring_slot slot, const Name& n) { return *nodes_[slot] < n; });
+    return std::lower_bound(order_.begin(), order_.end(), name,
+                            [&](member_slot slot, const Name& n) { return *nodes_[slot] < n; });
   }
 
   std::uint32_t zone_of(const std::string& name) {
@@ -117,8 +118,8 @@ class ring_members {
 
   std::vector<member> members_;
   std::vector<const Node*> nodes_;
-  std::vector<ring_slot> order_;
-  std::vector<ring_slot> free_;
+  std::vector<member_slot> order_;
+  std::vector<member_slot> free_;
   std::vector<zone_count> zones_;
 };
 

@@ -39,7 +39,7 @@ class ring_points {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
   /// The slot of the first point at `hash` or behind it, round the end if need be. False if that takes more than a look, and in an empty ring.
-  [[nodiscard]] bool find_quickly(std::uint64_t hash, ring_slot& slot) const noexcept {
+  [[nodiscard]] bool find_quickly(std::uint64_t hash, member_slot& slot) const noexcept {
     if (size_ == 0) [[unlikely]]
       return false;
     const std::uint32_t* const word = quick_look(hash);
@@ -48,9 +48,9 @@ class ring_points {
     slot = *word & shape_.slot_mask;
     return true;
   }
-  /// The same for sure; no_slot in an empty ring only.
-  [[nodiscard]] ring_slot find(std::uint64_t hash) const noexcept {
-    if (size_ == 0) return no_slot;
+  /// The same for sure; no_member in an empty ring only.
+  [[nodiscard]] member_slot find(std::uint64_t hash) const noexcept {
+    if (size_ == 0) return no_member;
     const place p = first_at(hash);
     return blocks_[p.block]->words()[p.index] & shape_.slot_mask;
   }
@@ -68,7 +68,7 @@ class ring_points {
     }
     const std::uint32_t mask = shape_.slot_mask;
     for (std::size_t left = size_; left > 0;) {
-      const ring_slot slot = *word & mask;
+      const member_slot slot = *word & mask;
       if (slot == mask) {
         block = (block + 1) & shape_.last_block;
         word = blocks_[block]->words();
