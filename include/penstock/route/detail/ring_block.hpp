@@ -33,7 +33,8 @@ struct ring_point {
 struct ring_shape {
   int block_bits = 1;
   std::uint32_t slot_mask = 1;
-  std::size_t last_block = 1;  // that of block_bits ones
+  std::uint32_t hash_mask = ~std::uint32_t{1};  // the rest of a word
+  std::size_t last_block = 1;                   // that of block_bits ones
 
   /// The hash with the part that makes the block at its lower end, so that one rotation gives both.
   [[nodiscard]] std::uint64_t turned(std::uint64_t hash) const noexcept { return std::rotl(hash, block_bits); }
@@ -47,7 +48,8 @@ struct ring_shape {
 class alignas(64) ring_block {
  public:
   static constexpr std::size_t buckets = 64;
-  static constexpr std::size_t probes = 4;  // points that a lookup compares without a branch
+  static constexpr std::uint32_t behind_the_last = ~std::uint32_t{0};  // the word that no point has
+  static constexpr std::size_t probes = 4;                             // points that a lookup compares without a branch
 
   [[nodiscard]] static std::size_t bucket(std::uint32_t inner) noexcept { return inner >> 26; }
 
@@ -102,7 +104,7 @@ class alignas(64) ring_block {
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// The points' words, and at least one of ones behind them.
+  /// The points' words, and at least one more.
   [[nodiscard]] const std::uint32_t* words() const noexcept { return reinterpret_cast<const std::uint32_t*>(this + 1); }
   [[nodiscard]] ring_point at(std::size_t i, ring_shape shape) const noexcept {
     return {hashes()[i], words()[i] & shape.slot_mask};
@@ -133,7 +135,7 @@ class alignas(64) ring_block {
     void* const memory = ::operator new(sizeof(ring_block) + words * sizeof(std::uint32_t) + size * sizeof(std::uint64_t),
                                         std::align_val_t{alignof(ring_block)});
     auto* const block = ::new (memory) ring_block{static_cast<std::uint32_t>(size)};
-    std::fill(block->words() + size, block->words() + words, ~std::uint32_t{0});
+    std::fill(block->words() + size, block->words() + words, behind_the_last);
     return block;
   }
 
@@ -145,7 +147,7 @@ class alignas(64) ring_block {
   }
 
   void put(std::size_t i, const ring_point& p, ring_shape shape) noexcept {
-    words()[i] = (shape.inner(p.hash) & ~shape.slot_mask) | p.slot;
+    words()[i] = (shape.inner(p.hash) & shape.hash_mask) | p.slot;
     hashes()[i] = p.hash;
   }
   void take_over(const ring_block& old, std::size_t from, std::size_t to, std::size_t n) noexcept {

@@ -68,13 +68,12 @@ class ring_points {
     }
     const std::uint32_t mask = shape_.slot_mask;
     for (std::size_t left = size_; left > 0;) {
-      const member_slot slot = *word & mask;
-      if (slot == mask) {
+      if (*word == ring_block::behind_the_last) {
         block = (block + 1) & shape_.last_block;
         word = blocks_[block]->words();
         continue;
       }
-      if (use(slot)) return true;
+      if (use(*word & mask)) return true;
       ++word;
       --left;
     }
@@ -135,7 +134,7 @@ class ring_points {
     const auto inner = static_cast<std::uint32_t>(turned >> 32);
     const std::uint32_t* word = blocks_[turned & shape_.last_block]->words_from(ring_block::bucket(inner));
     const std::uint32_t mask = shape_.slot_mask;
-    const std::uint32_t wanted = inner & ~mask;
+    const std::uint32_t wanted = inner & shape_.hash_mask;
     // All at once: where the search ends is a toss of a coin, which a branch would guess wrong.
     static_assert(ring_block::probes == 4);
     std::size_t steps = word[0] < wanted;
@@ -143,8 +142,9 @@ class ring_points {
     steps += word[2] < wanted;
     steps += word[3] < wanted;
     word += steps;
-    // Not greater: further away, or in these bits the same and perhaps before the hash. The greatest slot: the end of the block.
-    return *word > (inner | mask) && (*word & mask) != mask ? word : nullptr;
+    // Not greater: further away, or in these bits the same and perhaps before the hash. No point has the word inner | mask, so that what is
+    // greater stays so with 1 added, which makes 0 of behind_the_last.
+    return *word + 1 > (inner | mask) ? word : nullptr;
   }
   [[nodiscard]] place first_at(std::uint64_t hash) const noexcept {
     place p{shape_.block(hash), 0};
@@ -187,9 +187,8 @@ class ring_points {
   void make_all(std::span<const ring_point> points, std::size_t slots) {
     const std::size_t size = points.size();
     const std::size_t blocks = std::max(std::bit_floor(size) / ring_block::buckets, std::size_t{2});
-    const ring_shape shape{.block_bits = std::countr_zero(blocks),
-                           .slot_mask = static_cast<std::uint32_t>(std::bit_ceil(slots + 1) - 1),
-                           .last_block = blocks - 1};
+    const auto slot_mask = static_cast<std::uint32_t>(std::bit_ceil(slots + 1) - 1);
+    const ring_shape shape{std::countr_zero(blocks), slot_mask, ~slot_mask, blocks - 1};
     std::vector<ring_block_use> fresh;
     fresh.reserve(blocks);
     for (std::size_t number = 0; number < blocks; ++number) {
