@@ -159,7 +159,7 @@ class hash_ring {
   }
 
   /// Counts a request on the first node from the key on, in the order of the points, that has less than its bound in flight: load_factor times
-  /// its share of all that is in flight, this request included, rounded up. So no node is ever beyond ceil(load_factor * share * all),
+  /// its share of all that is in flight, this request included, rounded up. So no node is taken beyond ceil(load_factor * share * all) of that moment,
   /// and a key stays on its node as long as that has room. An empty token if the ring is empty. Thread-safe; does not wait or allocate.
   template <routable Key>
   [[nodiscard]] ring_token<Node> acquire(const Key& key) const {
