@@ -10,8 +10,8 @@
 //                it has none or says nobody who is left, to whom sticky would send them. So no other key moves, and they come back.
 // Cost           the lookup, and two atomic additions on one word; never a lock. To insert, erase or reweight an endpoint copies the placement. With fewer
 //                than some fifty endpoints sticky is as quick and needs no memory.
-// Placement      placement<Node>: copyable, with insert(node, {.weight = w}), erase(node), find(ready_hash) that returns a const Node* (nullptr: there is
-//                none), and, better, find_n(ready_hash, std::span<const Node*>).
+// Placement      any template of which placement<P<placed_endpoint>> holds (route/placement.hpp): hash_ring, rendezvous, maglev, jump, anchor_hash. A
+//                find_n(ready_hash, std::span<const Node*>) is used if there is one. What a placement does not take, weights for instance, insert() throws.
 // Algorithm      versions that readers count themselves into (detail/versions.hpp).
 #pragma once
 
@@ -27,6 +27,7 @@
 #include <penstock/route/detail/pick_context.hpp>
 #include <penstock/route/detail/versions.hpp>
 #include <penstock/route/hash.hpp>
+#include <penstock/route/placement.hpp>
 #include <penstock/route/sticky.hpp>
 
 namespace penstock::inline v0_1 {
@@ -43,13 +44,14 @@ struct placed_endpoint {
 };
 
 template <template <class> class Placement>
+  requires placement<Placement<placed_endpoint>>
 struct consistent_hash {
-  using placement = Placement<placed_endpoint>;
-  placement empty{};  ///< what endpoints are put into: a hash_ring with more virtual nodes, for instance
+  using placement_type = Placement<placed_endpoint>;
+  placement_type empty{};  ///< what endpoints are put into: a hash_ring with more virtual nodes, for instance
 
   template <class Sync>
   class picker : public detail::plain_picker {
-    using versions = detail::versions<placement, Sync>;
+    using versions = detail::versions<placement_type, Sync>;
     using version = typename versions::version;
 
    public:
@@ -74,13 +76,13 @@ struct consistent_hash {
 
     /// By one thread at a time, as they may all throw; then nothing has changed.
     void insert(std::uint32_t place, std::uint64_t name, double weight) {
-      change([&](placement& p) { p.insert(placed_endpoint{name, place}, {.weight = weight}); });
+      change([&](placement_type& p) { p.insert(placed_endpoint{name, place}, {.weight = weight}); });
     }
     void erase(std::uint32_t place, std::uint64_t name) {
-      change([&](placement& p) { p.erase(placed_endpoint{name, place}); });
+      change([&](placement_type& p) { p.erase(placed_endpoint{name, place}); });
     }
     void reweight(std::uint32_t place, std::uint64_t name, double weight) {
-      change([&](placement& p) {
+      change([&](placement_type& p) {
         p.erase(placed_endpoint{name, place});
         p.insert(placed_endpoint{name, place}, {.weight = weight});
       });
@@ -94,8 +96,8 @@ struct consistent_hash {
       use(const use&) = delete;
       use& operator=(const use&) = delete;
       ~use() { from_.end(taken_); }
-      const placement& operator*() const noexcept { return taken_->value; }
-      const placement* operator->() const noexcept { return &taken_->value; }
+      const placement_type& operator*() const noexcept { return taken_->value; }
+      const placement_type* operator->() const noexcept { return &taken_->value; }
       [[nodiscard]] version* taken() const noexcept { return taken_; }
 
      private:
@@ -104,7 +106,7 @@ struct consistent_hash {
     };
 
     template <class Admits>
-    static std::uint32_t next_of(const placement& p, std::uint64_t key, Admits admits) noexcept {
+    static std::uint32_t next_of(const placement_type& p, std::uint64_t key, Admits admits) noexcept {
       if constexpr (requires(std::span<const placed_endpoint*> out) { p.find_n(ready_hash{key}, out); }) {
         std::array<const placed_endpoint*, 16> preferred{};  // for so many a hash_ring allocates nothing
         const std::size_t n = p.find_n(ready_hash{key}, std::span<const placed_endpoint*>{preferred});

@@ -1,4 +1,7 @@
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -6,6 +9,7 @@
 #include <penstock/route/balancer.hpp>
 #include <penstock/route/consistent_hash.hpp>
 #include <penstock/route/hash_ring.hpp>
+#include <penstock/route/jump.hpp>
 #include <penstock/route/round_robin.hpp>
 
 #include "support/catch.hpp"
@@ -233,4 +237,23 @@ TEST_CASE("balancer health: with a placement, the keys of an endpoint that is ou
   CHECK(all_as(4));
   for (const endpoint_id id : {ids[0], ids[1], ids[2]}) REQUIRE(b.drain(id));
   CHECK_FALSE(b.pick(1));
+  // A placement that knows no second one for a key, and takes no weights.
+  balancer<std::string, consistent_hash<jump>, manual_clock> plain{{}, clock};
+  for (const char* name : {"a", "b", "c"}) ids.push_back(plain.insert(name).value());
+  CHECK_THROWS_AS(plain.insert("d", {.weight = 2}), std::invalid_argument);
+  CHECK(plain.stats().size() == 3);
+  const auto places = [&] {
+    std::string all;
+    for (int k = 0; k < 300; ++k) all += *plain.pick(k);
+    return all;
+  };
+  const std::string before = places();
+  REQUIRE(plain.drain(ids.back()));
+  const std::string during = places();
+  CHECK(std::count(before.begin(), before.end(), 'c') > 60);
+  for (std::size_t k = 0; k < before.size(); ++k) {
+    if (before[k] == 'c' ? during[k] == 'c' : during[k] != before[k]) FAIL("a key is not where it should be");
+  }
+  REQUIRE(plain.restore(ids.back()));
+  CHECK(places() == before);
 }
