@@ -19,10 +19,11 @@
 // Failures       `retry` says whether, and after how long, the items that failed are tried again; their batch keeps its place until then. Those that
 //                have failed for good go to `on_failed`, then their futures are told. Those of a batch that were written are told at once.
 // Invariants     added == acknowledged + failed + held in every snapshot: nothing is lost, also not by close(), abort(), or an exception.
-//                Items that went in stay in the order in which they did: within a batch, and with max_in_flight_batches == 1 across batches, whatever is
-//                tried again (but an item that its batch's outcome says was written is not written again, though one before it is).
+//                Items that went in stay in the order in which they did: within a batch, and with max_in_flight_batches == 1 across batches, whatever
+//                is tried again (but an item that its batch's outcome says was written is not written again, though one before it is).
 // Fairness       who waits for room is served in order of arrival, and nobody overtakes.
-// Memory         at the most `capacity` items and `capacity_bytes`, on their way, too; and a few empty batches for reuse, of max_batch_size places each.
+// Memory         at the most `capacity` items and `capacity_bytes`, on their way, too; and a few empty batches for reuse, of up to max_batch_size
+//                places each.
 // Thread safety  every member may be called concurrently, and by the function, on_failed and retry; but for construction and destruction.
 //                Items move under a lock, without throwing; nothing else of a user's runs under one.
 // Cancellation   who waits for room and is stopped or late has not added: the item is its caller's still. What is inside is written all the same.
@@ -204,8 +205,8 @@ class accumulator {
 
   /// Nothing more goes in, who waits for room gets errc::closed, and what is inside leaves as soon as it may; drain() waits for the end. Idempotent.
   void close() noexcept { line().close(); }
-  /// close(), but what waits is not written: it fails with errc::cancelled. Stop is requested of what is being written, which is waited for and counts,
-  /// and nothing is tried again. Idempotent.
+  /// close(), but what waits is not written: it fails with errc::cancelled. Stop is requested of what is being written, which is waited for and
+  /// counts, and nothing is tried again. Idempotent.
   void abort() noexcept {
     of().stop.request_stop();
     close();

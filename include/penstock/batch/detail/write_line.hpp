@@ -11,7 +11,7 @@
 //              or is on its way to it.
 //              Items that were added and are not over: held_; those over: acknowledged_ + failed_. Together: added_.
 // Hand-over    whoever makes room puts the items of the first in line in; nobody overtakes. For a batch that becomes due a writer in line is sent,
-//              and takes what is there when it arrives: what comes meanwhile travels with it. As many are on their way as batches are due, if there are.
+//              and takes what is there when it arrives: what comes meanwhile travels with it.
 // Lock         lock_ guards everything. A user's item is moved under it, but neither made nor destroyed.
 // Memory       batches that are over are kept for reuse, a few (`spare_limit`).
 #pragma once
