@@ -402,6 +402,7 @@ TEST_CASE("accumulator: close writes what is inside, abort gives it back, and no
   CHECK(error_of(tried) == errc::rejected);
   CHECK(error_of(untried) == errc::cancelled);
   CHECK(c.failed == batches{{1}, {2}});
+  CHECK(c.written == batches{{1}});  // not again
   CHECK(c.why.attempt == 0);
   CHECK(c.why.closing);
   CHECK(c.lawful());
