@@ -265,8 +265,12 @@ int main(int argc, char** argv) {
     penstock::worker_pool workers{{.threads = 1}};
     lease(pool)->create(100);
     create_many(pool, workers, rows, 100);
+    std::vector<post> few;
+    for (std::int64_t i = 0; i < 2'000; ++i) few.push_back(post_of(i, 100));
+    lease(pool)->clear();
+    lease(pool)->insert(few);
     lease(pool)->index();
-    n_plus_one(pool, workers, static_cast<int>(std::min<std::int64_t>(rows / 100, 200)), static_cast<std::size_t>(rows));
+    n_plus_one(pool, workers, static_cast<int>(std::min<std::int64_t>(rows / 100, 200)), few.size());
     leasing(pool, path, static_cast<int>(std::min<std::int64_t>(rows / 10, 4'000)));
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
