@@ -10,9 +10,8 @@ using penstock::errc;
 
 namespace {
 
-constexpr errc every[] = {errc::empty,    errc::full,     errc::closed,         errc::timeout, errc::cancelled,
-                          errc::rejected, errc::deadlock, errc::broken_promise, errc::lagged,  errc::disconnected,
-                          errc::not_found};
+constexpr errc every[] = {errc::empty,    errc::full,           errc::closed, errc::timeout,      errc::cancelled, errc::rejected,
+                          errc::deadlock, errc::broken_promise, errc::lagged, errc::disconnected, errc::not_found};
 
 }  // namespace
 
