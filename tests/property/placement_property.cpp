@@ -46,7 +46,7 @@ void expect_shares(const owners& all, const weights_of& weights, double spread =
     chi_square += (found[node] - expected) * (found[node] - expected) / (expected + expected * expected * spread * spread);
   }
   const auto freedom = static_cast<double>(weights.size() - 1);
-  RC_ASSERT(chi_square <= freedom + 12 * std::sqrt(2 * freedom));
+  RC_ASSERT(chi_square <= freedom + 12 * std::sqrt(2 * freedom) + 1e-9);  // and what rounding does to one node
 }
 
 weights_of some_weights(bool weighted) {
