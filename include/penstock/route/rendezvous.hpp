@@ -13,7 +13,7 @@
 //                as its key_seed sends keys to the same names. Two machines whose logarithms differ in the last bit differ in about one key in 10^13.
 // Invariants     nodes_, hashes_ and weights_ lie in the nodes' order; uniform_ says that all weights are equal.
 // Thread safety  a plain value: concurrent reads are safe, a change is its owner's alone. What find() gives stays valid until the next change.
-// Cost           find(): a nanosecond or two a node, somewhat more with different weights (a logarithm only for those that may win). insert(), erase():
+// Cost           find(): a nanosecond a node, two with different weights (a logarithm only for those that may win). insert(), erase():
 //                memory moves. 8 bytes a node, 16 and the node in all. Good up to some hundred nodes; beyond that take another placement.
 // Exceptions     insert() may throw what comparing, a user's hash or allocating throws, and then nothing has changed if moving a node does not throw.
 // Algorithm      D. Thaler, C. Ravishankar, Using Name-Based Mappings to Increase Hit Rates, IEEE/ACM ToN 6(1), 1998; the logarithm form: C. Schindelhauer,
