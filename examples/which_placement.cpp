@@ -1,4 +1,5 @@
-// The same fleet under each placement: how even the shares are, and what moves when one server comes and one goes. docs/placement.md says which to take.
+// The same fleet under each placement: how even the shares are, and what moves when one server comes and one goes. docs/placement.md says which to
+// take.
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>

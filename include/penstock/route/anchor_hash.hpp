@@ -5,22 +5,22 @@
 //   servers.erase("10.0.0.1:80");                                     // its keys move, and no others
 //   if (const std::string* server = servers.find(session_id)) send(*server);
 //
-// There are `capacity` buckets, and some of them work. A key goes to a bucket of all; if that one does not work, to one of those that worked when it was
-// removed, and so on. So a node that leaves gives its keys evenly to all others and moves no other key, and a new one takes its share from all: it
-// gets the bucket that was removed last.
+// There are `capacity` buckets, and some of them work. A key goes to a bucket of all; if that one does not work, to one of those that worked when it
+// was removed, and so on. So a node that leaves gives its keys evenly to all others and moves no other key, and a new one takes its share from all:
+// it gets the bucket that was removed last.
 //
 // The mapping    depends on the order of changes: all machines that share it insert and erase in the same order, with the same capacity. A node that
 //                comes back has its old keys again only if no other one has come since. There are no weights.
-// Invariants     (the paper's name in brackets) left_[b] is 0 if bucket b works, else how many worked after it was removed (A); removed_ has the removed ones,
-//                the last one on top (R); working_[0 ... size_ - 1] are those that work (W, N), place_[b] is where b stands there, or stood last (L);
-//                successor_[b] is the bucket that took its place there (K).
+// Invariants     (the paper's name in brackets) left_[b] is 0 if bucket b works, else how many worked after it was removed (A); removed_ has the
+//                removed ones, the last one on top (R); working_[0 ... size_ - 1] are those that work (W, N), place_[b] is where b stands there, or
+//                stood last (L); successor_[b] is the bucket that took its place there (K).
 // Thread safety  a plain value: concurrent reads are safe, a change is its owner's alone. What find() gives stays valid until its node leaves or
 //                the next insert().
 // Cost           find(): about 1 + ln(capacity / size()) steps, each a multiplication or three and a read. Changes: constant, and log(n) comparisons.
 // Memory         20 bytes a bucket, and the nodes.
 // Exceptions     insert() may throw what comparing or allocating throws, and then nothing has changed if moving a node does not throw.
-// Algorithm      G. Mendelson, S. Vargaftik, K. Barabash, D. Lorenz, I. Keslassy, A. Orda, AnchorHash: A Scalable Consistent Hash, IEEE/ACM ToN 29(2),
-//                2021 (arXiv 1812.09674), with minimal memory (algorithm 3).
+// Algorithm      G. Mendelson, S. Vargaftik, K. Barabash, D. Lorenz, I. Keslassy, A. Orda, AnchorHash: A Scalable Consistent Hash, IEEE/ACM ToN
+//                29(2), 2021 (arXiv 1812.09674), with minimal memory (algorithm 3).
 #pragma once
 
 #include <concepts>
@@ -39,7 +39,8 @@
 namespace penstock::inline v0_1 {
 
 struct anchor_options {
-  /// The most nodes that there can ever be, 1 ... 2^31. Twice or four times what is usual costs a lookup a step more; another capacity is another mapping.
+  /// The most nodes that there can ever be, 1 ... 2^31. Twice or four times what is usual costs a lookup a step more; another capacity is another
+  /// mapping.
   std::uint32_t capacity = 1024;
   /// All machines that share a placement share it. A random one makes it hard to craft keys that fall on one node.
   std::uint64_t seed = 0;

@@ -7,11 +7,11 @@
 //   servers.insert("db-0");
 //   if (const std::string* server = servers.find(key)) ask(*server);
 //
-// With one bucket more, 1 of n + 1 keys moves, all to the new bucket; with one less, only the last bucket's keys move. Nothing else can leave: so jump
-// suits shards, which are numbered and stay, and no fleet in which any server may fail. Shares are as fair as chance.
+// With one bucket more, 1 of n + 1 keys moves, all to the new bucket; with one less, only the last bucket's keys move. Nothing else can leave: so
+// jump suits shards, which are numbered and stay, and no fleet in which any server may fail. Shares are as fair as chance.
 //
-// erase()        removes any node all the same: the last node takes its bucket. So the keys of two nodes move, those of the one removed (all to what was
-//                the last) and those of the last one (to all); removing the last node moves its own alone.
+// erase()        removes any node all the same: the last node takes its bucket. So the keys of two nodes move, those of the one removed (all to what
+//                was the last) and those of the last one (to all); removing the last node moves its own alone.
 // The mapping    depends on the order of the nodes: all machines that share it insert and erase in the same order. There are no weights.
 // Invariants     nodes_[i] has bucket i; order_ has all buckets in the order of their nodes.
 // Thread safety  the functions have no state. jump is a plain value: concurrent reads are safe, a change is its owner's alone. What find() gives
@@ -54,8 +54,8 @@ namespace penstock::inline v0_1 {
   return static_cast<std::size_t>(bucket);
 }
 
-/// The bucket of a hash, 0 ... buckets - 1, by Ertl's method: the same laws and shares, in constant time and without floating-point numbers, but other
-/// buckets. 1 <= buckets <= 2^32.
+/// The bucket of a hash, 0 ... buckets - 1, by Ertl's method: the same laws and shares, in constant time and without floating-point numbers, but
+/// other buckets. 1 <= buckets <= 2^32.
 [[nodiscard]] constexpr std::size_t jump_back_bucket(std::uint64_t hash, std::size_t buckets) noexcept {
   assert(buckets > 0 && buckets <= std::uint64_t{1} << 32);
   if (buckets <= 1) return 0;

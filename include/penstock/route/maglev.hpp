@@ -5,13 +5,13 @@
 //   servers.insert("10.0.0.9:80", {.weight = 2});
 //   if (const std::string* server = servers.find(session_id)) send(*server);
 //
-// Each node has the slots in an order of its own; they take turns, and whose turn it is takes its next free one. So of equal nodes none has more than one
-// slot more than another. The price: when a node comes or goes, keys move between the others, too: with the default table and 100 nodes 1.6 times as
-// many as must move, with 1,000 6.6 times, 0.7 % of all (docs/placement.md); and all of the table is made anew.
+// Each node has the slots in an order of its own; they take turns, and whose turn it is takes its next free one. So of equal nodes none has more
+// than one slot more than another. The price: when a node comes or goes, keys move between the others, too: with the default table and 100 nodes 1.6
+// times as many as must move, with 1,000 6.6 times, 0.7 % of all (docs/placement.md); and all of the table is made anew.
 //
 // The mapping    the same for every order of calls: it depends on the set of nodes, their weights and the options.
-// Weights        the heaviest nodes take one slot each round, the others in proportion; everybody has a slot, so shares below 1 / slots are rounded up.
-//                At 100 slots or more a node of average weight shares are within 1 %.
+// Weights        the heaviest nodes take one slot each round, the others in proportion; everybody has a slot, so shares below 1 / slots are rounded
+//                up. At 100 slots or more a node of average weight shares are within 1 %.
 // Invariants     nodes_, hashes_ and weights_ lie in the nodes' order; table_ is empty, or each slot has a node's place there.
 // Thread safety  a plain value: concurrent reads are safe, a change is its owner's alone. What find() gives stays valid until the next change.
 // Cost           find(): one read of the table. A change: a millisecond for 65,537 slots, whatever the number of nodes. 2 bytes a slot, 16 a node.

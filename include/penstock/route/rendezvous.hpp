@@ -16,8 +16,8 @@
 // Cost           find(): a nanosecond a node, two with different weights (a logarithm only for those that may win). insert(), erase():
 //                memory moves. 8 bytes a node, 16 and the node in all. Good up to some hundred nodes; beyond that take another placement.
 // Exceptions     insert() may throw what comparing, a user's hash or allocating throws, and then nothing has changed if moving a node does not throw.
-// Algorithm      D. Thaler, C. Ravishankar, Using Name-Based Mappings to Increase Hit Rates, IEEE/ACM ToN 6(1), 1998; the logarithm form: C. Schindelhauer,
-//                G. Schomaker, Weighted Distributed Hash Tables, SPAA 2005.
+// Algorithm      D. Thaler, C. Ravishankar, Using Name-Based Mappings to Increase Hit Rates, IEEE/ACM ToN 6(1), 1998; the logarithm form: C.
+//                Schindelhauer, G. Schomaker, Weighted Distributed Hash Tables, SPAA 2005.
 #pragma once
 
 #include <algorithm>

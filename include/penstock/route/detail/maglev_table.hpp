@@ -1,7 +1,7 @@
 // penstock/route/detail/maglev_table.hpp: fills a Maglev table.
 //
-// Each member goes through all slots in an order of its own, begin + i * step modulo the number of slots, a prime; they take turns, and whose turn it is
-// takes the first slot of its order that is free. The weight of a member is how many of its turns count.
+// Each member goes through all slots in an order of its own, begin + i * step modulo the number of slots, a prime; they take turns, and whose turn
+// it is takes the first slot of its order that is free. The weight of a member is how many of its turns count.
 //
 // With f of M slots free, the first free one is M / f steps away on average, and the last 256 slots would cost as many steps as all others. There
 // we turn round: for each free slot, how many steps away is it? That is (slot - begin) / step modulo M, and the nearest is taken: the same slot.
