@@ -12,7 +12,7 @@
 // The mapping    the same for every order of calls: it depends on the set of nodes, their weights and the options.
 // Weights        the heaviest nodes take one slot each round, the others in proportion; everybody has a slot, so shares below 1 / slots are rounded
 //                up. Each share is right to about one slot.
-// Invariants     nodes_, hashes_ and weights_ lie in the nodes' order; table_ is empty, or each slot has a node's place there.
+// Invariants     members_ lie in the nodes' order; table_ is empty, or each slot has a node's place there.
 // Thread safety  a plain value: concurrent reads are safe, a change is its owner's alone. What find() gives stays valid until the next change.
 // Cost           find(): one read of the table. A change: a millisecond for 65,537 slots, whatever the number of nodes. 2 bytes a slot, 16 a node.
 // Exceptions     a change that throws (comparing, a user's hash, allocating) has changed nothing if moving a node does not throw.
