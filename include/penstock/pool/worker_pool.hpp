@@ -17,7 +17,8 @@
 //                what the policy says (the table in submit_options.hpp). One that waits for the future of a task that has not begun runs
 //                it on the spot, to its end even if the wait has a deadline. One that blocks until a coroutine ends (spawned::result(),
 //                wait(), its destructor, sync_wait()) runs the pool's coroutines meanwhile if no other worker is free to, one inside the
-//                other up to 128 deep; a coroutine among them that does `co_await` a future of a task that has not begun runs that task. So does
+//                other up to 128 deep (deeper it counts as inside blocking(): another thread runs them, if there may be one more); a coroutine among
+//                them that does `co_await` a future of a task that has not begun runs that task. So does
 //                one that sync_wait() begins, if no other thread can be had for that: max_threads are there, and none of them sleeps.
 //                So hold no lock while you wait for a coroutine, that another coroutine of the pool takes. What can never end (draining,
 //                shutting down or destroying the pool from one of its workers) is an error at once.

@@ -188,7 +188,7 @@ TEST_CASE("worker_pool: coroutines that block are run one inside the other, but 
   event e;
   int inside = 0;
   int deepest = 0;
-  worker_pool pool{{.threads = 1}};
+  worker_pool pool{{.threads = 1, .max_threads = 1}};  // alone: nobody runs the others meanwhile
   struct local {
     static task<> block(event& e, int& inside, int& deepest) {
       deepest = std::max(deepest, ++inside);
@@ -204,6 +204,20 @@ TEST_CASE("worker_pool: coroutines that block are run one inside the other, but 
   for (auto& one : all) one.wait();
   CHECK(deepest == 129);
   CHECK(inside == 0);
+}
+
+TEST_CASE("worker_pool: coroutines that wait for each other deeper than one worker helps are run by another one",
+          "[worker_pool][hazard-18]") {
+  worker_pool pool{{.threads = 1}};
+  struct local {
+    static task<int> nested(worker_pool& p, int depth) {
+      co_await p.schedule();
+      int below = 0;
+      if (depth > 1) below = sync_wait(nested(p, depth - 1));
+      co_return below + 1;
+    }
+  };
+  CHECK(soon(pool.submit([&] { return sync_wait(local::nested(pool, 150)); })) == 150);
 }
 
 TEST_CASE("worker_pool: a worker that waits for an event runs no task of its pool meanwhile", "[worker_pool]") {

@@ -137,7 +137,12 @@ inline void worker_pool::run_postponed(runner& here) noexcept {
 }
 
 inline void worker_pool::help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept {
-  if (helping_ >= deepest_help || origin_.forked()) return detail::blocking_help::wait_idly(end);
+  if (origin_.forked()) return detail::blocking_help::wait_idly(end);
+  if (helping_ >= deepest_help) {  // what it waits for may need a worker all the same: another one, as in blocking()
+    queue_.block(me);
+    detail::blocking_help::wait_idly(end);
+    return queue_.unblock(me);
+  }
   ++helping_;
   detail::helping_wait<queue>{queue_, me, end}.run([&me](work_item& item) {
     item();
