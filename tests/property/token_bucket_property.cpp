@@ -91,6 +91,10 @@ struct exact_bucket {
   wide level(std::int64_t now) const { return issued(now) - used_at(now); }
   // At a time that steps back the level falls by what had come since; the real one's, whose epoch is later, by less.
   wide most(std::int64_t now) const { return level(now) + (now < latest ? in_a_ns() * late : 0); }
+  // Of a debt from before the epoch, less what the real one may find missing.
+  wide owed(std::int64_t now) const {
+    return std::max<wide>(0, static_cast<wide>(std::max<std::int64_t>(0, epoch - now)) * in_a_ns() - slack());
+  }
   void take(std::int64_t now, std::int64_t n) {
     used = used_at(now) + one * n;
     latest = std::max(latest, now);
@@ -216,9 +220,11 @@ void behaves(const std::vector<std::uint32_t>& script) {
         const std::int64_t n = in.upto(most);
         const std::int64_t debt = in.upto(most);
         const std::int64_t paid = real.borrow(now, n, debt);
+        const wide slack = std::max<wide>(ideal.slack(), 1);
         const wide after = ideal.level(now) - one * n;
-        RC_ASSERT(paid == penstock::detail::never || ideal.most(now) - one * n >= -one * debt);
-        RC_ASSERT(paid != penstock::detail::never || after < -one * debt + std::max<wide>(ideal.slack(), 1));
+        const wide at_most = ideal.most(now) - one * n;
+        RC_ASSERT(paid == penstock::detail::never || at_most - (at_most < 0 ? ideal.owed(now) : 0) >= -one * debt);
+        RC_ASSERT(paid != penstock::detail::never || after - (after < slack ? ideal.owed(now) + slack : 0) < -one * debt + slack);
         if (paid != penstock::detail::never) ideal.take(now, n);
         break;
       }

@@ -84,8 +84,9 @@ class token_bucket : public detail::timed_line<detail::basic_gcra<Sync>, Clock, 
   /// Takes all that are there; returns how many. The beginning of the next token stays.
   count drain() noexcept { return this->shape().take_up_to(this->now(), detail::gcra_scale::most_units); }
 
-  /// From now on the rate is another one: what was earned stays, a debt is paid off when it would have been. Serves who waits. On a clock that has just
-  /// stepped back, the time until it is where it was counts once more, at the new rate, unless all was taken. May run resumed coroutines on this thread unless they have a scheduler. Throws as the constructor does; then nothing has changed.
+  /// From now on the rate is another one: what was earned stays, a debt is paid off when it would have been, and counts as what comes until then at
+  /// the new rate. Serves who waits. On a clock that has just stepped back, the time until it is where it was counts once more, at the new rate, unless
+  /// all was taken. May run resumed coroutines on this thread unless they have a scheduler. Throws as the constructor does; then nothing has changed.
   void set_rate(const penstock::rate& rate) {
     this->change([&rate](auto& shape, detail::nanoseconds_point now) { shape.set_rate(now, rate); });
   }

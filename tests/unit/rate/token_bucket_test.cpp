@@ -298,6 +298,16 @@ TEST_CASE("token bucket: as many as there are; all of them; on credit", "[rate]"
   CHECK(b.acquire_up_to(wait_limits{}, 5) == 3);
   CHECK(*b.consume_with_debt(1, 1) == 100ms);
 
+  // A change makes no room for as deep a debt once more.
+  b.drain();
+  CHECK(b.consume_with_debt(4));
+  for (const auto& r : {rate{10, 1s}, rate{20, 1s}, rate{10, 1s}}) b.set_rate(r);
+  CHECK(b.available() == -5);  // the one before was paid off at the end of this
+  CHECK(b.consume_with_debt(1) == errc::empty);
+  clock.advance(100ms);
+  CHECK(b.available() == -4);
+  CHECK(*b.consume_with_debt(1) == 500ms);
+
   // A debt of more than 292 years is one, too.
   token_bucket<manual_clock> slow{rate{1, 1min}, 900'000'000, clock, {.start = warm_start::empty}};
   const auto ages = slow.consume_with_debt(900'000'000);

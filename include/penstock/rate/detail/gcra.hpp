@@ -59,7 +59,10 @@ class basic_gcra {
   nanoseconds_point borrow(nanoseconds_point now, std::int64_t n, std::int64_t debt) noexcept {
     nanoseconds_point paid = never;
     const bool taken = update(now, [&](const gcra_scale& s, gcra_scale::position& p) {
-      if (n > s.burst || n * s.unit - (p.limit - p.used) > std::min(debt, s.burst) * s.unit) return false;
+      if (n > s.burst) return false;
+      const std::int64_t missing = n * s.unit - (p.limit - p.used);
+      // Else each change would make room for as deep a debt once more.
+      if (missing > 0 && missing + s.owed(now) > std::min(debt, s.burst) * s.unit) return false;
       p.used += n * s.unit;
       paid = p.used <= p.limit ? now : std::clamp(s.time_of(p.used), now, never - 1);
       return true;

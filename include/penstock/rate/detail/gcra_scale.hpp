@@ -91,6 +91,13 @@ struct gcra_scale {
     return {static_cast<std::int64_t>(whole), (product & ((std::uint64_t{1} << 53) - 1)) != 0};
   }
 
+  /// What comes before the epoch, at which counting begins: what is owed yet of a debt that a change put there; units, rounded up.
+  [[nodiscard]] constexpr std::int64_t owed(nanoseconds_point now) const noexcept {
+    if (now >= epoch) return 0;
+    const amount before = issued_ever(static_cast<std::uint64_t>(epoch) - static_cast<std::uint64_t>(now));
+    return before.whole + before.part;
+  }
+
   [[nodiscard]] constexpr std::int64_t full() const noexcept { return burst * unit; }
 
   [[nodiscard]] constexpr position place(std::int64_t used, amount issued) const noexcept {
@@ -118,7 +125,8 @@ struct gcra_scale {
 
   [[nodiscard]] constexpr std::int64_t available(std::int64_t used, nanoseconds_point now) const noexcept {
     const position p = place(used, issued_ever(elapsed(now)));
-    return (p.limit - p.used) / unit;
+    const std::int64_t level = p.limit - p.used;
+    return (level > 0 ? level : level - owed(now)) / unit;
   }
 };
 
