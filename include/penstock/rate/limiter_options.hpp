@@ -69,8 +69,10 @@ struct limiter_options {
 
 /// What one job asks for.
 struct job_options {
-  std::int64_t weight = 1;  ///< at least 1, and no more than any of the limits can ever give: else std::invalid_argument
-  unsigned priority = 5;    ///< 0 to 9; 0 is the most urgent
+  /// At least 1, and no more than max_concurrent and each burst: else std::invalid_argument. One that is more than the reservoir gets waits, and those
+  /// behind it with it, until somebody fills that by hand: give it a deadline.
+  std::int64_t weight = 1;
+  unsigned priority = 5;  ///< 0 to 9; 0 is the most urgent
 };
 
 /// What may happen in a limiter.

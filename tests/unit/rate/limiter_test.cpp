@@ -130,6 +130,12 @@ TEST_CASE("limiter: a reservoir is used up by starts and not filled by ends, as 
   b.l.set_reservoir(7);
   CHECK(b.l.reservoir() == 7);
   CHECK_THROWS_AS(b.l.set_reservoir(-1), std::invalid_argument);
+  b.l.set_reservoir(0);
+  auto heavy = spawn(b.l.async_acquire({.weight = 1000}));  // only somebody's hand brings that, and it may
+  CHECK_FALSE(heavy.done());
+  b.l.set_reservoir(1000);
+  CHECK(heavy.done());
+  b.l.release(1000);
   b.l.release();
 }
 
