@@ -89,7 +89,7 @@ TEST_CASE("batcher: remembers nothing unless asked to, but shares what is being 
   CHECK(s.asked == batches{{1}, {1}});
 }
 
-TEST_CASE("batcher: of those remembered the one that was not asked for the longest goes first", "[batcher][cache][hazard.28]") {
+TEST_CASE("batcher: of those remembered the one that was not asked for the longest goes first", "[batcher][cache][hazard-28]") {
   source s;
   ints b{any_scheduler{}, s.answers(), {.cache = {.max_entries = 2}}};
   for (const int key : {1, 2, 1, 3, 1, 2}) static_cast<void>(b.load(key).get());
@@ -107,7 +107,7 @@ TEST_CASE("batcher: of those remembered the one that was not asked for the longe
 }
 
 TEST_CASE("batcher: a value lives as long as its ttl, an error as its negative ttl, and by default not at all",
-          "[batcher][cache][hazard.24]") {
+          "[batcher][cache][hazard-24]") {
   source s;
   manual_clock clock;
   ints b{any_scheduler{}, s.answers(), {.cache = {.max_entries = 10, .ttl = 10s, .negative_ttl = 2s}, .clock = clock}};
@@ -227,7 +227,7 @@ TEST_CASE("batcher: keys are told apart by Hash and Equal; a transparent pair lo
 }
 
 TEST_CASE("batcher: what is forgotten is destroyed under no lock, and each value once",
-          "[batcher][cache][hazard.17][hazard.30]") {
+          "[batcher][cache][hazard-17][hazard-30]") {
   using shared = std::shared_ptr<int>;
   using function_of_shared = move_only_function<std::vector<shared>(std::span<const int>)>;
   int made = 0;

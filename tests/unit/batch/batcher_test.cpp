@@ -223,7 +223,7 @@ TEST_CASE("batcher: answers may be results, a map, or a task of one of these", "
 }
 
 TEST_CASE("batcher: a function that throws or miscounts fails every caller of that batch and nobody else",
-          "[batcher][hazard.31]") {
+          "[batcher][hazard-31]") {
   const auto coroutine = GENERATE(false, true);
   source s;
   manual_executor loop;
@@ -261,7 +261,7 @@ TEST_CASE("batcher: a function that throws or miscounts fails every caller of th
 }
 
 TEST_CASE("batcher: a failed batch is split until the key that cannot be loaded is alone, if that is asked for",
-          "[batcher][hazard.31]") {
+          "[batcher][hazard-31]") {
   const auto coroutine = GENERATE(false, true);
   source s;
   s.poison = 3;
@@ -284,7 +284,7 @@ TEST_CASE("batcher: a failed batch is split until the key that cannot be loaded 
 }
 
 TEST_CASE("batcher: who gives up takes the key along, unless somebody else wants it or it has left",
-          "[batcher][hazard.04][hazard.05]") {
+          "[batcher][hazard-04][hazard-05]") {
   source s;
   manual_clock clock;
   manual_executor loop;
@@ -390,7 +390,7 @@ TEST_CASE("batcher: a thread of the executor that waits for a key runs its batch
 }
 
 TEST_CASE("batcher: close() refuses, lets what is in line leave, and destruction waits for it; within a batch it does not",
-          "[batcher][hazard.08][hazard.12]") {
+          "[batcher][hazard-08][hazard-12]") {
   source s;
   std::vector<shared_future<int>> all;
   {
@@ -427,7 +427,7 @@ TEST_CASE("batcher: close() refuses, lets what is in line leave, and destruction
   CHECK(next->get() == 60);
 }
 
-TEST_CASE("batcher: refuses what it cannot do, and more keys than may wait", "[batcher][hazard.27]") {
+TEST_CASE("batcher: refuses what it cannot do, and more keys than may wait", "[batcher][hazard-27]") {
   source s;
   const auto bad = [&](options o) {
     CHECK_THROWS_AS((ints{any_scheduler{}, s.function(), std::move(o)}), std::invalid_argument);
@@ -459,7 +459,7 @@ TEST_CASE("batcher: refuses what it cannot do, and more keys than may wait", "[b
   CHECK(stats.function_time->count() == 1);
 }
 
-TEST_CASE("batcher: a key that cannot be copied fails its load, or the batch, and no other", "[batcher][hazard.31]") {
+TEST_CASE("batcher: a key that cannot be copied fails its load, or the batch, and no other", "[batcher][hazard-31]") {
   manual_executor loop;
   batcher<fragile, int, fragile_hash> b{loop, [](std::span<const fragile> k) {
                                           std::vector<int> r;
