@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <optional>
 #include <span>
@@ -17,6 +16,8 @@
 
 #include <penstock/batch/batcher.hpp>
 #include <penstock/testing/manual_executor.hpp>
+
+#include "support/property.hpp"
 
 namespace {
 
@@ -206,10 +207,6 @@ void play(const std::vector<std::uint8_t>& bytes) {
 }  // namespace
 
 int main() {
-  const char* const tier = std::getenv("PENSTOCK_TIER");
-  const bool is_long = tier != nullptr && std::string{tier} == "long";
-  if (std::getenv("RC_PARAMS") == nullptr) {
-    ::setenv("RC_PARAMS", is_long ? "max_success=100000 max_size=400" : "seed=1 max_success=2000 max_size=200", 1);
-  }
+  test_support::try_cases("seed=1 max_success=2000 max_size=200", "max_success=100000 max_size=400");
   return rc::check("a batcher answers as its oracle", [](const std::vector<std::uint8_t>& bytes) { play(bytes); }) ? 0 : 1;
 }

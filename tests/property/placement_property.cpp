@@ -12,6 +12,8 @@
 #include <penstock/route/maglev.hpp>
 #include <penstock/route/rendezvous.hpp>
 
+#include "support/property.hpp"
+
 namespace {
 
 using penstock::ready_hash;
@@ -167,6 +169,7 @@ void maglev_is_even() {
 }  // namespace
 
 int main() {
+  test_support::try_cases("seed=1 max_success=40", "max_success=2000");
   bool ok = rc::check("rendezvous: moves only what must, and shares are as the weights", rendezvous_moves_little);
   ok = rc::check("anchor_hash: moves only what must, and shares are even", anchor_moves_little) && ok;
   ok = rc::check("jump: moves what it says, and shares are even", jump_moves_little) && ok;

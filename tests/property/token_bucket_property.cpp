@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -16,6 +15,8 @@
 #include <rapidcheck.h>
 
 #include <penstock/rate/detail/gcra.hpp>
+
+#include "support/property.hpp"
 
 namespace {
 
@@ -331,11 +332,7 @@ bool long_run_holds() {
 }  // namespace
 
 int main() {
-  const char* const tier = std::getenv("PENSTOCK_TIER");
-  const bool is_long = tier != nullptr && std::string{tier} == "long";
-  if (std::getenv("RC_PARAMS") == nullptr) {
-    ::setenv("RC_PARAMS", is_long ? "max_success=200000 max_size=400" : "seed=1 max_success=4000 max_size=150", 1);
-  }
+  test_support::try_cases("seed=1 max_success=4000 max_size=150", "max_success=200000 max_size=400");
   bool right = rc::check("a token bucket grants as one of rational numbers, through every change", behaves);
   right = rc::check("no window sees more than burst + rate * t, and steady demand gets that less one", windows_hold) && right;
   right = long_run_holds() && right;

@@ -2,7 +2,6 @@
 // allows; and the time that each of them names for a request is the first at which it can be had.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <string>
 #include <vector>
@@ -13,6 +12,8 @@
 #include <penstock/rate/detail/shape.hpp>
 #include <penstock/rate/detail/sliding_counter_shape.hpp>
 #include <penstock/rate/detail/sliding_log_shape.hpp>
+
+#include "support/property.hpp"
 
 namespace {
 
@@ -133,12 +134,10 @@ void stays_in_bounds() {
 }  // namespace
 
 int main() {
+  test_support::try_cases("seed=1 max_success=300", "max_success=20000");
   using penstock::detail::fixed_window_shape;
   using penstock::detail::sliding_counter_shape;
   using penstock::detail::sliding_log_shape;
-  const char* const tier = std::getenv("PENSTOCK_TIER");
-  const bool is_long = tier != nullptr && std::string{tier} == "long";
-  if (std::getenv("RC_PARAMS") == nullptr) ::setenv("RC_PARAMS", is_long ? "max_success=20000" : "seed=1 max_success=300", 1);
   bool right =
       rc::check("a fixed window grants its limit in each window", [] { keeps_its_law<law::fixed, fixed_window_shape<>>(); });
   right &= rc::check("an exact sliding window grants its limit in any window, and no less",
