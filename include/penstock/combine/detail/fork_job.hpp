@@ -65,7 +65,8 @@ class fork_job : public work_item {
 
   /// By the thief, first of all. `its_lane`: where it forks on behalf of the job; null if it has none.
   void begin(lane* its_lane) noexcept {
-    thief_.store(its_lane, std::memory_order_relaxed);  // relaxed: lanes live as long as the pool, and publish what is in them
+    // release: pairs with the acquire in leapfrog(), for the lane may be newer than who waits: that of a thread that was started meanwhile
+    thief_.store(its_lane, std::memory_order_release);
   }
   /// By the thief: the last touch.
   void end() noexcept {
@@ -88,7 +89,7 @@ class fork_job : public work_item {
 
   template <class Run, class Leave>
   bool leapfrog(Run& run_part, Leave& leave) noexcept {
-    lane* const theirs = thief_.load(std::memory_order_relaxed);  // relaxed: as in begin()
+    lane* const theirs = thief_.load(std::memory_order_acquire);  // acquire: pairs with the release in begin()
     work_item* const stolen = theirs != nullptr ? theirs->steal() : nullptr;
     if (stolen == nullptr) return false;
     // What was pushed after the job's end was seen with that end, for the lane publishes it: see "The check".
