@@ -306,8 +306,13 @@ TEST_CASE("map_unordered: a worker that waits for another thread's element does 
     }
   };
   const bool coroutine = GENERATE(true, false);  // its own worker runs it; or a thread in that one's stead
+  event begun, claimed, done;
   worker_pool pool{{.threads = 1, .max_threads = coroutine ? 1U : 2U}};
-  event claimed, done;
+  REQUIRE(pool.post([&] {  // so that this thread computes the element
+    begun.set();
+    claimed.wait();
+  }));
+  begun.wait();
   auto results = map_unordered(pool, std::views::iota(0, 1), [&](int) {
     claimed.set();
     if (coroutine) {
@@ -319,10 +324,7 @@ TEST_CASE("map_unordered: a worker that waits for another thread's element does 
     }
     return 7;
   });
-  auto waits = pool.submit([&] {
-    claimed.wait();
-    return results.pop() == errc::closed;
-  });
+  auto waits = pool.submit([&] { return results.pop() == errc::closed; });
   CHECK(results.pop() == 7);
   CHECK(waits.get());
   CHECK(done.is_set());
