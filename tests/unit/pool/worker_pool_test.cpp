@@ -744,7 +744,8 @@ int in_child(F f, std::string* errors = nullptr) {
 
 TEST_CASE("worker_pool: a pool that is destroyed inside one of its tasks ends the program and says why",
           "[worker_pool][hazard-11]") {
-  if (std::getenv("PENSTOCK_TEST_EMULATED") != nullptr) return;  // qemu's user mode aborts now and then when a forked child starts a thread
+  if (std::getenv("PENSTOCK_TEST_EMULATED") != nullptr)
+    return;  // qemu's user mode aborts now and then when a forked child starts a thread
   std::string said;
   const int status = in_child(
       [] {
