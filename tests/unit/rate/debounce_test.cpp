@@ -3,6 +3,7 @@
 #include <penstock/rate/debounce.hpp>
 #include <penstock/rate/throttle.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -16,9 +17,12 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/event.hpp>
 #include <penstock/testing/manual_executor.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/until.hpp"
 
 namespace {
 
@@ -516,6 +520,29 @@ TEST_CASE("debounce: drain() waits for every run that was asked for", "[debounce
   CHECK_FALSE(f.pending());
   gate.set_value();
   CHECK(f.drain());
+}
+
+TEST_CASE("debounce: at its end the task behind a future that the function gave is asked to stop, and awaited", "[debounce]") {
+  manual_clock clock;
+  std::atomic<bool> over{false};
+  event begun;
+  worker_pool pool{{.threads = 1}};
+  {
+    auto f = debounce(any_scheduler{}, 10ms,
+                      [&](int n) {
+                        return pool.submit([&, n](const std::stop_token& stop) {
+                          begun.set();
+                          test_support::until([&] { return stop.stop_requested(); });
+                          over = true;
+                          return n;
+                        });
+                      },
+                      {.clock = clock});
+    f(1);
+    clock.advance(10ms);
+    begun.wait();
+  }
+  CHECK(over);
 }
 
 TEST_CASE("debounce: runs on its context, the leading edge too; cancel() takes back what is on its way there", "[debounce]") {

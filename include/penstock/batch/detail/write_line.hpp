@@ -172,9 +172,8 @@ class write_line {
     s.in_flight = in_flight_.size();
     s.waiting = room_.size();
   }
-  [[nodiscard]] bool closed() const noexcept {
-    return closed_.load(std::memory_order_relaxed);
-  }  // relaxed: a hint, out of date at once
+  // relaxed: a hint, out of date at once
+  [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_relaxed); }
 
   // --- the hooks of wait_operation
 
@@ -245,10 +244,9 @@ class write_line {
  private:
   static constexpr std::size_t spare_limit = 2;
 
-  [[nodiscard]] std::size_t held() const noexcept {
-    return held_.load(std::memory_order_relaxed);
-  }  // relaxed: changes under lock_
-  void set_held(std::size_t n) noexcept { held_.store(n, std::memory_order_relaxed); }  // relaxed: as above
+  // relaxed, both: changes under lock_
+  [[nodiscard]] std::size_t held() const noexcept { return held_.load(std::memory_order_relaxed); }
+  void set_held(std::size_t n) noexcept { held_.store(n, std::memory_order_relaxed); }
 
   // All of these with lock_ held.
 

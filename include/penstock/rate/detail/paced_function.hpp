@@ -32,6 +32,7 @@
 #include <penstock/core/scheduler.hpp>
 #include <penstock/rate/detail/paced_core.hpp>
 #include <penstock/sync/detail/future_state.hpp>
+#include <penstock/sync/detail/joined_future.hpp>
 #include <penstock/sync/shared_future.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -305,14 +306,24 @@ class paced_function
     first.latest->arguments.reset();
     return true;
   }
+  // At the end a task behind a future is asked to stop, and awaited: it may use what the function refers to.
+  template <class Given>
+  static decltype(auto) to_its_end(Given& given) noexcept {
+    if constexpr (is_future<Given>) {
+      return joined_future{std::move(given), promise_at_stop::is_let_go};
+    } else {
+      return (given);
+    }
+  }
   static run_coroutine await(paced_function& self, node& first) {
     try {
       R given = self.invoke(first);
+      auto&& run = to_its_end(given);
       if constexpr (std::is_void_v<value>) {
-        co_await std::move(given);
+        co_await std::move(run);
         first.emplace();
       } else {
-        first.emplace(co_await std::move(given));
+        first.emplace(co_await std::move(run));
       }
     } catch (...) {
       first.failure = std::current_exception();
