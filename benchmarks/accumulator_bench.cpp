@@ -1,4 +1,4 @@
-// Items from one, two and eight threads into batches whose function only adds them up: what it costs to hand an item over, and to wait until it
+// Items from one, two and eight threads, and up to as many as there are processors, into batches whose function only adds them up: what it costs to hand an item over, and to wait until it
 // is written.
 //
 // Peer: a thread of its own, a mutex, a vector that it swaps and two condition variables, which is what most services have. Bounded in the same way.
@@ -17,6 +17,8 @@
 
 #include <penstock/batch/accumulator.hpp>
 #include <penstock/pool/worker_pool.hpp>
+
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -131,13 +133,13 @@ void BM_add_with_outcome(benchmark::State& state) {
   while (state.KeepRunningBatch(100)) items.add_many(1);
 }
 
-BENCHMARK(BM_push<penstock_accumulator>)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
-BENCHMARK(BM_push<penstock_inline>)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
-BENCHMARK(BM_push<mutex_and_vector>)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
+BENCHMARK(BM_push<penstock_accumulator>)->Apply(thread_counts::apply<8>)->UseRealTime();
+BENCHMARK(BM_push<penstock_inline>)->Apply(thread_counts::apply<8>)->UseRealTime();
+BENCHMARK(BM_push<mutex_and_vector>)->Apply(thread_counts::apply<8>)->UseRealTime();
 BENCHMARK(BM_add_with_outcome)->UseRealTime();
-BENCHMARK(BM_add_and_wait<penstock_accumulator>)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
-BENCHMARK(BM_add_and_wait<penstock_inline>)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
-BENCHMARK(BM_add_and_wait<mutex_and_vector>)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
+BENCHMARK(BM_add_and_wait<penstock_accumulator>)->Apply(thread_counts::apply<8>)->UseRealTime();
+BENCHMARK(BM_add_and_wait<penstock_inline>)->Apply(thread_counts::apply<8>)->UseRealTime();
+BENCHMARK(BM_add_and_wait<mutex_and_vector>)->Apply(thread_counts::apply<8>)->UseRealTime();
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// Picks among 100 endpoints: a lease and its end, by one thread and by two. Idle: each thread holds no other lease. Busy: each endpoint has three
+// Picks among 100 endpoints: a lease and its end, by one thread, by two and by up to as many as there are processors. Idle: each thread holds no other lease. Busy: each endpoint has three
 // leases all the time, so that nobody finds an idle one. The peers are what one writes by hand: a vector behind a mutex.
 #include <chrono>
 #include <cstddef>
@@ -17,6 +17,8 @@
 #include <penstock/route/round_robin.hpp>
 #include <penstock/route/sticky.hpp>
 #include <penstock/route/weighted_round_robin.hpp>
+
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -105,7 +107,7 @@ void BM_pick_idle(benchmark::State& state) {
   }
 }
 
-// The pick without the end of its lease: 256 leases, up to three of an endpoint, and their ends not counted.
+// The pick without the end of its lease: 256 leases a thread, up to three of an endpoint, and their ends not counted.
 template <class Balancer>
 void BM_pick_alone(benchmark::State& state) {
   constexpr std::size_t leases = 256;
@@ -135,8 +137,8 @@ void BM_pick_busy(benchmark::State& state) {
   }
 }
 
-#define PICK(kind, type) BENCHMARK(BM_pick_##kind<type>)->Threads(1)->Threads(2)->UseRealTime()->MinTime(0.1)
-#define PICK_ALONE(type) BENCHMARK(BM_pick_alone<type>)->Threads(1)->Threads(2)->UseManualTime()->MinTime(0.1)
+#define PICK(kind, type) BENCHMARK(BM_pick_##kind<type>)->Apply(thread_counts::apply<>)->UseRealTime()->MinTime(0.1)
+#define PICK_ALONE(type) BENCHMARK(BM_pick_alone<type>)->Apply(thread_counts::apply<>)->UseManualTime()->MinTime(0.1)
 PICK_ALONE(ours<penstock::round_robin>);
 PICK_ALONE(ours<penstock::power_of_two_choices>);
 PICK_ALONE(ours<penstock::least_connections>);

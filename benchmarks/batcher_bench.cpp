@@ -4,7 +4,7 @@
 // idle         load and get, one at a time, by one thread: a batch of one each (inline)
 // hit          load of a key that is remembered; hit_get: and its value
 // shared       load of a key that is in line already
-// distinct     each thread loads 100 keys of its own, then gets them all; inline, natural batching. 1 and 2 threads
+// distinct     each thread loads 100 keys of its own, then gets them all; inline, natural batching. 1 and 2 threads, and up to as many as there are processors
 // distinct_on_a_pool    the same, and a worker calls the function; distinct_many: inline by load_many
 // peer         the same with a batcher of the plain kind: a mutex, a map, a condition variable for each batch, the first to come leads
 // dataloader   one thread, a million keys in groups of 100, all remembered: what benchmarks/peers/dataloader.mjs does with Node's
@@ -27,6 +27,8 @@
 #include <penstock/core/task_group.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/testing/manual_executor.hpp>
+
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -230,10 +232,10 @@ BENCHMARK(BM_idle);
 BENCHMARK(BM_hit);
 BENCHMARK(BM_hit_get);
 BENCHMARK(BM_shared);
-BENCHMARK(BM_distinct<true>)->Name("BM_distinct_on_a_pool")->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_distinct<false>)->Name("BM_distinct")->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_distinct_many)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_distinct_peer)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_distinct<true>)->Name("BM_distinct_on_a_pool")->Apply(thread_counts::apply<>)->UseRealTime();
+BENCHMARK(BM_distinct<false>)->Name("BM_distinct")->Apply(thread_counts::apply<>)->UseRealTime();
+BENCHMARK(BM_distinct_many)->Apply(thread_counts::apply<>)->UseRealTime();
+BENCHMARK(BM_distinct_peer)->Apply(thread_counts::apply<>)->UseRealTime();
 BENCHMARK(BM_dataloader)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(BM_dataloader_without_cache)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(BM_coroutine);

@@ -1,4 +1,4 @@
-// Loops and fork-join calls on two workers, beside the same work on one thread.
+// Loops and fork-join calls on a worker for each processor, beside the same work on one thread.
 //
 //   for_each/N    x = sqrt(x * 1.0001 + 0.5) for N doubles, and no hint how much work that is
 //   reduce/N      the sum of N doubles
@@ -6,7 +6,7 @@
 //                 references.
 //   nested/N      a loop of 64 elements, in each of which there is a loop over N doubles
 //
-// Peers: oneTBB (an arena of two, the calling thread one of them, as with penstock), OpenMP (a team of two; its tasks for fibonacci). A team of
+// Peers: oneTBB (an arena of as many, the calling thread one of them, as with penstock), OpenMP (a team of as many; its tasks for fibonacci). A team of
 // OpenMP polls between two loops, which makes its loops begin sooner and the others' slower: it is the last to be run.
 #include <benchmark/benchmark.h>
 
@@ -31,9 +31,11 @@
 #include <penstock/combine/reduce.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
+#include "thread_counts.hpp"
+
 namespace {
 
-constexpr int workers = 2;
+const int workers = thread_counts::processors();
 
 void step(double& x) { x = std::sqrt(x * 1.0001 + 0.5); }
 
@@ -61,7 +63,7 @@ struct penstock_pool {
   void times(int n, F f) {
     penstock::for_each(pool, std::views::iota(0, n), f);
   }
-  penstock::worker_pool pool{{.threads = workers}};
+  penstock::worker_pool pool{{.threads = static_cast<std::size_t>(workers)}};
 };
 
 #if PENSTOCK_BENCH_HAS_TBB

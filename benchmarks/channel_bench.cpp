@@ -44,6 +44,8 @@
 #include <penstock/observe/histogram.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
+#include "thread_counts.hpp"
+
 namespace {
 
 using item = std::uint64_t;
@@ -383,6 +385,7 @@ void add(const std::string& name, kind k = kind::blocks) {
       benchmark::RegisterBenchmark(named("channel").c_str(), BM_channel<Q>)->UseRealTime()->Unit(benchmark::kMillisecond);
   threads->Arg(1);
   if (k != kind::spsc) threads->Arg(2)->Arg(4);
+  if (k == kind::spins && thread_counts::processors() >= 16) threads->Arg(8);
   if (k == kind::blocks) threads->Arg(8)->Arg(32);  // spinning with more threads than processors takes minutes
   if (k != kind::spins) benchmark::RegisterBenchmark(named("channel_ping_pong").c_str(), BM_channel_ping_pong<Q>)->UseRealTime();
   if (k != kind::spsc) {

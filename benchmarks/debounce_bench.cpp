@@ -16,6 +16,8 @@
 #include <penstock/rate/debounce.hpp>
 #include <penstock/rate/throttle.hpp>
 
+#include "thread_counts.hpp"
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -98,16 +100,16 @@ void BM_debounce_by_key(benchmark::State& state) {
   calls<Paced>(state);
 }
 
-#define BY_ONE_AND_TWO(workload, Paced) BENCHMARK(workload<Paced>)->ThreadRange(1, 2)->UseRealTime()
+#define BY_THREADS(workload, Paced) BENCHMARK(workload<Paced>)->Apply(thread_counts::apply<>)->UseRealTime()
 
-BY_ONE_AND_TWO(BM_debounce_call, penstock_debounce);
-BY_ONE_AND_TWO(BM_debounce_call, penstock_submit);
-BY_ONE_AND_TWO(BM_debounce_call, mutex_and_time);
-BY_ONE_AND_TWO(BM_throttle_call, penstock_throttle_leading);
-BY_ONE_AND_TWO(BM_throttle_call, penstock_throttle_trailing);
-BY_ONE_AND_TWO(BM_throttle_call, mutex_and_last_run);
-BY_ONE_AND_TWO(BM_debounce_by_key, penstock_debounce_by_key);
-BY_ONE_AND_TWO(BM_debounce_by_key, mutex_and_map);
+BY_THREADS(BM_debounce_call, penstock_debounce);
+BY_THREADS(BM_debounce_call, penstock_submit);
+BY_THREADS(BM_debounce_call, mutex_and_time);
+BY_THREADS(BM_throttle_call, penstock_throttle_leading);
+BY_THREADS(BM_throttle_call, penstock_throttle_trailing);
+BY_THREADS(BM_throttle_call, mutex_and_last_run);
+BY_THREADS(BM_debounce_by_key, penstock_debounce_by_key);
+BY_THREADS(BM_debounce_by_key, mutex_and_map);
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <span>
 #include <stop_token>
 #include <string_view>
@@ -16,6 +17,8 @@
 
 #include <penstock/route/concurrent_hash_ring.hpp>
 #include <penstock/route/hash_ring.hpp>
+
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -117,8 +120,7 @@ struct prefix_index {
 };
 
 template <class Find>
-void through(benchmark::State& state, const std::vector<key>& keys, Find find) {
-  std::size_t i = 0;
+void through(benchmark::State& state, const std::vector<key>& keys, Find find, std::size_t i = 0) {
   for (auto _ : state) {
     benchmark::DoNotOptimize(find(std::string_view{keys[i].data(), keys[i].size()}));
     if (++i == keys.size()) i = 0;
@@ -172,25 +174,33 @@ void BM_add_and_remove_sorted_vector(benchmark::State& state) {
   }
 }
 
-// A reader while another thread adds and removes a node all the time (1) or nobody does (0).
-void BM_concurrent_find(benchmark::State& state) {
-  penstock::concurrent_hash_ring<node> ring{penstock_ring{1000}.ring};
-  const auto keys = keys_of(static_cast<std::size_t>(state.range(0)));
-  std::size_t changes = 0;
-  {
-    std::jthread writer;
-    if (state.range(1) == 1) {
-      writer = std::jthread{[&](std::stop_token stop) {
-        for (node next = 1000; !stop.stop_requested(); ++next, changes += 2) {
-          ring.insert(next);
-          ring.erase(next);
-        }
-      }};
-    }
-    auto reader = ring.reader();
-    through(state, keys, [&](std::string_view k) { return reader.find(k); });
+// Readers, while another thread adds and removes a node all the time (1) or nobody does (0). All is built before the readers' threads begin.
+struct changing_ring {
+  changing_ring(std::int64_t key_count, bool changing) : keys{keys_of(static_cast<std::size_t>(key_count))} {
+    if (!changing) return;
+    writer = std::jthread{[this](std::stop_token stop) {
+      for (node next = 1000; !stop.stop_requested(); ++next, changes += 2) {
+        ring.insert(next);
+        ring.erase(next);
+      }
+    }};
   }
-  state.counters["changes/s"] = benchmark::Counter(static_cast<double>(changes), benchmark::Counter::kIsRate);
+  penstock::concurrent_hash_ring<node> ring{penstock_ring{1000}.ring};
+  std::vector<key> keys;
+  std::size_t changes = 0;
+  std::jthread writer;
+};
+std::unique_ptr<changing_ring> read_by_all;
+
+void BM_concurrent_find(benchmark::State& state) {
+  changing_ring& r = *read_by_all;
+  auto reader = r.ring.reader();
+  const std::size_t begin =
+      r.keys.size() / static_cast<std::size_t>(state.threads()) * static_cast<std::size_t>(state.thread_index());
+  through(state, r.keys, [&](std::string_view k) { return reader.find(k); }, begin);
+  if (state.thread_index() != 0) return;
+  r.writer = {};
+  state.counters["changes/s"] = benchmark::Counter(static_cast<double>(r.changes), benchmark::Counter::kIsRate);
 }
 
 void BM_concurrent_add_and_remove(benchmark::State& state) {
@@ -217,7 +227,17 @@ BENCHMARK(BM_find<sorted_vector>)->Args({1000, distinct})->Args({1000, hot});
 BENCHMARK(BM_find<std_map>)->Args({1000, distinct})->Args({1000, hot});
 BENCHMARK(BM_find_n_3)->Arg(distinct)->Arg(hot);
 BENCHMARK(BM_acquire);
-BENCHMARK(BM_concurrent_find)->Args({distinct, 0})->Args({distinct, 1})->Args({hot, 0})->Args({hot, 1})->UseRealTime();
+[[maybe_unused]] const bool concurrent_find_added = [] {
+  for (const int threads : thread_counts::up_to_all()) {
+    if (threads == 2 && thread_counts::processors() <= 2) continue;  // there is the writer, too
+    auto* const added =
+        benchmark::RegisterBenchmark("BM_concurrent_find", BM_concurrent_find)->ArgsProduct({{distinct, hot}, {0, 1}});
+    added->Setup([](const benchmark::State& s) { read_by_all = std::make_unique<changing_ring>(s.range(0), s.range(1) == 1); });
+    added->Teardown([](const benchmark::State&) { read_by_all.reset(); })->UseRealTime();
+    if (threads > 1) added->Threads(threads);
+  }
+  return true;
+}();
 BENCHMARK(BM_concurrent_add_and_remove)->Unit(benchmark::kMicrosecond);
 BENCHMARK(BM_add_and_remove)->Arg(1000)->Unit(benchmark::kMicrosecond);
 BENCHMARK(BM_add_and_remove_sorted_vector)->Arg(1000)->Unit(benchmark::kMicrosecond);

@@ -17,6 +17,8 @@
 
 #include <penstock/rate/keyed_limiter.hpp>
 
+#include "thread_counts.hpp"
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -124,8 +126,8 @@ void BM_keyed_limiter_clock(benchmark::State& state) {
 
 BENCHMARK(BM_keyed_limiter_clock);
 BENCHMARK(BM_keyed_limiter_clock_and_line)->Arg(1'000)->Arg(1'000'000);
-FEW_AND_MANY(BM_keyed_limiter_numbers, penstock_keyed)->ThreadRange(1, 2);
-FEW_AND_MANY(BM_keyed_limiter_numbers, mutex_and_map)->ThreadRange(1, 2);
+FEW_AND_MANY(BM_keyed_limiter_numbers, penstock_keyed)->Apply(thread_counts::apply<>);
+FEW_AND_MANY(BM_keyed_limiter_numbers, mutex_and_map)->Apply(thread_counts::apply<>);
 FEW_AND_MANY(BM_keyed_limiter_strings, penstock_keyed);
 FEW_AND_MANY(BM_keyed_limiter_strings, mutex_and_map);
 BENCHMARK(BM_keyed_limiter_new_keys)->UseRealTime();

@@ -19,6 +19,8 @@
 #include <penstock/rate/adaptive_limit.hpp>
 #include <penstock/rate/limiter.hpp>
 
+#include "thread_counts.hpp"
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -181,20 +183,20 @@ void BM_limiter_adaptive(benchmark::State& state) {
   jobs<Limiter>(state, limits::cap);
 }
 
-#define BY_ONE_AND_TWO(workload, Limiter) BENCHMARK(workload<Limiter>)->ThreadRange(1, 2)->UseRealTime()
+#define BY_THREADS(workload, Limiter) BENCHMARK(workload<Limiter>)->Apply(thread_counts::apply<>)->UseRealTime()
 
-BY_ONE_AND_TWO(BM_limiter_cap, penstock_limiter);
-BY_ONE_AND_TWO(BM_limiter_cap, penstock_permit);
-BY_ONE_AND_TWO(BM_limiter_cap, penstock_run);
-BY_ONE_AND_TWO(BM_limiter_cap, penstock_chain);
-BY_ONE_AND_TWO(BM_limiter_cap, mutex_and_doubles);
-BY_ONE_AND_TWO(BM_limiter_rates, penstock_limiter);
-BY_ONE_AND_TWO(BM_limiter_rates, mutex_and_doubles);
-BY_ONE_AND_TWO(BM_limiter_reservoir, penstock_limiter);
-BY_ONE_AND_TWO(BM_limiter_reservoir, mutex_and_doubles);
-BY_ONE_AND_TWO(BM_limiter_adaptive, penstock_adaptive_limit);
-BY_ONE_AND_TWO(BM_limiter_adaptive, penstock_adaptive_partitions);
-BY_ONE_AND_TWO(BM_limiter_adaptive, mutex_and_mean);
+BY_THREADS(BM_limiter_cap, penstock_limiter);
+BY_THREADS(BM_limiter_cap, penstock_permit);
+BY_THREADS(BM_limiter_cap, penstock_run);
+BY_THREADS(BM_limiter_cap, penstock_chain);
+BY_THREADS(BM_limiter_cap, mutex_and_doubles);
+BY_THREADS(BM_limiter_rates, penstock_limiter);
+BY_THREADS(BM_limiter_rates, mutex_and_doubles);
+BY_THREADS(BM_limiter_reservoir, penstock_limiter);
+BY_THREADS(BM_limiter_reservoir, mutex_and_doubles);
+BY_THREADS(BM_limiter_adaptive, penstock_adaptive_limit);
+BY_THREADS(BM_limiter_adaptive, penstock_adaptive_partitions);
+BY_THREADS(BM_limiter_adaptive, mutex_and_mean);
 
 }  // namespace
 

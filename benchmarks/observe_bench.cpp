@@ -22,9 +22,9 @@
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
 
-namespace {
+#include "thread_counts.hpp"
 
-constexpr int most_threads = 4;
+namespace {
 
 // glibc leaves out the atomics of a mutex as long as the process has had one thread only; a concurrent program never sees that.
 [[maybe_unused]] const bool has_had_threads = (std::thread{[] {}}.join(), true);
@@ -45,7 +45,7 @@ struct shared {
 struct per_thread {
   void record(std::uint64_t value, int thread) { histograms[static_cast<std::size_t>(thread)].record(value); }
 
-  std::array<penstock::histogram, most_threads> histograms;
+  std::array<penstock::histogram, thread_counts::most> histograms;
 };
 
 struct with_exact_sum {
@@ -139,13 +139,13 @@ void BM_record_same(benchmark::State& state) {
   }
 }
 
-#define RECORDERS(workload)                                                                  \
-  BENCHMARK_TEMPLATE(workload, shared)->UseRealTime()->ThreadRange(1, most_threads);         \
-  BENCHMARK_TEMPLATE(workload, per_thread)->UseRealTime()->ThreadRange(1, most_threads);     \
-  BENCHMARK_TEMPLATE(workload, with_exact_sum)->UseRealTime()->ThreadRange(1, most_threads); \
-  BENCHMARK_TEMPLATE(workload, atomic_add)->UseRealTime()->ThreadRange(1, most_threads);     \
-  BENCHMARK_TEMPLATE(workload, fixed_bounds)->UseRealTime()->ThreadRange(1, most_threads);   \
-  BENCHMARK_TEMPLATE(workload, mutex_histogram)->UseRealTime()->ThreadRange(1, most_threads)
+#define RECORDERS(workload)                                                                    \
+  BENCHMARK_TEMPLATE(workload, shared)->UseRealTime()->Apply(thread_counts::apply<4>);         \
+  BENCHMARK_TEMPLATE(workload, per_thread)->UseRealTime()->Apply(thread_counts::apply<4>);     \
+  BENCHMARK_TEMPLATE(workload, with_exact_sum)->UseRealTime()->Apply(thread_counts::apply<4>); \
+  BENCHMARK_TEMPLATE(workload, atomic_add)->UseRealTime()->Apply(thread_counts::apply<4>);     \
+  BENCHMARK_TEMPLATE(workload, fixed_bounds)->UseRealTime()->Apply(thread_counts::apply<4>);   \
+  BENCHMARK_TEMPLATE(workload, mutex_histogram)->UseRealTime()->Apply(thread_counts::apply<4>)
 
 RECORDERS(BM_record_spread);
 RECORDERS(BM_record_same);
@@ -155,9 +155,9 @@ void BM_count(benchmark::State& state) {
   auto& events = instance<T>();
   for (auto _ : state) events.add();
 }
-BENCHMARK_TEMPLATE(BM_count, penstock::counter)->UseRealTime()->ThreadRange(1, most_threads);
-BENCHMARK_TEMPLATE(BM_count, penstock::basic_counter<1>)->UseRealTime()->ThreadRange(1, most_threads);
-BENCHMARK_TEMPLATE(BM_count, atomic_add)->UseRealTime()->ThreadRange(1, most_threads);
+BENCHMARK_TEMPLATE(BM_count, penstock::counter)->UseRealTime()->Apply(thread_counts::apply<4>);
+BENCHMARK_TEMPLATE(BM_count, penstock::basic_counter<1>)->UseRealTime()->Apply(thread_counts::apply<4>);
+BENCHMARK_TEMPLATE(BM_count, atomic_add)->UseRealTime()->Apply(thread_counts::apply<4>);
 
 struct atomic_level {
   void add() { level.fetch_add(1, std::memory_order_relaxed); }
@@ -174,8 +174,8 @@ void BM_up_down(benchmark::State& state) {
     level.sub();
   }
 }
-BENCHMARK_TEMPLATE(BM_up_down, penstock::gauge)->UseRealTime()->ThreadRange(1, most_threads);
-BENCHMARK_TEMPLATE(BM_up_down, atomic_level)->UseRealTime()->ThreadRange(1, most_threads);
+BENCHMARK_TEMPLATE(BM_up_down, penstock::gauge)->UseRealTime()->Apply(thread_counts::apply<4>);
+BENCHMARK_TEMPLATE(BM_up_down, atomic_level)->UseRealTime()->Apply(thread_counts::apply<4>);
 
 // Peer of busy_time: add the length of each occupation when it ends. It needs no lock, and knows nothing of what is going on now.
 struct sum_of_finished {
@@ -195,7 +195,7 @@ struct integral {
   using scope = penstock::busy_scope<std::chrono::steady_clock>;
   operator penstock::busy_time&() { return time; }
 
-  penstock::busy_time time{most_threads};
+  penstock::busy_time time{thread_counts::most};
 };
 
 // One occupation of a slot: two readings of the clock included.
@@ -207,8 +207,8 @@ void BM_occupy(benchmark::State& state) {
     benchmark::ClobberMemory();
   }
 }
-BENCHMARK_TEMPLATE(BM_occupy, integral)->UseRealTime()->ThreadRange(1, most_threads);
-BENCHMARK_TEMPLATE(BM_occupy, sum_of_finished)->UseRealTime()->ThreadRange(1, most_threads);
+BENCHMARK_TEMPLATE(BM_occupy, integral)->UseRealTime()->Apply(thread_counts::apply<4>);
+BENCHMARK_TEMPLATE(BM_occupy, sum_of_finished)->UseRealTime()->Apply(thread_counts::apply<4>);
 
 penstock::histogram_snapshot spread_snapshot() {
   penstock::histogram h;

@@ -1,4 +1,5 @@
-// Borrow and give back: alone, and 8 threads over 4 resources, with and without work under the lease.
+// Borrow and give back: alone, and 8 threads over 4 resources, with and without work under the lease; on a larger machine also by more threads, and
+// with a resource for each.
 //
 // Peers: what one writes by hand (a mutex, a vector and a condition variable), and as the floor penstock's semaphore, which knows how many resources
 // there are and not which. A time is per acquire+release, over all threads.
@@ -8,11 +9,14 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include <penstock/pool/resource_pool.hpp>
 #include <penstock/sync/semaphore.hpp>
+
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -113,10 +117,28 @@ void BM_resource_pool(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 
-#define RESOURCE_POOL(P)                                                                                                   \
-  BENCHMARK_TEMPLATE(BM_resource_pool, P)->Setup(build<P>)->Teardown(destroy<P>)->Args({4, 0})->UseRealTime();             \
-  BENCHMARK_TEMPLATE(BM_resource_pool, P)->Setup(build<P>)->Teardown(destroy<P>)->Args({4, 0})->Threads(8)->UseRealTime(); \
-  BENCHMARK_TEMPLATE(BM_resource_pool, P)->Setup(build<P>)->Teardown(destroy<P>)->Args({4, 400})->Threads(8)->UseRealTime()
+template <class P>
+bool add(const char* name) {
+  const auto with = [name](int resources, int steps) {
+    return benchmark::RegisterBenchmark((std::string{"BM_resource_pool<"} + name + ">").c_str(), BM_resource_pool<P>)
+        ->Setup(build<P>)
+        ->Teardown(destroy<P>)
+        ->Args({resources, steps})
+        ->UseRealTime();
+  };
+  with(4, 0);
+  with(4, 0)->Threads(8);
+  with(4, 400)->Threads(8);
+  for (const int threads : thread_counts::up_to_all()) {
+    if (threads <= 2) continue;
+    with(threads, 0)->Threads(threads);  // one for each: nobody waits
+    if (threads > 8) with(4, 0)->Threads(threads);
+    if (threads > 8) with(4, 400)->Threads(threads);
+  }
+  return true;
+}
+
+#define RESOURCE_POOL(P) [[maybe_unused]] const bool P##_added = add<P>(#P)
 
 RESOURCE_POOL(semaphore_eventual);
 RESOURCE_POOL(semaphore_fifo);

@@ -25,6 +25,8 @@
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/semaphore.hpp>
 
+#include "thread_counts.hpp"
+
 namespace {
 
 struct penstock_semaphore : penstock::semaphore {
@@ -164,6 +166,13 @@ void contended(const char* name) {
   add("BM_semaphore", BM_semaphore<S>, 16, 1);
   add("BM_semaphore_with_work", BM_semaphore_with_work<S>, 4, 1);
   add("BM_semaphore_with_work", BM_semaphore_with_work<S>, 4, 2);
+  for (const int threads : thread_counts::up_to_all()) {
+    if (threads <= 4) continue;
+    if (threads != 16) add("BM_semaphore", BM_semaphore<S>, threads, 1);
+    add("BM_semaphore", BM_semaphore<S>, threads, threads / 2);
+    add("BM_semaphore_with_work", BM_semaphore_with_work<S>, threads, 1);
+    add("BM_semaphore_with_work", BM_semaphore_with_work<S>, threads, threads / 2);
+  }
   benchmark::RegisterBenchmark((std::string{"BM_semaphore_ping_pong<"} + name + ">").c_str(), BM_semaphore_ping_pong<S>)
       ->UseRealTime();
 }

@@ -1,4 +1,4 @@
-// One token, by one thread and by two: there is one (available), or none (exhausted). Per try; no load but the tries themselves.
+// One token, by one thread, by two and by up to as many as there are processors: there is one (available), or none (exhausted). Per try; no load but the tries themselves.
 //
 // clock        the clock alone: what bounds everything that reads it
 // available    a bucket that fills faster than it is emptied
@@ -32,6 +32,7 @@
 #include <penstock/rate/token_bucket.hpp>
 
 #include "rate_peers.hpp"
+#include "thread_counts.hpp"
 
 namespace {
 std::atomic<std::size_t> allocated{0};
@@ -189,11 +190,11 @@ void BM_cached_clock_age(benchmark::State& state) {
   }
 }
 
-#define TAKES(Bucket)                                                             \
-  BENCHMARK(BM_token_bucket_available<Bucket>)->ThreadRange(1, 2)->UseRealTime(); \
-  BENCHMARK(BM_token_bucket_exhausted<Bucket>)->ThreadRange(1, 2)->UseRealTime()
+#define TAKES(Bucket)                                                                         \
+  BENCHMARK(BM_token_bucket_available<Bucket>)->Apply(thread_counts::apply<>)->UseRealTime(); \
+  BENCHMARK(BM_token_bucket_exhausted<Bucket>)->Apply(thread_counts::apply<>)->UseRealTime()
 
-BENCHMARK(BM_token_bucket_clock)->ThreadRange(1, 2)->UseRealTime();
+BENCHMARK(BM_token_bucket_clock)->Apply(thread_counts::apply<>)->UseRealTime();
 TAKES(penstock_bucket);
 TAKES(penstock_bucket_cached_clock);
 TAKES(rate_peers::mutex_and_doubles);

@@ -2,8 +2,9 @@
 //
 //   stream/W               one thread from outside posts a million empty tasks to W workers, until all have run. Per task.
 //   stream_two_submitters  two threads post half a million each, to two workers. Per task.
+//   stream_many_submitters/N  N threads post a million between them, to N workers, on a machine of 2 N processors. Per task.
 //   submit_and_get         one task at a time, whose value is awaited: quantiles of the round trip.
-//   tree                   a task posts two others, and they two each, until there are a million. Per task.
+//   tree                   a task posts two others, and they two each, until there are a million. Two workers; tree/W: W of them. Per task.
 //   schedule/C             C coroutines move to the pool (where they are already) a million times, all told. Per time.
 //   queue_wait/W           tasks of 20 µs for W workers arrive as a Poisson process that keeps the workers busy for 70 % of the time: quantiles of
 //                          the time from when a task was to arrive to when it began. Who submits late makes it no shorter (no coordinated
@@ -37,6 +38,7 @@
 #endif
 
 #include "pool_peers.hpp"
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -119,7 +121,7 @@ void stream(benchmark::State& state, int workers, int submitters) {
       }
     });
     pools::finish(pool);
-    done.wait_for(tasks);
+    done.wait_for(tasks / submitters * submitters);
   }
   state.SetItemsProcessed(state.iterations() * tasks);
 }
@@ -130,6 +132,10 @@ void BM_pool_stream(benchmark::State& state) {
 template <class P>
 void BM_pool_stream_two_submitters(benchmark::State& state) {
   stream<P>(state, two_workers, 2);
+}
+template <class P>
+void BM_pool_stream_many_submitters(benchmark::State& state) {
+  stream<P>(state, static_cast<int>(state.range(0)), static_cast<int>(state.range(0)));
 }
 
 // Quantiles as counters that bench_report.py knows: of each window of measurements, and of these the median, so that what else the machine does in
@@ -187,8 +193,8 @@ struct node {
   int number;
 };
 template <class P>
-void BM_pool_tree(benchmark::State& state) {
-  P pool{two_workers};
+void tree(benchmark::State& state, int workers) {
+  P pool{workers};
   warm_up(pool);
   for (auto _ : state) {
     tally done;
@@ -197,6 +203,15 @@ void BM_pool_tree(benchmark::State& state) {
     done.wait_for(tasks);
   }
   state.SetItemsProcessed(state.iterations() * tasks);
+}
+
+template <class P>
+void BM_pool_tree(benchmark::State& state) {
+  tree<P>(state, two_workers);
+}
+template <class P>
+void BM_pool_tree_by(benchmark::State& state) {
+  tree<P>(state, static_cast<int>(state.range(0)));
 }
 
 struct detached {
@@ -317,6 +332,7 @@ void BM_pool_idle(benchmark::State& state) {
 
 template <class P>
 void add(const std::string& implementation) {
+  const int all = std::min(thread_counts::processors(), 24);  // tally has room for 64 threads, and some stay after their pool
   const auto add = [&](const char* workload, void (*function)(benchmark::State&)) {
     return benchmark::RegisterBenchmark((std::string{"BM_pool_"} + workload + "<" + implementation + ">").c_str(), function)
         ->UseRealTime()
@@ -324,17 +340,21 @@ void add(const std::string& implementation) {
         ->Unit(benchmark::kMillisecond);
   };
   if constexpr (requires(P& pool) { pool.post([] {}); }) {
-    add("stream", BM_pool_stream<P>)->Arg(2)->Arg(8);
+    auto* const streams = add("stream", BM_pool_stream<P>)->Arg(2)->Arg(8);
+    if (all > 2 && all != 8) streams->Arg(all);
+    if (all > 3) add("stream_many_submitters", BM_pool_stream_many_submitters<P>)->Arg(all / 2);
     add("stream_two_submitters", BM_pool_stream_two_submitters<P>);
   }
   if constexpr (posts_many<P>) return;  // the rest has one task at a time
   if constexpr (requires(P& pool) { pool.value([] { return 1; }); }) add("submit_and_get", BM_pool_submit_and_get<P>);
   if constexpr (requires(P& pool) { pool.post([] {}); }) {
     add("tree", BM_pool_tree<P>);
+    if (all > 2) add("tree", BM_pool_tree_by<P>)->Arg(all);
     add("schedule", BM_pool_schedule<P>)->Arg(1)->Arg(16);
     // Where the submitters are workers, nobody works while they wait for the next arrival; and that team ends where nobody submits.
     if constexpr (!requires(P& pool) { pool.submitting(1, [] {}); }) {
-      add("queue_wait", BM_pool_queue_wait<P>)->Arg(1)->Arg(2);
+      auto* const waits = add("queue_wait", BM_pool_queue_wait<P>)->Arg(1)->Arg(2);
+      if (all > 3) waits->Arg(all - 1);
       add("idle", BM_pool_idle<P>);
     }
   }
