@@ -4,7 +4,8 @@
 // idle         load and get, one at a time, by one thread: a batch of one each (inline)
 // hit          load of a key that is remembered; hit_get: and its value
 // shared       load of a key that is in line already
-// distinct     each thread loads 100 keys of its own, then gets them all; inline, natural batching. 1 and 2 threads, and up to as many as there are processors
+// distinct     each thread loads 100 keys of its own, then gets them all; inline, natural batching. 1, 2 and up to as many
+//              threads as there are processors
 // distinct_on_a_pool    the same, and a worker calls the function; distinct_many: inline by load_many
 // peer         the same with a batcher of the plain kind: a mutex, a map, a condition variable for each batch, the first to come leads
 // dataloader   one thread, a million keys in groups of 100, all remembered: what benchmarks/peers/dataloader.mjs does with Node's

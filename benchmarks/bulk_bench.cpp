@@ -6,8 +6,8 @@
 //                 references.
 //   nested/N      a loop of 64 elements, in each of which there is a loop over N doubles
 //
-// Peers: oneTBB (an arena of as many, the calling thread one of them, as with penstock), OpenMP (a team of as many; its tasks for fibonacci). A team of
-// OpenMP polls between two loops, which makes its loops begin sooner and the others' slower: it is the last to be run.
+// Peers: oneTBB (an arena of as many, the calling thread one of them, as with penstock), OpenMP (a team of as many; its tasks for fibonacci). A
+// team of OpenMP polls between two loops, which makes its loops begin sooner and the others' slower: it is the last to be run.
 #include <benchmark/benchmark.h>
 
 #include <cmath>

@@ -1,4 +1,5 @@
-// How many threads the benchmarks use: on a machine of two processors one and two, on a larger one more, so that the same program tells how a primitive scales.
+// How many threads the benchmarks use: on a machine of two processors one and two, on a larger one more, so that the
+// same program tells how a primitive scales.
 #pragma once
 
 #include <benchmark/benchmark.h>

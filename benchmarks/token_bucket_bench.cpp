@@ -1,4 +1,5 @@
-// One token, by one thread, by two and by up to as many as there are processors: there is one (available), or none (exhausted). Per try; no load but the tries themselves.
+// One token, by one thread, by two and by up to as many as there are processors: there is one (available), or none
+// (exhausted). Per try; no load but the tries themselves.
 //
 // clock        the clock alone: what bounds everything that reads it
 // available    a bucket that fills faster than it is emptied
