@@ -30,7 +30,10 @@ struct resumption : work_item {
 
 template <class Derived, int Threads, int Workers, int Capacity>
 struct queue_suite : model::pool_suite<Derived, Threads> {
+  unsigned processors = 1;
+
   void before() {
+    model::the_world.processors = processors;
     this->q = std::make_unique<queue>(Capacity, Workers, 2);
     model::pool_suite<Derived, Threads>::before();
   }
@@ -56,9 +59,12 @@ struct submit_close : queue_suite<submit_close<Polls>, 2, 1, 2> {
 };
 
 // Without closing, the one who submits waits for the end of its tasks: a lost one is a deadlock.
-template <int Polls>
-struct two_workers : queue_suite<two_workers<Polls>, 3, 2, 3> {
-  two_workers() { this->polls = Polls; }
+template <int Polls, unsigned Processors = 1>
+struct two_workers : queue_suite<two_workers<Polls, Processors>, 3, 2, 3> {
+  two_workers() {
+    this->polls = Polls;
+    this->processors = Processors;
+  }
   void thread(unsigned index) {
     if (index < 2) {
       this->work(index);
@@ -586,6 +592,7 @@ int main(int argc, char** argv) {
   session.bounded<submit_close<1>, 2>("submit and close, searching");
   session.random<two_workers<0>>("two workers");
   session.random<two_workers<2>>("two workers, searching");
+  session.random<two_workers<1, 4>>("two workers, each with a processor");
   session.random<room>("waiting for room");
   session.random<room_stop>("waiting for room and stop");
   session.bounded<room_close<0>, 3>("waiting for room and close");

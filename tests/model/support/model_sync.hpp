@@ -35,6 +35,7 @@ struct world {
   nanoseconds_point time = 0;
   nanoseconds_point tick = 0;  // if not zero, each look at the clock may find it later by this much
   int polls = 0;               // how often a waiter looks before it sleeps
+  unsigned processors = 1;     // how many the program believes that there are
   int spurious_wakes = 0;      // how often a sleeper may still wake for no reason
   penstock::detail::basic_timer_queue<model_sync>* steady_timers = nullptr;
   sleeper sleepers[8] = {};  // no container: what it allocates would outlive the execution
@@ -435,7 +436,8 @@ struct model_sync {
 
   static void pause() { rl::yield(1, {"pause", "", 0}); }
   static void yield() { rl::yield(1, {"yield", "", 0}); }
-  static bool parallel() { return false; }
+  static unsigned processors() { return the_world.processors; }
+  static bool parallel() { return processors() > 1; }
 
   static nanoseconds_point now() {
     if (the_world.tick != 0 && rl::rand(4) == 0) the_world.time += the_world.tick;

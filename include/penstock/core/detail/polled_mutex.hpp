@@ -30,14 +30,11 @@ class polled_mutex {
   polled_mutex& operator=(const polled_mutex&) = delete;
 
   void lock() noexcept {
-    if (!try_lock()) [[unlikely]]
+    if (!take()) [[unlikely]]
       lock_slowly();
   }
-  bool try_lock() noexcept {
-    std::uint32_t seen = unlocked;
-    // acquire: pairs with the release in unlock(). relaxed, on failure: nothing was got
-    return state_.compare_exchange_strong(seen, locked, std::memory_order_acquire, std::memory_order_relaxed);
-  }
+  /// False: it seemed to be taken. Then a look was all: the holder keeps its line.
+  bool try_lock() noexcept { return state_.load(std::memory_order_relaxed) == unlocked && take(); }  // relaxed: a hint
   void unlock() noexcept {
     // release: pairs with the acquire of who locks next. Nothing of *this is touched after it: waking uses the address as a number.
     if (state_.exchange(unlocked, std::memory_order_release) == contended) [[unlikely]]
@@ -45,12 +42,17 @@ class polled_mutex {
   }
 
  private:
+  bool take() noexcept {
+    std::uint32_t seen = unlocked;
+    // acquire: pairs with the release in unlock(). relaxed, on failure: nothing was got
+    return state_.compare_exchange_strong(seen, locked, std::memory_order_acquire, std::memory_order_relaxed);
+  }
   [[gnu::noinline]] void lock_slowly() noexcept {
     for (polling<Sync> poll; poll.again();) {
       Sync::pause();  // each try takes the line away from the holder, and so does a look
-      if (state_.load(std::memory_order_relaxed) == unlocked && try_lock()) return;  // relaxed: a hint
+      if (try_lock()) return;
     }
-    // acquire: as in try_lock()
+    // acquire: as in take()
     while (state_.exchange(contended, std::memory_order_acquire) != unlocked) Sync::futex_wait(state_, contended, never);
   }
 

@@ -64,8 +64,10 @@ struct std_sync {
   }
   static void yield() noexcept { std::this_thread::yield(); }
 
-  /// Whether more than one thread of this process can run at a time; polling for another thread is in vain otherwise.
-  static bool parallel() noexcept { return detail::usable_processors() > 1; }
+  /// How many threads of this process can run at a time.
+  static unsigned processors() noexcept { return detail::usable_processors(); }
+  /// Whether that is more than one; polling for another thread is in vain otherwise.
+  static bool parallel() noexcept { return processors() > 1; }
 
   static nanoseconds_point now() noexcept {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();

@@ -19,7 +19,8 @@ class queue_signals {
  public:
   // --- anybody
 
-  [[nodiscard]] bool nobody_searches() const noexcept { return searching_.load(std::memory_order_seq_cst) == 0; }
+  [[nodiscard]] unsigned searchers() const noexcept { return searching_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] bool nobody_searches() const noexcept { return searchers() == 0; }
   void begin_search() noexcept { searching_.fetch_add(1, std::memory_order_seq_cst); }
   void end_search() noexcept { searching_.fetch_sub(1, std::memory_order_seq_cst); }
 

@@ -16,9 +16,9 @@ namespace penstock::inline v0_1::detail {
 
 class staff {
  public:
-  /// `working` threads are there; idle ones may leave down to `least`; there are places for `most`.
-  staff(std::size_t working, std::size_t least, std::size_t most) noexcept
-      : target_{working}, least_{least}, most_{most}, working_{working} {}
+  /// `working` threads are there; idle ones may leave down to `least`; there are places for `most`. `processors`: how many can run at a time.
+  staff(std::size_t working, std::size_t least, std::size_t most, std::size_t processors) noexcept
+      : target_{working}, least_{least}, most_{most}, processors_{processors}, working_{working} {}
 
   [[nodiscard]] std::size_t target() const noexcept { return target_; }
   [[nodiscard]] std::size_t working() const noexcept { return working_; }
@@ -33,6 +33,8 @@ class staff {
 
   // Each with the number of those that sleep.
   [[nodiscard]] bool may_wake(std::size_t idle) const noexcept { return working_ - idle < wanted(); }
+  /// Whether who is woken has a processor of its own, as far as this pool goes.
+  [[nodiscard]] bool has_processor(std::size_t idle) const noexcept { return working_ - idle < processors_; }
   /// Whether a thread is to be started when there is work. One at a time: it calls the next one when it is there.
   [[nodiscard]] bool may_start(std::size_t idle) const noexcept {
     return idle == 0 && arriving_ == 0 && may_wake(idle) && working_ != 0 && has_place();
@@ -72,6 +74,7 @@ class staff {
   std::size_t target_;
   const std::size_t least_;
   const std::size_t most_;
+  const std::size_t processors_;
   std::size_t working_;
   std::size_t arriving_ = 0;
   std::size_t leaving_ = 0;

@@ -3,7 +3,8 @@
 // Work from outside comes in through one lock (injection.hpp), work from inside lies in the lanes of the worker that made it (worker_slot.hpp), from
 // where the others steal. A worker that finds nothing polls for a while (a *searcher*), then stands in the line of idle workers and sleeps. Who adds
 // work wakes the head of that line, but only while nobody searches; the woken one counts as a searcher at once. A searcher that has found work calls
-// the next one if there is more. So a stream of small tasks wakes nobody, and a burst wakes as many as it needs, one after the other. A worker
+// the next one if there is more. So a stream of small tasks wakes nobody, and a burst wakes as many as it needs, one after the other; or, where each
+// has a processor of its own, one for each task that waits for a searcher: being woken takes 50 µs, and the last of ten would come after 500. A worker
 // that blocks until a coroutine ends stands in a line of its own, as a *helper*: it is handed resumptions, for the coroutine may be among
 // them, but no tasks, and only when nobody is idle or searches.
 //
@@ -65,7 +66,7 @@ class task_queue {
   task_queue(std::size_t capacity, std::size_t workers, std::size_t lane_capacity = 256, unsigned priorities = 1,
              std::size_t most = 0, std::size_t least = 1, bool timed = false)
       : outside_{capacity, priorities, timed},
-        staff_{workers, least, most > workers ? most : workers},
+        staff_{workers, least, most > workers ? most : workers, Sync::processors()},
         target_{workers},
         slots_{this, workers, staff_.places(), priorities > 1 ? 0 : std::min(capacity, lane_capacity), lane_capacity} {}
   ~task_queue() {
@@ -228,7 +229,6 @@ class task_queue {
   [[nodiscard]] bool seems_to_have_resumptions() const noexcept {
     return outside_.seems_to_have_resumptions() || slots_.have_resumptions();
   }
-  [[nodiscard]] bool seems_to_have_work() const noexcept;
   void lane_grew(slot& me) noexcept;
   void call_for_tasks() noexcept {
     if (signals_.somebody_idles() && signals_.nobody_searches()) wake();
@@ -249,11 +249,16 @@ class task_queue {
   // Then its own tasks, then those from outside, then what it can steal. Now and then the other way round: those from outside would wait for ever
   // behind tasks that submit themselves again, and those in the lane of a worker that is busy for long behind a stream of others.
   bool pick(slot& me, work<Task>& found) noexcept;
+  // For a searcher: from outside, unless somebody else is about to take it, from its own lanes, those of `looks` others, and the guests'. Many that
+  // look into each other's lanes all the time would keep their owners from them.
+  bool search(slot& me, work<Task>& found, std::size_t looks) noexcept;
   bool steal(slot& me, work<Task>& found) noexcept;
   bool pick_resumption(slot& me, slot& victim, work<Task>& found) noexcept;
   bool pick_fork(slot& victim, work<Task>& found) noexcept;
   bool pick_task(slot& me, slot& victim, work<Task>& found) noexcept;
-  bool pick_injected(slot& me, work<Task>& found) noexcept;
+  bool pick_from(slot& me, slot& victim, work<Task>& found) noexcept;
+  // `patiently`: waits for the lock.
+  bool pick_injected(slot& me, work<Task>& found, bool patiently = true) noexcept;
 
   void drop_lane(slot& me) noexcept;
   [[gnu::cold]] static void drop(slot& me, Task& task) noexcept;

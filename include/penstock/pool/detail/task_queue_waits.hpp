@@ -137,7 +137,8 @@ template <class Task, class Sync>
 void task_queue<Task, Sync>::wake_one(wait_list<Sync>& won) noexcept {
   if (idle_.empty() && helpers_.empty() && !may_start(0))
     return;  // without a look at the searchers' line, which changes with each of them
-  if (!signals_.nobody_searches()) return;
+  const unsigned searchers = signals_.searchers();
+  if (searchers != 0 && (outside_.tasks() <= searchers || !staff_.has_processor(idle_.size()))) return;
   // A helper that sleeps takes a resumption sooner than a new thread could; and calls that one, if there is more.
   if (!wake_idle(won) && !feed_helper(won)) start_one(won);
 }
@@ -181,13 +182,6 @@ void task_queue<Task, Sync>::tell_the_end(wait_list<Sync>& won) noexcept {
     idle_.win_all(outcome::closed, won);
   }
   count_waiters();
-}
-
-template <class Task, class Sync>
-bool task_queue<Task, Sync>::seems_to_have_work() const noexcept {
-  const bool no_tasks = signals_.paused();
-  return (outside_.seems_to_have_tasks() && !signals_.dropping() && !no_tasks) || outside_.seems_to_have_resumptions() ||
-         slots_.have_work(!no_tasks);
 }
 
 template <class Task, class Sync>

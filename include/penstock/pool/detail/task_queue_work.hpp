@@ -28,11 +28,13 @@ bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
   }
   for (;;) {
     polling<Sync> poll{me.yields};
+    std::size_t looks = slots_.size();
     do {
-      if (!seems_to_have_work() || !pick(me, found)) continue;
-      signals_.end_search();  // before the look in call_for_help()
-      call_for_help();
-      return true;
+      if (search(me, found, std::exchange(looks, 1))) {
+        signals_.end_search();  // before the look in call_for_help()
+        call_for_help();
+        return true;
+      }
     } while (poll.again());
     signals_.end_search();  // before the look in try_or_link()
     if (!lie_down()) return false;
@@ -72,19 +74,33 @@ bool task_queue<Task, Sync>::pick(slot& me, work<Task>& found) noexcept {
 }
 
 template <class Task, class Sync>
+bool task_queue<Task, Sync>::search(slot& me, work<Task>& found, std::size_t looks) noexcept {
+  if (pick_injected(me, found, false) || pick_from(me, me, found)) return true;
+  const std::size_t n = slots_.size();
+  for (std::size_t at = me.random(n); looks > 0; --looks, at = at + 1 < n ? at + 1 : 0) {
+    if (pick_from(me, slots_[at], found)) return true;
+  }
+  found.item = slots_.guests().steal();
+  return found.item != nullptr;
+}
+
+template <class Task, class Sync>
 bool task_queue<Task, Sync>::steal(slot& me, work<Task>& found) noexcept {
   me.picks_since_steal = 0;
   const std::size_t n = slots_.size();
   std::size_t at = n > 1 ? me.random(n) : 0;
   for (std::size_t i = 0; i < n && n > 1; ++i, at = at + 1 < n ? at + 1 : 0) {
-    slot& victim = slots_[at];
-    if (pick_resumption(me, victim, found) || pick_fork(victim, found) || pick_task(me, victim, found)) {
-      if (&victim != &me) me.record.count_steal();
-      return true;
-    }
+    if (pick_from(me, slots_[at], found)) return true;
   }
   found.item = slots_.guests().steal();
   return found.item != nullptr;
+}
+
+template <class Task, class Sync>
+bool task_queue<Task, Sync>::pick_from(slot& me, slot& victim, work<Task>& found) noexcept {
+  if (!pick_resumption(me, victim, found) && !pick_fork(victim, found) && !pick_task(me, victim, found)) return false;
+  if (&victim != &me) me.record.count_steal();
+  return true;
 }
 
 template <class Task, class Sync>
@@ -118,13 +134,18 @@ bool task_queue<Task, Sync>::pick_task(slot& me, slot& victim, work<Task>& found
 }
 
 template <class Task, class Sync>
-bool task_queue<Task, Sync>::pick_injected(slot& me, work<Task>& found) noexcept {
+bool task_queue<Task, Sync>::pick_injected(slot& me, work<Task>& found, bool patiently) noexcept {
   if (!outside_.seems_to_have_tasks() && !outside_.seems_to_have_resumptions()) return false;
   me.picks_since_outside = 0;
   wait_list<Sync> won;
   bool took_some = false;
   {
-    std::scoped_lock guard{lock_};
+    std::unique_lock guard{lock_, std::defer_lock};
+    if (patiently) {
+      guard.lock();
+    } else if (!guard.try_lock()) {
+      return false;
+    }
     if (outside_.tasks() > 0 && !signals_.dropping() && !signals_.paused() &&
         (!outside_.has_resumptions() || me.resumptions_in_a_row >= most_resumptions_in_a_row)) {
       found.since = outside_.take(found.task, won);
