@@ -1,11 +1,15 @@
-// A cluster in virtual time: calls arrive at random (Poisson), endpoints take as long as they take, and every number is the same in every run.
+// A cluster in virtual time: calls arrive at random (Poisson), endpoints take as long as they take. Each claim is of the mean over several seeds and
+// holds at the end of its confidence interval; every number is the same each time that the program runs.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <queue>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -65,7 +69,7 @@ template <class Policy>
 class cluster {
  public:
   cluster(std::vector<server> servers, balancer_options options, std::uint64_t seed)
-      : servers_{std::move(servers)}, b_{options, clock_}, random_{seed} {
+      : servers_{std::move(servers)}, b_{seeded(options, seed), clock_}, random_{seed} {
     for (int i = 0; i < static_cast<int>(servers_.size()); ++i) ids_.push_back(b_.insert(i).value());
     free_at_.resize(servers_.size());
   }
@@ -105,6 +109,10 @@ class cluster {
     bool operator>(const call& other) const { return ends > other.ends; }
   };
 
+  static balancer_options seeded(balancer_options o, std::uint64_t seed) {
+    o.seed = seed;
+    return o;
+  }
   manual_clock::time_point now() const { return clock_.now(); }
   void end_until(manual_clock::time_point at, outcome& result) {
     while (!in_flight_.empty() && in_flight_.top().ends <= at) {
@@ -126,89 +134,133 @@ class cluster {
   std::priority_queue<call, std::vector<call>, std::greater<>> in_flight_;
 };
 
-// The half width of the interval in which 99.9 % of all samples of a share lie, if n were drawn independently.
-double margin(double share, int n) { return 3.29 * std::sqrt(share * (1 - share) / n); }
+// What a quantity is on average: the mean of runs with different seeds, and a 99.9 % confidence interval by Student's t with 7 degrees of freedom.
+// Runs are independent of each other, as the calls of one run are not.
+struct estimate {
+  double mean;
+  double half;
+  [[nodiscard]] double low() const { return mean - half; }
+  [[nodiscard]] double high() const { return mean + half; }
+};
+constexpr std::size_t runs = 8;
+
+estimate estimated(const std::vector<double>& samples) {
+  const auto n = static_cast<double>(samples.size());
+  double mean = 0;
+  double squares = 0;
+  for (const double x : samples) mean += x / n;
+  for (const double x : samples) squares += (x - mean) * (x - mean);
+  return {mean, 5.408 * std::sqrt(squares / (n - 1) / n)};
+}
+
+// `measure(seed)` gives one number, or an array of them.
+template <class Measure>
+auto over_seeds(std::uint64_t first_seed, Measure measure) {
+  using measured = decltype(measure(first_seed));
+  std::vector<measured> all;
+  for (std::size_t i = 0; i < runs; ++i) all.push_back(measure(first_seed + i));
+  std::array<estimate, std::tuple_size_v<measured>> result;
+  for (std::size_t k = 0; k < result.size(); ++k) {
+    std::vector<double> samples;
+    for (const measured& m : all) samples.push_back(m[k]);
+    result[k] = estimated(samples);
+  }
+  return result;
+}
+
+constexpr int calls = 10'000;  // of a run
 
 }  // namespace
 
 TEST_CASE("balancer simulation: equal endpoints get equal shares", "[balancer]") {
-  constexpr int calls = 20'000;
-  const auto check = [](outcome o) {
-    for (std::size_t i = 0; i < 10; ++i) CHECK(o.share_of(i, i + 1) == Approx(0.1).margin(margin(0.1, calls)));
+  const auto check = [](auto policy, std::uint64_t seed) {
+    const auto shares = over_seeds(seed, [](std::uint64_t s) {
+      const outcome o = cluster<decltype(policy)>{std::vector<server>(10), {}, s}.run(calls, 2ms);
+      std::array<double, 10> each{};
+      for (std::size_t i = 0; i < 10; ++i) each[i] = o.share_of(i, i + 1);
+      return each;
+    });
+    for (const estimate& e : shares) {
+      CHECK(e.half < 0.01);
+      CHECK(std::abs(e.mean - 0.1) <= e.half);
+    }
   };
-  check(cluster<random_choice>{std::vector<server>(10), {}, 1}.run(calls, 2ms));
-  check(cluster<power_of_two_choices>{std::vector<server>(10), {}, 2}.run(calls, 2ms));
-  check(cluster<least_connections>{std::vector<server>(10), {}, 3}.run(calls, 2ms));
+  check(random_choice{}, 1);
+  check(power_of_two_choices{}, 2);
+  check(least_connections{}, 3);
 }
 
 TEST_CASE("balancer simulation: half of the endpoints are slow", "[balancer]") {
-  std::vector<server> servers(10);
-  for (std::size_t i = 0; i < 5; ++i) servers[i].takes = 50ms;
-  constexpr int calls = 20'000;
-  const auto run = [&](auto policy, std::chrono::nanoseconds interval) {
-    outcome o = cluster<decltype(policy)>{servers, {}, 7}.run(calls, interval);
-    return std::pair{o.share_of(0, 5), o.quantile(0.99)};
+  struct result {
+    estimate share_of_slow;
+    estimate p99;  // milliseconds
+  };
+  const auto run = [](auto policy, std::chrono::nanoseconds interval, int times = 1) {
+    const auto found = over_seeds(7, [&](std::uint64_t seed) {
+      std::vector<server> servers(10);
+      for (std::size_t i = 0; i < 5; ++i) servers[i].takes = 50ms;
+      outcome o = cluster<decltype(policy)>{servers, {}, seed}.run(times * calls, interval);
+      return std::array{o.share_of(0, 5), o.quantile(0.99)};
+    });
+    INFO("slow " << found[0].mean << " +- " << found[0].half << ", p99 " << found[1].mean << " +- " << found[1].half);
+    return result{found[0], found[1]};
   };
   // 400 calls a second; the five quick ones can do 500, the slow ones 100.
-  const auto turns = run(round_robin{}, 2'500us);
-  CHECK(turns.first == 0.5);  // twice of what they can do: their lines grow without end
-  CHECK(turns.second > 5'000);
-  const auto least = run(least_connections{}, 2'500us);
-  CHECK(least.first < 0.25);
-  CHECK(least.second < 350);
-  const auto two = run(power_of_two_choices{}, 2'500us);
-  CHECK(two.first < 0.28);
-  CHECK(two.second < 700);
-  const auto peak = run(peak_ewma{}, 2'500us);
-  CHECK(peak.first < 0.25);
-  CHECK(peak.second < two.second);
+  const result turns = run(round_robin{}, 2'500us);
+  CHECK(turns.share_of_slow.low() == 0.5);  // twice of what they can do: their lines grow without end
+  CHECK(turns.p99.low() > 5'000);
+  const result least = run(least_connections{}, 2'500us);
+  CHECK(least.share_of_slow.high() < 0.25);
+  CHECK(least.p99.high() < 350);
+  const result two = run(power_of_two_choices{}, 2'500us, 4);  // four times as many calls, to tell the two apart
+  CHECK(two.share_of_slow.high() < 0.28);
+  CHECK(two.p99.high() < 900);
+  const result peak = run(peak_ewma{}, 2'500us, 4);
+  CHECK(peak.share_of_slow.high() < two.share_of_slow.low());
+  CHECK(peak.p99.high() < 700);
   // 500 a second. Two choices cannot avoid the slow ones any more: both of a pair are slow two times out of nine, and they can do 100.
-  CHECK(run(power_of_two_choices{}, 2ms).first > 2.0 / 9 - margin(2.0 / 9, calls));
-  CHECK(run(least_connections{}, 2ms).second < 500);
+  CHECK(run(power_of_two_choices{}, 2ms).share_of_slow.high() > 2.0 / 9);
+  CHECK(run(least_connections{}, 2ms).p99.high() < 500);
 }
 
 TEST_CASE("balancer simulation: an endpoint that fails at once does not attract traffic", "[balancer]") {
-  std::vector<server> servers(10);
-  servers[0].fails = 1;
-  constexpr int calls = 20'000;
-  const auto share_of_failures = [&](auto tag, balancer_options options) {
-    using policy = decltype(tag);
-    return cluster<policy>{servers, options, 11}.run(calls, 1'250us).share_of(0, 1);
+  const auto share_of_failures = [](auto policy, double fails, const balancer_options& options) {
+    return over_seeds(11, [&](std::uint64_t seed) {
+      std::vector<server> servers(10);
+      servers[0].fails = fails;
+      return std::array{cluster<decltype(policy)>{servers, options, seed}.run(calls, 1'250us).share_of(0, 1)};
+    })[0];
   };
   // Without ejection: what failures take of its share is enough.
   const balancer_options no_ejection{.ejection = {.consecutive_failures = 0}};
-  const double least = share_of_failures(least_connections{}, no_ejection);
-  const double two = share_of_failures(power_of_two_choices{}, no_ejection);
-  const double peak = share_of_failures(peak_ewma{}, no_ejection);
-  const double turns = share_of_failures(round_robin{}, no_ejection);
-  CHECK(least < 0.01);
-  CHECK(two < 0.01);
-  CHECK(peak < 0.01);
-  CHECK(turns < 0.01);
-  // With it: five failures, and then one or two each time that it is let in again (40 s: after 10 s, and after 20 s more).
-  CHECK(share_of_failures(least_connections{}, {}) <= 8.0 / calls);
+  CHECK(share_of_failures(least_connections{}, 1, no_ejection).high() < 0.01);
+  CHECK(share_of_failures(power_of_two_choices{}, 1, no_ejection).high() < 0.01);
+  CHECK(share_of_failures(peak_ewma{}, 1, no_ejection).high() < 0.01);
+  CHECK(share_of_failures(round_robin{}, 1, no_ejection).high() < 0.01);
+  // With it: five failures, and one or two when it is let in again after 10 of the 12.5 seconds.
+  CHECK(share_of_failures(least_connections{}, 1, {}).high() <= 7.0 / calls);
   // If they did not count, the least busy one would be the one that fails.
-  const double without = share_of_failures(least_connections{}, {.ejection = {.consecutive_failures = 0}, .recovery = 1ns});
-  CHECK(without > 0.15);
+  CHECK(share_of_failures(least_connections{}, 1, {.ejection = {.consecutive_failures = 0}, .recovery = 1ns}).low() > 0.15);
   // One of three calls fails: less than its share, and yet some.
-  servers[0].fails = 1.0 / 3;
-  const double sometimes = share_of_failures(least_connections{}, no_ejection);
-  CHECK(sometimes < 0.05);
-  CHECK(sometimes > 0.001);
+  const estimate sometimes = share_of_failures(least_connections{}, 1.0 / 3, no_ejection);
+  CHECK(sometimes.high() < 0.05);
+  CHECK(sometimes.low() > 0.001);
 }
 
 TEST_CASE("balancer simulation: a new endpoint warms up", "[balancer]") {
-  cluster<power_of_two_choices> c{std::vector<server>(10), {.slow_start = {.duration = 10s}}, 13};
-  c.advance(10s);
-  (void)c.run(2'000, 5ms);  // ten seconds, after which all are warm
-  REQUIRE(c.balancing().drain(c.id(0)));
-  REQUIRE(c.balancing().restore(c.id(0)));
-  double before = 0;
-  for (int i = 0; i < 4; ++i) {
-    const double share = c.run(1'000, 2'500us).share_of(0, 1);  // a quarter of the time of the slow start
-    CHECK(share < 0.1 + margin(0.1, 1'000));
-    CHECK(share > before - margin(0.1, 1'000));
-    before = share;
-  }
-  CHECK(c.run(5'000, 2'500us).share_of(0, 1) == Approx(0.1).margin(margin(0.1, 5'000)));
+  const auto shares = over_seeds(13, [](std::uint64_t seed) {
+    cluster<power_of_two_choices> c{std::vector<server>(10), {.slow_start = {.duration = 10s}}, seed};
+    c.advance(10s);
+    (void)c.run(500, 5ms);  // after which all are warm
+    c.balancing().drain(c.id(0));
+    c.balancing().restore(c.id(0));
+    std::array<double, 5> each{};
+    for (std::size_t quarter = 0; quarter < 4; ++quarter) each[quarter] = c.run(1'000, 2'500us).share_of(0, 1);
+    each[4] = c.run(2'000, 2'500us).share_of(0, 1);  // behind the slow start
+    return each;
+  });
+  for (std::size_t quarter = 0; quarter < 3; ++quarter) CHECK(shares[quarter].mean < shares[quarter + 1].mean);
+  CHECK(shares[0].high() < shares[3].low());
+  CHECK(shares[0].high() < 0.05);
+  CHECK(std::abs(shares[4].mean - 0.1) < shares[4].half);
 }
