@@ -39,6 +39,7 @@
 #include <vector>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/clock_handle.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/route/balancer_lease.hpp>
@@ -66,10 +67,10 @@ class balancer {
   /// Throws std::invalid_argument that names the option which cannot be.
   explicit balancer(balancer_options options = {}, Policy policy = {})
     requires detail::static_clock<Clock>
-      : balancer{std::move(options), policy, detail::time_source<Clock>{}} {}
+      : balancer{std::move(options), policy, detail::clock_handle<Clock>{}} {}
   balancer(balancer_options options, Clock& clock) : balancer{std::move(options), Policy{}, clock} {}
   balancer(balancer_options options, Policy policy, Clock& clock)
-      : balancer{std::move(options), policy, detail::time_source<Clock>{clock}} {}
+      : balancer{std::move(options), policy, detail::clock_handle<Clock>{clock}} {}
   balancer(const balancer&) = delete;
   balancer& operator=(const balancer&) = delete;
   ~balancer() {
@@ -107,6 +108,7 @@ class balancer {
     if constexpr (picker::places) {
       std::scoped_lock guard{placing_};
       if (!table_.has(id)) return false;
+      if (table_.weight(place_of(id)) == weight) return true;  // a placement that goes by the order of changes would move keys
       picker_.reweight(place_of(id), table_.name(place_of(id)), weight);
       return table_.reweight(id, weight);
     } else {
@@ -154,7 +156,7 @@ class balancer {
     Endpoint value;
   };
 
-  balancer(balancer_options options, const Policy& policy, detail::time_source<Clock> time)
+  balancer(balancer_options options, const Policy& policy, detail::clock_handle<Clock> time)
       : time_{time},
         table_{detail::checked(std::move(options)), picker::spreads},
         picker_{policy, table_.options().max_endpoints},
@@ -227,7 +229,9 @@ class balancer {
     }
     if (failed) {
       table_.failed(p, time_.now());
-    } else if (how == lease_outcome::success && table_.watched(p)) [[unlikely]] {
+    } else if (how == lease_outcome::ignored) {
+      table_.ignored(p);
+    } else if (table_.watched(p)) [[unlikely]] {
       table_.succeeded(p, time_.now());
     }
     if (use.leave()) [[unlikely]]
@@ -255,7 +259,7 @@ class balancer {
 
   static constexpr std::int64_t retries_at_most = 10'000;  // thousandths
 
-  [[no_unique_address]] detail::time_source<Clock> time_;
+  [[no_unique_address]] detail::clock_handle<Clock> time_;
   table table_;
   picker picker_;
   detail::pick_stripes<Sync> stripes_;

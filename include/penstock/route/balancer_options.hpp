@@ -17,8 +17,8 @@ namespace penstock::inline v0_1 {
 /// When an endpoint that fails is taken out of the choice for a while (passive outlier ejection). One that is out serves the leases that it has.
 struct ejection_options {
   std::uint32_t consecutive_failures = 5;  ///< so many in a row eject; 0: never for that
-  double failure_rate = 0;                 ///< this share of a window's calls eject, in (0, 1]; 0: never for that
-  std::uint32_t minimum_calls = 20;        ///< a window with fewer calls ejects nobody
+  double failure_rate = 0;  ///< this share of a window's calls (ignored ones are none) eject, in (0, 1]; 0: never for that
+  std::uint32_t minimum_calls = 20;  ///< a window with fewer calls ejects nobody
   std::chrono::nanoseconds window =
       std::chrono::seconds{10};  ///< begins with the first failure after the one before has ended; > 0
   std::chrono::nanoseconds duration =

@@ -91,9 +91,9 @@ struct sticky {
         leases += use::in_flight(table.load(table.at(i)));
         weights += table.weight(table.at(i));
       }
-      const double bound = factor_ * leases / weights;
+      const double all = factor_ * leases;
       const std::uint32_t best = highest(table, c, [&](std::uint32_t place) {
-        return use::in_flight(table.load(place)) + 1.0 <= std::ceil(bound * table.weight(place));
+        return use::in_flight(table.load(place)) + 1.0 <= std::ceil(all * table.weight(place) / weights);
       });
       return best != detail::no_place
                  ? best

@@ -19,7 +19,7 @@
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/wait_operation.hpp>
 #include <penstock/core/result.hpp>
-#include <penstock/rate/detail/clock_handle.hpp>
+#include <penstock/rate/detail/any_clock_handle.hpp>
 #include <penstock/rate/detail/key_accounts.hpp>
 #include <penstock/rate/detail/line_alarm.hpp>
 #include <penstock/rate/keyed_limiter_options.hpp>

@@ -22,11 +22,11 @@
 
 #include <penstock/core/detail/async_wait.hpp>
 #include <penstock/core/detail/blocking_wait.hpp>
+#include <penstock/core/detail/clock_handle.hpp>
 #include <penstock/core/detail/gate.hpp>
 #include <penstock/core/detail/parker.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/core/result.hpp>
-#include <penstock/rate/detail/clock_handle.hpp>
 #include <penstock/rate/detail/shape.hpp>
 
 namespace penstock::inline v0_1::detail {

@@ -50,7 +50,7 @@ class endpoint_health {
     return warms || probation > 0;
   }
 
-  /// True: so it has earned to be ejected. `ended`: the calls that ended before this one, modulo 2^32.
+  /// True: so it has earned to be ejected. `ended`: the calls that ended before this one (but those to be ignored), modulo 2^32.
   bool fail(nanoseconds_point now, const balancer_options& options, std::uint32_t ended) noexcept {
     const double good = recovered(now, options);
     good_at_.store(now, std::memory_order_relaxed);  // relaxed, both: see share()

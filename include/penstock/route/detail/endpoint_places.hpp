@@ -70,6 +70,13 @@ class endpoint_places {
                                   std::memory_order_relaxed);  // relaxed, both: a statistic
     members_[p].successes.fetch_add(1, std::memory_order_relaxed);
   }
+  void ignored(place_number p) noexcept {
+    members_[p].ignored.fetch_add(1, std::memory_order_relaxed);  // relaxed: a statistic
+  }
+  /// The calls that ended and say something of the endpoint, modulo 2^32.
+  [[nodiscard]] std::uint32_t judged(place_number p) const noexcept {
+    return use_word::ended(load(p)) - members_[p].ignored.load(std::memory_order_relaxed);  // relaxed: a statistic
+  }
   [[nodiscard]] endpoint_id id_of(place_number p) const noexcept {  // the generation stays
     return static_cast<endpoint_id>((std::uint64_t{members_[p].generation} << 32) | p);
   }
@@ -86,6 +93,7 @@ class endpoint_places {
     atomic<std::uint64_t> failures{0};
     atomic<std::uint64_t> latency{0};  // nanoseconds, of `successes` calls
     atomic<std::uint64_t> successes{0};
+    atomic<std::uint32_t> ignored{0};  // since the place has been used, as only differences count
     atomic<bool> available{false};
     endpoint_health<Sync> health;
     nanoseconds_point returns = never;  // when its ejection is over; this and the rest: guarded by lock_

@@ -158,7 +158,7 @@ class endpoint_table : public endpoint_places<Sync> {
     bool eject_it;
     {
       std::scoped_lock guard{m.health.lock};
-      eject_it = m.health.fail(now, options_, use_word::ended(use(p).load()));
+      eject_it = m.health.fail(now, options_, this->judged(p));
       use(p).watch();
     }
     if (eject_it) eject(p, now);

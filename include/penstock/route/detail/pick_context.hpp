@@ -14,29 +14,11 @@
 
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/clock_handle.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/observe/detail/stripe.hpp>
 
 namespace penstock::inline v0_1::detail {
-
-/// A clock as a member: nothing for std's, whose objects all tell the same time, a pointer to any other.
-template <clock Clock>
-class time_source {
- public:
-  explicit time_source(Clock& clock) noexcept : clock_{std::addressof(clock)} {}
-  [[nodiscard]] nanoseconds_point now() const noexcept { return saturating_nanoseconds(clock_->now().time_since_epoch()); }
-
- private:
-  Clock* clock_;
-};
-
-template <static_clock Clock>
-class time_source<Clock> {
- public:
-  time_source() = default;
-  explicit time_source(const Clock&) noexcept {}
-  [[nodiscard]] static nanoseconds_point now() noexcept { return saturating_nanoseconds(Clock::now().time_since_epoch()); }
-};
 
 template <class Sync>
 class pick_stripes {
@@ -60,7 +42,7 @@ class pick_stripes {
 template <class Clock, class Sync>
 class pick_context {
  public:
-  pick_context(typename pick_stripes<Sync>::stripe& stripe, const time_source<Clock>& time, std::uint64_t key,
+  pick_context(typename pick_stripes<Sync>::stripe& stripe, const clock_handle<Clock>& time, std::uint64_t key,
                std::span<const std::uint32_t> tried) noexcept
       : stripe_{stripe}, time_{time}, key_{key}, tried_{tried} {}
 
@@ -100,7 +82,7 @@ class pick_context {
   static constexpr std::uint64_t golden = 0x9e3779b97f4a7c15;  // what splitmix64 adds
 
   typename pick_stripes<Sync>::stripe& stripe_;
-  const time_source<Clock>& time_;
+  const clock_handle<Clock>& time_;
   std::uint64_t key_;
   std::span<const std::uint32_t> tried_;
   nanoseconds_point now_ = 0;

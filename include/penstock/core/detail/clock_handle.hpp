@@ -1,13 +1,12 @@
-// penstock/rate/detail/clock_handle.hpp: a clock as a member: nothing for std's, whose objects all tell the same time, a pointer to any other.
+// penstock/core/detail/clock_handle.hpp: a clock as a member: nothing for std's, whose objects all tell the same time, a pointer to any other.
 #pragma once
 
 #include <chrono>
 #include <memory>
 #include <type_traits>
 
-#include <penstock/core/any_clock.hpp>
 #include <penstock/core/clock.hpp>
-#include <penstock/core/deadline.hpp>
+#include <penstock/core/timer_service.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -33,21 +32,6 @@ class clock_handle<Clock> {
 
   [[nodiscard]] static nanoseconds_point now() noexcept { return saturating_nanoseconds(Clock::now().time_since_epoch()); }
   [[nodiscard]] static timer_queue& timers() noexcept { return timer_service<std::remove_cv_t<Clock>>::shared(); }
-};
-
-/// The same of a clock that an option carries.
-class any_clock_handle {
- public:
-  explicit any_clock_handle(const any_clock& clock) noexcept : clock_{clock} {}
-
-  [[nodiscard]] nanoseconds_point now() const noexcept { return clock_.now(); }
-  [[nodiscard]] timer_queue& timers() const noexcept {
-    timer_queue* const own = clock_.after(std::chrono::nanoseconds{0}).queue();
-    return own != nullptr ? *own : std_sync::steady_timers();
-  }
-
- private:
-  any_clock clock_;
 };
 
 /// A point in nanoseconds as the clock's own time point, not earlier than it.
