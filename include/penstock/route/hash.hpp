@@ -14,8 +14,8 @@
 // Which machine a key belongs to must not depend on the compiler, the word size, the byte order or what is installed: other machines rely on
 // it. So this is no std::hash. stable_hash() is XXH3 with 64 bits (Y. Collet; the specification at xxhash.com), and every implementation of it
 // in any language gives the same numbers: for a string, XXH3_64bits_withSeed(bytes, seed); for an integer or an enumerator, the same of its
-// value as eight bytes, the least significant one first, negative ones in two's complement. So 7, 7u and std::int64_t{7} are one key. The
-// numbers are part of the interface and change in no version; tests/unit/route/hash_test.cpp holds a few that are frozen.
+// value as eight bytes, the least significant one first, negative ones in two's complement. So 7, 7u and std::int64_t{7} are one key. A char or
+// wchar_t is taken as unsigned, since its sign is the platform's choice. The numbers are part of the interface and change in no version; tests/unit/route/hash_test.cpp holds a few that are frozen.
 //
 // Crafted keys   whoever knows the seed can find keys that fall on one node; a random seed that all machines share and nobody else knows makes
 //                it hard. XXH3 is no cryptographic function: where an adversary sees the outcome, route by a ready_hash of SipHash or HMAC.
@@ -40,13 +40,15 @@ namespace penstock::inline v0_1 {
 [[nodiscard]] constexpr std::uint64_t stable_hash(std::string_view text, std::uint64_t seed = 0) noexcept {
   return detail::xxh3_hash(text.data(), text.size(), seed);
 }
-/// XXH3 of the eight bytes of the value. Equal values have equal hashes, whatever their types.
+/// XXH3 of the eight bytes of the value. Equal values have equal hashes, whatever their types (but for a negative char or wchar_t: see above).
 template <class Number>
   requires(std::integral<Number> || std::is_enum_v<Number>)
 [[nodiscard]] constexpr std::uint64_t stable_hash(Number value, std::uint64_t seed = 0) noexcept {
   static_assert(sizeof(Number) <= 8, "an integer of at most 64 bits");
   if constexpr (std::is_enum_v<Number>) {
-    return detail::xxh3_hash(static_cast<std::uint64_t>(static_cast<std::underlying_type_t<Number>>(value)), seed);
+    return stable_hash(static_cast<std::underlying_type_t<Number>>(value), seed);
+  } else if constexpr (std::same_as<std::remove_cv_t<Number>, char> || std::same_as<std::remove_cv_t<Number>, wchar_t>) {
+    return detail::xxh3_hash(static_cast<std::make_unsigned_t<Number>>(value), seed);
   } else {
     return detail::xxh3_hash(static_cast<std::uint64_t>(value), seed);
   }

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <penstock/route/hash.hpp>
 
@@ -43,7 +44,23 @@ constexpr std::array vectors{
     frozen{2100, 0x90eda88dd7646e2e, 0xee03eaaa624138f3},
 };
 
+// How many of those with at most so many bytes differ. At compile time words are read byte by byte, which is what a machine with the other byte order
+// does at run time.
+constexpr std::size_t wrong_up_to(std::size_t longest) {
+  std::array<std::byte, 2100> bytes{};
+  for (std::size_t i = 0; i < longest; ++i) bytes[i] = static_cast<std::byte>(i * 131 + 7);
+  std::size_t wrong = 0;
+  for (const frozen& f : vectors) {
+    if (f.length > longest) continue;
+    const std::span<const std::byte> some{bytes.data(), f.length};
+    wrong += stable_hash(some) != f.unseeded || stable_hash(some, the_seed) != f.seeded;
+  }
+  return wrong;
+}
+static_assert(wrong_up_to(512) == 0);
+
 enum class colour : std::uint8_t { red = 7 };
+enum class letter : char {};
 
 struct endpoint {
   std::string host;
@@ -54,16 +71,7 @@ struct endpoint {
 }  // namespace
 
 TEST_CASE("stable_hash: the numbers of XXH3, which never change", "[hash]") {
-  std::array<std::byte, 2100> bytes;
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 131 + 7);
-  std::size_t wrong = 0;
-  for (const frozen& f : vectors) {
-    const std::span<const std::byte> some{bytes.data(), f.length};
-    const bool right = stable_hash(some) == f.unseeded && stable_hash(some, the_seed) == f.seeded;
-    if (!right) UNSCOPED_INFO("length " << f.length);
-    wrong += right ? 0 : 1;
-  }
-  CHECK(wrong == 0);
+  CHECK(wrong_up_to(2100) == 0);
   CHECK(stable_hash("user-42") == 0x50fe4b21cf7b09cd);
   CHECK(stable_hash("user-42", 1) == 0x89fb47d9fbcef79a);
   CHECK(stable_hash(7) == 0x81671e58d6b596af);
@@ -78,6 +86,11 @@ TEST_CASE("hash_of: equal values are one key, whatever their types", "[hash]") {
   CHECK(hash_of(std::uint8_t{7}) == hash_of(std::int64_t{7}));
   CHECK(hash_of(std::int8_t{-7}) == hash_of(-7LL));
   CHECK(hash_of(colour::red) == hash_of(7));
+  // Whether char and wchar_t have a sign is the platform's choice, and must not be the mapping's.
+  CHECK(hash_of(static_cast<char>(0xe9)) == hash_of(0xe9));
+  CHECK(hash_of(static_cast<wchar_t>(-2)) == hash_of(static_cast<std::make_unsigned_t<wchar_t>>(-2)));
+  CHECK(hash_of(letter{static_cast<char>(0xe9)}) == hash_of(0xe9));
+  CHECK(hash_of(static_cast<signed char>(-23)) == hash_of(-23));
   CHECK(hash_of(penstock::ready_hash{12}, 99) == 12);
   const std::array<std::byte, 3> bytes{std::byte{'a'}, std::byte{'b'}, std::byte{'c'}};
   CHECK(hash_of(bytes) == hash_of("abc"));
