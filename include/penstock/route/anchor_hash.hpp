@@ -12,13 +12,13 @@
 // The mapping    depends on the order of changes: all machines that share it insert and erase in the same order, with the same capacity. A node that
 //                comes back has its old keys again only if no other one has come since. There are no weights.
 // Invariants     (the paper's name in brackets) left_[b] is 0 if bucket b works, else how many worked after it was removed (A); removed_ has the
-//                removed ones, the last one on top (R); working_[0 ... size_ - 1] are those that work (W, N), place_[b] is where b stands there, or
+//                removed ones, the last one on top (R); working_[0 ... size() - 1] are those that work (W, N), place_[b] is where b stands there, or
 //                stood last (L); successor_[b] is the bucket that took its place there (K).
 // Thread safety  a plain value: concurrent reads are safe, a change is its owner's alone. What find() gives stays valid until its node leaves or
 //                the next insert().
 // Cost           find(): about 1 + ln(capacity / size()) steps, each a multiplication or three and a read. Changes: constant, and log(n) comparisons.
 // Memory         20 bytes a bucket, and the nodes.
-// Exceptions     insert() may throw what comparing or allocating throws, and then nothing has changed if moving a node does not throw.
+// Exceptions     a change that throws (comparing, allocating) has changed nothing if moving a node does not throw.
 // Algorithm      G. Mendelson, S. Vargaftik, K. Barabash, D. Lorenz, I. Keslassy, A. Orda, AnchorHash: A Scalable Consistent Hash, IEEE/ACM ToN
 //                29(2), 2021 (arXiv 1812.09674), with minimal memory (algorithm 3).
 #pragma once
@@ -67,17 +67,23 @@ class anchor_hash {
     removed_.reserve(capacity);
     for (std::uint32_t b = capacity; b-- > 0;) removed_.push_back(b);
   }
+  anchor_hash(const anchor_hash&) = default;
+  anchor_hash(anchor_hash&&) = default;
+  anchor_hash& operator=(const anchor_hash& other) { return *this = anchor_hash{other}; }  // all or nothing
+  anchor_hash& operator=(anchor_hash&&) = default;
+  ~anchor_hash() = default;
 
   [[nodiscard]] const anchor_options& options() const noexcept { return options_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return left_.size() - removed_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
   [[nodiscard]] std::size_t capacity() const noexcept { return left_.size(); }
 
   /// Adds a node. False, and nothing has changed, if it is there already. Throws std::invalid_argument unless the weight is 1, std::length_error
   /// if there are as many nodes as the capacity.
   bool insert(Node node, const placement_options& options = {}) {
     detail::check_equal_weight("anchor_hash", options.weight);
-    if (order_.find(node, at()) != detail::node_order::nowhere) return false;
+    const auto found = order_.find(node, at());
+    if (found.there) return false;
     if (removed_.empty())
       throw std::length_error{"penstock::anchor_hash: all " + std::to_string(capacity()) + " places are taken"};
     const std::uint32_t b = removed_.back();
@@ -87,26 +93,27 @@ class anchor_hash {
     } else {
       nodes_[b].emplace(std::move(node));
     }
-    order_.insert(*nodes_[b], b, at());
+    order_.insert(found.rank, b);
+    const auto before = static_cast<std::uint32_t>(size());
     removed_.pop_back();
     left_[b] = 0;
-    place_[working_[size_]] = size_;
+    place_[working_[before]] = before;
     working_[place_[b]] = successor_[b] = b;
-    ++size_;
     return true;
   }
 
   /// Removes a node; whatever compares with a node names it. Whether it was there.
   template <class Name>
   bool erase(const Name& name) {
-    const std::uint32_t b = order_.find(name, at());
-    if (b == detail::node_order::nowhere) return false;
+    const auto found = order_.find(name, at());
+    if (!found.there) return false;
+    const std::uint32_t b = order_.place(found.rank);
     removed_.push_back(b);
-    order_.erase(*nodes_[b], at());
-    --size_;
-    left_[b] = size_;
-    working_[place_[b]] = successor_[b] = working_[size_];
-    place_[working_[size_]] = place_[b];
+    order_.erase(found.rank);
+    const auto after = static_cast<std::uint32_t>(size());
+    left_[b] = after;
+    working_[place_[b]] = successor_[b] = working_[after];
+    place_[working_[after]] = place_[b];
     nodes_[b].reset();
     return true;
   }
@@ -149,7 +156,6 @@ class anchor_hash {
 
   anchor_options options_;
   std::vector<std::uint32_t> left_, successor_, place_, working_, removed_;
-  std::uint32_t size_ = 0;
   std::vector<std::optional<Node>> nodes_;
   detail::node_order order_;
 };

@@ -63,6 +63,12 @@ class hash_ring {
     if (!(options.load_factor >= 1) || std::isinf(options.load_factor)) refuse("load_factor", options.load_factor);
   }
 
+  hash_ring(const hash_ring&) = default;
+  hash_ring(hash_ring&&) = default;
+  hash_ring& operator=(const hash_ring& other) { return *this = hash_ring{other}; }  // all or nothing
+  hash_ring& operator=(hash_ring&&) = default;
+  ~hash_ring() = default;
+
   [[nodiscard]] const hash_ring_options& options() const noexcept { return options_; }
   [[nodiscard]] std::size_t size() const noexcept { return members_.size(); }
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
@@ -88,6 +94,7 @@ class hash_ring {
   bool erase(const Name& name) {
     const detail::member_slot slot = members_.find(name);
     if (slot == detail::no_member) return false;
+    members_.make_room_to_erase();
     points_.erase(points_of(slot, 0, members_[slot].points), order());
     members_.erase(slot);
     return true;
@@ -171,8 +178,9 @@ class hash_ring {
       ring_token<Node> token;
       const auto take = [&](detail::member_slot slot) {
         const auto& member = members_[slot];
-        const double share = static_cast<double>(member.points) / static_cast<double>(points());
-        const auto bound = static_cast<std::int64_t>(std::ceil(options_.load_factor * share * static_cast<double>(all)));
+        // In this order: a bound that is a whole number comes out as one, where the rounding of the share would add a request.
+        const double product = options_.load_factor * (static_cast<double>(member.points) * static_cast<double>(all));
+        const auto bound = static_cast<std::int64_t>(std::ceil(product / static_cast<double>(points())));
         // relaxed, both: only the number counts; the order against the sum is above
         std::int64_t mine = member.state->in_flight.load(std::memory_order_relaxed);
         while (mine < bound) {

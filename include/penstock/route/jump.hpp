@@ -18,7 +18,7 @@
 //                stays valid until the next change.
 // Cost           jump_bucket: ln(n) steps that depend on each other, some 20 to 60 ns. jump_back_bucket: some 5 to 15, whatever n is. Changes: log(n)
 //                comparisons and what lies behind in a table of 4 bytes a node moves.
-// Exceptions     insert() may throw what comparing or allocating throws, and then nothing has changed if moving a node does not throw.
+// Exceptions     a change that throws (comparing, allocating) has changed nothing if moving a node does not throw.
 // Algorithms     J. Lamping, E. Veach, A Fast, Minimal Memory, Consistent Hash Algorithm, 2014 (arXiv 1406.2294); O. Ertl, JumpBackHash, 2024
 //                (arXiv 2403.18682).
 #pragma once
@@ -100,6 +100,11 @@ class jump {
   using node_type = Node;
 
   explicit jump(const jump_options& options = {}) noexcept : options_{options} {}
+  jump(const jump&) = default;
+  jump(jump&&) = default;
+  jump& operator=(const jump& other) { return *this = jump{other}; }  // all or nothing
+  jump& operator=(jump&&) = default;
+  ~jump() = default;
 
   [[nodiscard]] const jump_options& options() const noexcept { return options_; }
   [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
@@ -109,35 +114,32 @@ class jump {
   /// is 1, std::length_error at 2^31 - 1 nodes.
   bool insert(Node node, const placement_options& options = {}) {
     detail::check_equal_weight("jump", options.weight);
-    if (order_.find(node, at()) != detail::node_order::nowhere) return false;
+    const auto found = order_.find(node, at());
+    if (found.there) return false;
     if (size() >= std::numeric_limits<std::int32_t>::max()) throw std::length_error{"penstock::jump: 2^31 - 1 nodes"};
     order_.make_room();
     nodes_.push_back(std::move(node));
-    order_.insert(nodes_.back(), static_cast<std::uint32_t>(size() - 1), at());
+    order_.insert(found.rank, static_cast<std::uint32_t>(size() - 1));
     return true;
   }
 
   /// Removes a node; whatever compares with a node names it. The last node takes its bucket. Whether it was there.
   template <class Name>
   bool erase(const Name& name) {
-    const std::uint32_t bucket = order_.find(name, at());
-    if (bucket == detail::node_order::nowhere) return false;
-    order_.erase(nodes_[bucket], at());
+    const auto found = order_.find(name, at());
+    if (!found.there) return false;
+    const std::uint32_t bucket = order_.place(found.rank);
     if (bucket + 1 != size()) {
-      order_.move(nodes_.back(), bucket, at());
+      order_.move(order_.find(nodes_.back(), at()).rank, bucket);
       nodes_[bucket] = std::move(nodes_.back());
     }
+    order_.erase(found.rank);
     nodes_.pop_back();
     return true;
   }
 
   /// All nodes, in the order of their buckets.
-  [[nodiscard]] std::vector<const Node*> nodes() const {
-    std::vector<const Node*> all;
-    all.reserve(size());
-    for (const Node& node : nodes_) all.push_back(&node);
-    return all;
-  }
+  [[nodiscard]] std::vector<const Node*> nodes() const { return detail::addresses_of(nodes_); }
 
   /// The node that the key belongs to, nullptr if there is none. A key is anything that hash_of() takes, also a ready_hash.
   template <routable Key>

@@ -65,8 +65,14 @@ class ketama_ring {
     if (options.points_per_label == 0 || options.points_per_label > 4) refuse("points_per_label", options.points_per_label);
   }
 
+  ketama_ring(const ketama_ring&) = default;
+  ketama_ring(ketama_ring&&) = default;
+  ketama_ring& operator=(const ketama_ring& other) { return *this = ketama_ring{other}; }  // all or nothing
+  ketama_ring& operator=(ketama_ring&&) = default;
+  ~ketama_ring() = default;
+
   /// Adds a node behind those that are there. False, and nothing has changed, if it is there already. Throws std::invalid_argument if the weight is
-  /// negative or no number, or, in the mode uhashring, no integer: the program itself fails then.
+  /// negative, more than 10^9 or no number, or, in the mode uhashring, no integer: the program itself fails then.
   bool insert(std::string_view name, double weight = 1) {
     if (contains(name)) return false;
     std::vector<ketama_node> nodes = nodes_;

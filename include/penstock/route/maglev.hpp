@@ -62,6 +62,12 @@ class maglev {
       throw std::invalid_argument{"penstock::maglev: slots is " + std::to_string(options.slots) + ", no prime below 2^31"};
   }
 
+  maglev(const maglev&) = default;
+  maglev(maglev&&) = default;
+  maglev& operator=(const maglev& other) { return *this = maglev{other}; }  // all or nothing
+  maglev& operator=(maglev&&) = default;
+  ~maglev() = default;
+
   [[nodiscard]] const maglev_options& options() const noexcept { return options_; }
   [[nodiscard]] std::size_t size() const noexcept { return members_.size(); }
   [[nodiscard]] bool empty() const noexcept { return table_.empty(); }

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -51,6 +52,11 @@ class rendezvous {
   using node_type = Node;
 
   explicit rendezvous(const rendezvous_options& options = {}) noexcept : options_{options} {}
+  rendezvous(const rendezvous&) = default;
+  rendezvous(rendezvous&&) = default;
+  rendezvous& operator=(const rendezvous& other) { return *this = rendezvous{other}; }  // all or nothing
+  rendezvous& operator=(rendezvous&&) = default;
+  ~rendezvous() = default;
 
   [[nodiscard]] const rendezvous_options& options() const noexcept { return options_; }
   [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
@@ -86,12 +92,7 @@ class rendezvous {
   }
 
   /// All nodes, in their order.
-  [[nodiscard]] std::vector<const Node*> nodes() const {
-    std::vector<const Node*> all;
-    all.reserve(size());
-    for (const Node& node : nodes_) all.push_back(&node);
-    return all;
-  }
+  [[nodiscard]] std::vector<const Node*> nodes() const { return detail::addresses_of(nodes_); }
 
   /// The node that the key belongs to, nullptr if there is none. A key is anything that hash_of() takes, also a ready_hash.
   template <routable Key>
@@ -102,15 +103,29 @@ class rendezvous {
   }
 
   /// Fills `out` with distinct nodes in order of preference: the first is find()'s, and the one that the key would move to if those before it left
-  /// comes next. The number of nodes found, the smaller one of out.size() and size(). Time grows with out.size(), too.
+  /// comes next. The number of nodes found, the smaller one of out.size() and size(). Up to 16 of them allocate nothing.
   template <routable Key>
   std::size_t find_n(const Key& key, std::span<const Node*> out) const {
     const std::uint64_t hash = hash_of(key, options_.seed);
-    std::vector<std::pair<double, std::size_t>> waits(size());
-    for (std::size_t i = 0; i < size(); ++i) waits[i] = {wait(score(hash, i), i), i};
     const std::size_t n = std::min(out.size(), size());
-    std::partial_sort(waits.begin(), waits.begin() + static_cast<std::ptrdiff_t>(n), waits.end());
-    for (std::size_t i = 0; i < n; ++i) out[i] = nodes_.data() + waits[i].second;
+    if (n == 0) return 0;
+    using scored = std::pair<double, std::size_t>;
+    std::array<scored, 16> few;
+    std::vector<scored> many(n > few.size() ? n : 0);
+    const std::span<scored> best{many.empty() ? few.data() : many.data(), n};  // a heap: the last of them is in front
+    for (std::size_t i = 0; i < size(); ++i) {
+      const scored candidate{wait(score(hash, i), i), i};
+      if (i < n) {
+        best[i] = candidate;
+        std::push_heap(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(i + 1));
+      } else if (candidate < best[0]) {
+        std::pop_heap(best.begin(), best.end());
+        best[n - 1] = candidate;
+        std::push_heap(best.begin(), best.end());
+      }
+    }
+    std::sort_heap(best.begin(), best.end());
+    for (std::size_t i = 0; i < n; ++i) out[i] = nodes_.data() + best[i].second;
     return n;
   }
 

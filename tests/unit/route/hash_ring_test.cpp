@@ -13,8 +13,12 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/route/anchor_hash.hpp>
 #include <penstock/route/concurrent_hash_ring.hpp>
 #include <penstock/route/hash_ring.hpp>
+#include <penstock/route/jump.hpp>
+#include <penstock/route/maglev.hpp>
+#include <penstock/route/rendezvous.hpp>
 #include <penstock/route/ring_diff.hpp>
 
 #include "support/catch.hpp"
@@ -263,6 +267,43 @@ TEST_CASE("hash_ring: acquire keeps every node at its bound, and a key on its no
   for (const std::string* n : copy.nodes()) CHECK(copy.in_flight(*n) == 0);
 }
 
+TEST_CASE("hash_ring: a bound that is a whole number is kept to the request", "[hash_ring]") {
+  // Of 25 requests 7, which 7 / 25 * 25 misses with rounded numbers: that gives 7.000000000000001, whose ceiling is 8.
+  ring_of_names ring{{.virtual_nodes = 1, .load_factor = 1}};
+  ring.insert("seven", {.weight = 7});
+  ring.insert("eighteen", {.weight = 18});
+  int hot = 0;
+  while (*ring.find(hot) != "seven") ++hot;
+  std::vector<penstock::ring_token<std::string>> tokens;
+  for (int all = 1; all <= 250; ++all) {
+    tokens.push_back(ring.acquire(hot));
+    if (all % 25 == 0 && ring.in_flight("seven") != static_cast<std::size_t>(all / 25 * 7)) FAIL_CHECK("with " << all);
+  }
+}
+
+TEST_CASE("hash_ring: points are found with any number of slots", "[hash_ring]") {
+  // A slot takes the lower bits of a point's word; with many millions of them also those that tell the bucket.
+  for (const std::size_t slots : {std::size_t{4}, std::size_t{1} << 20, std::size_t{1} << 28, (std::size_t{1} << 32) - 2}) {
+    penstock::detail::ring_points ring;
+    std::vector<penstock::detail::ring_point> points;
+    std::mt19937_64 random{slots};
+    for (std::size_t i = 0; i < 5000; ++i) points.push_back({random(), static_cast<std::uint32_t>(random() % slots)});
+    const auto before = [](const auto& a, const auto& b) { return a.hash < b.hash; };
+    std::sort(points.begin(), points.end(), before);
+    ring.insert(points, slots, before);
+    std::size_t wrong = 0;
+    for (int i = 0; i < 5000; ++i) {
+      const std::uint64_t key = random();
+      const auto at = std::lower_bound(points.begin(), points.end(), penstock::detail::ring_point{key, 0}, before);
+      const std::uint32_t expected = (at == points.end() ? points.front() : *at).slot;
+      std::uint32_t found = 0;
+      wrong += ring.find(key) != expected || (ring.find_quickly(key, found) && found != expected);
+    }
+    CAPTURE(slots);
+    CHECK(wrong == 0);
+  }
+}
+
 TEST_CASE("hash_ring: a change that throws has changed nothing", "[hash_ring]") {
   if (!counting_new::counts) return;
   ring_of_names ring{{.virtual_nodes = 30}};
@@ -294,6 +335,51 @@ TEST_CASE("hash_ring: a change that throws has changed nothing", "[hash_ring]") 
   each_allocation_fails([&] { ring.erase("node-7"); });
   each_allocation_fails([&] { ring.reweight("node-7", 3); });
   each_allocation_fails([&] { ring.reweight("node-7", 0.1); });
+  ring_of_names other{{.virtual_nodes = 10}};
+  for (std::size_t i = 0; i < 20; ++i) other.insert(name(i));
+  each_allocation_fails([&] { ring = other; });
+}
+
+namespace {
+
+// Assignments that run out of memory at every point; how many of them changed something all the same.
+template <class Placement>
+std::size_t half_assigned(Placement before, Placement other, const std::vector<std::string>& names) {
+  std::size_t changed = 0;
+  for (const std::string& n : names) before.insert(n);
+  for (std::size_t i = 0; i < 5; ++i) other.insert("another node with a name that is long: " + names[i]);
+  Placement p = before;
+  for (long n = 1;; ++n) {
+    counting_new::until_failure = n;
+    try {
+      p = other;
+      counting_new::until_failure = 0;
+      return changed + (p == other ? 0 : 1);
+    } catch (const std::bad_alloc&) {
+      counting_new::until_failure = 0;
+    }
+    changed += p == before ? 0 : 1;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("placement: an assignment that fails has changed nothing, and a look at the next nodes allocates nothing",
+          "[placement]") {
+  if (!counting_new::counts) return;
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < 30; ++i) names.push_back("a node with a name that is long: " + name(i));
+  using penstock::anchor_hash, penstock::jump, penstock::maglev, penstock::rendezvous;
+  CHECK(half_assigned(rendezvous<std::string>{}, rendezvous<std::string>{{.seed = 5}}, names) == 0);
+  CHECK(half_assigned(maglev<std::string>{{.slots = 101}}, maglev<std::string>{{.slots = 61}}, names) == 0);
+  CHECK(half_assigned(jump<std::string>{}, jump<std::string>{{.seed = 5}}, names) == 0);
+  CHECK(half_assigned(anchor_hash<std::string>{{.capacity = 64}}, anchor_hash<std::string>{{.capacity = 32}}, names) == 0);
+  rendezvous<int> nodes;
+  for (int i = 0; i < 40; ++i) nodes.insert(i, {.weight = 1.0 + i % 3});
+  const long made = counting_new::made;
+  std::array<const int*, 16> next{};
+  CHECK(nodes.find_n(1, next) == 16);
+  CHECK(counting_new::made == made);
 }
 
 TEST_CASE("concurrent_hash_ring: a reader sees each change, a snapshot none, and what throws publishes nothing", "[hash_ring]") {

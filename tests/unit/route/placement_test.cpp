@@ -1,6 +1,7 @@
 // The relatives of the hash ring: what they have in common, and what each has of its own, against definitions written down once more, plainly.
 #include <algorithm>
 #include <cmath>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -8,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <penstock/route/anchor_hash.hpp>
@@ -80,6 +82,46 @@ std::string common_behaviour(bool weighted) {
   return p.insert("node-0") && *p.find("key") == "node-0" ? "" : "used again";
 }
 
+// A node that is a number, and whose n-th comparison from now on throws.
+struct fragile {
+  int id;
+  static inline int until_failure = 0;
+  static void compare() {
+    if (until_failure > 0 && --until_failure == 0) throw std::runtime_error{"compared"};
+  }
+  friend bool operator==(const fragile& a, const fragile& b) { return compare(), a.id == b.id; }
+  friend std::strong_ordering operator<=>(const fragile& a, const fragile& b) { return compare(), a.id <=> b.id; }
+  friend std::uint64_t penstock_hash(const fragile& f, std::uint64_t seed) { return stable_hash(f.id, seed); }
+};
+
+// An insertion and removals in which each comparison throws once; how many of them changed something all the same.
+template <template <class> class Placement>
+int changed_by_throwing() {
+  Placement<fragile> p;
+  for (int i = 0; i < 20; ++i) p.insert(fragile{i * 7 % 20 * 2});
+  int changed = 0;
+  const auto each_comparison_throws = [&](auto change) {
+    const Placement<fragile> before = p;
+    for (int n = 1;; ++n) {
+      fragile::until_failure = n;
+      try {
+        change();
+        fragile::until_failure = 0;
+        return;
+      } catch (const std::runtime_error&) {
+        fragile::until_failure = 0;
+      }
+      bool same = p == before && p.nodes().size() == before.nodes().size();
+      for (int key = 0; key < 50; ++key) same = same && *p.find(key) == *before.find(key);
+      changed += same ? 0 : 1;
+      p = before;
+    }
+  };
+  each_comparison_throws([&] { p.insert(fragile{15}); });
+  for (const int gone : {4, 38, 0}) each_comparison_throws([&] { p.erase(fragile{gone}); });
+  return changed;
+}
+
 // Both of the laws for one more bucket, and even shares: the least and the greatest number of keys of a bucket, 1000 on average.
 template <class Bucket>
 void check_buckets(Bucket bucket) {
@@ -108,6 +150,21 @@ TEST_CASE("placement: the ring and its relatives agree on what is empty, one nod
   CHECK(common_behaviour<maglev>(true) == "");
   CHECK(common_behaviour<jump>(false) == "");
   CHECK(common_behaviour<anchor>(false) == "");
+}
+
+TEST_CASE("placement: a comparison that throws has changed nothing", "[placement]") {
+  CHECK(changed_by_throwing<penstock::hash_ring>() == 0);
+  CHECK(changed_by_throwing<penstock::rendezvous>() == 0);
+  CHECK(changed_by_throwing<penstock::maglev>() == 0);
+  CHECK(changed_by_throwing<penstock::jump>() == 0);
+  CHECK(changed_by_throwing<penstock::anchor_hash>() == 0);
+}
+
+TEST_CASE("anchor_hash: one that was moved from is empty", "[anchor_hash]") {
+  anchor p;
+  p.insert("a");
+  const anchor moved = std::move(p);
+  CHECK((p.empty() && p.find("key") == nullptr && *moved.find("key") == "a"));  // NOLINT: that is what is tested
 }
 
 TEST_CASE("rendezvous: the least -ln(u) / weight has the key, also when no logarithm is taken", "[rendezvous]") {

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -37,40 +36,45 @@ constexpr std::uint64_t mixed(std::uint64_t state) noexcept {
   return state ^ (state >> 31);
 }
 
-/// Where nodes stand that do not stand in their order: their places, sorted by node. at(place) is the node.
+/// The addresses of nodes that lie side by side.
+template <class Node>
+[[nodiscard]] std::vector<const Node*> addresses_of(const std::vector<Node>& nodes) {
+  std::vector<const Node*> all;
+  all.reserve(nodes.size());
+  for (const Node& node : nodes) all.push_back(&node);
+  return all;
+}
+
+/// Where nodes stand that do not stand in their order: their places, sorted by node. at(place) is the node. Only find() compares nodes, so what
+/// that throws comes before any change.
 class node_order {
  public:
-  static constexpr std::uint32_t nowhere = std::numeric_limits<std::uint32_t>::max();
+  struct found {
+    std::size_t rank;  // where it is in the order, or belongs
+    bool there;
+  };
 
   template <class Name, class At>
-  [[nodiscard]] std::uint32_t find(const Name& name, At at) const {
-    const auto i = lower_bound(name, at);
-    return i != places_.end() && at(*i) == name ? *i : nowhere;
+  [[nodiscard]] found find(const Name& name, At at) const {
+    const auto i =
+        std::lower_bound(places_.begin(), places_.end(), name, [&](std::uint32_t p, const Name& n) { return at(p) < n; });
+    return {static_cast<std::size_t>(i - places_.begin()), i != places_.end() && at(*i) == name};
   }
+  [[nodiscard]] std::uint32_t place(std::size_t rank) const noexcept { return places_[rank]; }
+
   void make_room() {
     if (places_.size() == places_.capacity()) places_.reserve(2 * places_.size() + 1);
   }
-  /// After make_room() only what compares throws. The node is not in.
-  template <class Name, class At>
-  void insert(const Name& name, std::uint32_t place, At at) {
-    places_.insert(lower_bound(name, at), place);
+  /// After make_room().
+  void insert(std::size_t rank, std::uint32_t place) noexcept {
+    places_.insert(places_.begin() + static_cast<std::ptrdiff_t>(rank), place);
   }
-  template <class Name, class At>
-  void erase(const Name& name, At at) {
-    places_.erase(lower_bound(name, at));
-  }
-  template <class Name, class At>
-  void move(const Name& name, std::uint32_t to, At at) {
-    places_[static_cast<std::size_t>(lower_bound(name, at) - places_.begin())] = to;
-  }
+  void erase(std::size_t rank) noexcept { places_.erase(places_.begin() + static_cast<std::ptrdiff_t>(rank)); }
+  void move(std::size_t rank, std::uint32_t to) noexcept { places_[rank] = to; }
 
   friend bool operator==(const node_order&, const node_order&) = default;
 
  private:
-  template <class Name, class At>
-  [[nodiscard]] auto lower_bound(const Name& name, At at) const {
-    return std::lower_bound(places_.begin(), places_.end(), name, [&](std::uint32_t p, const Name& n) { return at(p) < n; });
-  }
   std::vector<std::uint32_t> places_;
 };
 

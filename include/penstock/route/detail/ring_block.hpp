@@ -57,7 +57,7 @@ class alignas(64) ring_block {
   static ring_block* make(std::span<const ring_point> points, ring_shape shape) {
     ring_block* const block = allocate(points.size());
     for (std::size_t i = 0; i < points.size(); ++i) block->put(i, points[i], shape);
-    block->count();
+    block->count(shape);
     return block;
   }
 
@@ -155,9 +155,9 @@ class alignas(64) ring_block {
     std::copy_n(old.hashes() + from, n, hashes() + to);
   }
 
-  void count() noexcept {
+  void count(ring_shape shape) noexcept {
     std::array<std::uint32_t, buckets> found{};
-    for (std::size_t i = 0; i < size_; ++i) ++found[bucket(words()[i])];
+    for (std::size_t i = 0; i < size_; ++i) ++found[bucket(shape.inner(hashes()[i]))];
     std::uint32_t before = 0;
     for (std::size_t b = 0; b < buckets; ++b) {
       before_[b] = static_cast<std::uint8_t>(std::min<std::uint32_t>(before, 255));
@@ -166,7 +166,7 @@ class alignas(64) ring_block {
   }
   // From the old block's counts, with `by` (1 or, modulo 256, -1) for each changed point.
   void count(const ring_block& old, std::span<const ring_point> changed, std::uint8_t by, ring_shape shape) noexcept {
-    if (std::max(size_, old.size_) >= 255) return count();  // some may have been capped
+    if (std::max(size_, old.size_) >= 255) return count(shape);  // some may have been capped
     before_ = old.before_;
     for (const ring_point& p : changed) {
       const auto own = static_cast<std::uint8_t>(bucket(shape.inner(p.hash)));

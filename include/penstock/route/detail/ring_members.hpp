@@ -50,8 +50,9 @@ class ring_members {
   /// The node is not in yet. If it throws, nothing has changed.
   member_slot insert(member m, const std::string& zone_name) {
     if (order_.size() == order_.capacity()) order_.reserve(2 * order_.size() + 1);
-    if (const std::size_t slots = members_.size() + 1; slots > members_.capacity()) {
-      // Doubling: one more each time would copy all of them each time. The last one tells that there is room in all.
+    if (const std::size_t slots = members_.size() + 1;
+        slots > std::min({nodes_.capacity(), free_.capacity(), members_.capacity()})) {
+      // Doubling: one more each time would copy all of them each time.
       nodes_.reserve(2 * slots);
       free_.reserve(2 * slots);
       members_.reserve(2 * slots);
@@ -75,12 +76,15 @@ class ring_members {
     return slot;
   }
 
-  void erase(member_slot slot) {
-    order_.erase(place_of(*nodes_[slot]));
+  /// Before erase(), unless the node has been inserted into this object: a copy has no room to spare.
+  void make_room_to_erase() { free_.reserve(members_.size()); }
+  /// Compares no nodes, which might throw.
+  void erase(member_slot slot) noexcept {
+    order_.erase(std::find(order_.begin(), order_.end(), slot));
     if (const std::uint32_t zone = members_[slot].zone; zone != 0) --zones_[zone - 1].nodes;
     nodes_[slot] = nullptr;
     members_[slot] = {};
-    free_.push_back(slot);  // insert() has made room
+    free_.push_back(slot);  // there is room
   }
 
   /// How many nodes can be chosen with at most `limit` of one zone.
