@@ -1,15 +1,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <penstock/core/manual_clock.hpp>
+#include <penstock/route/anchor_hash.hpp>
 #include <penstock/route/balancer.hpp>
 #include <penstock/route/consistent_hash.hpp>
 #include <penstock/route/hash_ring.hpp>
 #include <penstock/route/jump.hpp>
+#include <penstock/route/maglev.hpp>
+#include <penstock/route/rendezvous.hpp>
 #include <penstock/route/round_robin.hpp>
 
 #include "support/catch.hpp"
@@ -237,23 +241,91 @@ TEST_CASE("balancer health: with a placement, the keys of an endpoint that is ou
   CHECK(all_as(4));
   for (const endpoint_id id : {ids[0], ids[1], ids[2]}) REQUIRE(b.drain(id));
   CHECK_FALSE(b.pick(1));
-  // A placement that knows no second one for a key, and takes no weights.
-  balancer<std::string, consistent_hash<jump>, manual_clock> plain{{}, clock};
-  for (const char* name : {"a", "b", "c"}) ids.push_back(plain.insert(name).value());
-  CHECK_THROWS_AS(plain.insert("d", {.weight = 2}), std::invalid_argument);
-  CHECK(plain.stats().size() == 3);
-  const auto places = [&] {
-    std::string all;
-    for (int k = 0; k < 300; ++k) all += *plain.pick(k);
-    return all;
-  };
-  const std::string before = places();
-  REQUIRE(plain.drain(ids.back()));
-  const std::string during = places();
-  CHECK(std::count(before.begin(), before.end(), 'c') > 60);
-  for (std::size_t k = 0; k < before.size(); ++k) {
-    if (before[k] == 'c' ? during[k] == 'c' : during[k] != before[k]) FAIL("a key is not where it should be");
+}
+
+namespace {
+
+// Empty if all keys are where the placement says, else what is not so.
+template <template <class> class Placement>
+std::string follows_its_placement(manual_clock& clock, bool takes_weights) {
+  balancer<char, consistent_hash<Placement>, manual_clock> b{{.key_seed = 7}, clock};
+  Placement<placed_endpoint> expected;
+  std::vector<endpoint_id> ids;
+  const auto name_of = [](std::uint32_t place) { return hash_of(std::string(1, static_cast<char>('a' + place)), 7); };
+  for (std::uint32_t i = 0; i < 5; ++i) {
+    ids.push_back(b.insert(static_cast<char>('a' + i), {.name = std::string(1, static_cast<char>('a' + i))}).value());
+    expected.insert(placed_endpoint{name_of(i), i});
   }
-  REQUIRE(plain.restore(ids.back()));
-  CHECK(places() == before);
+  constexpr int keys = 400;
+  const auto all = [&] {
+    std::string where;
+    for (int key = 0; key < keys; ++key) where += *b.pick(key);
+    return where;
+  };
+  const auto is_as_expected = [&] {
+    for (int key = 0; key < keys; ++key) {
+      if (*b.pick(key) != static_cast<char>('a' + expected.find(ready_hash{hash_of(key, 7)})->place)) return false;
+    }
+    return true;
+  };
+  if (!is_as_expected()) return "a key is not where the placement has it";
+  const std::string before = all();
+  if (!b.reweight(ids[1], 1) || all() != before) return "the same weight moves keys";
+  try {
+    b.insert('x', {.weight = 2}).value();
+    if (!takes_weights) return "a weight that the placement does not take";
+    if (!b.erase(b.stats().back().id)) return "the last one is not there";
+  } catch (const std::invalid_argument&) {
+    if (takes_weights) return "a weight is refused";
+  }
+  if (!is_as_expected()) return "an endpoint that went, or never came, has left something";
+
+  b.drain(ids[2]);
+  const std::string during = all();
+  std::string heirs;
+  for (std::size_t k = 0; k < keys; ++k) {
+    if (before[k] == 'c' ? during[k] == 'c' : during[k] != before[k]) return "a key of another one moves in a drain";
+    if (before[k] == 'c' && heirs.find(during[k]) == std::string::npos) heirs += during[k];
+  }
+  if (heirs.size() != 4) return "its keys do not go to all others: " + heirs;
+  b.restore(ids[2]);
+  if (all() != before) return "keys do not come back";
+
+  for (int key = 0; key < 20; ++key) {
+    std::string tried;
+    for (auto attempts = b.attempts(key, 8); auto lease = attempts.next();) tried += *lease;
+    if (tried[0] != before[static_cast<std::size_t>(key)]) return "the first attempt goes elsewhere";
+    std::sort(tried.begin(), tried.end());
+    if (tried != "abcde") return "attempts are not all different: " + tried;
+    for (int i = 0; i < 40; ++i) static_cast<void>(b.attempts(key, 1).next());  // earns the retries of the next one
+  }
+
+  b.erase(ids[1]);
+  expected.erase(placed_endpoint{name_of(1), 1});
+  if (!is_as_expected()) return "without b";
+  b.insert('b', {.name = "b"}).value();  // at the place that is free
+  expected.insert(placed_endpoint{name_of(1), 1});
+  return is_as_expected() ? "" : "with b again";
+}
+
+}  // namespace
+
+TEST_CASE("balancer: keys are where each of the placements says, in drains, retries and after changes, too", "[balancer]") {
+  manual_clock clock;
+  CHECK(follows_its_placement<rendezvous>(clock, true) == "");
+  CHECK(follows_its_placement<maglev>(clock, true) == "");
+  CHECK(follows_its_placement<anchor_hash>(clock, false) == "");
+  CHECK(follows_its_placement<jump>(clock, false) == "");
+}
+
+TEST_CASE("balancer health: ignored calls do not thin out a window's failures", "[balancer]") {
+  three t{{.ejection = {.consecutive_failures = 0, .failure_rate = 0.5, .minimum_calls = 4}}};
+  for (int i = 0; i < 2; ++i) {
+    call(t.b, t.ids[0], 1, lease_outcome::failure);
+    call(t.b, t.ids[0], 10, lease_outcome::ignored);
+    call(t.b, t.ids[0], 1, lease_outcome::success);
+  }
+  CHECK(t.state(0) == endpoint_state::listed);
+  call(t.b, t.ids[0], 1, lease_outcome::failure);  // three of five
+  CHECK(t.state(0) == endpoint_state::ejected);
 }
