@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -14,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/backoff.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/route/balancer.hpp>
 #include <penstock/route/ip_address.hpp>
@@ -88,6 +90,89 @@ TEST_CASE("balancer: round robin and its weighted form take turns", "[balancer]"
   for (char c : picks(weighted, 8 * 10)) ++count[c];
   CHECK(count['a'] >= 49);
   CHECK(count['d'] <= 11);
+}
+
+TEST_CASE("balancer: weighted round robin gives the sequence of nginx's loop, for weights that are no whole numbers, too",
+          "[balancer]") {
+  manual_clock clock;
+  struct peer {
+    double weight;
+    double current = 0;
+  };
+  std::vector<peer> peers{{4}, {3}, {2.5}, {1}, {1}, {0.25}};
+  of<weighted_round_robin> b{{}, clock};
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    REQUIRE(b.insert(std::string(1, static_cast<char>('a' + i)), {.weight = peers[i].weight}));
+  }
+  std::string expected;
+  for (int n = 0; n < 300; ++n) {
+    double total = 0;
+    peer* best = nullptr;
+    for (peer& p : peers) {
+      p.current += p.weight;
+      total += p.weight;
+      if (best == nullptr || p.current > best->current) best = &p;
+    }
+    best->current -= total;
+    expected += static_cast<char>('a' + (best - peers.data()));
+  }
+  CHECK(picks(b, 300) == expected);
+}
+
+TEST_CASE("balancer: peak_ewma picks as Finagle's formulas say", "[balancer]") {
+  struct node {  // com.twitter.finagle.loadbalancer.p2c.P2CPeakEwma, its Metric and Node, in nanoseconds
+    double cost = 0;
+    double at = 0;
+    int pending = 0;
+    double decayed(double now) const { return cost * std::exp(-(now - at) / 10e9); }
+    void observe(double rtt, double now) {
+      const double before = decayed(now);
+      cost = rtt > before ? rtt : before + rtt * (1 - std::exp(-(now - at) / 10e9));
+      at = now;
+    }
+    double load(double now) const {
+      if (cost == 0) return pending == 0 ? 0 : 1e9 + pending;  // its penalty is another one: peak_ewma::unknown
+      return decayed(now) * (pending + 1);
+    }
+  };
+  manual_clock clock;
+  of<peak_ewma> b{{}, clock};
+  REQUIRE(b.insert("0"));
+  REQUIRE(b.insert("1"));
+  std::array<node, 2> nodes;
+  struct call {
+    of<peak_ewma>::lease lease;
+    std::size_t to;
+    double began;
+  };
+  std::vector<call> calls;
+  splitmix64 random{3};
+  const auto now = [&] { return static_cast<double>(clock.now().time_since_epoch().count()); };
+  int decided = 0;
+  for (int step = 0; step < 3000; ++step) {
+    clock.advance(std::chrono::nanoseconds{random() % 200'000'000});
+    if (calls.size() > 12 || (!calls.empty() && random() % 2 == 0)) {
+      const std::size_t which = random() % calls.size();
+      std::swap(calls[which], calls.back());
+      calls.back().lease.success();
+      node& n = nodes[calls.back().to];
+      n.observe(now() - calls.back().began, now());
+      --n.pending;
+      calls.pop_back();
+      continue;
+    }
+    const double zero = nodes[0].load(now());
+    const double one = nodes[1].load(now());
+    auto lease = b.pick();  // of two it looks at both
+    const auto to = static_cast<std::size_t>(lease->front() - '0');
+    if (std::abs(zero - one) > 1e-9 * (zero + one)) {
+      ++decided;
+      if (to != (zero < one ? 0U : 1U)) FAIL("step " << step << ": " << zero << " and " << one);
+    }
+    ++nodes[to].pending;
+    calls.push_back({std::move(lease), to, now()});
+  }
+  CHECK(decided > 1000);
 }
 
 TEST_CASE("balancer: the least loaded is picked, by weight, and equals take turns", "[balancer]") {
