@@ -3,7 +3,8 @@
 // Layout         a block is a power-of-two share of the circle, cut into 64 buckets. It holds its points in order; for a lookup each is a word
 //                of 32 bits, the part of its hash behind that which makes the block in the upper bits, its slot in the lower ones, and each
 //                bucket has the number of points that lie before it. So a lookup reads one byte, then one or two words that stand together.
-//                Where these bits cannot tell two hashes apart, which one lookup in thousands meets, the whole hashes decide.
+//                Where these bits cannot tell two hashes apart, which one lookup in thousands meets, the whole hashes decide. They stand
+//                elsewhere, so that what lookups read takes half of the memory and of its pages.
 // Invariants     the counts are capped at 255: a lookup starts there at the latest, and bad luck costs a search, no error. Behind the last
 //                point stand words of ones, whose slot nobody has, where a lookup ends.
 // Thread safety  immutable; its users are counted atomically.
@@ -12,9 +13,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <span>
 #include <utility>
@@ -31,18 +32,14 @@ struct ring_point {
 
 /// How a ring is cut into blocks, and their words into hash and slot: at least two blocks, and slots below `slot_mask`.
 struct ring_shape {
-  int block_bits = 1;
+  int shift = 31;  // 32 less the bits of a hash that make its block
   std::uint32_t slot_mask = 1;
   std::uint32_t hash_mask = ~std::uint32_t{1};  // the rest of a word
-  std::size_t last_block = 1;                   // that of block_bits ones
 
-  /// The hash with the part that makes the block at its lower end, so that one rotation gives both.
-  [[nodiscard]] std::uint64_t turned(std::uint64_t hash) const noexcept { return std::rotl(hash, block_bits); }
-  [[nodiscard]] std::size_t block(std::uint64_t hash) const noexcept {
-    return static_cast<std::size_t>(turned(hash)) & last_block;
-  }
-  /// What follows that part.
-  [[nodiscard]] std::uint32_t inner(std::uint64_t hash) const noexcept { return static_cast<std::uint32_t>(turned(hash) >> 32); }
+  /// The block in the upper half, what follows in the lower one.
+  [[nodiscard]] std::uint64_t shifted(std::uint64_t hash) const noexcept { return hash >> shift; }
+  [[nodiscard]] std::size_t block(std::uint64_t hash) const noexcept { return static_cast<std::size_t>(shifted(hash) >> 32); }
+  [[nodiscard]] std::uint32_t inner(std::uint64_t hash) const noexcept { return static_cast<std::uint32_t>(shifted(hash)); }
 };
 
 class alignas(64) ring_block {
@@ -53,18 +50,25 @@ class alignas(64) ring_block {
 
   [[nodiscard]] static std::size_t bucket(std::uint32_t inner) noexcept { return inner >> 26; }
 
-  /// A block of these points.
-  static ring_block* make(std::span<const ring_point> points, ring_shape shape) {
-    ring_block* const block = allocate(points.size());
-    for (std::size_t i = 0; i < points.size(); ++i) block->put(i, points[i], shape);
-    block->count(shape);
+  /// A block for so many points, which fill() puts in.
+  static ring_block* make(std::size_t size) {
+    const std::size_t words = size + probes + 1;
+    void* const memory =
+        ::operator new(sizeof(ring_block) + words * sizeof(std::uint32_t), std::align_val_t{alignof(ring_block)});
+    auto* const block = ::new (memory) ring_block{static_cast<std::uint32_t>(size)};
+    std::fill(block->words() + size, block->words() + words, behind_the_last);
     return block;
+  }
+  void fill(std::span<const ring_point> points, ring_shape shape) {
+    hashes_ = std::make_unique_for_overwrite<std::uint64_t[]>(size_);
+    for (std::size_t i = 0; i < points.size(); ++i) put(i, points[i], shape);
+    count(shape);
   }
 
   /// A copy of a block with these points, too, which are in order.
   template <class Before>
   static ring_block* with(const ring_block& old, std::span<const ring_point> added, ring_shape shape, Before precedes) {
-    ring_block* const block = allocate(old.size() + added.size());
+    ring_block* const block = with_room_for(old.size() + added.size());
     std::size_t from = 0;
     std::size_t to = 0;
     for (const ring_point& p : added) {
@@ -82,7 +86,7 @@ class alignas(64) ring_block {
 
   /// A copy of a block without these points, which are in it and in order.
   static ring_block* without(const ring_block& old, std::span<const ring_point> gone, ring_shape shape) {
-    ring_block* const block = allocate(old.size() - gone.size());
+    ring_block* const block = with_room_for(old.size() - gone.size());
     std::size_t from = 0;
     std::size_t to = 0;
     for (const ring_point& p : gone) {
@@ -100,14 +104,16 @@ class alignas(64) ring_block {
   void share() noexcept { users_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: who shares it has it already
   void drop() noexcept {
     // release: what was read of it comes before; acquire: and is over when the last one frees it
-    if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) ::operator delete(this, std::align_val_t{alignof(ring_block)});
+    if (users_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    this->~ring_block();
+    ::operator delete(this, std::align_val_t{alignof(ring_block)});
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   /// The points' words, and at least one more.
   [[nodiscard]] const std::uint32_t* words() const noexcept { return reinterpret_cast<const std::uint32_t*>(this + 1); }
   [[nodiscard]] ring_point at(std::size_t i, ring_shape shape) const noexcept {
-    return {hashes()[i], words()[i] & shape.slot_mask};
+    return {hashes_[i], words()[i] & shape.slot_mask};
   }
 
   /// Where a lookup in this bucket begins: at least probes + 1 words follow.
@@ -115,7 +121,7 @@ class alignas(64) ring_block {
 
   /// The place of the first point at `hash`, which is in this bucket, or behind it; size() if there is none.
   [[nodiscard]] std::size_t first_at(std::uint64_t hash, std::size_t bucket) const noexcept {
-    const std::uint64_t* const points = hashes();
+    const std::uint64_t* const points = hashes_.get();
     std::size_t i = before_[bucket];
     for (const std::size_t end = i + 8; i < size_ && points[i] < hash; ++i) {
       if (i == end) return static_cast<std::size_t>(std::lower_bound(points + i, points + size_, hash) - points);
@@ -127,37 +133,28 @@ class alignas(64) ring_block {
   explicit ring_block(std::uint32_t size) noexcept : size_{size} {}
   ~ring_block() = default;
 
-  // An even number, so that the hashes behind them are aligned.
-  static std::size_t words_for(std::size_t size) noexcept { return (size + probes + 2) / 2 * 2; }
-
-  static ring_block* allocate(std::size_t size) {
-    const std::size_t words = words_for(size);
-    void* const memory = ::operator new(sizeof(ring_block) + words * sizeof(std::uint32_t) + size * sizeof(std::uint64_t),
-                                        std::align_val_t{alignof(ring_block)});
-    auto* const block = ::new (memory) ring_block{static_cast<std::uint32_t>(size)};
-    std::fill(block->words() + size, block->words() + words, behind_the_last);
+  static ring_block* with_room_for(std::size_t size) {
+    auto hashes = std::make_unique_for_overwrite<std::uint64_t[]>(size);
+    ring_block* const block = make(size);
+    block->hashes_ = std::move(hashes);
     return block;
   }
 
-  // Both arrays stand behind the object: first the words, whose place does not depend on the size, which a lookup does not read.
+  // They stand behind the object.
   std::uint32_t* words() noexcept { return reinterpret_cast<std::uint32_t*>(this + 1); }
-  std::uint64_t* hashes() noexcept { return reinterpret_cast<std::uint64_t*>(words() + words_for(size_)); }
-  [[nodiscard]] const std::uint64_t* hashes() const noexcept {
-    return reinterpret_cast<const std::uint64_t*>(words() + words_for(size_));
-  }
 
   void put(std::size_t i, const ring_point& p, ring_shape shape) noexcept {
     words()[i] = (shape.inner(p.hash) & shape.hash_mask) | p.slot;
-    hashes()[i] = p.hash;
+    hashes_[i] = p.hash;
   }
   void take_over(const ring_block& old, std::size_t from, std::size_t to, std::size_t n) noexcept {
     std::copy_n(old.words() + from, n, words() + to);
-    std::copy_n(old.hashes() + from, n, hashes() + to);
+    std::copy_n(old.hashes_.get() + from, n, hashes_.get() + to);
   }
 
   void count(ring_shape shape) noexcept {
     std::array<std::uint32_t, buckets> found{};
-    for (std::size_t i = 0; i < size_; ++i) ++found[bucket(shape.inner(hashes()[i]))];
+    for (std::size_t i = 0; i < size_; ++i) ++found[bucket(shape.inner(hashes_[i]))];
     std::uint32_t before = 0;
     for (std::size_t b = 0; b < buckets; ++b) {
       before_[b] = static_cast<std::uint8_t>(std::min<std::uint32_t>(before, 255));
@@ -176,6 +173,7 @@ class alignas(64) ring_block {
 
   std::atomic<std::uint32_t> users_{1};
   std::uint32_t size_;
+  std::unique_ptr<std::uint64_t[]> hashes_;
   // On a line of its own, which sharing the block does not take from those who read it.
   alignas(64) std::array<std::uint8_t, buckets> before_;
 };
@@ -197,6 +195,8 @@ class ring_block_use {
   }
   const ring_block& operator*() const noexcept { return *block_; }
   const ring_block* operator->() const noexcept { return block_; }
+  /// Before anybody else uses it.
+  [[nodiscard]] ring_block& unshared() noexcept { return *block_; }
 
  private:
   ring_block* block_;

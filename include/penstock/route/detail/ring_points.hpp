@@ -3,7 +3,7 @@
 // Changes        an insertion of 160 points makes up to 160 blocks of about 1 KB anew and shares the others with the copies of the ring: a copy
 //                costs one count a block. All new blocks exist before the first takes its place, so a change that throws has done nothing. When
 //                the number of points (or of slots) has outgrown the blocks, all are made anew.
-// Invariants     points lie in order of (hash, rank), where the rank is the owner's order of slots; blocks_ is empty or holds 2^block_bits,
+// Invariants     points lie in order of (hash, rank), where the rank is the owner's order of slots; blocks_ is empty or holds a power of two,
 //                with between one and two points a bucket after all have been made anew.
 // Thread safety  concurrent reads, also of copies that share blocks.
 #pragma once
@@ -69,7 +69,7 @@ class ring_points {
     const std::uint32_t mask = shape_.slot_mask;
     for (std::size_t left = size_; left > 0;) {
       if (*word == ring_block::behind_the_last) {
-        block = (block + 1) & shape_.last_block;
+        block = block + 1 < blocks_.size() ? block + 1 : 0;
         word = blocks_[block]->words();
         continue;
       }
@@ -130,21 +130,21 @@ class ring_points {
 
   // The ring is not empty, in these two. The word of the point where a lookup ends, nullptr if that takes more than a look.
   [[nodiscard]] const std::uint32_t* quick_look(std::uint64_t hash) const noexcept {
-    const std::uint64_t turned = shape_.turned(hash);
-    const auto inner = static_cast<std::uint32_t>(turned >> 32);
-    const std::uint32_t* word = blocks_[turned & shape_.last_block]->words_from(ring_block::bucket(inner));
-    const std::uint32_t mask = shape_.slot_mask;
-    const std::uint32_t wanted = inner & shape_.hash_mask;
+    const std::uint64_t shifted = shape_.shifted(hash);
+    const auto inner = static_cast<std::uint32_t>(shifted);
+    const std::uint32_t* word = blocks_[shifted >> 32]->words_from(ring_block::bucket(inner));
+    // Not greater: further away, or in these bits the same and perhaps before the hash. No point has the word inner | mask, so that what is
+    // greater stays so with 1 added, which makes 0 of behind_the_last.
+    const std::uint32_t beyond = inner | shape_.slot_mask;
     // All at once: where the search ends is a toss of a coin, which a branch would guess wrong.
+    const std::uint32_t wanted = inner & shape_.hash_mask;
     static_assert(ring_block::probes == 4);
     std::size_t steps = word[0] < wanted;
     steps += word[1] < wanted;
     steps += word[2] < wanted;
     steps += word[3] < wanted;
     word += steps;
-    // Not greater: further away, or in these bits the same and perhaps before the hash. No point has the word inner | mask, so that what is
-    // greater stays so with 1 added, which makes 0 of behind_the_last.
-    return *word + 1 > (inner | mask) ? word : nullptr;
+    return *word + 1 > beyond ? word : nullptr;
   }
   [[nodiscard]] place first_at(std::uint64_t hash) const noexcept {
     place p{shape_.block(hash), 0};
@@ -188,14 +188,19 @@ class ring_points {
     const std::size_t size = points.size();
     const std::size_t blocks = std::max(std::bit_floor(size) / ring_block::buckets, std::size_t{2});
     const auto slot_mask = static_cast<std::uint32_t>(std::bit_ceil(slots + 1) - 1);
-    const ring_shape shape{std::countr_zero(blocks), slot_mask, ~slot_mask, blocks - 1};
+    const ring_shape shape{32 - std::countr_zero(blocks), slot_mask, ~slot_mask};
     std::vector<ring_block_use> fresh;
     fresh.reserve(blocks);
-    for (std::size_t number = 0; number < blocks; ++number) {
-      std::size_t end = 0;
-      while (end < points.size() && shape.block(points[end].hash) == number) ++end;
-      fresh.push_back(ring_block_use{ring_block::make(points.first(end), shape)});
-      points = points.subspan(end);
+    for (std::size_t number = 0, first = 0; number < blocks; ++number) {
+      std::size_t end = first;
+      while (end < size && shape.block(points[end].hash) == number) ++end;
+      fresh.push_back(ring_block_use{ring_block::make(end - first)});
+      first = end;
+    }
+    // Then all hashes, so that what lookups read lies together.
+    for (ring_block_use& block : fresh) {
+      block.unshared().fill(points.first(block->size()), shape);
+      points = points.subspan(block->size());
     }
     blocks_.swap(fresh);
     shape_ = shape;
