@@ -38,6 +38,16 @@ class Skipped(Exception):
     pass
 
 
+class Stuck(Exception):
+    """What comes next would only wait in vain."""
+
+
+def need(name, condition, detail=""):
+    check(name, condition, detail)
+    if not condition:
+        raise Stuck
+
+
 def server_programs():
     """The folder of initdb and pg_ctl, of the newest version that is installed."""
     if found := shutil.which("initdb"):
@@ -151,23 +161,23 @@ class Clients:
 def outages(program, server, *arguments):
     clients = Clients(program, server.connection, *arguments)
     try:
-        check("the clients begin", clients.line() == "ready")
-        check("every kind of client is answered", clients.ask("up") == "up")
+        need("the clients begin", clients.line() == "ready")
+        need("every kind of client is answered", clients.ask("up") == "up")
         send(signal.SIGKILL, [server.postmaster()])
-        check("the server is killed (its sessions are not): every kind of client has an error", clients.ask("down") == "down")
-        check("it is started again", server.start(), server.said())
-        check("every kind of client is answered again", clients.ask("up") == "up")
+        need("the server is killed (its sessions are not): every kind of client has an error", clients.ask("down") == "down")
+        need("it is started again", server.start(), server.said())
+        need("every kind of client is answered again", clients.ask("up") == "up")
         send(signal.SIGKILL, server.family())
-        check("the server and its sessions are killed: every kind of client has an error", clients.ask("down") == "down")
-        check("it is started again", server.start(), server.said())
-        check("every kind of client is answered again", clients.ask("up") == "up")
+        need("the server and its sessions are killed: every kind of client has an error", clients.ask("down") == "down")
+        need("it is started again", server.start(), server.said())
+        need("every kind of client is answered again", clients.ask("up") == "up")
         halted = server.family()
         send(signal.SIGSTOP, halted)
         try:
-            check("the server says nothing more: every kind of client has an error", clients.ask("down") == "down")
+            need("the server says nothing more: every kind of client has an error", clients.ask("down") == "down")
         finally:
             send(signal.SIGCONT, halted)
-        check("it goes on: every kind of client is answered again", clients.ask("up") == "up")
+        need("it goes on: every kind of client is answered again", clients.ask("up") == "up")
         check("the clients end well", clients.end() == 0)
     finally:
         clients.process.kill()
@@ -175,6 +185,7 @@ def outages(program, server, *arguments):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and take the server along
     program, rows = sys.argv[1], sys.argv[2:3]
     # The path of a socket has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="penstock-pg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -184,13 +195,15 @@ def main():
             print(f"skipped: {why}")
             return 0
         try:
-            check("a server starts", server.start(), server.said())
+            need("a server starts", server.start(), server.said())
             done = subprocess.run([program, server.connection, *rows], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=10 * PATIENCE)
             print(done.stdout, flush=True)
             check("with and without pool, batcher and accumulator", done.returncode == 0)
             for where in ([], ["--background"]):
                 print("connects in the background" if where else "connects by who needs one", flush=True)
                 outages(program, server, *where)
+        except Stuck:
+            print("and so the rest was left out", flush=True)
         finally:
             server.stop()
     print(f"{passed} passed, {failed} failed")
