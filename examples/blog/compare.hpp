@@ -166,7 +166,7 @@ template <class Connection>
 void compare(service<Connection>& s, penstock::worker_pool& workers, std::int64_t rows, auto&& connect) {
   create_many(s, rows);
   n_plus_one(s, workers, static_cast<int>(std::min<std::int64_t>(rows / 100, 200)));
-  leasing(s, static_cast<int>(std::min<std::int64_t>(rows / 10, 4'000)), connect);
+  leasing(s, static_cast<int>(std::min<std::int64_t>(rows / 20, 1'000)), connect);
 }
 
 }  // namespace blog
