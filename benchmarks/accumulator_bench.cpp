@@ -133,13 +133,31 @@ void BM_add_with_outcome(benchmark::State& state) {
   while (state.KeepRunningBatch(100)) items.add_many(1);
 }
 
-BENCHMARK(BM_push<penstock_accumulator>)->Apply(thread_counts::apply<8>)->UseRealTime();
-BENCHMARK(BM_push<penstock_inline>)->Apply(thread_counts::apply<8>)->UseRealTime();
-BENCHMARK(BM_push<mutex_and_vector>)->Apply(thread_counts::apply<8>)->UseRealTime();
-BENCHMARK(BM_add_with_outcome)->UseRealTime();
-BENCHMARK(BM_add_and_wait<penstock_accumulator>)->Apply(thread_counts::apply<8>)->UseRealTime();
-BENCHMARK(BM_add_and_wait<penstock_inline>)->Apply(thread_counts::apply<8>)->UseRealTime();
-BENCHMARK(BM_add_and_wait<mutex_and_vector>)->Apply(thread_counts::apply<8>)->UseRealTime();
+BENCHMARK(BM_push<penstock_accumulator>)
+    ->Name("BM_accumulator_push<penstock::accumulator>")
+    ->Apply(thread_counts::apply<8>)
+    ->UseRealTime();
+BENCHMARK(BM_push<penstock_inline>)
+    ->Name("BM_accumulator_push<penstock::accumulator, inline>")
+    ->Apply(thread_counts::apply<8>)
+    ->UseRealTime();
+BENCHMARK(BM_push<mutex_and_vector>)
+    ->Name("BM_accumulator_push<mutex and vector>")
+    ->Apply(thread_counts::apply<8>)
+    ->UseRealTime();
+BENCHMARK(BM_add_with_outcome)->Name("BM_accumulator_add_with_outcome<penstock::accumulator>")->UseRealTime();
+BENCHMARK(BM_add_and_wait<penstock_accumulator>)
+    ->Name("BM_accumulator_add_and_wait<penstock::accumulator>")
+    ->Apply(thread_counts::apply<8>)
+    ->UseRealTime();
+BENCHMARK(BM_add_and_wait<penstock_inline>)
+    ->Name("BM_accumulator_add_and_wait<penstock::accumulator, inline>")
+    ->Apply(thread_counts::apply<8>)
+    ->UseRealTime();
+BENCHMARK(BM_add_and_wait<mutex_and_vector>)
+    ->Name("BM_accumulator_add_and_wait<mutex and vector>")
+    ->Apply(thread_counts::apply<8>)
+    ->UseRealTime();
 
 }  // namespace
 

@@ -138,24 +138,36 @@ void BM_pick_busy(benchmark::State& state) {
   }
 }
 
-#define PICK(kind, type) BENCHMARK(BM_pick_##kind<type>)->Apply(thread_counts::apply<>)->UseRealTime()->MinTime(0.1)
-#define PICK_ALONE(type) BENCHMARK(BM_pick_alone<type>)->Apply(thread_counts::apply<>)->UseManualTime()->MinTime(0.1)
-PICK_ALONE(ours<penstock::round_robin>);
-PICK_ALONE(ours<penstock::power_of_two_choices>);
-PICK_ALONE(ours<penstock::least_connections>);
-PICK(idle, ours<penstock::round_robin>);
-PICK(idle, plain_round_robin);
-PICK(idle, ours<penstock::random_choice>);
-PICK(idle, ours<penstock::power_of_two_choices>);
-PICK(busy, ours<penstock::power_of_two_choices>);
-PICK(busy, plain_two_choices);
-PICK(idle, ours<penstock::least_connections>);
-PICK(busy, ours<penstock::least_connections>);
-PICK(busy, plain_least_connections);
-PICK(idle, ours<penstock::peak_ewma>);
-PICK(idle, ours<penstock::weighted_round_robin>);
-PICK(idle, ours<penstock::sticky>);
-PICK(idle, ours<penstock::consistent_hash<penstock::hash_ring>>);
+#define PICK(kind, policy, type, implementation)                 \
+  BENCHMARK(BM_pick_##kind<type>)                                \
+      ->Name("BM_pick_" #kind "_" policy "<" implementation ">") \
+      ->Apply(thread_counts::apply<>)                            \
+      ->UseRealTime()                                            \
+      ->MinTime(0.1)
+#define PICK_OURS(kind, policy) PICK(kind, #policy, ours<penstock::policy>, "penstock::balancer")
+#define PICK_PLAIN(kind, policy, type) PICK(kind, #policy, type, "mutex and vector")
+#define PICK_ALONE(policy)                                    \
+  BENCHMARK(BM_pick_alone<ours<penstock::policy>>)            \
+      ->Name("BM_pick_alone_" #policy "<penstock::balancer>") \
+      ->Apply(thread_counts::apply<>)                         \
+      ->UseManualTime()                                       \
+      ->MinTime(0.1)
+PICK_ALONE(round_robin);
+PICK_ALONE(power_of_two_choices);
+PICK_ALONE(least_connections);
+PICK_OURS(idle, round_robin);
+PICK_PLAIN(idle, round_robin, plain_round_robin);
+PICK_OURS(idle, random_choice);
+PICK_OURS(idle, power_of_two_choices);
+PICK_OURS(busy, power_of_two_choices);
+PICK_PLAIN(busy, power_of_two_choices, plain_two_choices);
+PICK_OURS(idle, least_connections);
+PICK_OURS(busy, least_connections);
+PICK_PLAIN(busy, least_connections, plain_least_connections);
+PICK_OURS(idle, peak_ewma);
+PICK_OURS(idle, weighted_round_robin);
+PICK_OURS(idle, sticky);
+PICK(idle, "consistent_hash", ours<penstock::consistent_hash<penstock::hash_ring>>, "penstock::balancer");
 
 }  // namespace
 

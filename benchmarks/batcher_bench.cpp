@@ -228,18 +228,27 @@ void BM_coroutine(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(group));
 }
 
-BENCHMARK(BM_direct);
-BENCHMARK(BM_idle);
-BENCHMARK(BM_hit);
-BENCHMARK(BM_hit_get);
-BENCHMARK(BM_shared);
-BENCHMARK(BM_distinct<true>)->Name("BM_distinct_on_a_pool")->Apply(thread_counts::apply<>)->UseRealTime();
-BENCHMARK(BM_distinct<false>)->Name("BM_distinct")->Apply(thread_counts::apply<>)->UseRealTime();
-BENCHMARK(BM_distinct_many)->Apply(thread_counts::apply<>)->UseRealTime();
-BENCHMARK(BM_distinct_peer)->Apply(thread_counts::apply<>)->UseRealTime();
-BENCHMARK(BM_dataloader)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK(BM_dataloader_without_cache)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK(BM_coroutine);
+BENCHMARK(BM_direct)->Name("BM_batcher_idle<the function alone>");
+BENCHMARK(BM_idle)->Name("BM_batcher_idle<penstock::batcher>");
+BENCHMARK(BM_hit)->Name("BM_batcher_hit<penstock::batcher>");
+BENCHMARK(BM_hit_get)->Name("BM_batcher_hit_get<penstock::batcher>");
+BENCHMARK(BM_shared)->Name("BM_batcher_shared<penstock::batcher>");
+BENCHMARK(BM_distinct<true>)
+    ->Name("BM_batcher_distinct_on_a_pool<penstock::batcher>")
+    ->Apply(thread_counts::apply<>)
+    ->UseRealTime();
+BENCHMARK(BM_distinct<false>)->Name("BM_batcher_distinct<penstock::batcher>")->Apply(thread_counts::apply<>)->UseRealTime();
+BENCHMARK(BM_distinct_many)->Name("BM_batcher_distinct_many<penstock::batcher>")->Apply(thread_counts::apply<>)->UseRealTime();
+BENCHMARK(BM_distinct_peer)
+    ->Name("BM_batcher_distinct_many<mutex, map and condition_variable>")
+    ->Apply(thread_counts::apply<>)
+    ->UseRealTime();
+BENCHMARK(BM_dataloader)->Name("BM_dataloader<penstock::batcher>")->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(BM_dataloader_without_cache)
+    ->Name("BM_dataloader_without_cache<penstock::batcher>")
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK(BM_coroutine)->Name("BM_batcher_coroutine<penstock::batcher>");
 
 }  // namespace
 

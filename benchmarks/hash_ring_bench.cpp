@@ -220,28 +220,38 @@ void BM_copy(benchmark::State& state) {
 constexpr std::int64_t distinct = 1'000'000;
 constexpr std::int64_t hot = 1'024;
 
-BENCHMARK(BM_hash_alone)->Arg(distinct)->Arg(hot);
-BENCHMARK(BM_find<penstock_ring>)->Args({1000, distinct})->Args({1000, hot})->Args({10'000, distinct});
-BENCHMARK(BM_find<prefix_index>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find<sorted_vector>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find<std_map>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find_n_3)->Arg(distinct)->Arg(hot);
-BENCHMARK(BM_acquire);
+BENCHMARK(BM_hash_alone)->Name("BM_ring_hash_alone")->Arg(distinct)->Arg(hot);
+BENCHMARK(BM_find<penstock_ring>)
+    ->Name("BM_ring_find<penstock::hash_ring>")
+    ->Args({1000, distinct})
+    ->Args({1000, hot})
+    ->Args({10'000, distinct});
+BENCHMARK(BM_find<prefix_index>)->Name("BM_ring_find<prefix index>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find<sorted_vector>)->Name("BM_ring_find<sorted vector>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find<std_map>)->Name("BM_ring_find<std::map>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find_n_3)->Name("BM_ring_find_n_3<penstock::hash_ring>")->Arg(distinct)->Arg(hot);
+BENCHMARK(BM_acquire)->Name("BM_ring_acquire<penstock::hash_ring>");
 [[maybe_unused]] const bool concurrent_find_added = [] {
   for (const int threads : thread_counts::up_to_all()) {
     if (threads == 2 && thread_counts::processors() <= 2) continue;  // there is the writer, too
     auto* const added =
-        benchmark::RegisterBenchmark("BM_concurrent_find", BM_concurrent_find)->ArgsProduct({{distinct, hot}, {0, 1}});
+        benchmark::RegisterBenchmark("BM_ring_concurrent_find<penstock::concurrent_hash_ring>", BM_concurrent_find)
+            ->ArgsProduct({{distinct, hot}, {0, 1}});
     added->Setup([](const benchmark::State& s) { read_by_all = std::make_unique<changing_ring>(s.range(0), s.range(1) == 1); });
     added->Teardown([](const benchmark::State&) { read_by_all.reset(); })->UseRealTime();
     if (threads > 1) added->Threads(threads);
   }
   return true;
 }();
-BENCHMARK(BM_concurrent_add_and_remove)->Unit(benchmark::kMicrosecond);
-BENCHMARK(BM_add_and_remove)->Arg(1000)->Unit(benchmark::kMicrosecond);
-BENCHMARK(BM_add_and_remove_sorted_vector)->Arg(1000)->Unit(benchmark::kMicrosecond);
-BENCHMARK(BM_copy)->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_concurrent_add_and_remove)
+    ->Name("BM_ring_add_and_remove_concurrent<penstock::concurrent_hash_ring>")
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_add_and_remove)->Name("BM_ring_add_and_remove<penstock::hash_ring>")->Arg(1000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_add_and_remove_sorted_vector)
+    ->Name("BM_ring_add_and_remove<sorted vector, merged and filtered>")
+    ->Arg(1000)
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_copy)->Name("BM_ring_copy<penstock::hash_ring>")->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 

@@ -178,22 +178,28 @@ void BM_maglev_table_plain(benchmark::State& state) {
 constexpr std::int64_t distinct = 1'000'000;
 constexpr std::int64_t hot = 1'024;
 
-BENCHMARK(BM_find<ring>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find<maglev>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find<plain_maglev>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find<jump>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find<plain_jump>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find<jump_back>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find<anchor>)->Args({1000, distinct})->Args({1000, hot});
-BENCHMARK(BM_find<rendezvous>)->Args({10, hot})->Args({1000, hot});
-BENCHMARK(BM_find<weighted_rendezvous>)->Args({10, hot})->Args({1000, hot});
-BENCHMARK(BM_find<plain_rendezvous>)->Args({10, hot})->Args({1000, hot});
-BENCHMARK(BM_maglev_table)->Arg(10)->Arg(1000);
-BENCHMARK(BM_maglev_table_plain)->Arg(10)->Arg(1000);
-BENCHMARK(BM_add_and_remove<ring>)->Arg(1000);
-BENCHMARK(BM_add_and_remove<rendezvous>)->Arg(1000);
-BENCHMARK(BM_add_and_remove<jump>)->Arg(1000);
-BENCHMARK(BM_add_and_remove<anchor>)->Arg(1000);
+BENCHMARK(BM_find<ring>)->Name("BM_placement_ring<penstock::hash_ring>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find<maglev>)->Name("BM_placement_maglev<penstock::maglev>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find<plain_maglev>)->Name("BM_placement_maglev<as in the paper>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find<jump>)->Name("BM_placement_jump<penstock::jump>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find<plain_jump>)->Name("BM_placement_jump<as in the paper>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find<jump_back>)->Name("BM_placement_jump<penstock::jump, jump_back>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find<anchor>)->Name("BM_placement_anchor_hash<penstock::anchor_hash>")->Args({1000, distinct})->Args({1000, hot});
+BENCHMARK(BM_find<rendezvous>)
+    ->Name("BM_placement_rendezvous<penstock::rendezvous, equal weights>")
+    ->Args({10, hot})
+    ->Args({1000, hot});
+BENCHMARK(BM_find<weighted_rendezvous>)
+    ->Name("BM_placement_rendezvous<penstock::rendezvous>")
+    ->Args({10, hot})
+    ->Args({1000, hot});
+BENCHMARK(BM_find<plain_rendezvous>)->Name("BM_placement_rendezvous<as in the paper>")->Args({10, hot})->Args({1000, hot});
+BENCHMARK(BM_maglev_table)->Name("BM_placement_maglev_table<penstock::maglev>")->Arg(10)->Arg(1000);
+BENCHMARK(BM_maglev_table_plain)->Name("BM_placement_maglev_table<as in the paper>")->Arg(10)->Arg(1000);
+BENCHMARK(BM_add_and_remove<ring>)->Name("BM_placement_add_and_remove<penstock::hash_ring>")->Arg(1000);
+BENCHMARK(BM_add_and_remove<rendezvous>)->Name("BM_placement_add_and_remove<penstock::rendezvous>")->Arg(1000);
+BENCHMARK(BM_add_and_remove<jump>)->Name("BM_placement_add_and_remove<penstock::jump>")->Arg(1000);
+BENCHMARK(BM_add_and_remove<anchor>)->Name("BM_placement_add_and_remove<penstock::anchor_hash>")->Arg(1000);
 
 }  // namespace
 
