@@ -17,12 +17,19 @@ constexpr std::size_t most_in_a_batch = 8;  // they are searched for one after t
 
 search_service::search_service(std::string database, std::size_t limit, std::size_t connections)
     : limit_{limit},
-      connections_{[path = std::move(database)] { return std::make_unique<searcher>(path); },
-                   {.max_size = connections, .max_connecting = connections, .fail_fast = true}},
-      pool_{{.threads = connections, .name = "search"}},
-      answers_{pool_,
+      connections_{
+          [path = std::move(database)] { return std::make_unique<searcher>(path); },
+          // A file's connections do not age: no timer.
+          {.max_size = connections, .idle_timeout = 0s, .max_lifetime = 0s, .max_connecting = connections, .fail_fast = true}},
+      answers_{executor(connections),
                [this](std::span<const std::vector<std::string>> queries) { return answer(queries); },
                {.max_batch_size = most_in_a_batch, .max_in_flight_batches = connections}} {}
+
+penstock::any_scheduler search_service::executor(std::size_t connections) {
+  if (connections == 1) return {};
+  pool_.emplace(penstock::worker_pool_options{.threads = connections, .name = "search"});
+  return pool_->get_scheduler();
+}
 
 std::vector<search_result> search_service::answer(std::span<const std::vector<std::string>> queries) {
   const auto connection = connections_.acquire();

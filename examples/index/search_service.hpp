@@ -1,16 +1,19 @@
 // Answers the queries of many who ask at the same time.
 //
 // Connections  a pool of them: each is opened when it is needed first, and serves one query at a time.
-// Batches      queries gather while all connections are busy, and equal ones are answered once.
+// Batches      queries gather while all connections are busy, and equal ones are answered once. With one connection the thread that asks searches: for
+//              a single query, starting another one would be a fifth of the work.
 #pragma once
 
 #include <penstock/batch/batcher.hpp>
+#include <penstock/core/scheduler.hpp>
 #include <penstock/pool/resource_pool.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/shared_future.hpp>
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,11 +38,12 @@ class search_service {
     std::size_t operator()(const std::vector<std::string>& words) const noexcept;
   };
 
+  penstock::any_scheduler executor(std::size_t connections);
   std::vector<search_result> answer(std::span<const std::vector<std::string>> queries);
 
   const std::size_t limit_;
   penstock::resource_pool<std::unique_ptr<searcher>> connections_;
-  penstock::worker_pool pool_;
+  std::optional<penstock::worker_pool> pool_;  // with several connections
   penstock::batcher<std::vector<std::string>, search_result, words_hash> answers_;
 };
 
