@@ -80,13 +80,16 @@ class Server:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
             folder.chmod(0o755)  # this program, and the clients, are somebody else
-        done = self.command("initdb", "--auth=trust", "--username=penstock", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", folder / "data")
+        settings = ["--auth=trust", "--username=penstock", "--encoding=UTF8", "--locale=C"]
+        done = self.command("initdb", *settings, "--no-sync", "-D", folder / "data")
         if done.returncode != 0:
             raise Skipped(f"initdb failed: {done.stdout.strip()[-500:]}")
         self.connection = f"host={folder} dbname=postgres user=penstock"
 
     def command(self, program, *arguments):
-        return subprocess.run([*self.prefix, self.programs / program, *arguments], cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=PATIENCE)
+        command = [*self.prefix, self.programs / program, *arguments]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run(command, cwd="/", **pipes, text=True, check=False, timeout=PATIENCE)
 
     def start(self):
         """What a killed server has left may still be in use for a moment."""
@@ -94,14 +97,24 @@ class Server:
             options = f"-c listen_addresses= -c unix_socket_directories={self.folder}"
             # Not through a pipe, which the server would keep open.
             with open(self.folder / "pg_ctl.log", "w", encoding="utf-8") as log:
-                command = [*self.prefix, self.programs / "pg_ctl", "-D", self.folder / "data", "-l", self.folder / "data/server.log", "-o", options, "-w", "start"]
-                if subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, timeout=PATIENCE).returncode == 0:
+                command = [*self.prefix, self.programs / "pg_ctl", "-D", self.folder / "data", "-l", self.folder / "data/server.log"]
+                done = subprocess.run(
+                    [*command, "-o", options, "-w", "start"],
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    check=False,
+                    timeout=PATIENCE,
+                )
+                if done.returncode == 0:
                     return True
             time.sleep(0.5)
         return False
 
     def said(self):
-        return "".join((self.folder / name).read_text(encoding="utf-8", errors="replace")[-1500:] for name in ("pg_ctl.log", "data/server.log") if (self.folder / name).exists())
+        logs = [self.folder / name for name in ("pg_ctl.log", "data/server.log")]
+        return "".join(log.read_text(encoding="utf-8", errors="replace")[-1500:] for log in logs if log.exists())
 
     def postmaster(self):
         return int((self.folder / "data/postmaster.pid").read_text(encoding="ascii").split()[0])
@@ -135,7 +148,8 @@ class Clients:
     """postgres_api --outage, which says what its clients see."""
 
     def __init__(self, program, *arguments):
-        self.process = subprocess.Popen([program, "--outage", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen([program, "--outage", *arguments], **pipes, text=True, bufsize=1)
 
     def line(self):
         if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
@@ -196,8 +210,7 @@ def main():
             return 0
         try:
             need("a server starts", server.start(), server.said())
-            done = subprocess.run([program, server.connection, *rows], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=10 * PATIENCE)
-            print(done.stdout, flush=True)
+            done = subprocess.run([program, server.connection, *rows], check=False, timeout=10 * PATIENCE)
             check("with and without pool, batcher and accumulator", done.returncode == 0)
             for where in ([], ["--background"]):
                 print("connects in the background" if where else "connects by who needs one", flush=True)
