@@ -53,6 +53,14 @@
 #include <penstock/core/task_group.hpp>
 #include <penstock/core/timer_service.hpp>
 #include <penstock/core/version.hpp>
+#include <penstock/job/enqueue_options.hpp>
+#include <penstock/job/job.hpp>
+#include <penstock/job/job_id.hpp>
+#include <penstock/job/job_queue.hpp>
+#include <penstock/job/job_store.hpp>
+#include <penstock/job/job_worker.hpp>
+#include <penstock/job/job_worker_options.hpp>
+#include <penstock/job/memory_store.hpp>
 #include <penstock/observe/busy_time.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>

@@ -25,6 +25,8 @@ enum class errc {
   lagged,          ///< fell behind: items were lost, what comes next is still to be had
   disconnected,    ///< fell behind and was cut off for it: this will not change
   not_found,       ///< it was looked for, and there is none
+  stale,           ///< what it was asked for with (a lease, a token) counts no more: somebody else may have it
+  busy,            ///< it is in use now [device_or_resource_busy]
 };
 
 namespace detail {
@@ -57,6 +59,10 @@ class errc_category final : public std::error_category {
         return "fell behind and was disconnected";
       case errc::not_found:
         return "not found";
+      case errc::stale:
+        return "the lease was lost";
+      case errc::busy:
+        return "in use";
     }
     return "unknown penstock error " + std::to_string(value);
   }
@@ -74,11 +80,14 @@ class errc_category final : public std::error_category {
         return std::make_error_condition(std::errc::operation_canceled);
       case errc::deadlock:
         return std::make_error_condition(std::errc::resource_deadlock_would_occur);
+      case errc::busy:
+        return std::make_error_condition(std::errc::device_or_resource_busy);
       case errc::rejected:
       case errc::broken_promise:
       case errc::lagged:
       case errc::disconnected:
       case errc::not_found:
+      case errc::stale:
         break;  // the standard has no condition that means this
     }
     return {value, *this};

@@ -11,7 +11,8 @@ using penstock::errc;
 namespace {
 
 constexpr errc every[] = {errc::empty,    errc::full,           errc::closed, errc::timeout,      errc::cancelled, errc::rejected,
-                          errc::deadlock, errc::broken_promise, errc::lagged, errc::disconnected, errc::not_found};
+                          errc::deadlock, errc::broken_promise, errc::lagged, errc::disconnected, errc::not_found, errc::stale,
+                          errc::busy};
 
 }  // namespace
 
@@ -42,6 +43,7 @@ TEST_CASE("errc: equals the standard's condition where there is one", "[errc]") 
   CHECK(is(errc::deadlock, std::errc::resource_deadlock_would_occur));
   CHECK(is(errc::empty, std::errc::resource_unavailable_try_again));
   CHECK(is(errc::full, std::errc::resource_unavailable_try_again));
+  CHECK(is(errc::busy, std::errc::device_or_resource_busy));
   CHECK_FALSE(is(errc::closed, std::errc::timed_out));
   CHECK_FALSE(is(errc::rejected, std::errc::operation_canceled));
   CHECK(std::error_code{errc::rejected}.default_error_condition().category() == penstock::error_category());

@@ -1,0 +1,100 @@
+// penstock/job/detail/job_keys.hpp: the names that jobs have, and the keys that keep others of the same kind away. Guarded by the store's lock.
+//
+// What an insertion needs is allocated by new_keys before the lock is taken; what is inserted under it is a node of a map, which cannot fail.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include <penstock/job/job_store.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+template <class Node>
+class job_keys {
+ public:
+  struct guard {
+    job_id of = {};
+    Node* job = nullptr;         // null: it is over
+    job_time expires = no_time;  // no_time: with the job
+  };
+  using names_map = std::unordered_map<std::string, Node*>;
+  using guards_map = std::unordered_map<std::string, guard>;
+
+  /// The keys of jobs that are about to be added.
+  struct new_keys {
+    names_map names;
+    guards_map guards;
+    void prepare(const enqueue_options& o) {
+      if (!o.job_id.empty()) names.try_emplace(o.job_id, nullptr);
+      if (o.deduplicate) guards.try_emplace(o.deduplicate->id);
+    }
+    [[nodiscard]] bool empty() const noexcept { return names.empty() && guards.empty(); }
+  };
+
+  /// Afterwards those insert without allocating.
+  void reserve(const new_keys& keys, job_time now) {
+    if (!keys.names.empty()) grow(names_, keys.names.size());
+    if (keys.guards.empty()) return;
+    if (guards_.size() >= sweep_at_) sweep(now);
+    grow(guards_, keys.guards.size());
+  }
+
+  /// Null: there is none.
+  [[nodiscard]] Node* named(const std::string& name) const noexcept {
+    const auto at = names_.find(name);
+    return at == names_.end() ? nullptr : at->second;
+  }
+  /// What keeps others of the same key away at `now`; null: nothing.
+  [[nodiscard]] guard* guarded(const std::string& key, job_time now) noexcept {
+    const auto at = guards_.find(key);
+    if (at == guards_.end()) return nullptr;
+    const bool counts = at->second.expires == no_time ? at->second.job != nullptr : now < at->second.expires;
+    return counts ? &at->second : nullptr;
+  }
+
+  void add_name(new_keys& keys, const std::string& name, Node& job) noexcept {
+    auto node = keys.names.extract(name);
+    node.mapped() = &job;
+    names_.insert(std::move(node));
+  }
+  /// In place of what was there.
+  void add_guard(new_keys& keys, const std::string& key, guard g) noexcept {
+    if (const auto at = guards_.find(key); at != guards_.end()) {
+      at->second = std::move(g);
+      return;
+    }
+    auto node = keys.guards.extract(key);
+    node.mapped() = std::move(g);
+    guards_.insert(std::move(node));
+  }
+
+  void forget_name(const std::string& name) noexcept { names_.erase(name); }
+  /// That job is over: it guards no longer than its ttl says.
+  void over(const std::string& key, const Node& job) noexcept {
+    const auto at = guards_.find(key);
+    if (at == guards_.end() || at->second.job != &job) return;
+    at->second.job = nullptr;
+    if (at->second.expires == no_time) guards_.erase(at);
+  }
+
+ private:
+  template <class Map>
+  static void grow(Map& map, std::size_t more) {
+    const std::size_t room = static_cast<std::size_t>(static_cast<float>(map.bucket_count()) * map.max_load_factor());
+    if (map.size() + more > room) map.reserve(2 * (map.size() + more));
+  }
+  // Guards of jobs that are over go when they are as many again as were left the last time: amortised, one step each.
+  void sweep(job_time now) noexcept {
+    std::erase_if(guards_, [now](const auto& g) { return g.second.job == nullptr && g.second.expires <= now; });
+    sweep_at_ = 2 * guards_.size() + 64;
+  }
+
+  names_map names_;
+  guards_map guards_;
+  std::size_t sweep_at_ = 64;
+};
+
+}  // namespace penstock::inline v0_1::detail

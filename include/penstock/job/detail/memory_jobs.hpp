@@ -1,0 +1,471 @@
+// penstock/job/detail/memory_jobs.hpp: the states of jobs in memory, and every step between them. Guarded by the store's lock; what a step causes that must
+// not happen under it (destroying payloads, telling who waits, observers) it leaves in `effects`.
+//
+// Invariants   a job is in exactly one line: ready_ or prioritized_ (waiting), delayed_, active_, completed_, failed_, or in none (`!known`: it is over and
+//              not kept, its node waits for leases that pin it). held() == waiting + delayed + active <= capacity, but for what is redriven.
+//              A job is active if and only if its fence is not 0, and that fence was given with the latest lease.
+// No step that changes something fails: what it needs is reserved before.
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <penstock/job/detail/job_keys.hpp>
+#include <penstock/job/detail/job_node.hpp>
+#include <penstock/job/job_store.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+/// How many jobs that are over are kept.
+struct keep_limits {
+  std::size_t count;
+  std::chrono::nanoseconds age;
+};
+
+template <class Payload>
+class memory_jobs {
+ public:
+  using node = job_node<Payload>;
+  using list = job_list<node>;
+  using keys = job_keys<node>;
+  static constexpr std::size_t event_backlog = 4096;
+  static constexpr std::size_t promoted_at_once = 1000;
+
+  /// What is to be done when the lock is free again.
+  struct effects {
+    node* dead = nullptr;       // linked by `after`: payloads to be destroyed
+    job_watch* told = nullptr;  // to be called
+    bool ready = false;         // there is work for listeners
+  };
+
+  memory_jobs(std::size_t capacity, keep_limits completed, keep_limits failed)
+      : capacity_{capacity}, keep_completed_{completed}, keep_failed_{failed} {}
+
+  // Reserving: these throw std::bad_alloc, and change nothing then.
+
+  void reserve(std::size_t jobs) {
+    slab_.reserve(jobs);
+    prioritized_.reserve(slab_.size());
+    delayed_.reserve(slab_.size());
+  }
+  void reserve(const typename keys::new_keys& k, job_time now) { keys_.reserve(k, now); }
+  /// From now on until record(false), events are recorded.
+  void record(bool wanted) noexcept {
+    recording_ = wanted;
+    if (!wanted || events_.capacity() >= event_backlog) return;
+    try {
+      events_.reserve(event_backlog);
+    } catch (...) {
+      recording_ = false;
+    }
+  }
+  [[nodiscard]] std::vector<job_event>& events() noexcept { return events_; }
+  [[nodiscard]] std::uint64_t events_lost() const noexcept { return events_lost_; }
+
+  // Looking.
+
+  [[nodiscard]] std::size_t held() const noexcept { return waiting() + delayed_.size() + active_.size(); }
+  [[nodiscard]] bool room_for(std::size_t jobs) const noexcept { return held() <= capacity_ && jobs <= capacity_ - held(); }
+  [[nodiscard]] bool something_ready() const noexcept { return !paused && waiting() != 0; }
+  [[nodiscard]] job_time next_due() const noexcept { return delayed_.empty() ? no_time : job_time{delayed_.top().major}; }
+  [[nodiscard]] job_counts counts() const noexcept {
+    return {.waiting = waiting(),
+            .delayed = delayed_.size(),
+            .active = active_.size(),
+            .completed = completed_.size(),
+            .failed = failed_.size(),
+            .waiting_children = 0,
+            .paused = paused};
+  }
+  [[nodiscard]] node* find(const job_id& id) const noexcept {
+    if (id.number() != 0) return slab_.find(id.number());
+    return id.name() != nullptr ? keys_.named(*id.name()) : nullptr;
+  }
+  [[nodiscard]] static job_info info(const node& n) noexcept {
+    return {.id = n.id(),
+            .state = n.state,
+            .priority = n.priority,
+            .attempts_made = n.attempts_made,
+            .stalled = n.stalled,
+            .progress = n.progress,
+            .why = n.why,
+            .added_at = n.added_at,
+            .due_at = n.due,
+            .started_at = n.started_at,
+            .ended_at = n.ended_at,
+            .leased_until = n.state == job_state::active ? n.lease_until : no_time};
+  }
+  /// The jobs in a state, in its order: as they will be fetched or become due, or as they came to it.
+  [[nodiscard]] std::vector<node*> in_order(job_state s) const {
+    std::vector<node*> all;
+    if (s == job_state::waiting) append(all, ready_), append(all, prioritized_);
+    if (s == job_state::delayed) append(all, delayed_);
+    if (s == job_state::active) append(all, active_);
+    if (s == job_state::completed) append(all, completed_);
+    if (s == job_state::failed) append(all, failed_);
+    return all;
+  }
+
+  // Adding.
+
+  /// The job that counts in place of this one; no job: none does.
+  [[nodiscard]] job_id duplicate_of(const enqueue_options& o, job_time now, node*& there) noexcept {
+    there = nullptr;
+    if (!o.job_id.empty()) there = keys_.named(o.job_id);
+    if (there != nullptr) return there->id();
+    if (!o.deduplicate) return {};
+    typename keys::guard* const g = keys_.guarded(o.deduplicate->id, now);
+    if (g == nullptr) return {};
+    if (o.deduplicate->replace && g->job != nullptr && g->job->state == job_state::delayed) return {};
+    there = g->job;
+    return g->of;
+  }
+
+  /// One that is no duplicate. Room was reserved.
+  job_id add(Payload&& payload, const enqueue_options& o, std::unique_ptr<job_extras>&& extras, typename keys::new_keys& fresh,
+             job_watch* watch, job_time now, effects& e) noexcept {
+    node& n = slab_.take();
+    std::construct_at(std::addressof(n.payload), std::move(payload));
+    n.has_payload = true;
+    n.known = true;
+    n.extras = std::move(extras);
+    n.priority = o.priority;
+    n.lifo = o.lifo;
+    n.attempts_made = 0;
+    n.stalled = 0;
+    n.progress = 0;
+    n.added_at = now;
+    n.started_at = no_time;
+    n.ended_at = no_time;
+    n.fence = 0;
+    if (watch != nullptr) link(n, *watch);
+    node* replaced = nullptr;
+    if (n.extras != nullptr) {
+      if (!o.job_id.empty()) keys_.add_name(fresh, o.job_id, n);
+      if (o.deduplicate) {
+        const deduplication& d = *o.deduplicate;
+        typename keys::guard* const g = keys_.guarded(d.id, now);
+        if (g != nullptr) replaced = g->job;
+        // What replaces keeps the time that the first one set, unless each is to extend it.
+        const job_time expires = d.ttl.count() == 0 ? no_time : g != nullptr && !d.extend ? g->expires : later(now, d.ttl);
+        keys_.add_guard(fresh, d.id, {.of = n.id(), .job = &n, .expires = expires});
+      }
+    }
+    if (replaced != nullptr) remove(*replaced, e);
+    n.due = later(now, o.delay);
+    if (o.delay.count() > 0) {
+      delay(n, e);
+      emit(job_event::kind::delayed, n, 0);
+    } else {
+      make_ready(n, n.lifo, e);
+      emit(job_event::kind::added, n, 0);
+    }
+    return n.id();
+  }
+  void extend_guard(const enqueue_options& o, job_time now) noexcept {
+    if (!o.deduplicate || !o.deduplicate->extend || o.deduplicate->ttl.count() == 0) return;
+    if (typename keys::guard* const g = keys_.guarded(o.deduplicate->id, now)) g->expires = later(now, o.deduplicate->ttl);
+  }
+  static void link(node& n, job_watch& w) noexcept {
+    w.next = n.watches;
+    n.watches = &w;
+  }
+
+  // Running.
+
+  void promote_due(job_time now, effects& e) noexcept {
+    for (std::size_t i = 0; i < promoted_at_once && !delayed_.empty() && job_time{delayed_.top().major} <= now; ++i) {
+      promote(*delayed_.top().node, e);
+    }
+  }
+  /// Null: nothing is ready. Pinned once.
+  [[nodiscard]] node* start_next(job_time now, job_time lease_until) noexcept {
+    if (paused) return nullptr;
+    node* n = nullptr;
+    if (!ready_.empty()) {
+      n = ready_.front();
+      ready_.erase(*n);
+    } else if (!prioritized_.empty()) {
+      n = prioritized_.top().node;
+      prioritized_.erase(*n);
+    } else {
+      return nullptr;
+    }
+    n->state = job_state::active;
+    n->fence = ++fences_;
+    n->lease_until = lease_until;
+    n->started_at = now;
+    ++n->pins;
+    active_.push_back(*n);
+    emit(job_event::kind::started, *n, n->attempts_made + 1);
+    return n;
+  }
+  [[nodiscard]] static bool holds(const node& n, std::uint64_t fence) noexcept {
+    return n.known && n.state == job_state::active && n.fence == fence;
+  }
+  void unpin(node& n, effects& e) noexcept {
+    if (--n.pins == 0 && !n.known) bury(n, e);
+  }
+  /// `n` may be null: the job that counts is over and gone, and nobody knows how it went.
+  static void watch(node* n, job_watch& w, effects& e) noexcept {
+    if (n != nullptr && n->state != job_state::completed && n->state != job_state::failed) return link(*n, w);
+    w.how = n != nullptr ? n->state : job_state::waiting;
+    if (n != nullptr) w.why = n->why;
+    w.next = e.told;
+    e.told = &w;
+  }
+  /// Precondition, of these: it is active, and who asks holds the lease.
+  void complete(node& n, job_time now, effects& e) noexcept {
+    deactivate(n);
+    const unsigned attempt = ++n.attempts_made;
+    emit(job_event::kind::completed, n, attempt);
+    end(n, job_state::completed, now, e);
+  }
+  void fail(node& n, job_text&& why, job_time now, effects& e) noexcept {
+    deactivate(n);
+    const unsigned attempt = ++n.attempts_made;
+    n.why = std::move(why);
+    emit(job_event::kind::failed, n, attempt);
+    end(n, job_state::failed, now, e);
+  }
+  void retry(node& n, job_text&& why, job_time at, job_time now, effects& e) noexcept {
+    deactivate(n);
+    const unsigned attempt = ++n.attempts_made;
+    n.why = std::move(why);
+    emit(job_event::kind::retried, n, attempt);
+    again(n, at, now, n.lifo, e);
+  }
+  void release(node& n, job_time at, job_time now, effects& e) noexcept {
+    deactivate(n);
+    emit(job_event::kind::released, n, n.attempts_made + 1);
+    again(n, at, now, true, e);
+  }
+  [[nodiscard]] stalled_jobs take_back(job_time now, unsigned max_stalled, const job_text& why, effects& e) noexcept {
+    stalled_jobs taken;
+    for (node* n = active_.front(); n != nullptr;) {
+      node* const next = n->after;
+      if (n->lease_until <= now) {
+        deactivate(*n);
+        emit(job_event::kind::stalled, *n, n->attempts_made + 1);
+        if (++n->stalled > max_stalled) {
+          ++taken.failed;
+          n->why = why;
+          emit(job_event::kind::failed, *n, n->attempts_made + 1);
+          end(*n, job_state::failed, now, e);
+        } else {
+          ++taken.back;
+          make_ready(*n, true, e);
+        }
+      }
+      n = next;
+    }
+    return taken;
+  }
+
+  // By hand.
+
+  void remove(node& n, effects& e) noexcept {
+    leave(n);
+    emit(job_event::kind::removed, n, 0);
+    forget(n, n.state, e);
+  }
+  void promote(node& n, effects& e) noexcept {
+    delayed_.erase(n);
+    make_ready(n, n.lifo, e);
+    emit(job_event::kind::promoted, n, 0);
+  }
+  void redrive(node& n, effects& e) noexcept {
+    failed_.erase(n);
+    n.attempts_made = 0;
+    n.stalled = 0;
+    n.progress = 0;
+    n.ended_at = no_time;
+    emit(job_event::kind::redriven, n, 0);
+    make_ready(n, false, e);
+  }
+  std::size_t drain(bool delayed_too, effects& e) noexcept {
+    std::size_t n = 0;
+    for (; !ready_.empty(); ++n) remove(*ready_.front(), e);
+    for (; !prioritized_.empty(); ++n) remove(*prioritized_.top().node, e);
+    for (; delayed_too && !delayed_.empty(); ++n) remove(*delayed_.top().node, e);
+    return n;
+  }
+  std::size_t clean(job_state s, job_time before, std::size_t most, effects& e) noexcept {
+    if (s != job_state::completed && s != job_state::failed) return 0;
+    list& over = s == job_state::completed ? completed_ : failed_;
+    std::size_t n = 0;
+    for (; n < most && !over.empty() && over.front()->ended_at < before; ++n) remove(*over.front(), e);
+    return n;
+  }
+  void remove_all(effects& e) noexcept {
+    drain(true, e);
+    while (!active_.empty()) remove(*active_.front(), e);
+    while (!completed_.empty()) remove(*completed_.front(), e);
+    while (!failed_.empty()) remove(*failed_.front(), e);
+  }
+  [[nodiscard]] node* oldest_failed() const noexcept { return failed_.front(); }
+
+  // Of the dead: with the lock held again.
+  void reuse(node* dead) noexcept {
+    while (dead != nullptr) {
+      node* const next = dead->after;
+      slab_.give_back(*dead);
+      dead = next;
+    }
+  }
+  /// Without the lock: user's code.
+  static void destroy_payloads(node* dead) noexcept {
+    for (; dead != nullptr; dead = dead->after) {
+      dead->has_payload = false;
+      std::destroy_at(std::addressof(dead->payload));
+      dead->extras.reset();
+      dead->why.reset();
+      std::vector<std::string>{}.swap(dead->log);
+    }
+  }
+
+  bool paused = false;
+
+ private:
+  [[nodiscard]] std::size_t waiting() const noexcept { return ready_.size() + prioritized_.size(); }
+  [[nodiscard]] static job_time later(job_time now, std::chrono::nanoseconds by) noexcept {
+    return job_time{saturating_add(now.count(), by.count())};
+  }
+  static void append(std::vector<node*>& all, const list& l) {
+    for (node* n = l.front(); n != nullptr; n = n->after) all.push_back(n);
+  }
+  static void append(std::vector<node*>& all, const job_heap<node>& h) {
+    auto entries = h.entries();
+    std::sort(entries.begin(), entries.end());
+    for (const auto& e : entries) all.push_back(e.node);
+  }
+
+  void make_ready(node& n, bool first, effects& e) noexcept {
+    n.state = job_state::waiting;
+    e.ready = true;
+    if (n.priority != 0) {
+      prioritized_.push(n.priority, first ? --front_ : ++back_, n);
+    } else if (first) {
+      ready_.push_front(n);
+    } else {
+      ready_.push_back(n);
+    }
+  }
+  void delay(node& n, effects& e) noexcept {
+    n.state = job_state::delayed;
+    if (delayed_.empty() || n.due.count() < delayed_.top().major)
+      e.ready = true;  // whoever waits for the next one waits too long
+    delayed_.push(n.due.count(), ++back_, n);
+  }
+  void again(node& n, job_time at, job_time now, bool first, effects& e) noexcept {
+    if (at > now) {
+      n.due = at;
+      delay(n, e);
+    } else {
+      make_ready(n, first, e);
+    }
+  }
+  void deactivate(node& n) noexcept {
+    active_.erase(n);
+    n.fence = 0;
+  }
+  void leave(node& n) noexcept {
+    switch (n.state) {
+      case job_state::waiting:
+        n.priority != 0 ? prioritized_.erase(n) : ready_.erase(n);
+        break;
+      case job_state::delayed:
+        delayed_.erase(n);
+        break;
+      case job_state::active:
+        deactivate(n);
+        break;
+      case job_state::completed:
+        completed_.erase(n);
+        break;
+      case job_state::failed:
+        failed_.erase(n);
+        break;
+      case job_state::waiting_children:
+        break;
+    }
+  }
+
+  void end(node& n, job_state how, job_time now, effects& e) noexcept {
+    const bool completed = how == job_state::completed;
+    const bool at_once = n.extras != nullptr && (completed ? n.extras->remove_on_complete : n.extras->remove_on_fail);
+    const keep_limits& keep = completed ? keep_completed_ : keep_failed_;
+    n.ended_at = now;
+    if (at_once || keep.count == 0) return forget(n, how, e);
+    n.state = how;
+    tell(n, how, e);
+    if (n.extras != nullptr && !n.extras->deduplication_id.empty()) keys_.over(n.extras->deduplication_id, n);
+    list& over = completed ? completed_ : failed_;
+    over.push_back(n);
+    // Two at the most a time: what a job adds is paid for, and a change of the clock makes nobody wait.
+    for (int i = 0; i < 2 && (over.size() > keep.count || now - over.front()->ended_at > keep.age); ++i) remove(*over.front(), e);
+  }
+  /// It is in no line any more.
+  void forget(node& n, job_state how, effects& e) noexcept {
+    tell(n, how, e);
+    if (n.extras != nullptr) {
+      if (n.extras->name != nullptr) keys_.forget_name(*n.extras->name);
+      if (!n.extras->deduplication_id.empty()) keys_.over(n.extras->deduplication_id, n);
+    }
+    n.known = false;
+    if (++n.generation == 0) n.generation = 1;  // so that no number is 0
+    if (n.pins == 0) bury(n, e);
+  }
+  void bury(node& n, effects& e) noexcept {
+    n.after = e.dead;
+    e.dead = &n;
+  }
+  static void tell(node& n, job_state how, effects& e) noexcept {
+    while (n.watches != nullptr) {
+      job_watch* const w = n.watches;
+      n.watches = w->next;
+      w->how = how;
+      w->why = n.why;
+      w->next = e.told;
+      e.told = w;
+    }
+  }
+  void emit(job_event::kind what, const node& n, unsigned attempt) noexcept {
+    if (!recording_) [[likely]]
+      return;
+    if (events_.size() == events_.capacity()) {
+      ++events_lost_;
+      return;
+    }
+    events_.push_back({.what = what, .id = n.id(), .attempt = attempt, .why = n.why});
+  }
+
+  const std::size_t capacity_;
+  const keep_limits keep_completed_;
+  const keep_limits keep_failed_;
+  job_slab<Payload> slab_;
+  keys keys_;
+  list ready_;                  // of priority 0
+  job_heap<node> prioritized_;  // by priority, then in order
+  job_heap<node> delayed_;      // by their time
+  list active_;
+  list completed_;  // in the order of their ends, as the next one
+  list failed_;
+  std::uint64_t fences_ = 0;
+  std::uint64_t front_ = std::numeric_limits<std::uint64_t>::max() / 2;  // the numbers of what goes before the others
+  std::uint64_t back_ = std::numeric_limits<std::uint64_t>::max() / 2;
+  std::vector<job_event> events_;
+  std::uint64_t events_lost_ = 0;
+  bool recording_ = false;
+};
+
+}  // namespace penstock::inline v0_1::detail

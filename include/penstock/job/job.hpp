@@ -1,0 +1,140 @@
+// penstock/job/job.hpp: what a handler sees of the job that it runs, and how it says how that went.
+//
+//   void send(penstock::job<mail>& j) {
+//     j.progress(0.1);
+//     if (!known(j.payload().to)) throw penstock::job_error{penstock::job_outcome::dead("no such address")};   // is not tried again
+//     deliver(j.payload(), j.get_stop_token());                                                             // what it throws is a failed attempt
+//   }
+//   penstock::task<penstock::job_outcome> fetch(penstock::job<page>& j) {                                      // or a coroutine, and by value
+//     auto r = co_await get(j.payload().url);
+//     if (r.status == 429) co_return penstock::job_outcome::rate_limited(r.retry_after);
+//     co_return penstock::job_outcome::done();
+//   }
+//
+// Thread safety  a job belongs to the run of its handler, which may use it on several threads if it joins them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <penstock/core/result.hpp>
+#include <penstock/job/job_store.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// How a run went. A handler may also give nothing or a result<void>, and throw.
+class job_outcome {
+ public:
+  enum class kind : std::uint8_t { done, failed, dead, retry_in, rate_limited };
+
+  [[nodiscard]] static job_outcome done() noexcept { return {}; }
+  /// A failed attempt: tried again as the job's options say, if attempts are left.
+  [[nodiscard]] static job_outcome failed(std::string_view why) { return {kind::failed, {}, why}; }
+  /// Failed for good, whatever attempts are left.
+  [[nodiscard]] static job_outcome dead(std::string_view why) { return {kind::dead, {}, why}; }
+  /// A failed attempt; if others are left, the next one is due in `delay`, whatever the backoff says.
+  [[nodiscard]] static job_outcome retry_in(std::chrono::nanoseconds delay, std::string_view why = "to be retried") {
+    return {kind::retry_in, delay, why};
+  }
+  /// No attempt: whom the handler calls wants to be left alone. The job is handed back, and this worker fetches nothing for so long.
+  [[nodiscard]] static job_outcome rate_limited(std::chrono::nanoseconds pause) noexcept {
+    job_outcome o;
+    o.what_ = kind::rate_limited;
+    o.delay_ = pause;
+    return o;
+  }
+
+  // What is left to say of a failure if there is no memory for a reason; not for users.
+  [[nodiscard]] static job_outcome failed_without_memory() noexcept {
+    job_outcome o;
+    o.what_ = kind::failed;
+    return o;
+  }
+
+  [[nodiscard]] kind what() const noexcept { return what_; }
+  [[nodiscard]] std::chrono::nanoseconds delay() const noexcept { return delay_; }
+  [[nodiscard]] const job_text& why() const noexcept { return why_; }
+
+ private:
+  job_outcome() noexcept = default;
+  job_outcome(kind what, std::chrono::nanoseconds delay, std::string_view why)
+      : what_{what}, delay_{delay}, why_{std::make_shared<const std::string>(why)} {}
+
+  kind what_ = kind::done;
+  std::chrono::nanoseconds delay_{0};
+  job_text why_;
+};
+
+/// An outcome to be thrown.
+class job_error : public std::runtime_error {
+ public:
+  explicit job_error(job_outcome outcome)
+      : std::runtime_error{outcome.why() != nullptr ? *outcome.why() : std::string{"penstock::job_error"}},
+        outcome_{std::move(outcome)} {}
+  [[nodiscard]] const job_outcome& outcome() const noexcept { return outcome_; }
+
+ private:
+  job_outcome outcome_;
+};
+
+/// What a future of a job that failed for good throws.
+class job_failed : public std::runtime_error {
+ public:
+  explicit job_failed(const std::string& why) : std::runtime_error{why} {}
+};
+
+namespace detail {
+
+/// What a job asks of the worker that runs it.
+template <class Payload>
+class job_run {
+ public:
+  virtual const Payload& payload() const noexcept = 0;
+  virtual job_id id() const noexcept = 0;
+  virtual unsigned attempt() const noexcept = 0;
+  virtual std::uint64_t fence() const noexcept = 0;
+  virtual result<void> progress(double done) = 0;
+  virtual result<void> log(std::string line) = 0;
+  virtual std::stop_token get_stop_token() = 0;
+
+ protected:
+  ~job_run() = default;
+};
+
+}  // namespace detail
+
+template <class Payload>
+class job {
+ public:
+  using payload_type = Payload;
+
+  explicit job(detail::job_run<Payload>& run) noexcept : run_{&run} {}
+  job(const job&) = delete;
+  job& operator=(const job&) = delete;
+
+  [[nodiscard]] const Payload& payload() const noexcept { return run_->payload(); }
+  [[nodiscard]] job_id id() const noexcept { return run_->id(); }
+  /// Which run it is, counted from 1. One that was handed back or stalled does not count.
+  [[nodiscard]] unsigned attempt() const noexcept { return run_->attempt(); }
+  /// Greater for each lease of the store: who is given it can refuse what comes from a run that was given up.
+  [[nodiscard]] std::uint64_t fence() const noexcept { return run_->fence(); }
+
+  /// Tells the store. errc::stale: the job was taken from this run, and what it does does not count.
+  result<void> progress(double done) { return run_->progress(done); }
+  result<void> log(std::string line) { return run_->log(std::move(line)); }
+
+  /// Stop is requested when the job's timeout has passed, when its lease is lost, and when the worker gives up waiting for it.
+  [[nodiscard]] std::stop_token get_stop_token() { return run_->get_stop_token(); }
+
+ private:
+  detail::job_run<Payload>* run_;
+};
+
+}  // namespace penstock::inline v0_1

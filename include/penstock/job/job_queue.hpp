@@ -1,0 +1,215 @@
+// penstock/job/job_queue.hpp: work that is to be done some time, at least once, by whoever has time.
+//
+//   penstock::job_queue<mail> mails;                                            // in memory, with a store of its own
+//   penstock::job_worker sender{mails, pool, [](penstock::job<mail>& j) { send(j.payload()); }, {.concurrency = 4}};
+//
+//   mails.add(welcome, {.attempts = 5, .backoff = penstock::backoff::exponential(1s, 1h)}).value();
+//   auto sent = mails.submit(invoice).value();                                  // a future besides
+//   sent.finished.get();                                                        // throws job_failed if it has failed for good
+//
+// The queue puts in, looks, and mends; workers (job_worker.hpp) take out. Both are views of a store, which holds the jobs and decides (job_store.hpp):
+// memory_store, or a durable one. Several queues may share a store.
+//
+// Invariants     those of its store. A future is told once: when its job is over, removed, or the store is gone.
+// Thread safety  every member may be called concurrently, but for construction and destruction.
+// Blocking       adding never waits for room: errc::full. With a store that blocks, every member may wait for a disk or a server.
+// Cancellation   nothing waits in memory. Dropping a future changes nothing for its job.
+// Destruction    its workers are gone by then. A store of its own goes with it, and the jobs in it: futures get errc::cancelled.
+// Cost           that of the store; add() of a single job in memory: one lock.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <penstock/channel/broadcast.hpp>
+#include <penstock/core/any_clock.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/job/job.hpp>
+#include <penstock/job/memory_store.hpp>
+#include <penstock/sync/future.hpp>
+
+namespace penstock::inline v0_1 {
+
+struct job_queue_options {
+  any_clock clock = {};               ///< on which all who use the store agree; must outlive the queue
+  std::size_t event_capacity = 1024;  ///< events that a slow observer may be behind
+};
+
+/// A job with a future.
+struct submitted_job {
+  job_id id = {};
+  /// Ready when the job is over. get() throws job_failed with the reason if it has failed for good, std::system_error of errc::cancelled if it was
+  /// removed. Of a duplicate: of the job that counts; errc::cancelled if that one is over and gone.
+  future<void> finished = {};
+};
+
+namespace detail {
+
+class finished_promise final : public job_watch {
+ public:
+  promise<void> finished;
+
+  void over(job_state state, const job_text& reason) noexcept override {
+    promise<void> told = std::move(finished);
+    if (state == job_state::completed) {
+      delete this;
+      told.set_value();
+    } else if (state == job_state::failed) {
+      std::exception_ptr failure;
+      try {
+        failure = std::make_exception_ptr(job_failed{reason != nullptr ? *reason : std::string{}});
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      delete this;
+      told.set_exception(std::move(failure));
+    } else {
+      delete this;
+      told.set_error(errc::cancelled);
+    }
+  }
+};
+
+/// What a store tells a queue.
+class queue_observer final : public store_listener {
+ public:
+  explicit queue_observer(std::size_t capacity) : events{capacity, {.when_slow = slow_subscriber::lose_oldest}} {}
+  [[nodiscard]] bool wants_events() const noexcept override { return events.subscribers() != 0; }
+  void happened(std::span<const job_event> all) noexcept override {
+    for (const job_event& e : all) static_cast<void>(events.try_publish(e));
+  }
+  broadcast<job_event> events;
+};
+
+}  // namespace detail
+
+template <class Payload, job_store Store = memory_store<Payload>>
+class job_queue {
+  static_assert(std::same_as<typename Store::payload_type, Payload>);
+
+ public:
+  using payload_type = Payload;
+  using store_type = Store;
+  using entry = job_entry<Payload>;
+
+  /// With a store of its own. Throws std::bad_alloc, and std::invalid_argument if event_capacity is 0.
+  explicit job_queue(job_queue_options o = {})
+    requires std::default_initializable<Store>
+      : own_{std::make_unique<Store>()}, store_{own_.get()}, clock_{o.clock}, observer_{observe(o)} {}
+  /// Over a store, which must outlive it.
+  explicit job_queue(Store& store, job_queue_options o = {}) : store_{&store}, clock_{o.clock}, observer_{observe(o)} {}
+  job_queue(const job_queue&) = delete;
+  job_queue& operator=(const job_queue&) = delete;
+  ~job_queue() {
+    store_->unsubscribe(*observer_);
+    own_.reset();
+    observer_->events.close();
+  }
+
+  // All that adds gives errc::full if there is no room, or an error of the store's; then the payload is the caller's still, as that of a duplicate is.
+  // Throws std::invalid_argument of options out of their ranges, std::bad_alloc.
+
+  /// The id of the job, or of the one that counts instead (deduplication, job_id).
+  result<job_id> add(Payload&& payload, const enqueue_options& o = {}) {
+    job_added added;
+    const entry one{&payload, &o};
+    if (auto r = store_->add({&one, 1}, now(), {&added, 1}); !r) return r.error();
+    return std::move(added.id);
+  }
+  result<job_id> add(const Payload& payload, const enqueue_options& o = {})
+    requires std::copy_constructible<Payload>
+  {
+    return add(Payload(payload), o);
+  }
+  /// All or none of them, in one step, with the same options. An id for each.
+  result<std::vector<job_id>> add_bulk(std::span<Payload> payloads, const enqueue_options& o = {}) {
+    std::vector<job_added> added(payloads.size());
+    if (auto r = put(payloads, o, added); !r) return r.error();
+    std::vector<job_id> ids;
+    ids.reserve(added.size());
+    for (job_added& a : added) ids.push_back(std::move(a.id));
+    return ids;
+  }
+  /// The same without ids: cheaper.
+  result<void> put_bulk(std::span<Payload> payloads, const enqueue_options& o = {}) { return put(payloads, o, {}); }
+  /// The same with options for each.
+  result<void> add_entries(std::span<const entry> entries, std::span<job_added> added = {}) {
+    return store_->add(entries, now(), added);
+  }
+  /// With a future.
+  result<submitted_job> submit(Payload&& payload, const enqueue_options& o = {}) {
+    auto watch = std::make_unique<detail::finished_promise>();
+    submitted_job job{.finished = watch->finished.get_future()};
+    job_added added;
+    const entry one{&payload, &o, watch.get()};
+    if (auto r = store_->add({&one, 1}, now(), {&added, 1}); !r) return r.error();
+    static_cast<void>(watch.release());  // the store's now, until it has told
+    job.id = std::move(added.id);
+    return job;
+  }
+  result<submitted_job> submit(const Payload& payload, const enqueue_options& o = {})
+    requires std::copy_constructible<Payload>
+  {
+    return submit(Payload(payload), o);
+  }
+
+  /// What happens to the store's jobs from now on, in order; who reads too slowly loses the oldest, and is told so (broadcast.hpp). The subscription
+  /// must go before the queue.
+  [[nodiscard]] auto events() { return observer_->events.subscribe(); }
+
+  // These are the store's: see memory_store.hpp.
+
+  result<void> pause() { return store_->pause(); }
+  result<void> resume() { return store_->resume(); }
+  [[nodiscard]] result<job_counts> counts() const { return store_->counts(); }
+  [[nodiscard]] result<job_info> find(const job_id& id) const { return store_->find(id); }
+  [[nodiscard]] result<std::vector<job_info>> list(job_state s, std::size_t first = 0, std::size_t count = 100) const {
+    return store_->list(s, first, count);
+  }
+  [[nodiscard]] result<std::vector<std::string>> logs(const job_id& id) const { return store_->logs(id); }
+  [[nodiscard]] result<Payload> payload(const job_id& id)
+    requires std::copy_constructible<Payload>
+  {
+    return store_->payload(id);
+  }
+  result<void> remove(const job_id& id) { return store_->remove(id); }
+  result<void> promote(const job_id& id) { return store_->promote(id); }
+  result<void> redrive(const job_id& id) { return store_->redrive(id); }
+  result<std::size_t> redrive_all(std::size_t most = std::size_t(-1)) { return store_->redrive_all(most); }
+  result<std::size_t> drain(bool delayed_too = false) { return store_->drain(delayed_too); }
+  /// Removes those that are over for `at_least` already.
+  result<std::size_t> clean(job_state s, std::chrono::nanoseconds at_least, std::size_t most = 1000) {
+    return store_->clean(s, now() - at_least, most);
+  }
+  result<void> obliterate(bool active_too = false) { return store_->obliterate(active_too); }
+
+  [[nodiscard]] Store& store() noexcept { return *store_; }
+  [[nodiscard]] const any_clock& clock() const noexcept { return clock_; }
+  [[nodiscard]] job_time now() const noexcept { return job_time{clock_.now()}; }
+
+ private:
+  std::shared_ptr<detail::queue_observer> observe(const job_queue_options& o) {
+    auto observer = std::make_shared<detail::queue_observer>(o.event_capacity);
+    store_->subscribe(observer);
+    return observer;
+  }
+  result<void> put(std::span<Payload> payloads, const enqueue_options& o, std::span<job_added> added) {
+    std::vector<entry> entries;
+    entries.reserve(payloads.size());
+    for (Payload& p : payloads) entries.push_back({&p, &o});
+    return store_->add(entries, now(), added);
+  }
+
+  std::unique_ptr<Store> own_;
+  Store* store_;
+  any_clock clock_;
+  std::shared_ptr<detail::queue_observer> observer_;
+};
+
+}  // namespace penstock::inline v0_1

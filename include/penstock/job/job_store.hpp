@@ -1,0 +1,239 @@
+// penstock/job/job_store.hpp: where jobs are kept, and what a queue and its workers ask of that place.
+//
+// A store is the only one who changes a job's state. Its operations take many jobs at a time, and each is one step that happens wholly or not at all:
+// one locked section in memory, one transaction in a database, one script in a server. It has no clock: who asks says what time it is, in nanoseconds
+// since the epoch of a clock on which all who use the store agree (in memory any; across processes the system's clock).
+//
+//            add                 fetch                    settle: completed
+//   (new) ─────────► waiting ─────────────► active ─────────────────────────► completed
+//      │    promote,  ▲  ▲ ▲                │ │ │ │       settle: failed
+//      │ delay due    │  │ │ redrive        │ │ │ └──────────────────────────► failed (the dead letters)
+//      └──► delayed ──┘  │ └─────────────── │ │ │ ─── failed
+//              ▲         └──────────────────┘ │ │ settle: retry, released; hand_back; its lease ran out
+//              └──────────────────────────────┘ └── stalled too often ──────► failed
+//
+// Who may do what     adding, promoting, redriving, removing: everybody. Of an active job only who holds its lease: settle, extend, hand_back,
+//                     progress and log name the lease's *fence*, a number that is given once. A lease that ran out and was taken back, a job that
+//                     was removed: what the former holder says is refused (errc::stale, or `stale`/`lost` in the answer) and changes nothing.
+// At least once       a job is run until somebody settles it under a lease that counts. A worker that stood still past its lease may have run it, too,
+//                     and what it did outside cannot be undone: handlers are idempotent, or hand the fence to what they change.
+// Blocking            `blocks` says whether an operation may wait for a disk or a server. Workers of such a store renew leases on a thread of their own,
+//                     and everything else happens on the thread that asks.
+// Errors              a result holds the store's own error (a disk, a connection); then nothing has changed, and one may ask again. In memory
+//                     only errc::full and what is written at the members.
+// Listening           a store tells its listeners that there may be work. One that cannot know (other processes add to it) gives in `next_due` when
+//                     it wants to be asked again.
+// Room for later      parents that wait for their children are jobs in `waiting_children`, which a settlement of the last child moves in the same
+//                     step; groups are lines of their own that fetch() takes turns in. Both are for the store alone: fetch and settle stay as they are.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <penstock/core/clock.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/job/enqueue_options.hpp>
+#include <penstock/job/job_id.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// Nanoseconds since the epoch of the clock that all users of a store agree on.
+using job_time = std::chrono::nanoseconds;
+/// Of what is due never.
+inline constexpr job_time no_time = job_time::max();
+
+/// A text that is shared, so that copying it neither allocates nor throws. Null: none.
+using job_text = std::shared_ptr<const std::string>;
+
+enum class job_state : std::uint8_t {
+  waiting,           ///< to be fetched, by priority and then in order
+  delayed,           ///< not before its time
+  active,            ///< fetched, and not settled
+  completed,         ///< over, and kept to be looked at
+  failed,            ///< over: a dead letter, which can be redriven
+  waiting_children,  ///< for jobs that were added with it
+};
+inline constexpr std::size_t job_states = 6;
+
+/// Something happened to a job. An observer's view: events may get lost (see job_queue::events()), the state is with the store.
+struct job_event {
+  enum class kind : std::uint8_t {
+    added,
+    delayed,
+    started,
+    completed,
+    failed,
+    retried,
+    released,
+    stalled,
+    promoted,
+    redriven,
+    removed
+  };
+  kind what = kind::added;
+  job_id id = {};
+  unsigned attempt = 0;  ///< the run that it is about, counted from 1; 0: none was yet
+  job_text why = {};     ///< of failed, retried
+};
+
+/// What is known of a job, but for its payload.
+struct job_info {
+  job_id id = {};
+  job_state state = job_state::waiting;
+  std::uint32_t priority = 0;
+  unsigned attempts_made = 0;  ///< runs that completed or failed
+  unsigned stalled = 0;        ///< runs whose lease ran out
+  double progress = 0;         ///< what the handler said last
+  job_text why = {};           ///< the last failure
+  job_time added_at{0};
+  job_time due_at{0};               ///< of a delayed one
+  job_time started_at = no_time;    ///< the last run
+  job_time ended_at = no_time;      ///< of one that is over
+  job_time leased_until = no_time;  ///< of an active one
+};
+
+struct job_counts {
+  std::size_t waiting = 0;
+  std::size_t delayed = 0;
+  std::size_t active = 0;
+  std::size_t completed = 0;  ///< that are kept
+  std::size_t failed = 0;     ///< that are kept
+  std::size_t waiting_children = 0;
+  bool paused = false;
+};
+
+/// Somebody who wants to know when a job is over. The store owns no memory for it: it links it, and unlinks it before it calls over(), once, under no
+/// lock; afterwards it does not touch it.
+class job_watch {
+ public:
+  job_watch() = default;
+  job_watch(const job_watch&) = delete;
+  job_watch& operator=(const job_watch&) = delete;
+  /// completed; failed, with the reason; any other state: it was removed, or the store is gone.
+  virtual void over(job_state how, const job_text& why) noexcept = 0;
+
+  // The store's, until over() is called.
+  job_watch* next = nullptr;
+  job_state how = job_state::waiting;
+  job_text why = {};
+
+ protected:
+  ~job_watch() = default;
+};
+
+/// A job to be added. Its payload is moved from only if it is added, and is no duplicate.
+template <class Payload>
+struct job_entry {
+  Payload* payload;
+  const enqueue_options* options;
+  job_watch* watch = nullptr;  ///< of a duplicate: linked to the job that is there; called at once if that one is over
+};
+struct job_added {
+  job_id id = {};
+  bool duplicate = false;  ///< nothing was added: `id` is the job that counts instead
+};
+
+struct fetch_request {
+  std::string_view worker = {};  ///< a name for who asks
+  std::size_t most = 1;
+  job_time now{0};
+  job_time lease_until{0};
+};
+struct job_fetched {
+  bool more = false;            ///< others wait still
+  job_time next_due = no_time;  ///< when it is worth asking again though nobody said so
+};
+
+enum class settle_as : std::uint8_t {
+  completed,
+  failed,    ///< for good
+  retry,     ///< it failed, and is due again at `at`
+  released,  ///< handed back: not an attempt. Due at `at`; if that has passed, before all others of its priority
+};
+/// How a run ended.
+template <class Lease>
+struct job_settlement {
+  Lease* lease;
+  settle_as how = settle_as::completed;
+  job_time at{0};
+  job_text why = {};
+  bool stale = false;  ///< the answer: the lease was lost, and nothing was changed
+};
+
+/// A lease by its numbers: to be renewed or handed back by others than who runs the job.
+struct lease_ticket {
+  job_id id = {};
+  std::uint64_t fence = 0;
+  bool lost = false;  ///< the answer
+};
+
+struct stalled_jobs {
+  std::size_t back = 0;    ///< taken back, to be run again
+  std::size_t failed = 0;  ///< for they had stalled more often than allowed
+};
+
+/// Is told by a store, under no lock, of what may interest it. Shared with the store, which may call it for a short while after unsubscribe().
+class store_listener {
+ public:
+  virtual ~store_listener() = default;
+  /// There may be work, or a job that is due before the others.
+  virtual void work_ready() noexcept {}
+  /// Whether events are worth recording; called under the store's lock, so it only looks.
+  [[nodiscard]] virtual bool wants_events() const noexcept { return false; }
+  /// In the order in which they happened; one call at a time.
+  virtual void happened(std::span<const job_event>) noexcept {}
+};
+
+/// The right to run a job. Move-only; the payload lives as long as it does, whatever becomes of the job. It is settled, or dropped: then the job
+/// stays active until the lease runs out.
+template <class L, class Payload>
+concept job_lease = std::movable<L> && requires(const L& lease) {
+  { lease.id() } -> std::convertible_to<job_id>;
+  { lease.fence() } -> std::convertible_to<std::uint64_t>;
+  { lease.attempt() } -> std::convertible_to<unsigned>;  // counted from 1
+  { lease.policy() } -> std::convertible_to<const job_policy&>;
+  { lease.payload() } -> std::same_as<const Payload&>;
+};
+
+/// See memory_store.hpp for the meaning of each member, and tests/support/store_conformance.hpp for a test of it that every store passes.
+template <class S>
+concept job_store = job_lease<typename S::lease_type, typename S::payload_type> &&
+                    requires(S& s, std::span<const job_entry<typename S::payload_type>> entries, std::span<job_added> added,
+                             const fetch_request& request, std::span<job_settlement<typename S::lease_type>> settlements,
+                             std::vector<typename S::lease_type>& leases, const typename S::lease_type& lease,
+                             std::span<lease_ticket> tickets, const job_id& id, job_state state, job_time t, std::size_t n,
+                             std::shared_ptr<store_listener> listener, std::string text) {
+                      { S::blocks } -> std::convertible_to<bool>;
+                      { s.add(entries, t, added) } -> std::same_as<result<void>>;
+                      { s.fetch(request, settlements, leases) } -> std::same_as<result<job_fetched>>;
+                      { s.settle(settlements, t) } -> std::same_as<result<void>>;
+                      { s.extend(tickets, t, t) } -> std::same_as<result<void>>;
+                      { s.hand_back(tickets, t) } -> std::same_as<result<void>>;
+                      { s.take_back_stalled(t, 1u) } -> std::same_as<result<stalled_jobs>>;
+                      { s.progress(lease, 0.5) } -> std::same_as<result<void>>;
+                      { s.log(lease, std::move(text)) } -> std::same_as<result<void>>;
+                      { s.pause() } -> std::same_as<result<void>>;
+                      { s.resume() } -> std::same_as<result<void>>;
+                      { s.counts() } -> std::same_as<result<job_counts>>;
+                      { s.find(id) } -> std::same_as<result<job_info>>;
+                      { s.list(state, n, n) } -> std::same_as<result<std::vector<job_info>>>;
+                      { s.logs(id) } -> std::same_as<result<std::vector<std::string>>>;
+                      { s.remove(id) } -> std::same_as<result<void>>;
+                      { s.promote(id) } -> std::same_as<result<void>>;
+                      { s.redrive(id) } -> std::same_as<result<void>>;
+                      { s.redrive_all(n) } -> std::same_as<result<std::size_t>>;
+                      { s.drain(true) } -> std::same_as<result<std::size_t>>;
+                      { s.clean(state, t, n) } -> std::same_as<result<std::size_t>>;
+                      { s.obliterate(true) } -> std::same_as<result<void>>;
+                      s.subscribe(listener);
+                      s.unsubscribe(*listener);
+                    };
+
+}  // namespace penstock::inline v0_1

@@ -1,0 +1,74 @@
+// penstock/job/job_worker_options.hpp: how many jobs a worker runs at a time, how fast, and how it is known to live.
+//
+//   penstock::token_bucket calls{penstock::rate{100, 1s}, 20};
+//   penstock::job_worker w{queue, pool, handle, {.concurrency = 8, .pace = penstock::paced_by(calls)}};
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <penstock/core/move_only_function.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/core/task.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// What each job waits for before it begins, holding its lease: see paced_by(). An error hands the job back.
+struct job_pace {
+  move_only_function<task<result<void>>() const> acquire = {};
+  move_only_function<void() const> release = {};  ///< when it has ended; may be empty
+};
+
+namespace detail {
+template <class Limit>
+task<result<void>> acquire_one(Limit& limit) {
+  auto turn = limit.async_acquire();
+  auto got = co_await std::move(turn);
+  co_return got;
+}
+}  // namespace detail
+
+/// A token_bucket, a limiter, a semaphore: `async_acquire()` is awaited, and `release()` called at the end if there is one. It must outlive the worker; other
+/// workers may share it. One frame a job.
+template <class Limit>
+[[nodiscard]] job_pace paced_by(Limit& limit) {
+  job_pace p{.acquire = [&limit] { return detail::acquire_one(limit); }};
+  if constexpr (requires { limit.release(); }) p.release = [&limit] { limit.release(); };
+  return p;
+}
+
+struct job_worker_options {
+  std::size_t concurrency = 1;  ///< jobs that run at a time; at least 1. Handlers that block need as many threads
+  /// Jobs that each of them fetches at a time, and then runs one after the other: for many short jobs, as who waits behind a long one is leased
+  /// already. At least 1.
+  std::size_t batch = 1;
+  std::chrono::nanoseconds lock_duration = std::chrono::seconds{30};  ///< of a lease; it is renewed at the half of it. Positive
+  std::chrono::nanoseconds stalled_interval =
+      std::chrono::seconds{30};  ///< how often leases that have run out are looked for. Positive
+  unsigned max_stalled = 1;      ///< a job that stalls more often has failed
+  std::chrono::nanoseconds settle_within =
+      std::chrono::milliseconds{1};  ///< within a batch: ends are told to the store after so long at the latest
+  std::chrono::nanoseconds error_pause = std::chrono::seconds{1};  ///< after an error of the store. Positive
+  job_pace pace = {};
+  std::string name = {};   ///< told to the store
+  std::uint64_t seed = 0;  ///< of the jitter
+  /// Gets the store's errors, on the context or the thread that renews leases. What it throws is dropped.
+  move_only_function<void(std::error_code) const> on_store_error = {};
+};
+
+/// Since the beginning, but for `running`.
+struct job_worker_stats {
+  std::uint64_t completed = 0;
+  std::uint64_t failed = 0;    ///< for good
+  std::uint64_t retried = 0;   ///< attempts that failed, and will be followed by others
+  std::uint64_t released = 0;  ///< handed back
+  std::uint64_t lost = 0;      ///< runs whose lease was lost: what they did does not count
+  std::uint64_t store_errors = 0;
+  std::size_t running = 0;  ///< handlers
+};
+
+}  // namespace penstock::inline v0_1

@@ -1,0 +1,515 @@
+// penstock/job/memory_store.hpp: jobs in the memory of this process.
+//
+//   penstock::memory_store<mail> store{{.capacity = 100'000}};
+//   penstock::job_queue<mail> mails{store};                        // a queue without a store of its own
+//
+// A job_store (job_store.hpp says what its parts mean). Payloads are kept as they are, and never serialised; they live no longer than the process.
+//
+// Invariants     at the most `capacity` jobs wait, are delayed or active; redriving needs room, too. Of those that are over, the newest are kept as the options
+//                say. Jobs of priority 0 are a list, the others and the delayed ones heaps: O(1), and O(log n).
+// User code      payloads move in under the lock, without throwing; they are destroyed, and everybody is told, under none.
+// Thread safety  every member may be called concurrently, but for construction and destruction. Leases outlive a job, but not the store.
+// Cancellation   nothing waits.
+// Destruction    destroys the payloads; who watches a job is told that it was removed. No lease may be left (asserted).
+// Cost           one lock an operation, however many jobs it is about, and a second one if payloads are to be destroyed.
+// Allocation     chunks of 256 jobs, which are used again and never given back; one more for a job with attempts, a timeout, a name, a key or `remove_…`;
+//                one for each name and key. Fetching and settling allocate nothing.
+// Fork           a child has a copy of the jobs, which are run twice if it has workers of its own.
+#pragma once
+
+#include <atomic>
+#include <cassert>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/detail/polled_mutex.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/job/detail/memory_jobs.hpp>
+#include <penstock/job/job_store.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// How many jobs that are over a store keeps: the newest `count`, and none that ended longer ago than `age` (looked at when another one ends).
+struct keep_rule {
+  std::size_t count = 1000;
+  std::chrono::nanoseconds age = std::chrono::nanoseconds::max();
+};
+
+struct memory_store_options {
+  std::size_t capacity = 1'000'000;  ///< jobs that are not over; at least 1
+  keep_rule keep_completed = {.count = 100};
+  keep_rule keep_failed = {.count = 10'000};  ///< the dead letters; those beyond are gone, and were told as failed
+};
+
+template <class Payload>
+class memory_store;
+
+/// See job_lease. A lease that is dropped unsettled leaves its job active until it runs out.
+template <class Payload>
+class memory_lease {
+  using node = detail::job_node<Payload>;
+
+ public:
+  memory_lease(memory_lease&& other) noexcept
+      : store_{other.store_},
+        node_{std::exchange(other.node_, nullptr)},
+        number_{other.number_},
+        fence_{other.fence_},
+        attempt_{other.attempt_} {}
+  memory_lease& operator=(memory_lease&& other) noexcept {
+    memory_lease gone{std::move(*this)};
+    store_ = other.store_;
+    node_ = std::exchange(other.node_, nullptr);
+    number_ = other.number_;
+    fence_ = other.fence_;
+    attempt_ = other.attempt_;
+    return *this;
+  }
+  ~memory_lease() {
+    if (node_ != nullptr) store_->drop(*this);
+  }
+
+  [[nodiscard]] job_id id() const noexcept {
+    return job_id{number_, node_ != nullptr && node_->extras != nullptr ? node_->extras->name : nullptr};
+  }
+  [[nodiscard]] std::uint64_t fence() const noexcept { return fence_; }
+  [[nodiscard]] unsigned attempt() const noexcept { return attempt_; }
+
+  // Precondition, of these: it was not settled.
+  [[nodiscard]] const job_policy& policy() const noexcept {
+    static constexpr job_policy usual{};
+    return node_->extras != nullptr ? node_->extras->policy : usual;
+  }
+  [[nodiscard]] const Payload& payload() const noexcept { return node_->payload; }
+
+ private:
+  friend memory_store<Payload>;
+  memory_lease(memory_store<Payload>& store, node& n) noexcept
+      : store_{&store}, node_{&n}, number_{n.number()}, fence_{n.fence}, attempt_{n.attempts_made + 1} {}
+
+  memory_store<Payload>* store_;
+  node* node_;  // pinned; null: it was settled
+  std::uint64_t number_;
+  std::uint64_t fence_;
+  unsigned attempt_;
+};
+
+template <class Payload>
+class memory_store {
+  static_assert(std::is_object_v<Payload> && std::is_nothrow_move_constructible_v<Payload> &&
+                    std::is_nothrow_destructible_v<Payload>,
+                "the payload of a job moves without throwing");
+  using jobs = detail::memory_jobs<Payload>;
+  using node = typename jobs::node;
+  using effects = typename jobs::effects;
+  using listeners = std::vector<std::shared_ptr<store_listener>>;
+
+ public:
+  using payload_type = Payload;
+  using options_type = memory_store_options;
+  using lease_type = memory_lease<Payload>;
+  static constexpr bool blocks = false;
+
+  /// Throws std::invalid_argument if the capacity is 0 or an age negative.
+  explicit memory_store(memory_store_options o = {})
+      : jobs_{checked(o).capacity, {o.keep_completed.count, o.keep_completed.age}, {o.keep_failed.count, o.keep_failed.age}},
+        listeners_{std::make_shared<const listeners>()} {}
+  memory_store(const memory_store&) = delete;
+  memory_store& operator=(const memory_store&) = delete;
+  ~memory_store() {
+    assert(leases_ == 0 && "a memory_store was destroyed before its leases");
+    static_cast<void>(obliterate(true));
+  }
+
+  /// Adds all of them, or none: errc::full. `added` is empty, or gets an answer for each. Throws std::invalid_argument of options out of their ranges,
+  /// std::bad_alloc; then nothing has changed.
+  result<void> add(std::span<const job_entry<Payload>> entries, job_time now, std::span<job_added> added = {}) {
+    assert(added.empty() || added.size() == entries.size());
+    typename jobs::keys::new_keys fresh;
+    std::vector<std::unique_ptr<detail::job_extras>> extras;
+    for (std::size_t i = 0; i < entries.size(); ++i) prepare(*entries[i].options, i, entries.size(), fresh, extras);
+    return change([&](effects& e) -> result<void> {
+      if (!jobs_.room_for(entries.size()) && !jobs_.room_for(new_ones(entries, now))) return errc::full;
+      jobs_.reserve(entries.size());
+      if (!fresh.empty()) jobs_.reserve(fresh, now);
+      for (std::size_t i = 0; i < entries.size(); ++i) {
+        job_added a = add_one(entries[i], extras.empty() ? nullptr : std::move(extras[i]), fresh, now, e);
+        if (!added.empty()) added[i] = std::move(a);
+      }
+      return {};
+    });
+  }
+
+  /// Settles `first`, then leases up to `most` jobs, which are appended to `leases`: by priority, and in order. Those whose time has come are promoted before.
+  /// Throws std::bad_alloc; then nothing has changed.
+  result<job_fetched> fetch(const fetch_request& r, std::span<job_settlement<lease_type>> first,
+                            std::vector<lease_type>& leases) {
+    leases.reserve(leases.size() + r.most);
+    return change([&](effects& e) -> result<job_fetched> {
+      for (auto& s : first) settle_one(s, r.now, e);
+      jobs_.promote_due(r.now, e);
+      for (std::size_t i = 0; i < r.most; ++i) {
+        node* const n = jobs_.start_next(r.now, r.lease_until);
+        if (n == nullptr) break;
+        ++leases_;
+        leases.push_back(lease_type{*this, *n});
+      }
+      return job_fetched{.more = jobs_.something_ready(), .next_due = jobs_.next_due()};
+    });
+  }
+
+  /// Each settlement says afterwards whether it counts or was `stale`; its lease is used up either way.
+  result<void> settle(std::span<job_settlement<lease_type>> settlements, job_time now) noexcept {
+    return change([&](effects& e) -> result<void> {
+      for (auto& s : settlements) settle_one(s, now, e);
+      return {};
+    });
+  }
+
+  /// Lets leases run out later.
+  result<void> extend(std::span<lease_ticket> tickets, job_time /*now*/, job_time until) noexcept {
+    std::scoped_lock guard{lock_};
+    for (lease_ticket& t : tickets) {
+      node* const n = jobs_.find(t.id);
+      t.lost = n == nullptr || !jobs::holds(*n, t.fence);
+      if (!t.lost) n->lease_until = until;
+    }
+    return {};
+  }
+  /// As settle_as::released, by somebody who has no hold on the lease itself: that one is stale then.
+  result<void> hand_back(std::span<lease_ticket> tickets, job_time now) noexcept {
+    return change([&](effects& e) -> result<void> {
+      for (lease_ticket& t : tickets) {
+        node* const n = jobs_.find(t.id);
+        t.lost = n == nullptr || !jobs::holds(*n, t.fence);
+        if (!t.lost) jobs_.release(*n, now, now, e);
+      }
+      return {};
+    });
+  }
+  /// Jobs whose lease has run out wait again, before the others; or have failed, if that happened more than `max_stalled` times.
+  result<stalled_jobs> take_back_stalled(job_time now, unsigned max_stalled) {
+    static const job_text why = std::make_shared<const std::string>("stalled more often than allowed");
+    return change([&](effects& e) -> result<stalled_jobs> { return jobs_.take_back(now, max_stalled, why, e); });
+  }
+
+  /// errc::stale, of both, if the lease was lost.
+  result<void> progress(const lease_type& lease, double done) noexcept {
+    std::scoped_lock guard{lock_};
+    if (lease.node_ == nullptr || !jobs::holds(*lease.node_, lease.fence_)) return errc::stale;
+    lease.node_->progress = done;
+    return {};
+  }
+  /// Throws std::bad_alloc.
+  result<void> log(const lease_type& lease, std::string line) {
+    std::scoped_lock guard{lock_};
+    if (lease.node_ == nullptr || !jobs::holds(*lease.node_, lease.fence_)) return errc::stale;
+    node& n = *lease.node_;
+    const std::size_t keep = n.extras != nullptr ? n.extras->keep_logs : enqueue_options{}.keep_logs;
+    if (keep == 0) return {};
+    n.log.push_back(std::move(line));
+    if (n.log.size() > keep) n.log.erase(n.log.begin());
+    return {};
+  }
+
+  /// Nothing is fetched until resume(). What runs goes on.
+  result<void> pause() noexcept {
+    std::scoped_lock guard{lock_};
+    jobs_.paused = true;
+    return {};
+  }
+  result<void> resume() noexcept {
+    return change([&](effects& e) -> result<void> {
+      jobs_.paused = false;
+      e.ready = true;
+      return {};
+    });
+  }
+
+  [[nodiscard]] result<job_counts> counts() const noexcept {
+    std::scoped_lock guard{lock_};
+    return jobs_.counts();
+  }
+  /// errc::not_found
+  [[nodiscard]] result<job_info> find(const job_id& id) const noexcept {
+    std::scoped_lock guard{lock_};
+    const node* const n = jobs_.find(id);
+    if (n == nullptr) return errc::not_found;
+    return jobs::info(*n);
+  }
+  /// `count` of the jobs in a state from the `first` one on (0): as they will be fetched or become due, or as they came to it. O(n log n), under the
+  /// lock: to look at, not to work with. Throws std::bad_alloc.
+  [[nodiscard]] result<std::vector<job_info>> list(job_state s, std::size_t first, std::size_t count) const {
+    std::vector<job_info> found;
+    std::scoped_lock guard{lock_};
+    const std::vector<node*> all = jobs_.in_order(s);
+    for (std::size_t i = first; i < all.size() && i - first < count; ++i) found.push_back(jobs::info(*all[i]));
+    return found;
+  }
+  /// errc::not_found. Throws std::bad_alloc.
+  [[nodiscard]] result<std::vector<std::string>> logs(const job_id& id) const {
+    std::scoped_lock guard{lock_};
+    const node* const n = jobs_.find(id);
+    if (n == nullptr) return errc::not_found;
+    return n->log;
+  }
+  /// A copy of it. errc::not_found. Throws what copying throws.
+  [[nodiscard]] result<Payload> payload(const job_id& id)
+    requires std::copy_constructible<Payload>
+  {
+    node* n = nullptr;
+    {
+      std::scoped_lock guard{lock_};
+      n = jobs_.find(id);
+      if (n == nullptr) return errc::not_found;
+      ++n->pins;
+    }
+    const unpinned at_end{this, n};  // copied without the lock: it is user's code
+    return result<Payload>{std::in_place, n->payload};
+  }
+
+  /// errc::not_found; errc::busy of an active one.
+  result<void> remove(const job_id& id) noexcept {
+    return change([&](effects& e) -> result<void> {
+      node* const n = jobs_.find(id);
+      if (n == nullptr) return errc::not_found;
+      if (n->state == job_state::active) return errc::busy;
+      jobs_.remove(*n, e);
+      return {};
+    });
+  }
+  /// A delayed one waits no longer for its time. errc::not_found if there is none of that id, or it is not delayed.
+  result<void> promote(const job_id& id) noexcept {
+    return change([&](effects& e) -> result<void> {
+      node* const n = jobs_.find(id);
+      if (n == nullptr || n->state != job_state::delayed) return errc::not_found;
+      jobs_.promote(*n, e);
+      return {};
+    });
+  }
+  /// A dead letter is tried again, with all its attempts. errc::not_found if there is none of that id, errc::full.
+  result<void> redrive(const job_id& id) noexcept {
+    return change([&](effects& e) -> result<void> {
+      node* const n = jobs_.find(id);
+      if (n == nullptr || n->state != job_state::failed) return errc::not_found;
+      if (!jobs_.room_for(1)) return errc::full;
+      jobs_.redrive(*n, e);
+      return {};
+    });
+  }
+  /// The oldest of them, up to `most` or as there is room; how many.
+  result<std::size_t> redrive_all(std::size_t most) noexcept {
+    return change([&](effects& e) -> result<std::size_t> {
+      std::size_t n = 0;
+      for (; n < most && jobs_.oldest_failed() != nullptr && jobs_.room_for(1); ++n) jobs_.redrive(*jobs_.oldest_failed(), e);
+      return n;
+    });
+  }
+  /// Removes those that wait, and with `delayed_too` those; how many.
+  result<std::size_t> drain(bool delayed_too) noexcept {
+    return change([&](effects& e) -> result<std::size_t> { return jobs_.drain(delayed_too, e); });
+  }
+  /// Removes up to `most` of the completed or the failed ones that ended before `before`; how many. Of other states none.
+  result<std::size_t> clean(job_state s, job_time before, std::size_t most) noexcept {
+    return change([&](effects& e) -> result<std::size_t> { return jobs_.clean(s, before, most, e); });
+  }
+  /// Removes everything. errc::busy, and nothing happens, while some are active; with `active_too` these lose their leases.
+  result<void> obliterate(bool active_too) noexcept {
+    return change([&](effects& e) -> result<void> {
+      if (!active_too && jobs_.counts().active != 0) return errc::busy;
+      jobs_.remove_all(e);
+      return {};
+    });
+  }
+
+  /// Throws std::bad_alloc.
+  void subscribe(std::shared_ptr<store_listener> listener) {
+    std::scoped_lock guard{listening_};
+    auto changed = std::make_shared<listeners>(*all_listeners());
+    changed->push_back(std::move(listener));
+    set_listeners(std::move(changed));
+  }
+  /// Without memory for the change, the listener stays until the next one.
+  void unsubscribe(const store_listener& listener) noexcept {
+    std::scoped_lock guard{listening_};
+    try {
+      auto changed = std::make_shared<listeners>(*all_listeners());
+      std::erase_if(*changed, [&](const auto& l) { return l.get() == &listener; });
+      set_listeners(std::move(changed));
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  /// Events that were not told, for too many came at a time.
+  [[nodiscard]] std::uint64_t events_lost() const noexcept {
+    std::scoped_lock guard{lock_};
+    return jobs_.events_lost();
+  }
+
+ private:
+  friend lease_type;
+  struct unpinned {
+    memory_store* store;
+    node* job;
+    ~unpinned() {
+      static_cast<void>(store->change([this](effects& e) -> result<void> {
+        store->jobs_.unpin(*job, e);
+        return {};
+      }));
+    }
+  };
+
+  static const memory_store_options& checked(const memory_store_options& o) {
+    if (o.capacity == 0) throw std::invalid_argument{"penstock::memory_store: capacity is 0"};
+    if (o.keep_completed.age.count() < 0 || o.keep_failed.age.count() < 0) {
+      throw std::invalid_argument{"penstock::memory_store: a keep_rule's age is negative"};
+    }
+    return o;
+  }
+  static void prepare(const enqueue_options& o, std::size_t i, std::size_t n, typename jobs::keys::new_keys& fresh,
+                      std::vector<std::unique_ptr<detail::job_extras>>& extras) {
+    detail::check(o);
+    if (o.attempts == 1 && o.timeout.count() == 0 && o.job_id.empty() && !o.deduplicate && !o.remove_on_complete &&
+        !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs) {
+      return;
+    }
+    if (extras.empty()) extras.resize(n);
+    auto x = std::make_unique<detail::job_extras>();
+    x->policy = {.attempts = o.attempts, .backoff = o.backoff, .timeout = o.timeout};
+    if (!o.job_id.empty()) x->name = std::make_shared<const std::string>(o.job_id);
+    if (o.deduplicate) x->deduplication_id = o.deduplicate->id;
+    x->keep_logs = o.keep_logs;
+    x->remove_on_complete = o.remove_on_complete;
+    x->remove_on_fail = o.remove_on_fail;
+    fresh.prepare(o);
+    extras[i] = std::move(x);
+  }
+  // How many of them need room.
+  std::size_t new_ones(std::span<const job_entry<Payload>> entries, job_time now) noexcept {
+    std::size_t n = 0;
+    for (const auto& entry : entries) {
+      node* there = nullptr;
+      if (!jobs_.duplicate_of(*entry.options, now, there)) ++n;
+    }
+    return n;
+  }
+  job_added add_one(const job_entry<Payload>& entry, std::unique_ptr<detail::job_extras>&& extras,
+                    typename jobs::keys::new_keys& fresh, job_time now, effects& e) noexcept {
+    if (extras != nullptr) {
+      node* there = nullptr;
+      if (job_id id = jobs_.duplicate_of(*entry.options, now, there)) {
+        jobs_.extend_guard(*entry.options, now);
+        if (entry.watch != nullptr) jobs::watch(there, *entry.watch, e);
+        return {.id = std::move(id), .duplicate = true};
+      }
+    }
+    return {.id = jobs_.add(std::move(*entry.payload), *entry.options, std::move(extras), fresh, entry.watch, now, e)};
+  }
+
+  void settle_one(job_settlement<lease_type>& s, job_time now, effects& e) noexcept {
+    assert(s.lease->node_ != nullptr && "a lease was settled twice");
+    node& n = *std::exchange(s.lease->node_, nullptr);
+    --leases_;
+    s.stale = !jobs::holds(n, s.lease->fence_);
+    jobs_.unpin(n, e);  // one that is known stays
+    if (s.stale) return;
+    switch (s.how) {
+      case settle_as::completed:
+        return jobs_.complete(n, now, e);
+      case settle_as::failed:
+        return jobs_.fail(n, std::move(s.why), now, e);
+      case settle_as::retry:
+        return jobs_.retry(n, std::move(s.why), s.at, now, e);
+      case settle_as::released:
+        return jobs_.release(n, s.at, now, e);
+    }
+  }
+  void drop(lease_type& lease) noexcept {
+    static_cast<void>(change([&](effects& e) -> result<void> {
+      --leases_;
+      jobs_.unpin(*lease.node_, e);
+      return {};
+    }));
+  }
+
+  /// One step, and what follows from it. The step may throw before it has changed anything.
+  template <class F>
+  auto change(F f) {
+    effects e;
+    std::shared_ptr<const listeners> tell;
+    bool events = false;
+    std::unique_lock guard{lock_};
+    jobs_.record(somebody_records());
+    auto answer = f(e);
+    if (e.ready && !jobs_.something_ready() && jobs_.next_due() == no_time) e.ready = false;  // it was taken in the same step
+    events = !jobs_.events().empty();
+    if (e.ready) tell = listeners_;
+    guard.unlock();
+    if (e.dead != nullptr) {
+      jobs::destroy_payloads(e.dead);
+      guard.lock();
+      jobs_.reuse(e.dead);
+      guard.unlock();
+    }
+    for (job_watch* w = e.told; w != nullptr;) {
+      job_watch* const next = w->next;  // read first: it may destroy itself
+      w->over(w->how, w->why);
+      w = next;
+    }
+    if (events) deliver();
+    if (e.ready) {
+      for (const auto& l : *tell) l->work_ready();
+    }
+    return answer;
+  }
+  // With the lock held.
+  bool somebody_records() const noexcept {
+    for (const auto& l : *listeners_) {
+      if (l->wants_events()) return true;
+    }
+    return false;
+  }
+  // One thread at a time, so that events are told in their order: others leave theirs to it.
+  void deliver() noexcept {
+    std::unique_lock guard{lock_};
+    if (delivering_) return;
+    delivering_ = true;
+    while (!jobs_.events().empty()) {
+      std::swap(on_their_way_, jobs_.events());
+      const std::shared_ptr<const listeners> tell = listeners_;
+      guard.unlock();
+      for (const auto& l : *tell) l->happened(on_their_way_);
+      on_their_way_.clear();
+      guard.lock();
+    }
+    delivering_ = false;
+  }
+
+  std::shared_ptr<const listeners> all_listeners() const noexcept {
+    std::scoped_lock guard{lock_};
+    return listeners_;
+  }
+  void set_listeners(std::shared_ptr<const listeners> l) noexcept {
+    std::scoped_lock guard{lock_};
+    listeners_.swap(l);
+  }
+
+  mutable detail::polled_mutex<> lock_;
+  jobs jobs_;  // guarded by lock_, as are the next three
+  std::size_t leases_ = 0;
+  std::shared_ptr<const listeners> listeners_;  // replaced as a whole
+  bool delivering_ = false;
+  std::vector<job_event> on_their_way_;  // of who delivers
+  std::mutex listening_;                 // one change of listeners_ at a time
+};
+
+}  // namespace penstock::inline v0_1
