@@ -13,7 +13,7 @@ import re
 import sys
 import tempfile
 
-WANTED = {f"{n:02}" for n in [*range(1, 27), 28, 29, 30, 31, 33, 34, 35]}
+WANTED = {f"{n:02}" for n in [*range(1, 27), *range(28, 36)]}
 STRING = r'"(?:\\.|[^"\\\n])*"'
 
 

@@ -1,0 +1,446 @@
+// What every store of jobs does, written once: a test of a store calls these for it.
+//
+//   TEST_CASE("my_store: runs jobs in their order", "[my_store]") { store_conformance::order<my_bench>(); }
+//
+// `Bench` is default constructible and has `store()`, a penstock::job_store of int with room for eight jobs that keeps the newest two of those that have
+// completed, and the newest three of those that have failed. Time is what a test says it is. What is looked at are texts: few assertions, and a failure tells much.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <source_location>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <penstock/job/job_store.hpp>
+
+#include "catch.hpp"
+
+namespace store_conformance {
+
+using namespace std::chrono_literals;
+using penstock::errc;
+using penstock::job_id;
+using penstock::job_state;
+using penstock::settle_as;
+
+[[gnu::noinline]] inline void same(const std::string& got, const std::string& wanted,
+                                   std::source_location where = std::source_location::current()) {
+  INFO(where.file_name() << ":" << where.line());
+  CHECK(got == wanted);
+}
+/// One after the other: the operands of + have no order.
+inline std::string seq(std::initializer_list<std::string> parts) {
+  std::string all;
+  for (const auto& p : parts) all += p;
+  return all;
+}
+/// "ok", or the error's text.
+template <class Result>
+std::string how(const Result& r) {
+  return r ? "ok" : r.error().message();
+}
+inline std::string text(errc e) { return make_error_code(e).message(); }
+
+/// Notes when it was told.
+struct noted_watch final : penstock::job_watch {
+  void over(job_state s, const penstock::job_text& reason) noexcept override {
+    ++calls;
+    state = s;
+    said = reason != nullptr ? *reason : "";
+  }
+  int calls = 0;
+  job_state state = job_state::waiting;
+  std::string said;
+};
+
+struct noted_listener final : penstock::store_listener {
+  void work_ready() noexcept override { ++ready; }
+  [[nodiscard]] bool wants_events() const noexcept override { return true; }
+  void happened(std::span<const penstock::job_event> all) noexcept override {
+    static constexpr const char* names[] = {"added",    "delayed", "started",  "completed", "failed", "retried",
+                                            "released", "stalled", "promoted", "redriven",  "removed"};
+    for (const auto& e : all) events += std::string{events.empty() ? "" : " "} + names[static_cast<int>(e.what)];
+  }
+  int ready = 0;
+  std::string events;
+};
+
+template <class Bench>
+struct user {
+  using store_type = std::remove_cvref_t<decltype(std::declval<Bench&>().store())>;
+  using lease = typename store_type::lease_type;
+
+  penstock::result<job_id> try_add(int payload, const penstock::enqueue_options& o = {}, penstock::job_watch* watch = nullptr) {
+    penstock::job_added added;
+    const penstock::job_entry<int> one{&payload, &o, watch};
+    if (auto r = store.add({&one, 1}, now, {&added, 1}); !r) return r.error();
+    duplicate = added.duplicate;
+    if (!duplicate) {
+      ids[payload] = added.id;
+      payloads[added.id.to_string()] = payload;
+    }
+    return added.id;
+  }
+  job_id add(int payload, const penstock::enqueue_options& o = {}) { return try_add(payload, o).value(); }
+
+  /// The payloads, and with "#2" the number of a further attempt.
+  std::string fetch(std::size_t most = 1, std::chrono::nanoseconds lease_for = 30s) {
+    std::vector<lease> got;
+    fetched = store.fetch({.worker = "tester", .most = most, .now = now, .lease_until = now + lease_for}, {}, got).value();
+    std::string all;
+    for (lease& l : got) {
+      all += (all.empty() ? "" : " ") + std::to_string(l.payload());
+      if (l.attempt() != 1) all += "#" + std::to_string(l.attempt());
+      const int payload = l.payload();
+      leases.insert_or_assign(payload, std::move(l));
+    }
+    return all;
+  }
+  lease take(int payload) {
+    lease l = std::move(leases.at(payload));
+    leases.erase(payload);
+    return l;
+  }
+  /// "ok" or "stale".
+  std::string settle(lease&& l, settle_as as = settle_as::completed, penstock::job_time at = {}) {
+    penstock::job_settlement<lease> s{.lease = &l, .how = as, .at = at, .why = std::make_shared<const std::string>("why")};
+    store.settle({&s, 1}, now).value();
+    return s.stale ? "stale" : "ok";
+  }
+  std::string settle(int payload, settle_as as = settle_as::completed, penstock::job_time at = {}) {
+    return settle(take(payload), as, at);
+  }
+
+  std::string in(job_state s, std::size_t first = 0, std::size_t count = 100) {
+    std::string all;
+    const std::vector<penstock::job_info> jobs = store.list(s, first, count).value();
+    for (const auto& i : jobs) {
+      all += (all.empty() ? "" : " ") + std::to_string(payloads.at(i.id.to_string()));
+    }
+    return all;
+  }
+  std::string counts() {
+    const penstock::job_counts c = store.counts().value();
+    return "waiting " + std::to_string(c.waiting) + ", delayed " + std::to_string(c.delayed) + ", active " +
+           std::to_string(c.active) + ", completed " + std::to_string(c.completed) + ", failed " + std::to_string(c.failed) +
+           (c.paused ? ", paused" : "");
+  }
+  penstock::lease_ticket ticket(int payload) { return {.id = leases.at(payload).id(), .fence = leases.at(payload).fence()}; }
+  std::string extend(penstock::lease_ticket t, std::chrono::nanoseconds by) {
+    store.extend({&t, 1}, now, now + by).value();
+    return t.lost ? "lost" : "ok";
+  }
+
+  Bench bench;
+  store_type& store = bench.store();
+  penstock::job_time now{1h};
+  bool duplicate = false;
+  penstock::job_fetched fetched;
+  std::map<int, job_id> ids;
+  std::map<std::string, int> payloads;
+  std::map<int, lease> leases;  // before the store goes, they go
+};
+
+template <class Bench>
+void order() {
+  user<Bench> u;
+  for (const int p : {1, 2}) u.add(p);
+  u.add(10, {.priority = 5});
+  u.add(11, {.priority = 1});
+  u.add(12, {.priority = 5});
+  u.add(3, {.lifo = true});
+  u.add(13, {.priority = 5, .lifo = true});
+  same(u.in(job_state::waiting), "3 1 2 11 13 10 12");
+  same(u.in(job_state::waiting, 2, 3), "2 11 13");
+  same(u.fetch(2), "3 1");
+  same(std::to_string(u.fetched.more), "1");
+  same(u.fetch(0), "");
+  same(u.fetch(10), "2 11 13 10 12");
+  same(std::to_string(u.fetched.more), "0");
+  same(u.counts(), "waiting 0, delayed 0, active 7, completed 0, failed 0");
+
+  // What is settled with the fetch is settled before: a retry that is due at once is fetched again.
+  std::vector<typename user<Bench>::lease> again;
+  auto one = u.take(1);
+  auto two = u.take(2);
+  penstock::job_settlement<typename user<Bench>::lease> both[] = {{.lease = &one, .how = settle_as::retry}, {.lease = &two}};
+  u.store.fetch({.most = 5, .now = u.now, .lease_until = u.now + 30s}, both, again).value();
+  same(seq({std::to_string(again.size()), ": ", std::to_string(again.at(0).payload()), "#",
+            std::to_string(again.at(0).attempt())}),
+       "1: 1#2");
+}
+
+template <class Bench>
+void delays() {
+  user<Bench> u;
+  u.add(1, {.delay = 10s});
+  u.add(2, {.delay = 5s});
+  u.add(3, {.priority = 2, .delay = 5s});
+  u.add(4, {.delay = 5s});
+  same(u.in(job_state::delayed), "2 3 4 1");
+  same(u.fetch(9), "");
+  same(std::to_string((u.fetched.next_due - u.now) / 1s), "5");
+  u.now += 5s - 1ns;
+  same(u.fetch(9), "");
+  u.now += 1ns;
+  same(u.fetch(9), "2 4 3");
+  same(seq({how(u.store.promote(u.ids[1])), how(u.store.promote(u.ids[1])), how(u.store.promote(u.ids[2]))}),
+       "ok" + text(errc::not_found) + text(errc::not_found));
+  same(u.fetch(9), "1");
+  same(std::to_string(u.fetched.next_due == penstock::no_time), "1");
+}
+
+template <class Bench>
+void settling() {
+  user<Bench> u;
+  for (const int p : {1, 2, 3, 4, 5}) u.add(p);
+  u.add(6, {.priority = 1});
+  same(u.fetch(6), "1 2 3 4 5 6");
+  u.now += 1s;
+  u.settle(1);
+  u.settle(2, settle_as::failed);
+  u.settle(3, settle_as::retry, u.now + 5s);
+  u.settle(4, settle_as::retry);  // at once: behind who waits
+  u.settle(6, settle_as::released);
+  u.add(7);
+  u.settle(5, settle_as::released);  // before the others: it had its turn
+  same(u.counts(), "waiting 4, delayed 1, active 0, completed 1, failed 1");
+  same(u.fetch(4), "5 4#2 7 6");
+  u.now += 5s;
+  same(u.fetch(), "3#2");
+  const auto failed = u.store.find(u.ids[2]).value();
+  same(seq({*failed.why, std::to_string(failed.attempts_made), std::to_string((failed.ended_at - failed.added_at) / 1s)}),
+       "why11");
+  u.settle(5, settle_as::released, u.now + 1s);
+  same(u.in(job_state::delayed), "5");
+  same(seq({u.in(job_state::failed), "|", u.in(job_state::completed), "|", u.in(job_state::active)}), "2|1|4 7 6 3");
+}
+
+template <class Bench>
+void fencing() {
+  user<Bench> u;
+  u.add(1);
+  same(u.fetch(1, 10s), "1");
+  same(u.extend(u.ticket(1), 20s), "ok");
+  u.now += 19s;
+  same(std::to_string(u.store.take_back_stalled(u.now, 1).value().back), "0");
+  u.now += 1s;
+  same(std::to_string(u.store.take_back_stalled(u.now, 1).value().back), "1");
+  // Whoever stood still so long comes back: what he says is refused, and he can read what he works on.
+  auto former = u.take(1);
+  same(u.fetch(1, 10s), "1");  // not an attempt more: nobody knows how far that one came
+  same(seq({how(u.store.progress(former, 0.5)), how(u.store.log(former, "x"))}), text(errc::stale) + text(errc::stale));
+  same(u.extend({.id = former.id(), .fence = former.fence()}, 10s), "lost");
+  penstock::lease_ticket t{.id = former.id(), .fence = former.fence()};
+  u.store.hand_back({&t, 1}, u.now).value();
+  same(std::to_string(t.lost), "1");
+  same(u.settle(std::move(former)), "stale");
+  same(u.counts(), "waiting 0, delayed 0, active 1, completed 0, failed 0");
+  same(how(u.store.progress(u.leases.at(1), 0.5)), "ok");
+  same(std::to_string(u.leases.at(1).payload()), "1");
+
+  // Handed back over its head: before the others, and no attempt.
+  u.add(2);
+  t = u.ticket(1);
+  u.store.hand_back({&t, 1}, u.now).value();
+  same(seq({std::to_string(t.lost), u.settle(1, settle_as::failed)}), "0stale");
+  same(u.fetch(2, 10s), "1 2");
+
+  // The second loss is one too many.
+  u.now += 10s;
+  const auto taken = u.store.take_back_stalled(u.now, 1).value();
+  same(seq({std::to_string(taken.back), std::to_string(taken.failed)}), "11");
+  same(seq({u.in(job_state::failed), "|", u.in(job_state::waiting)}), "1|2");
+  same(seq({u.settle(1), u.settle(2)}), "stalestale");
+  // A lease of a job that was removed, and one that is dropped.
+  same(u.fetch(), "2");
+  same(seq({how(u.store.obliterate(false)), how(u.store.obliterate(true))}), text(errc::busy) + "ok");
+  same(seq({std::to_string(u.leases.at(2).payload()), u.settle(2)}), "2stale");
+  u.add(3);
+  same(u.fetch(), "3");
+  u.leases.clear();
+  same(u.counts(), "waiting 0, delayed 0, active 1, completed 0, failed 0");
+}
+
+template <class Bench>
+void names() {
+  user<Bench> u;
+  const job_id a = u.add(1, {.job_id = "a"});
+  same(a.to_string(), "a");
+  same(seq({std::to_string(u.add(2, {.job_id = "a"}) == a), std::to_string(u.duplicate)}), "11");
+  same(u.fetch(), "1");
+  same(seq({std::to_string(u.store.find(job_id{"a"}).value().id == a), u.leases.at(1).id().to_string()}), "1a");
+  u.add(2, {.job_id = "a"});
+  u.settle(1);
+  u.add(2, {.job_id = "a"});
+  same(u.counts(), "waiting 0, delayed 0, active 0, completed 1, failed 0");  // kept: still a duplicate
+  same(seq({how(u.store.remove(job_id{"a"})), how(u.store.find(a))}), "ok" + text(errc::not_found));
+  u.add(3, {.job_id = "a"});
+  same(seq({std::to_string(u.duplicate), u.in(job_state::waiting)}), "03");
+
+  // In one step: the first of them counts.
+  int payloads[] = {4, 5, 6};
+  const penstock::enqueue_options b{.job_id = "b"};
+  const penstock::enqueue_options none;
+  const penstock::job_entry<int> batch[] = {{&payloads[0], &b}, {&payloads[1], &b}, {&payloads[2], &none}};
+  penstock::job_added added[3];
+  u.store.add(batch, u.now, added).value();
+  same(seq({std::to_string(added[0].duplicate), std::to_string(added[1].duplicate), std::to_string(added[1].id == added[0].id)}),
+       "011");
+  same(u.fetch(9), "3 4 6");
+}
+
+template <class Bench>
+void deduplication() {
+  using penstock::deduplication;
+  user<Bench> u;
+  // Until it is over.
+  u.add(1, {.deduplicate = deduplication{.id = "k"}});
+  u.add(2, {.deduplicate = deduplication{.id = "k"}});
+  same(seq({std::to_string(u.duplicate), u.fetch(9)}), "11");
+  u.add(2, {.deduplicate = deduplication{.id = "k"}});
+  u.settle(1);
+  u.add(3, {.deduplicate = deduplication{.id = "k"}});
+  same(u.fetch(9), "3");
+  // For so long, whatever becomes of it.
+  u.add(4, {.deduplicate = deduplication{.id = "t", .ttl = 10s}});
+  same(seq({u.fetch(), u.settle(4)}), "4ok");
+  u.now += 9s;
+  u.add(5, {.deduplicate = deduplication{.id = "t", .ttl = 10s}});
+  u.now += 1s;
+  u.add(6, {.deduplicate = deduplication{.id = "t", .ttl = 10s, .extend = true}});
+  u.now += 9s;
+  u.add(7, {.deduplicate = deduplication{.id = "t", .ttl = 10s, .extend = true}});
+  u.now += 9s;
+  u.add(8, {.deduplicate = deduplication{.id = "t", .ttl = 10s, .extend = true}});
+  same(u.fetch(9), "6");
+  // In place of one that is delayed still: a debounce.
+  for (const int p : {20, 21, 22}) {
+    u.add(p, {.delay = 5s, .deduplicate = deduplication{.id = "d", .ttl = 5s, .extend = true, .replace = true}});
+    u.now += 4s;
+  }
+  same(u.in(job_state::delayed), "22");
+  u.now += 1s;
+  same(u.fetch(9), "22");
+  int payloads[] = {30, 31};
+  const penstock::enqueue_options r{.delay = 5s, .deduplicate = deduplication{.id = "r", .replace = true}};
+  const penstock::job_entry<int> batch[] = {{&payloads[0], &r}, {&payloads[1], &r}};
+  u.store.add(batch, u.now).value();
+  u.now += 5s;
+  same(u.fetch(9), "31");
+}
+
+template <class Bench>
+void bounds() {
+  user<Bench> u;
+  for (int p = 0; p < 6; ++p) u.add(p, {.job_id = "n" + std::to_string(p)});
+  int payloads[] = {10, 11, 12};
+  const penstock::enqueue_options o;
+  const penstock::job_entry<int> three[] = {{&payloads[0], &o}, {&payloads[1], &o}, {&payloads[2], &o}};
+  same(how(u.store.add(three, u.now)), text(errc::full));  // none of them
+  same(u.counts(), "waiting 6, delayed 0, active 0, completed 0, failed 0");
+  same(how(u.store.add(std::span{three}.first(2), u.now)), "ok");
+  same(seq({how(u.try_add(9)), how(u.try_add(9, {.job_id = "n3"}))}), text(errc::full) + "ok");  // a duplicate needs no room
+
+  // Of those that are over the newest are kept, with what they had; dead letters need room to be redriven.
+  same(u.fetch(6), "0 1 2 3 4 5");
+  for (const int p : {0, 1, 2}) u.settle(p);
+  same(seq({u.in(job_state::completed), "|", how(u.store.find(u.ids[0])), how(u.try_add(0, {.job_id = "n0"}))}),
+       "1 2|" + text(errc::not_found) + "ok");
+  for (const int p : {3, 4, 5}) u.settle(p, settle_as::failed);
+  u.add(20, {.remove_on_complete = true, .remove_on_fail = true});
+  u.add(21, {.remove_on_complete = true, .remove_on_fail = true});
+  same(u.fetch(9), "10 11 0 20 21");
+  u.settle(20), u.settle(21, settle_as::failed);
+  same(seq({u.in(job_state::completed), "|", u.in(job_state::failed)}), "1 2|3 4 5");
+  for (int p = 30; p < 34; ++p) u.add(p);
+  same(seq({how(u.store.redrive(u.ids[4])), how(u.store.redrive(u.ids[5]))}), "ok" + text(errc::full));
+  same(std::to_string(u.store.redrive_all(9).value()), "0");
+  same(seq({u.fetch(4), "|", u.fetch()}), "30 31 32 33|4");  // with all its attempts
+  u.settle(30), u.settle(31);
+  same(seq({how(u.store.redrive(u.ids[30])), std::to_string(u.store.redrive_all(9).value())}), text(errc::not_found) + "2");
+  CHECK_THROWS_AS(u.try_add(1, {.attempts = 0}), std::invalid_argument);
+  CHECK_THROWS_AS(u.try_add(1, {.priority = 2'097'152}), std::invalid_argument);
+}
+
+template <class Bench>
+void by_hand() {
+  user<Bench> u;
+  for (const int p : {1, 2, 3}) u.add(p);
+  u.add(4, {.priority = 1});
+  u.add(5, {.delay = 1s});
+  u.store.pause().value();
+  same(seq({u.fetch(9), u.counts()}), "waiting 4, delayed 1, active 0, completed 0, failed 0, paused");
+  u.store.resume().value();
+  same(u.fetch(), "1");
+  same(seq({how(u.store.remove(u.ids[1])), how(u.store.remove(u.ids[2])), how(u.store.remove(u.ids[2]))}),
+       text(errc::busy) + "ok" + text(errc::not_found));
+  same(seq({how(u.store.progress(u.leases.at(1), 0.25)), how(u.store.log(u.leases.at(1), "a")),
+            how(u.store.log(u.leases.at(1), "b"))}),
+       "okokok");
+  const auto info = u.store.find(u.ids[1]).value();
+  same(seq({std::to_string(static_cast<int>(info.progress * 100)), u.store.logs(u.ids[1]).value().at(1)}), "25b");
+  same(std::to_string((info.leased_until - u.now) / 1s), "30");
+  same(seq({std::to_string(u.store.drain(false).value()), std::to_string(u.store.drain(true).value())}), "21");
+  u.settle(1, settle_as::failed);
+  u.now += 1s;
+  u.add(6);
+  same(seq({u.fetch(), u.settle(6, settle_as::failed)}), "6ok");
+  same(seq({std::to_string(u.store.clean(job_state::failed, u.now, 9).value()), u.in(job_state::failed)}), "16");
+  same(seq({how(u.store.obliterate(false)), u.counts()}), "okwaiting 0, delayed 0, active 0, completed 0, failed 0");
+  same(seq({how(u.store.find(job_id{12345})), how(u.store.find(job_id{})), how(u.store.logs(u.ids[1]))}),
+       text(errc::not_found) + text(errc::not_found) + text(errc::not_found));
+}
+
+template <class Bench>
+void telling() {
+  user<Bench> u;
+  const auto listener = std::make_shared<noted_listener>();
+  u.store.subscribe(listener);
+  noted_watch done, dead, removed, twin, late;
+  static_cast<void>(u.try_add(1, {.job_id = "one"}, &done).value());
+  static_cast<void>(u.try_add(9, {.job_id = "one"}, &twin).value());
+  static_cast<void>(u.try_add(2, {}, &dead).value());
+  static_cast<void>(u.try_add(3, {.delay = 1s}, &removed).value());
+  same(std::to_string(listener->ready), "3");
+  same(u.fetch(9), "1 2");
+  same(std::to_string(done.calls), "0");
+  u.settle(1);
+  u.settle(2, settle_as::failed);
+  u.store.remove(u.ids[3]).value();
+  static_cast<void>(u.try_add(9, {.job_id = "one"}, &late).value());
+  same(seq({std::to_string(done.calls), std::to_string(twin.calls), std::to_string(late.calls), std::to_string(dead.calls),
+            dead.said, std::to_string(removed.calls)}),
+       "1111why1");
+  same(seq({std::to_string(done.state == job_state::completed), std::to_string(late.state == job_state::completed),
+            std::to_string(dead.state == job_state::failed), std::to_string(removed.state == job_state::delayed)}),
+       "1111");
+  listener->ready = 0;
+  u.store.redrive(u.ids[2]).value();
+  same(std::to_string(listener->ready), "1");
+  same(u.fetch(), "2");
+  penstock::lease_ticket t = u.ticket(2);
+  u.store.hand_back({&t, 1}, u.now).value();
+  same(u.fetch(1, 1s), "2");
+  u.now += 1s;
+  u.store.take_back_stalled(u.now, 1).value();
+  same(seq({u.fetch(), u.settle(2, settle_as::retry, u.now + 1s)}), "2ok");
+  u.store.promote(u.ids[2]).value();
+  same(listener->events,
+       "added added delayed started started completed failed removed redriven started released started stalled started retried "
+       "promoted");
+  u.store.unsubscribe(*listener);
+  u.store.pause().value();
+  listener->ready = 0;
+  u.store.resume().value();
+  same(std::to_string(listener->ready), "0");
+}
+
+}  // namespace store_conformance
