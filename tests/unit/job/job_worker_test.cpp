@@ -1,0 +1,284 @@
+#include <penstock/job/job_worker.hpp>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/sync/event.hpp>
+#include <penstock/sync/semaphore.hpp>
+#include <penstock/testing/manual_executor.hpp>
+
+#include "../../support/catch.hpp"
+
+using namespace std::chrono_literals;
+using penstock::backoff;
+using penstock::errc;
+using penstock::job;
+using penstock::job_counts;
+using penstock::job_outcome;
+using penstock::job_queue;
+using penstock::job_state;
+using penstock::job_worker;
+using penstock::job_worker_options;
+using penstock::memory_store;
+using penstock::result;
+using penstock::task;
+
+namespace {
+
+// One type for all handlers that are functions, and one for all that are coroutines: few instantiations.
+using handler = std::function<job_outcome(job<int>&)>;
+using lazy_handler = std::function<task<job_outcome>(job<int>&)>;
+
+[[gnu::noinline]] std::string error_of(penstock::future<void>& f) {
+  try {
+    f.get();
+    return "none";
+  } catch (const penstock::job_failed& e) {
+    return std::string{"failed: "} + e.what();
+  } catch (const std::system_error& e) {
+    return e.code().message();
+  }
+}
+
+/// A queue and its worker, which runs when the test says so, at the time that it says.
+struct bench {
+  explicit bench(handler h, job_worker_options o = {}) { start(std::move(h), std::move(o)); }
+  explicit bench(lazy_handler h, job_worker_options o = {}) {
+    worker.emplace(queue, loop, std::move(h), std::move(o)), loop.run_all();
+  }
+  ~bench() { stop(); }
+  void start(handler h, job_worker_options o = {}) {
+    worker.emplace(queue, loop, std::move(h), std::move(o));
+    loop.run_all();
+  }
+  // The destructor waits for what only the loop brings about.
+  void stop() {
+    if (!worker) return;
+    worker->request_stop();
+    loop.run_all();
+    worker.reset();
+  }
+  void pass(std::chrono::nanoseconds by) {
+    clock.advance(by);
+    loop.run_all();
+  }
+  job_counts counts() { return queue.counts().value(); }
+
+  penstock::manual_clock clock;
+  penstock::manual_executor loop;
+  memory_store<int> store{};
+  job_queue<int> queue{store, {.clock = clock}};
+  std::optional<job_worker<int>> worker;
+};
+
+/// Blocks, as far as the worker knows, and fails when the test says so.
+struct slow_store : memory_store<int> {
+  static constexpr bool blocks = true;
+  result<penstock::job_fetched> fetch(const penstock::fetch_request& r, std::span<penstock::job_settlement<lease_type>> first,
+                                      std::vector<lease_type>& leases) {
+    if (failing.exchange(false)) return std::make_error_code(std::errc::io_error);
+    return memory_store<int>::fetch(r, first, leases);
+  }
+  std::atomic<bool> failing{false};
+};
+
+}  // namespace
+
+TEST_CASE("job_worker: runs what is added, and settles it as the handler says", "[job_worker]") {
+  std::vector<int> ran;
+  bench b{handler{[&](job<int>& j) {
+    ran.push_back(j.payload());
+    if (j.payload() == 2) throw std::runtime_error{"bad"};
+    if (j.payload() == 3) return job_outcome::dead("hopeless");
+    if (j.payload() == 4) throw penstock::job_error{job_outcome::dead("gone")};
+    if (j.payload() == 5) throw 5;
+    return job_outcome::done();
+  }}};
+  std::vector<penstock::submitted_job> jobs;
+  for (int i = 1; i <= 5; ++i) jobs.push_back(b.queue.submit(i, {.attempts = i == 3 || i == 4 ? 9U : 1U}).value());
+  jobs.push_back(b.queue.submit(6, {.delay = 1h}).value());
+  b.loop.run_all();
+  CHECK(ran == std::vector<int>{1, 2, 3, 4, 5});
+  b.queue.remove(jobs[5].id).value();
+  std::string errors;
+  for (auto& j : jobs) errors += error_of(j.finished) + "; ";
+  CHECK(errors ==
+        "none; failed: bad; failed: hopeless; failed: gone; failed: an exception that is no std::exception; cancelled; ");
+  const auto s = b.worker->stats();
+  CHECK(s.completed + 10 * s.failed + 100 * s.running + 1000 * s.lost == 41);
+  CHECK(b.counts().failed == 4);
+}
+
+TEST_CASE("job_worker: tries again after the backoff, and not more often than the job says", "[job_worker]") {
+  std::vector<unsigned> attempts;
+  bench b{handler{[&](job<int>& j) {
+    attempts.push_back(j.attempt());
+    if (j.payload() == 7 && j.attempt() == 1) return job_outcome::retry_in(1min);
+    return j.payload() == 1 && j.attempt() == 2 ? job_outcome::done() : job_outcome::failed("no");
+  }}};
+  b.queue.add(1, {.attempts = 2}).value();  // at once
+  b.loop.run_all();
+  CHECK(attempts == std::vector<unsigned>{1, 2});
+  attempts.clear();
+  auto dead = b.queue.submit(2, {.attempts = 3, .backoff = backoff::exponential(1s, 10s)}).value();
+  b.loop.run_all();
+  CHECK(attempts.size() == 1);
+  b.pass(1s - 1ns);
+  CHECK(attempts.size() == 1);
+  b.pass(1ns);
+  CHECK(attempts.size() == 2);
+  b.pass(2s - 1ns);
+  CHECK_FALSE(dead.finished.is_ready());
+  b.pass(1ns);
+  CHECK(attempts == std::vector<unsigned>{1, 2, 3});
+  CHECK(error_of(dead.finished) == "failed: no");
+  // A delayed job, too, runs when it is due and nobody adds anything; and the handler may say itself how long to wait.
+  attempts.clear();
+  b.queue.add(7, {.attempts = 2, .delay = 5s}).value();
+  b.loop.run_all();
+  b.pass(5s);
+  CHECK(attempts.size() == 1);
+  b.pass(1min - 1ns);
+  CHECK(attempts.size() == 1);
+  b.pass(1ns);
+  CHECK(attempts.size() == 2);
+}
+
+TEST_CASE("job_worker: renews leases however long a job takes, and takes back what others have lost", "[job_worker][hazard-32]") {
+  penstock::event go_on;
+  std::vector<std::string> said;
+  bench b{lazy_handler{[&](job<int>& j) -> task<job_outcome> {
+            const auto number = std::to_string(j.payload());
+            auto wait = go_on.async_wait();
+            const auto r = co_await std::move(wait);
+            said.push_back(number + (r ? " went on" : " was stopped"));
+            co_return job_outcome::done();
+          }},
+          {.lock_duration = 10s, .stalled_interval = 4s}};
+  b.queue.add(1).value();
+  b.loop.run_all();
+  b.pass(1h);
+  CHECK(said.empty());
+  CHECK(b.counts().active == 1);
+  // Another worker's, which has gone silent. It is not to be run more often than it may stall.
+  std::vector<penstock::memory_lease<int>> leases;
+  b.queue.add(2).value();
+  for (int i = 0; i < 2; ++i) {
+    b.store.fetch({.now = b.queue.now(), .lease_until = b.queue.now() + 4s}, {}, leases).value();
+    b.pass(8s);
+  }
+  CHECK(b.counts().failed == 1);
+  leases.clear();
+  // Taken away: stop is requested at the next renewal, and what the run gives does not count.
+  b.store.obliterate(true).value();
+  b.pass(5s);
+  CHECK(said == std::vector<std::string>{"1 was stopped"});
+  CHECK(b.worker->stats().lost == 1);
+  // The time of one is limited: what it gives all the same counts.
+  auto late = b.queue.submit(3, {.timeout = 3s}).value();
+  b.loop.run_all();
+  b.pass(3s - 1ns);
+  CHECK_FALSE(late.finished.is_ready());
+  b.pass(1ns);
+  CHECK(error_of(late.finished) == "none");
+  CHECK(said.back() == "3 was stopped");
+}
+
+TEST_CASE("job_worker: its end waits for what runs, and hands back what has not begun or takes too long", "[job_worker]") {
+  penstock::event go_on;
+  int stopped = 0;
+  bench b{lazy_handler{[&](job<int>& j) -> task<job_outcome> {
+            const std::stop_token mine = j.get_stop_token();
+            auto wait = go_on.async_wait();
+            const auto r = co_await std::move(wait);
+            if (!r && mine.stop_requested()) ++stopped;
+            co_return job_outcome::done();
+          }},
+          {.concurrency = 4, .batch = 2}};
+  std::vector<int> payloads{1, 2, 3, 4, 5};
+  b.queue.add_bulk(payloads).value();
+  b.loop.run_all();
+  CHECK(b.worker->stats().running == 3);
+  CHECK(b.counts().active == 5);
+  SECTION("in time") {
+    CHECK(b.worker->shutdown({.deadline = penstock::deadline::after(0s, b.clock)}).error() == errc::timeout);
+    CHECK(b.counts().active == 0);  // others may run them, before these have ended
+    CHECK(b.counts().waiting == 5);
+    b.loop.run_all();
+    CHECK(stopped == 3);
+    CHECK(b.worker->stats().lost == 5);
+    CHECK(b.worker->shutdown());
+  }
+  SECTION("without haste") {
+    std::jthread end{[&] { b.worker->shutdown().value(); }};
+    while (b.loop.size() == 0) std::this_thread::yield();  // the one without work is told first
+    go_on.set();
+    b.loop.run_all();
+    end.join();
+    CHECK(stopped == 0);
+    CHECK(b.worker->stats().completed == 3);
+    CHECK(b.worker->stats().released == 2);
+    CHECK(b.counts().active == 0);
+  }
+}
+
+TEST_CASE("job_worker: keeps the pace, and the peace of who asks for it", "[job_worker]") {
+  penstock::semaphore turns{1};
+  int ran = 0;
+  job_worker_options o{.concurrency = 2, .batch = 3, .pace = penstock::paced_by(turns)};
+  bench b{handler{[&](job<int>& j) {
+            ++ran;
+            CHECK(turns.available() == 0);
+            return j.payload() == 9 && ran < 4 ? job_outcome::rate_limited(1min) : job_outcome::done();
+          }},
+          std::move(o)};
+  std::vector<int> payloads{1, 2, 9, 4};
+  b.queue.add_bulk(payloads).value();
+  b.loop.run_all();
+  CHECK(ran == 3);
+  CHECK(turns.available() == 1);
+  CHECK(b.counts().delayed == 1);  // it is no attempt; and the one behind it waits, too
+  CHECK(b.counts().waiting == 1);
+  b.queue.add(5).value();
+  b.loop.run_all();
+  b.pass(1min - 1ns);
+  CHECK(ran == 3);
+  b.pass(1ns);
+  CHECK(ran == 6);
+  CHECK(b.worker->stats().completed == 5);
+}
+
+TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one that fails is asked again", "[job_worker]") {
+  slow_store store;
+  job_queue<int, slow_store> queue{store};
+  penstock::event failed, ran;
+  std::atomic<std::size_t> errors{0};
+  store.failing = true;
+  {
+    job_worker w{queue,
+                 penstock::any_scheduler{},
+                 [&](job<int>&) { ran.set(); },
+                 {.lock_duration = 1ms, .stalled_interval = 1ms, .error_pause = 1ms, .on_store_error = [&](std::error_code) {
+                    ++errors, failed.set();
+                  }}};
+    failed.wait();
+    queue.add(1).value();
+    ran.wait();
+    CHECK(w.stats().store_errors == 1);
+  }
+  CHECK(errors == 1);
+  CHECK(queue.counts().value().completed == 1);
+  CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, [&](job<int>&) {}, {.concurrency = 0}}), std::invalid_argument);
+}
