@@ -12,6 +12,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <concepts>
@@ -195,7 +196,7 @@ class worker_core {
     renew_at_ = later(t, options.lock_duration / 2);
     stalled_at_ = later(t, options.stalled_interval);
     for (std::size_t i = 0; i < options.concurrency; ++i) runners.push_back(std::make_unique<runner>(store, options.batch));
-    ended.add(options.concurrency);
+    ended.add(static_cast<std::ptrdiff_t>(options.concurrency));
   }
 
   [[nodiscard]] timer_queue& timers() const noexcept { return clock_.timers(); }
@@ -334,13 +335,18 @@ class worker_core {
 
   [[nodiscard]] job_worker_stats stats() const noexcept {
     const auto of = [](const std::atomic<std::uint64_t>& n) { return n.load(std::memory_order_relaxed); };  // relaxed: counts
-    return {.completed = of(completed_),
-            .failed = of(failed_),
-            .retried = of(retried_),
-            .released = of(released_),
-            .lost = of(lost_),
+    std::size_t running = 0;
+    for (const auto& r : runners) {
+      std::scoped_lock guard{r->lock};
+      if (r->running) ++running;
+    }
+    return {.completed = of(settled_[static_cast<std::size_t>(settle_as::completed)]),
+            .failed = of(settled_[static_cast<std::size_t>(settle_as::failed)]),
+            .retried = of(settled_[static_cast<std::size_t>(settle_as::retry)]),
+            .released = of(settled_[static_cast<std::size_t>(settle_as::released)]),
+            .lost = of(settled_[4]),
             .store_errors = of(store_errors_),
-            .running = static_cast<std::size_t>(of(running_))};
+            .running = running};
   }
 
   const job_worker_options options;
@@ -399,12 +405,10 @@ class worker_core {
       return false;
     }
     if (stop_at != no_time) wake_by(stop_at);
-    running_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count
     return true;
   }
   void end(runner& r, std::size_t i, const job_outcome& outcome) noexcept {
     r.end();
-    running_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a count
     if (options.pace.release) released_pace();
     const auto& lease = r.batch[i];
     const job_policy& policy = lease.policy();
@@ -448,15 +452,12 @@ class worker_core {
     r.settled = upto;
   }
   void account(runner& r) noexcept {
-    for (const auto& s : r.results) {
-      std::atomic<std::uint64_t>& n = s.stale                         ? lost_
-                                      : s.how == settle_as::completed ? completed_
-                                      : s.how == settle_as::failed    ? failed_
-                                      : s.how == settle_as::retry     ? retried_
-                                                                      : released_;
-      n.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count
-    }
+    std::array<std::uint64_t, 5> n{};  // summed first: other runners count in the same words
+    for (const auto& s : r.results) ++n[s.stale ? 4 : static_cast<std::size_t>(s.how)];
     r.results.clear();
+    for (std::size_t i = 0; i < n.size(); ++i) {
+      if (n[i] != 0) settled_[i].fetch_add(n[i], std::memory_order_relaxed);  // relaxed: a count
+    }
   }
   [[nodiscard]] std::chrono::nanoseconds delay_after(const job_policy& policy, unsigned attempt,
                                                      std::uint64_t fence) const noexcept {
@@ -575,13 +576,8 @@ class worker_core {
   std::vector<lease_ticket> tickets_;
   std::vector<runner*> owners_;
 
-  std::atomic<std::uint64_t> completed_{0};
-  std::atomic<std::uint64_t> failed_{0};
-  std::atomic<std::uint64_t> retried_{0};
-  std::atomic<std::uint64_t> released_{0};
-  std::atomic<std::uint64_t> lost_{0};
+  std::array<std::atomic<std::uint64_t>, 5> settled_{};  // by settle_as; the last: lost
   std::atomic<std::uint64_t> store_errors_{0};
-  std::atomic<std::uint64_t> running_{0};
 };
 
 }  // namespace penstock::inline v0_1::detail
