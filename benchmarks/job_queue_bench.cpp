@@ -35,7 +35,8 @@ struct alignas(64) tally {
 class queue_of_jobs {
  public:
   explicit queue_of_jobs(std::size_t batch)
-      : worker_{jobs_, pool_,
+      : worker_{jobs_,
+                pool_,
                 [](penstock::job<std::uint64_t>& j) {
                   benchmark::DoNotOptimize(j.payload());
                   if (j.payload() % 10 == 9 && j.attempt() == 1) {
