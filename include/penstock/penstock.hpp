@@ -60,7 +60,9 @@
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/job_worker.hpp>
 #include <penstock/job/job_worker_options.hpp>
+#include <penstock/job/memory_lease.hpp>
 #include <penstock/job/memory_store.hpp>
+#include <penstock/job/memory_store_options.hpp>
 #include <penstock/observe/busy_time.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>

@@ -36,73 +36,10 @@
 #include <penstock/core/result.hpp>
 #include <penstock/job/detail/memory_jobs.hpp>
 #include <penstock/job/job_store.hpp>
+#include <penstock/job/memory_lease.hpp>
+#include <penstock/job/memory_store_options.hpp>
 
 namespace penstock::inline v0_1 {
-
-/// How many jobs that are over a store keeps: the newest `count`, and none that ended longer ago than `age` (looked at when another one ends).
-struct keep_rule {
-  std::size_t count = 1000;
-  std::chrono::nanoseconds age = std::chrono::nanoseconds::max();
-};
-
-struct memory_store_options {
-  std::size_t capacity = 1'000'000;  ///< jobs that are not over; at least 1
-  keep_rule keep_completed = {.count = 100};
-  keep_rule keep_failed = {.count = 10'000};  ///< the dead letters; those beyond are gone, and were told as failed
-};
-
-template <class Payload>
-class memory_store;
-
-/// See job_lease. A lease that is dropped unsettled leaves its job active until it runs out.
-template <class Payload>
-class memory_lease {
-  using node = detail::job_node<Payload>;
-
- public:
-  memory_lease(memory_lease&& other) noexcept
-      : store_{other.store_},
-        node_{std::exchange(other.node_, nullptr)},
-        number_{other.number_},
-        fence_{other.fence_},
-        attempt_{other.attempt_} {}
-  memory_lease& operator=(memory_lease&& other) noexcept {
-    memory_lease gone{std::move(*this)};
-    store_ = other.store_;
-    node_ = std::exchange(other.node_, nullptr);
-    number_ = other.number_;
-    fence_ = other.fence_;
-    attempt_ = other.attempt_;
-    return *this;
-  }
-  ~memory_lease() {
-    if (node_ != nullptr) store_->drop(*this);
-  }
-
-  [[nodiscard]] job_id id() const noexcept {
-    return job_id{number_, node_ != nullptr && node_->extras != nullptr ? node_->extras->name : nullptr};
-  }
-  [[nodiscard]] std::uint64_t fence() const noexcept { return fence_; }
-  [[nodiscard]] unsigned attempt() const noexcept { return attempt_; }
-
-  // Precondition, of these: it was not settled.
-  [[nodiscard]] const job_policy& policy() const noexcept {
-    static constexpr job_policy usual{};
-    return node_->extras != nullptr ? node_->extras->policy : usual;
-  }
-  [[nodiscard]] const Payload& payload() const noexcept { return node_->payload; }
-
- private:
-  friend memory_store<Payload>;
-  memory_lease(memory_store<Payload>& store, node& n) noexcept
-      : store_{&store}, node_{&n}, number_{n.number()}, fence_{n.fence}, attempt_{n.attempts_made + 1} {}
-
-  memory_store<Payload>* store_;
-  node* node_;  // pinned; null: it was settled
-  std::uint64_t number_;
-  std::uint64_t fence_;
-  unsigned attempt_;
-};
 
 template <class Payload>
 class memory_store {
@@ -319,9 +256,9 @@ class memory_store {
   result<std::size_t> drain(bool delayed_too) noexcept {
     return change([&](effects& e) -> result<std::size_t> { return jobs_.drain(delayed_too, e); });
   }
-  /// Removes up to `most` of the completed or the failed ones that ended before `before`; how many. Of other states none.
-  result<std::size_t> clean(job_state s, job_time before, std::size_t most) noexcept {
-    return change([&](effects& e) -> result<std::size_t> { return jobs_.clean(s, before, most, e); });
+  /// Removes up to `most` of the completed or the failed ones that ended at `ended_by` or earlier; how many. Of other states none.
+  result<std::size_t> clean(job_state s, job_time ended_by, std::size_t most) noexcept {
+    return change([&](effects& e) -> result<std::size_t> { return jobs_.clean(s, ended_by, most, e); });
   }
   /// Removes everything. errc::busy, and nothing happens, while some are active; with `active_too` these lose their leases.
   result<void> obliterate(bool active_too) noexcept {

@@ -299,11 +299,11 @@ class memory_jobs {
     for (; delayed_too && !delayed_.empty(); ++n) remove(*delayed_.top().node, e);
     return n;
   }
-  std::size_t clean(job_state s, job_time before, std::size_t most, effects& e) noexcept {
+  std::size_t clean(job_state s, job_time ended_by, std::size_t most, effects& e) noexcept {
     if (s != job_state::completed && s != job_state::failed) return 0;
     list& over = s == job_state::completed ? completed_ : failed_;
     std::size_t n = 0;
-    for (; n < most && !over.empty() && over.front()->ended_at < before; ++n) remove(*over.front(), e);
+    for (; n < most && !over.empty() && over.front()->ended_at <= ended_by; ++n) remove(*over.front(), e);
     return n;
   }
   void remove_all(effects& e) noexcept {

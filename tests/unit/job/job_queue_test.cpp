@@ -1,0 +1,117 @@
+#include <penstock/job/job_queue.hpp>
+
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/job/job_worker.hpp>
+#include <penstock/testing/manual_executor.hpp>
+
+#include "../../support/catch.hpp"
+
+using namespace std::chrono_literals;
+using penstock::errc;
+using penstock::job;
+using penstock::job_event;
+using penstock::job_id;
+using penstock::job_outcome;
+using penstock::job_queue;
+using penstock::job_state;
+using penstock::memory_store;
+using penstock::result;
+using penstock::task;
+
+namespace {
+
+using letter = std::unique_ptr<std::string>;  // moves only
+
+template <class Answer>
+inline constexpr bool handler_gives = penstock::detail::handles_jobs<Answer (*)(job<letter>&), letter>;
+
+}  // namespace
+
+static_assert(handler_gives<void> && handler_gives<result<void>> && handler_gives<job_outcome>);
+static_assert(handler_gives<task<>> && handler_gives<task<result<void>>> && handler_gives<task<job_outcome>> &&
+              handler_gives<penstock::future<void>>);
+static_assert(!handler_gives<int> && !handler_gives<task<int>> && !penstock::detail::handles_jobs<void (*)(job<int>&), letter>);
+static_assert(penstock::job_store<memory_store<letter>>);
+
+TEST_CASE("job_queue: what is not added stays its caller's", "[job_queue]") {
+  memory_store<letter> store{{.capacity = 2}};
+  job_queue<letter> queue{store};
+  const auto write = [](const char* s) { return std::make_unique<std::string>(s); };
+  letter a = write("a");
+  letter b = write("b");
+  const job_id first = queue.add(std::move(a), {.job_id = "one"}).value();
+  CHECK(a == nullptr);
+  CHECK(queue.add(std::move(b), {.job_id = "one"}).value() == first);
+  std::vector<letter> two;
+  two.push_back(write("c")), two.push_back(write("d"));
+  CHECK(queue.add_bulk(two).error() == errc::full);
+  CHECK(queue.add(std::move(b)).has_value());
+  letter e = write("e");
+  CHECK(queue.add(std::move(e)).error() == errc::full);
+  CHECK(queue.submit(std::move(e)).error() == errc::full);
+  CHECK_THROWS_AS(queue.submit(std::move(e), {.attempts = 0}), std::invalid_argument);
+  CHECK((e != nullptr && *e == "e" && *two[1] == "d"));
+  CHECK(queue.drain().value() == 2);
+  const std::vector<job_id> ids = queue.add_bulk(two, {.delay = 1h}).value();
+  CHECK(queue.list(job_state::delayed).value().at(1).id == ids.at(1));
+  CHECK(queue.find(job_id{"one"}).error() == errc::not_found);
+}
+
+TEST_CASE("job_queue: a future is told even if its job is removed, or the queue goes", "[job_queue]") {
+  std::vector<penstock::future<void>> ends;
+  {
+    job_queue<int> queue;
+    auto twin = queue.submit(1, {.job_id = "x"}).value();
+    ends.push_back(queue.submit(2, {.job_id = "x"}).value().finished);
+    ends.push_back(std::move(twin.finished));
+    const job_id gone = queue.submit(3).value().id;  // its future was dropped: nobody minds
+    CHECK(queue.remove(gone).has_value());
+    CHECK_FALSE(ends[0].is_ready());
+  }
+  for (auto& f : ends) {
+    std::error_code why;
+    try {
+      f.get();
+    } catch (const std::system_error& e) {
+      why = e.code();
+    }
+    CHECK(why == errc::cancelled);
+  }
+}
+
+TEST_CASE("job_queue: tells observers what happens, in order, and costs others nothing", "[job_queue]") {
+  penstock::manual_clock clock;
+  penstock::manual_executor loop;
+  memory_store<int> store;
+  job_queue<int> queue{store, {.clock = clock, .event_capacity = 16}};
+  job_queue<int> other{store, {.clock = clock}};  // shares the store, and so sees the same
+  queue.add(0).value();
+  auto seen = other.events();
+  {
+    penstock::job_worker<int> worker{queue, loop, [](job<int>& j) -> result<void> {
+                                       if (j.attempt() == 1 && j.payload() == 7) return errc::rejected;
+                                       return {};
+                                     }};
+    const job_id id = queue.add(7, {.attempts = 2, .backoff = penstock::backoff::fixed(1s)}).value();
+    loop.run_all();
+    clock.advance(1s);
+    loop.run_all();
+    std::string told;
+    for (auto e = seen.try_pop(); e; e = seen.try_pop()) {
+      if (e->id != id) continue;
+      told += std::to_string(static_cast<int>(e->what)) + "/" + std::to_string(e->attempt) + (e->why ? " " + *e->why : "") + "; ";
+    }
+    CHECK(told == "0/0; 2/1; 5/1 rejected; 8/0 rejected; 2/2 rejected; 3/2 rejected; ");
+    CHECK(queue.payload(id).value() == 7);
+    CHECK(queue.clean(job_state::completed, 1s + 1ns).value() == 0);
+    CHECK(queue.clean(job_state::completed, 1s).value() == 1);  // the other one has ended just now
+    worker.request_stop();
+    loop.run_all();
+  }
+}
