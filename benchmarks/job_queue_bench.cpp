@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -54,7 +53,7 @@ class queue_of_jobs {
     until_taken([&] { return jobs_.put_bulk(payloads).has_value(); });
     added_ += payloads.size();
   }
-  void add(std::uint64_t payload, const penstock::enqueue_options& o) {
+  void add(std::uint64_t payload, const penstock::enqueue_options& o = {}) {
     until_taken([&] { return jobs_.add(payload, o).has_value(); });
     ++added_;
   }
@@ -134,23 +133,18 @@ class mutex_and_deque {
   std::jthread second_{[this] { run(done_[1].n); }};
 };
 
-void BM_bulk(benchmark::State& state, auto make) {
-  auto jobs = make();
+template <class Queue, std::size_t Batch>
+void BM_bulk(benchmark::State& state) {
+  Queue jobs{Batch};
   std::vector<std::uint64_t> payloads(bulk);
-  while (state.KeepRunningBatch(bulk)) jobs->add_bulk(payloads);
-  jobs->finish();
+  while (state.KeepRunningBatch(bulk)) jobs.add_bulk(payloads);
+  jobs.finish();
 }
-void BM_single(benchmark::State& state, auto make) {
-  auto jobs = make();
-  for (auto _ : state) {
-    if constexpr (requires { jobs->add(1); }) {
-      jobs->add(1);
-    } else {
-      static const penstock::enqueue_options plain;
-      jobs->add(1, plain);
-    }
-  }
-  jobs->finish();
+template <class Queue, std::size_t Batch>
+void BM_single(benchmark::State& state) {
+  Queue jobs{Batch};
+  for (auto _ : state) jobs.add(1);
+  jobs.finish();
 }
 void BM_mixed(benchmark::State& state) {
   queue_of_jobs jobs{64};
@@ -169,12 +163,12 @@ void BM_mixed(benchmark::State& state) {
   jobs.finish();
 }
 
-BENCHMARK_CAPTURE(BM_bulk, penstock, [] { return std::make_unique<queue_of_jobs>(64); })->UseRealTime();
-BENCHMARK_CAPTURE(BM_bulk, mutex_and_deque, [] { return std::make_unique<mutex_and_deque>(64); })->UseRealTime();
-BENCHMARK_CAPTURE(BM_single, penstock, [] { return std::make_unique<queue_of_jobs>(1); })->UseRealTime();
-BENCHMARK_CAPTURE(BM_single, penstock_batch_64, [] { return std::make_unique<queue_of_jobs>(64); })->UseRealTime();
-BENCHMARK_CAPTURE(BM_single, mutex_and_deque, [] { return std::make_unique<mutex_and_deque>(1); })->UseRealTime();
-BENCHMARK(BM_mixed)->UseRealTime();
+BENCHMARK(BM_bulk<queue_of_jobs, 64>)->Name("BM_job_queue_bulk<penstock::job_queue>")->UseRealTime();
+BENCHMARK(BM_bulk<mutex_and_deque, 64>)->Name("BM_job_queue_bulk<mutex and deque>")->UseRealTime();
+BENCHMARK(BM_single<queue_of_jobs, 1>)->Name("BM_job_queue_single<penstock::job_queue>")->UseRealTime();
+BENCHMARK(BM_single<queue_of_jobs, 64>)->Name("BM_job_queue_single<penstock::job_queue, batch of 64>")->UseRealTime();
+BENCHMARK(BM_single<mutex_and_deque, 1>)->Name("BM_job_queue_single<mutex and deque>")->UseRealTime();
+BENCHMARK(BM_mixed)->Name("BM_job_queue_mixed<penstock::job_queue>")->UseRealTime();
 
 }  // namespace
 

@@ -196,6 +196,25 @@ TEST_CASE("job_worker: renews leases however long a job takes, and takes back wh
   CHECK(said.back() == "3 was stopped");
 }
 
+TEST_CASE("job_worker: a handler that blocks does not hold up the leases", "[job_worker][hazard-32]") {
+  bench* here = nullptr;
+  std::vector<bool> leased;
+  bench b{handler{[&](job<int>& j) {
+            for (int i = 0; i < 3; ++i) {  // time passes inside it, on the thread that has fetched it
+              here->clock.advance(8s);
+              leased.push_back(here->queue.find(j.id()).value().leased_until > here->queue.now());
+            }
+            return job_outcome::done();
+          }},
+          {.lock_duration = 10s, .stalled_interval = 1s}};
+  here = &b;
+  b.queue.add(1, {.delay = 1s}).value();
+  b.queue.add(2).value();
+  b.loop.run_all();
+  CHECK(leased == std::vector<bool>(6, true));
+  CHECK(b.worker->stats().completed == 2);
+}
+
 TEST_CASE("job_worker: its end waits for what runs, and hands back what has not begun or takes too long", "[job_worker]") {
   penstock::event go_on;
   int stopped = 0;

@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
@@ -37,7 +38,6 @@
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/job_worker_options.hpp>
-#include <penstock/rate/detail/clock_handle.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/wait_group.hpp>
 
@@ -57,7 +57,10 @@ class worker_core {
     ended.add(static_cast<std::ptrdiff_t>(options.concurrency));
   }
 
-  [[nodiscard]] timer_queue& timers() const noexcept { return clock_.timers(); }
+  [[nodiscard]] timer_queue& timers() const noexcept {
+    timer_queue* const own = clock_.after(std::chrono::nanoseconds{0}).queue();
+    return own != nullptr ? *own : std_sync::steady_timers();
+  }
   [[nodiscard]] bool quitting() const noexcept { return quit.stop_requested(); }
 
   template <class F>
@@ -422,7 +425,7 @@ class worker_core {
   }
 
   Store& store_;
-  const any_clock_handle clock_;
+  const any_clock clock_;
   event never_set_;
   std::atomic<std::int64_t> hold_until_{0};   // nothing is fetched before; 0: no such time
   std::atomic<std::int64_t> wake_at_{never};  // lowered by runners, taken by the keeper
