@@ -18,8 +18,8 @@
 // Invariants     every job that is fetched is settled once: completed, failed, retried, handed back, or lost.
 // Thread safety  every member may be called concurrently, but for construction and destruction.
 // Cancellation   shutdown() lets runs end; at its limits their jobs are handed back, and stop is requested of them.
-// Destruction    fetches no more, and waits for the handlers that run: as shutdown() without limits. Not inside a handler. The queue, its store, the
-//                context and the clock outlive it.
+// Destruction    fetches no more, and waits for the handlers that run: as shutdown() without limits. Not inside a handler, nor on the thread of the
+//                clock's timers. The queue, its store, the context and the clock outlive it.
 // Cost           one step of the store for a batch of jobs, and what the context takes to go on. Beyond what a handler itself allocates, nothing.
 // Fork           runners stay with the parent; destruction in a child waits for nothing.
 #pragma once
@@ -102,10 +102,10 @@ class job_worker {
       origin.remember();
     }
     void begin_keeping() {
+      timer.emplace(of.timers());  // in any case: afterwards no wait with a deadline fails
       if constexpr (Store::blocks) {
         thread = std::jthread{[this] { of.keep_here(); }};
       } else {
-        timer.emplace(of.timers());
         keeper.emplace(of.keep());
         keeper->start(any_scheduler{*timer}, {});
       }

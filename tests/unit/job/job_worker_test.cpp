@@ -277,6 +277,11 @@ TEST_CASE("job_worker: keeps the pace, and the peace of who asks for it", "[job_
   b.pass(1ns);
   CHECK(ran == 6);
   CHECK(b.worker->stats().completed == 5);
+  turns.close();  // no pace to keep any more: a job is not fetched and handed back without end
+  b.queue.add(6).value();
+  b.loop.run_all();
+  CHECK(b.worker->stats().released < 9);
+  CHECK(b.counts().waiting == 1);
 }
 
 TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one that fails is asked again", "[job_worker]") {

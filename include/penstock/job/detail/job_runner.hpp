@@ -123,6 +123,7 @@ class job_runner final : public job_run<Payload> {
     std::scoped_lock guard{lock};
     gone.swap(stop);
     running = false;
+    finished = current + 1;
     stop_at = no_time;
   }
   /// With the lock held: the run that goes on is not wanted any more. Stop is to be requested of what this gives, without the lock; if nobody has asked for the
@@ -140,6 +141,7 @@ class job_runner final : public job_run<Payload> {
       held.clear();
       for (const lease& l : batch) held.push_back({.id = l.id(), .fence = l.fence()});
       settled = 0;
+      finished = 0;
     }
     next.clear();
   }
@@ -155,6 +157,7 @@ class job_runner final : public job_run<Payload> {
   // Guarded by it:
   std::vector<lease_ticket> held;  // as batch
   std::size_t settled = 0;         // how many of them the store was told of
+  std::size_t finished = 0;        // how many of them have ended, and will be told
   std::optional<std::stop_source> stop;
   bool running = false;
   bool unwanted = false;

@@ -89,6 +89,7 @@ class worker_core {
           } catch (...) {
             may_begin = false;
           }
+          if (!may_begin && !quitting()) hold_until(later(now(), options.error_pause));  // or it would be fetched again at once
         }
         if (!may_begin || !begin(r, i)) {
           r.results.push_back({.lease = &r.batch[i], .how = settle_as::released});
@@ -180,7 +181,7 @@ class worker_core {
         std::optional<std::stop_source> stop;
         {
           std::scoped_lock guard{r->lock};
-          for (std::size_t i = r->settled; i < r->held.size(); ++i) {
+          for (std::size_t i = std::max(r->settled, r->finished); i < r->held.size(); ++i) {
             tickets.push_back(r->held[i]);
             r->held[i].lost = true;
           }
@@ -224,6 +225,11 @@ class worker_core {
   [[nodiscard]] bool on_hold() const noexcept {
     const std::int64_t until = hold_until_.load(std::memory_order_relaxed);  // relaxed: a time, and nothing behind it
     return until != 0 && now().count() < until;
+  }
+  void hold_until(job_time t) noexcept {
+    std::int64_t seen = hold_until_.load(std::memory_order_relaxed);  // relaxed, both: a time, and nothing behind it
+    while (seen < t.count() && !hold_until_.compare_exchange_weak(seen, t.count(), std::memory_order_relaxed)) {
+    }
   }
   /// Somebody is to look at the store by then.
   void wake_by(job_time t) noexcept {
@@ -292,9 +298,7 @@ class worker_core {
       case job_outcome::kind::rate_limited:
         s.how = settle_as::released;
         s.at = later(now(), outcome.delay());
-        std::int64_t seen = hold_until_.load(std::memory_order_relaxed);  // relaxed, both: a time, and nothing behind it
-        while (seen < s.at.count() && !hold_until_.compare_exchange_weak(seen, s.at.count(), std::memory_order_relaxed)) {
-        }
+        hold_until(s.at);
         break;
     }
     r.results.push_back(std::move(s));
