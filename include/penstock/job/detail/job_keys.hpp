@@ -84,7 +84,8 @@ class job_keys {
   template <class Map>
   static void grow(Map& map, std::size_t more) {
     const std::size_t room = static_cast<std::size_t>(static_cast<float>(map.bucket_count()) * map.max_load_factor());
-    if (map.size() + more > room) map.reserve(2 * (map.size() + more));
+    // Not only where there are too few: an empty map of libstdc++ has one place in the object, which the first insertion replaces.
+    if (map.size() + more >= room) map.reserve(2 * (map.size() + more));
   }
   // Guards of jobs that are over go when they are as many again as were left the last time: amortised, one step each.
   void sweep(job_time now) noexcept {
