@@ -6,6 +6,7 @@
 #include <penstock/batch/batch_cache.hpp>
 #include <penstock/batch/batcher.hpp>
 #include <penstock/batch/batcher_options.hpp>
+#include <penstock/batch/wrong_batch_size.hpp>
 #include <penstock/channel/broadcast.hpp>
 #include <penstock/channel/channel.hpp>
 #include <penstock/channel/channel_options.hpp>

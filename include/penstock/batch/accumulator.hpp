@@ -11,7 +11,7 @@
 //                timer and without a wait when there is little to do. Otherwise by size, bytes, age or idleness (accumulator_options.hpp).
 // The function   gets std::span<const Item>, and a std::stop_token if it takes one, which abort() stops. It gives nothing (what it throws is the
 //                outcome of the whole batch), a result<void>, an outcome for each item as std::vector<result<void>>, or something to be awaited
-//                that gives one of these. A wrong number of outcomes fails the batch with a std::length_error that names both numbers.
+//                that gives one of these. A wrong number of outcomes fails the batch with wrong_batch_size.
 // Context        the batches are written on it (a worker_pool, a strand, any scheduler). With `any_scheduler{}` on the thread that makes a batch due:
 //                an adder then writes what others add meanwhile, too, and what is due by time is written on the timers' thread, which must not block.
 //                A thread that the context needs in order to write (the only worker of a pool) must not block for room or for an outcome: such a
@@ -52,6 +52,7 @@
 
 #include <penstock/batch/accumulator_options.hpp>
 #include <penstock/batch/detail/batch_writer.hpp>
+#include <penstock/batch/wrong_batch_size.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>

@@ -65,6 +65,7 @@
 #include <penstock/batch/detail/batch_run.hpp>
 #include <penstock/batch/detail/batcher_core.hpp>
 #include <penstock/batch/detail/load_wait.hpp>
+#include <penstock/batch/wrong_batch_size.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
@@ -96,11 +97,7 @@ class batcher {
   template <class Context, class F>
     requires std::invocable<F&, std::span<const Key>>
   batcher(Context&& executor, F f, options_type options = {})
-      : core_{new core_type{via(executor).to,
-                            [f = std::move(f)](core_type& core, flight_type* first, std::size_t count) mutable noexcept {
-                              detail::run_batch<Key>(core, f, first, count);
-                            },
-                            checked(std::move(options))}} {}
+      : core_{make(via(executor).to, std::move(f), checked(std::move(options)))} {}
   batcher(const batcher&) = delete;
   batcher& operator=(const batcher&) = delete;
   ~batcher() {
@@ -154,7 +151,7 @@ class batcher {
     if constexpr (looked_up_as_is<K>) {
       return detail::load_operation<core_type, K, Value>{*core_, std::move(key)};
     } else {
-      return detail::load_operation<core_type, Key, Value>{*core_, Key(std::move(key))};
+      return detail::load_operation<core_type, Key, Value>{*core_, static_cast<Key>(std::move(key))};
     }
   }
 
@@ -163,8 +160,7 @@ class batcher {
   [[nodiscard]] std::vector<future_type> load_many(Keys&& keys) {
     std::vector<future_type> all;
     if constexpr (std::ranges::sized_range<Keys>) all.reserve(static_cast<std::size_t>(std::ranges::size(keys)));
-    const departing others{*core_};
-    for (auto&& key : keys) all.push_back(to_future(key, {.many = true}));
+    load_all(keys, nullptr, all);
     return all;
   }
   [[nodiscard]] std::vector<future_type> load_many(std::initializer_list<Key> keys) {
@@ -173,7 +169,10 @@ class batcher {
   /// The same, lazy, and all are ready: get() of each does not block. Throws std::system_error of errc::cancelled if stop is requested of the
   /// coroutine; the keys are loaded nevertheless.
   [[nodiscard]] task<std::vector<future_type>> async_load_many(std::vector<Key> keys) {
-    std::vector<future_type> all = load_many(keys);
+    std::vector<future_type> all;
+    all.reserve(keys.size());
+    const std::stop_token stop = co_await this_task::get_stop_token();
+    load_all(keys, stop == core_->token() ? &core_->token() : nullptr, all);
     for (future_type& f : all) {
       const result<void> ended = co_await f.async_wait();
       if (!ended) throw std::system_error{ended.error(), "penstock::batcher"};
@@ -230,18 +229,24 @@ class batcher {
  private:
   struct departing {
     core_type& core;
-    explicit departing(core_type& c) noexcept : core{c} {}
+    const void* const within;
+    departing(core_type& c, const void* w) noexcept : core{c}, within{w} {}
     departing(const departing&) = delete;
     departing& operator=(const departing&) = delete;
-    ~departing() { core.depart(); }
+    ~departing() { core.depart(within); }
   };
+  template <class Keys>
+  void load_all(Keys& keys, const void* within, std::vector<future_type>& all) {
+    const departing others{*core_, within};
+    for (auto&& key : keys) all.push_back(to_future(key, {.within = within, .many = true}));
+  }
 
   template <class K>
   static decltype(auto) lookup(const K& key) {
     if constexpr (looked_up_as_is<K>) {
       return (key);
     } else {
-      return Key(key);
+      return static_cast<Key>(key);
     }
   }
 
@@ -253,6 +258,15 @@ class batcher {
     auto none = detail::make_future_state<Value>();
     none->set_error(refused);
     return future_type{std::move(none)};
+  }
+
+  template <class F>
+  static core_type* make(any_scheduler where, F&& f, options_type&& o) {
+    timer_queue* const timers = o.clock.after(std::chrono::nanoseconds{0}).queue();
+    auto run = [f = std::move(f)](core_type& core, flight_type* first, std::size_t count) mutable noexcept {
+      detail::run_batch<Key>(core, f, first, count);
+    };
+    return new core_type{where, std::move(run), std::move(o), timers};
   }
 
   static options_type checked(options_type o) {

@@ -7,8 +7,6 @@
 #include <functional>
 #include <limits>
 #include <optional>
-#include <stdexcept>
-#include <string>
 
 #include <penstock/batch/batch_cache.hpp>
 #include <penstock/core/any_clock.hpp>
@@ -53,21 +51,6 @@ struct batcher_options {
   any_batch_cache<Key, Value> own_cache = {};  ///< instead of `cache`
   any_clock clock = {};                        ///< for max_delay, ttl and metrics: the steady clock; it must outlive the batcher
   bool metrics = false;                        ///< times as histograms: a look at the clock for each load, and 72 KiB
-};
-
-/// What every caller of a batch gets if the batch function gave more or fewer answers than it got keys.
-class wrong_batch_size : public std::runtime_error {
- public:
-  wrong_batch_size(std::size_t keys, std::size_t answers)
-      : std::runtime_error{"a batch function gave " + std::to_string(answers) + " answers for " + std::to_string(keys) + " keys"},
-        keys_{keys},
-        answers_{answers} {}
-  [[nodiscard]] std::size_t keys() const noexcept { return keys_; }
-  [[nodiscard]] std::size_t answers() const noexcept { return answers_; }
-
- private:
-  std::size_t keys_;
-  std::size_t answers_;
 };
 
 namespace detail {

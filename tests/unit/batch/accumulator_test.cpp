@@ -305,14 +305,14 @@ TEST_CASE("accumulator: whatever the function does, each caller learns of its ow
   };
   b.run();
   CHECK(failure_of(f[0]) == "no");
-  CHECK(failure_of(f[1]) == "penstock::accumulator: the batch function gave 1 outcomes for 2 items");
-  CHECK(failure_of(f[2]) == "penstock::accumulator: the batch function gave 1 outcomes for 2 items");
+  CHECK(failure_of(f[1]) == "a batch function gave 1 answers for a batch of 2");
+  CHECK(failure_of(f[2]) == "a batch function gave 1 answers for a batch of 2");
   auto fourth = b.add(4);
   b.acc.flush();
   f.clear();
   for (const int i : {5, 6, 7, 8}) f.push_back(b.add(i));
   b.run();
-  CHECK(failure_of(fourth) == "penstock::accumulator: the batch function gave 2 outcomes for 1 items");
+  CHECK(failure_of(fourth) == "a batch function gave 2 answers for a batch of 1");
   f[0].get();
   CHECK(error_of(f[1]) == errc::rejected);
   CHECK(error_of(f[2]) == errc::timeout);

@@ -136,6 +136,8 @@ TEST_CASE("batcher: a value lives as long as its ttl, an error as its negative t
   CHECK(s.asked.back() == std::vector<int>{-1});
   CHECK(no_errors.stats().batches == 2);
   CHECK_FALSE(no_errors.prime(5, errc::rejected));
+  ints no_time{any_scheduler{}, s.answers(), {.cache = {.max_entries = 10, .ttl = 0s}}};
+  CHECK_FALSE(no_time.prime(5, 6));
 }
 
 TEST_CASE("batcher: what is cleared while it is being loaded reaches those who asked, and nobody who asks later",
@@ -261,4 +263,9 @@ TEST_CASE("batcher: what is forgotten is destroyed under no lock, and each value
     self = nullptr;
   }
   CHECK(gone == made);
+  // What the function keeps, and gives a reference to, stays whole.
+  std::vector<shared> kept{std::make_shared<int>(7)};
+  batcher<int, shared> b{any_scheduler{}, [&](std::span<const int>) -> std::vector<shared>& { return kept; }};
+  CHECK(*b.load(1).get() == 7);
+  CHECK(*b.load(2).get() == 7);
 }

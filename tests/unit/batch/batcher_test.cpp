@@ -157,11 +157,13 @@ TEST_CASE("batcher: a window is over when the oldest key has waited, when the ba
   CHECK(s.asked.back() == keys{60});  // the other one waits: it would be too much
   b.flush();
   CHECK(s.asked.back() == keys{61});
+  auto alone = b.load_many({-1, -2});  // as sizes, they are more than can be added up
+  CHECK(s.asked.back() == keys{-2});
   auto last = b.load(7);
   clock.advance(1h);
   CHECK(last.get() == 70);
   CHECK(clock.next_timer() == manual_clock::time_point::max());
-  CHECK(s.asked.size() == 5);
+  CHECK(s.asked.size() == 7);
 }
 
 TEST_CASE("batcher: flush_only waits for flush(), or for a schedule of one's own, which may keep what it is given", "[batcher]") {
@@ -230,17 +232,18 @@ TEST_CASE("batcher: a function that throws or miscounts fails every caller of th
   std::optional<ints> b;
   const options o{.cache = {.max_entries = 10, .negative_ttl = 1h}};
   if (coroutine) {
-    b.emplace(loop, s.coroutine(), options{.cache = o.cache});
+    b.emplace(loop, s.coroutine(), options{.cache = o.cache, .metrics = true});
   } else {
-    b.emplace(loop, s.function(), options{.cache = o.cache});
+    b.emplace(loop, s.function(), options{.cache = o.cache, .metrics = true});
   }
   struct fault {
     bool throws;
     std::ptrdiff_t off;
     const char* says;
   };
-  for (const fault& f : {fault{true, 0, "the source is down"}, fault{false, -1, "a batch function gave 1 answers for 2 keys"},
-                         fault{false, 2, "a batch function gave 4 answers for 2 keys"}}) {
+  for (const fault& f :
+       {fault{true, 0, "the source is down"}, fault{false, -1, "a batch function gave 1 answers for a batch of 2"},
+        fault{false, 2, "a batch function gave 4 answers for a batch of 2"}}) {
     s.throws = f.throws;
     s.off = f.off;
     auto waits = spawn(loop, b->async_load(2));
@@ -257,7 +260,10 @@ TEST_CASE("batcher: a function that throws or miscounts fails every caller of th
     CHECK(again[0].get() == 10);
     b->clear_all();
   }
-  CHECK(b->stats().failed == 6);
+  const auto stats = b->stats();
+  CHECK(stats.failed == 6);
+  CHECK(stats.batches == 6);
+  CHECK(stats.function_time->count() == 6);
 }
 
 TEST_CASE("batcher: a failed batch is split until the key that cannot be loaded is alone, if that is asked for",
@@ -372,6 +378,52 @@ TEST_CASE("batcher: a batch function may load from its own batcher, and wait, wi
   CHECK(other.is_ready());
 }
 
+TEST_CASE("batcher: what a batch function loads by load_many leaves together, by bytes as any batch, also from a coroutine",
+          "[batcher]") {
+  batches asked;
+  ints* self = nullptr;
+  const auto by_many = [&](std::span<const int> k) {
+    asked.emplace_back(k.begin(), k.end());
+    if (k[0] == 1) {
+      for (auto& f : self->load_many({2, 3, 4})) f.wait();
+    }
+    return std::vector<int>(k.begin(), k.end());
+  };
+  struct another_thread {  // what it gets is over when execute() returns: nothing gathers on the way
+    void execute(work_item& item) noexcept {
+      std::jthread{[&item] { item(); }};
+    }
+  } at_once;
+  options o{.max_batch_bytes = 100};
+  o.key_bytes = [](int) { return std::size_t{50}; };
+  ints b{any_scheduler{at_once}, function{by_many}, std::move(o)};
+  self = &b;
+  CHECK(b.load(1).get() == 1);
+  CHECK(asked == batches{{1}, {4}, {2, 3}});  // who takes a batch sends for what is left first
+
+  asked.clear();
+  manual_executor loop;
+  event go;  // after which the coroutine does not run on the thread that began the batch
+  auto later = [&](std::span<const int> k) -> task<std::vector<int>> {
+    keys mine(k.begin(), k.end());
+    asked.push_back(mine);
+    if (mine[0] != 1) co_return mine;
+    static_cast<void>(co_await go.async_wait());
+    keys below{2, 3};
+    auto all = co_await self->async_load_many(below);
+    co_return keys{all[0].get() + all[1].get()};
+  };
+  ints c{loop, coroutine_function{later}};
+  self = &c;
+  auto one = c.load(1);
+  loop.run_all();
+  go.set();
+  loop.run_all();
+  REQUIRE(one.is_ready());
+  CHECK(one.get() == 5);
+  CHECK(asked == batches{{1}, {2, 3}});
+}
+
 TEST_CASE("batcher: a thread of the executor that waits for a key runs its batch", "[batcher]") {
   source s;
   worker_pool pool{{.threads = 1}};
@@ -407,6 +459,15 @@ TEST_CASE("batcher: close() refuses, lets what is in line leave, and destruction
     loop.run_all();
   }
   CHECK(all[1].get() == 20);
+  // What a batch needs that is under way when it is closed is loaded still.
+  ints* closing = nullptr;
+  ints recursive{any_scheduler{}, function{[&](std::span<const int> k) {
+                   closing->close();
+                   return keys{k[0] == 0 ? 1 : closing->load(k[0] - 1).get() + 1};
+                 }}};
+  closing = &recursive;
+  CHECK(recursive.load(3).get() == 4);
+  CHECK(recursive.load(3, wait_limits{}).error() == errc::closed);
   // The last one who is told destroys it; and the function itself does.
   auto b = std::make_unique<ints>(any_scheduler{}, s.function());
   auto destroyer = [](std::unique_ptr<ints>& owned) -> task<int> {
@@ -440,6 +501,11 @@ TEST_CASE("batcher: refuses what it cannot do, and more keys than may wait", "[b
   bad({.quiet_rounds = 0});
   bad({.cache = {.ttl = -1s}});
   manual_executor loop;
+  options most{.max_batch_bytes = SIZE_MAX - 1};
+  most.key_bytes = [](int) { return SIZE_MAX / 2 + 1; };
+  ints heavy{loop, s.function(), std::move(most)};
+  auto one = heavy.load(1);
+  CHECK(heavy.load(2, wait_limits{}).error() == errc::full);  // the bytes that wait could not be counted
   ints b{loop, s.function(), {.max_waiting_keys = 2, .metrics = true}};
   auto all = b.load_many({1, 2, 3, 1});
   loop.run_all();

@@ -20,8 +20,11 @@
 
 #include <penstock/batch/batcher_options.hpp>
 #include <penstock/batch/detail/batcher_core.hpp>
+#include <penstock/batch/detail/inside_batch.hpp>
+#include <penstock/batch/wrong_batch_size.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/detail/limited_task.hpp>
+#include <penstock/core/detail/work_item.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
 
@@ -51,9 +54,11 @@ concept answers_in_order = requires(A& a, std::size_t i) {
   a[i];
 };
 
-/// One answer. What making the value throws is that key's outcome.
+/// One answer. What making the value throws is that key's outcome. (It may be the second one: of a batch that failed half way and was split.)
 template <class Flight, class A>
 void answer(Flight& f, A&& a) noexcept {
+  f.failed = {};
+  f.failure = nullptr;
   try {
     if constexpr (is_result<std::remove_cvref_t<A>>) {
       if (a.has_value()) {
@@ -94,6 +99,7 @@ class batch_work {
   [[nodiscard]] std::span<const Key> begin_call() noexcept {
     now_ = todo_[--left_];
     began_ = core_.time();
+    runs_ = true;
     core_.called(flights(), began_);
     if (keys_.empty()) return {&single_->key, 1};
     return std::span<const Key>{keys_}.subspan(now_.first, now_.count);
@@ -102,7 +108,7 @@ class batch_work {
   /// Throws wrong_batch_size, before it has looked at an answer.
   template <class A>
   void answered(A&& answers) {
-    core_.returned(began_);
+    returned();
     const std::span<flight_type* const> asked = flights();
     if constexpr (answers_by_key<std::remove_cvref_t<A>, Key>) {
       for (flight_type* const f : asked) {
@@ -110,7 +116,8 @@ class batch_work {
         const auto found = answers.find(f->key);
         if (found == answers.end()) {
           f->failed = errc::not_found;
-        } else if constexpr (std::is_copy_constructible_v<std::remove_cvref_t<decltype(found->second)>>) {
+        } else if constexpr (std::is_lvalue_reference_v<A> ||
+                             std::is_copy_constructible_v<std::remove_cvref_t<decltype(found->second)>>) {
           answer(*f, std::as_const(found->second));
         } else {
           answer(*f, std::move(found->second));
@@ -120,14 +127,20 @@ class batch_work {
       static_assert(answers_in_order<std::remove_cvref_t<A>>,
                     "a batch function gives a vector of values or results in the order of the keys, or a map by key");
       if (answers.size() != asked.size()) throw wrong_batch_size{asked.size(), static_cast<std::size_t>(answers.size())};
-      for (std::size_t i = 0; i < asked.size(); ++i) answer(*asked[i], std::move(answers[i]));
+      for (std::size_t i = 0; i < asked.size(); ++i) {
+        if constexpr (std::is_lvalue_reference_v<A>) {
+          answer(*asked[i], answers[i]);  // what somebody keeps stays whole
+        } else {
+          answer(*asked[i], std::move(answers[i]));
+        }
+      }
     }
     core_.land(asked, false, left_ == 0);
   }
 
   /// The call failed.
   void failed(std::exception_ptr why) noexcept {
-    core_.returned(began_);
+    returned();
     if (core_.options().split_failed_batches && now_.count > 1) {
       const std::size_t half = now_.count / 2;
       todo_[left_++] = {now_.first + half, now_.count - half};
@@ -151,6 +164,10 @@ class batch_work {
     return std::span<flight_type* const>{flights_}.subspan(now_.first, now_.count);
   }
 
+  void returned() noexcept {
+    if (std::exchange(runs_, false)) core_.returned(began_);
+  }
+
   Core& core_;
   flight_type* const single_;  // of a batch of one, which has no need of the next two
   std::vector<flight_type*> flights_;
@@ -159,6 +176,18 @@ class batch_work {
   std::size_t left_ = 1;
   range now_;
   nanoseconds_point began_ = 0;
+  bool runs_ = false;  // the function, and nobody has noted yet how long
+};
+
+/// Callers of a batch who go on on this thread do so when the batch is not under way here any more, nor its next one still to leave.
+class after_batch {
+ public:
+  after_batch() noexcept {
+    if (trampoline::innermost() == nullptr) here_.emplace();
+  }
+
+ private:
+  std::optional<trampoline> here_;
 };
 
 /// Begins at once, where it is called, which is on the executor; goes on there; nobody waits for it, and its frame goes at its end.
@@ -192,12 +221,14 @@ batch_coroutine run_batch_coroutine(Core* core, F* f, batch_work<Core, Key>* wor
       std::exception_ptr failure;
       try {
         auto answers = co_await (*f)(keys);
+        const after_batch later;
         const inside_batch guard{core->identity()};
         owned->answered(std::move(answers));
       } catch (...) {
         failure = std::current_exception();
       }
       if (failure != nullptr) {
+        const after_batch later;
         const inside_batch guard{core->identity()};
         owned->failed(std::move(failure));
       }

@@ -11,9 +11,7 @@
 #include <exception>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <stop_token>
-#include <string>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -21,6 +19,7 @@
 
 #include <penstock/batch/accumulator_options.hpp>
 #include <penstock/batch/detail/write_line.hpp>
+#include <penstock/batch/wrong_batch_size.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/detail/fork.hpp>
@@ -225,10 +224,7 @@ class batch_writer {
     errors.clear();
     if (given.each && !given.failed()) {
       try {
-        if (given.each->size() != n) {
-          throw std::length_error{"penstock::accumulator: the batch function gave " + std::to_string(given.each->size()) +
-                                  " outcomes for " + std::to_string(n) + " items"};
-        }
+        if (given.each->size() != n) throw wrong_batch_size{n, given.each->size()};
         for (const result<void>& r : *given.each) {
           if (!r) errors.push_back(r.error());
         }

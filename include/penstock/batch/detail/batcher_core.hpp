@@ -1,12 +1,13 @@
 // penstock/batch/detail/batcher_core.hpp: what is behind a batcher: the loads under way, what is remembered, and what becomes of the answers.
 //
 // A *flight* (flight.hpp) is the load of one key, which all who ask for the key share. It is found in the store (flight_store.hpp) and gathers in the
-// line (batch_dispatch.hpp), from where a batch takes it to the batch function (batch_run.hpp), whose answers land() here.
+// line (batch_line.hpp), from where a batch takes it to the batch function (batch_run.hpp), whose answers land() here.
 //
 // Lock           that of the line guards it all. Keys are compared under it, nothing else of a user is called or destroyed there: what is let go of
 //                goes to the trash, which is emptied after unlocking.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -20,30 +21,31 @@
 
 #include <penstock/batch/batcher_options.hpp>
 #include <penstock/batch/detail/batch_dispatch.hpp>
+#include <penstock/batch/detail/flight.hpp>
 #include <penstock/batch/detail/flight_store.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/scheduler.hpp>
 
 namespace penstock::inline v0_1::detail {
 
-template <class Key, class Value, class Hash, class Equal>
-class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>, flight<Key, Value>> {
-  using base = batch_dispatch<batcher_core, flight<Key, Value>>;
+template <class Key, class Value, class Hash, class Equal, class Sync = std_sync, class Scheduler = any_scheduler>
+class batcher_core
+    : public batch_dispatch<batcher_core<Key, Value, Hash, Equal, Sync, Scheduler>, flight<Key, Value, Sync>, Sync, Scheduler> {
+  using base = batch_dispatch<batcher_core, flight<Key, Value, Sync>, Sync, Scheduler>;
   friend base;
   using base::closed_;
-  using base::line_;
   using base::lock_;
   using typename base::consequences;
 
  public:
-  using flight_type = flight<Key, Value>;
+  using flight_type = flight<Key, Value, Sync>;
   using options_type = batcher_options<Key, Value>;
   /// Gets the flights, linked by `later`, and owns a batch until it calls land(…, last).
   using run_function = move_only_function<void(batcher_core&, flight_type* first, std::size_t count) noexcept>;
 
-  /// Born with one owner.
-  batcher_core(any_scheduler where, run_function run, options_type&& o)
-      : base{where, to_rules(o)}, options_{std::move(o)}, run_{std::move(run)}, store_{options_.cache} {
+  /// Born with one owner. `timers`: of options.clock; null: the steady clock's.
+  batcher_core(Scheduler where, run_function run, options_type&& o, basic_timer_queue<Sync>* timers)
+      : base{where, to_rules(o, timers)}, options_{std::move(o)}, run_{std::move(run)}, store_{options_.cache} {
     if (options_.metrics) times_ = std::make_unique<time_metrics>();
   }
 
@@ -53,7 +55,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
   struct request {
     bool held = true;              // a future; otherwise the caller may abandon() it
     const void* within = nullptr;  // from within the batch function
-    bool many = false;             // others follow: depart() comes last
+    bool many = false;             // others follow: depart(within) comes last
   };
 
   /// The flight for a key, with a share for the caller; null: refused, and `why` says so. Throws what hashing, comparing and copying the key throw,
@@ -73,21 +75,24 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
     if (options_.own_cache) {
       if (std::optional<Value> found = options_.own_cache.get(fresh->key)) return hit(std::move(fresh), *std::move(found));
     }
-    if (options_.key_bytes) fresh->bytes = options_.key_bytes(fresh->key);
+    // More than a batch holds is as much as a batch holds: it travels alone.
+    if (options_.key_bytes) fresh->bytes = std::min(options_.key_bytes(fresh->key), options_.max_batch_bytes);
     fresh->set_task(base::task_functions);
 
     flight_trash<flight_type> gone;
-    consequences after;
+    consequences after = this->change();
     flight_type* joined = nullptr;
     {
       std::scoped_lock guard{lock_};
+      const bool refuses = is_closed_for(how);
       joined = store_.find(hash, same, now, gone);
-      if (closed_ || (joined == nullptr && line_.size() + this->nested_.size() >= options_.max_waiting_keys)) {
+      if (refuses || (joined == nullptr && !has_room_for(*fresh))) {
         ++counts_.refused;
-        why = closed_ ? errc::closed : errc::full;
+        why = refuses ? errc::closed : errc::full;
         return nullptr;
       }
       if (joined == nullptr) {
+        fresh->add_first_owner();  // the caller
         const unsigned before =
             new_in_a_row_.load(std::memory_order_relaxed);  // relaxed, all of these: a hint, written under the lock
         if (before < many_new) new_in_a_row_.store(before + 1, std::memory_order_relaxed);
@@ -95,6 +100,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
         store_.add(*joined);
         if (how.within == nullptr) this->enter_line(*joined, now, after);
       } else {
+        joined->add_owner();
         ++(joined->phase == flight_phase::done ? counts_.hits : counts_.shared);
         new_in_a_row_.store(0, std::memory_order_relaxed);  // relaxed: as above
       }
@@ -153,10 +159,8 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       options_.own_cache.set(fresh->key, fresh->peek());
       return true;
     }
-    if (!store_.remembers()) return false;
+    if (!store_.remembers(*fresh)) return false;
     fresh->phase = flight_phase::done;
-    const bool has_value = fresh->has_value();
-    if (!has_value && options_.cache.negative_ttl.count() <= 0) return false;
     flight_trash<flight_type> gone;
     const nanoseconds_point now = this->time();
     const auto same = [&](const Key& known) { return equal_(known, fresh->key); };
@@ -196,7 +200,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
   /// Outcomes have been written to these flights, which a batch took. `last`: it has no others. Takes the shares of the batch.
   void land(std::span<flight_type* const> flights, bool batch_failed, bool last) noexcept {
     flight_trash<flight_type> gone;
-    consequences after;
+    consequences after;  // the next batch is a runner's, however long there is a next one: the stack of this one ends first
     std::uint64_t failed = 0;
     for (flight_type* const f : flights) failed += f->has_value() ? 0u : 1u;
     if (options_.own_cache) fill_own_cache(flights);
@@ -215,8 +219,6 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       }
     }
     if (options_.own_cache) correct_own_cache(flights);
-    std::optional<trampoline> here;  // who goes on here does so when the next batch has left
-    if (trampoline::innermost() == nullptr) here.emplace();
     for (flight_type* const f : flights) {
       f->tell();
       f->drop_owner();
@@ -228,14 +230,13 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
   [[nodiscard]] const options_type& options() const noexcept { return options_; }
   void called(std::span<flight_type* const> flights, nanoseconds_point now) noexcept {
     sizes_.record(flights.size());
-    calls_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a statistic, as are the next ones
     if (times_ == nullptr) return;
     for (flight_type* const f : flights) times_->queue.record(std::chrono::nanoseconds{saturating_difference(now, f->at)});
   }
   void returned(nanoseconds_point began) noexcept {
     if (times_ != nullptr) times_->function.record(std::chrono::nanoseconds{saturating_difference(this->time(), began)});
   }
-  void was_split() noexcept { splits_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: a statistic
+  void was_split() noexcept { splits_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: a counter
 
   [[nodiscard]] batcher_stats stats() const {
     batcher_stats s;
@@ -243,13 +244,13 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       std::scoped_lock guard{lock_};
       s = counts_;
       s.keys = this->left_;
-      s.waiting = line_.size() + this->nested_.size();
-      s.in_flight = line_.running() + this->nested_running_;
+      s.waiting = this->waiting();
+      s.in_flight = this->running();
       s.cached = store_.remembered();
     }
-    s.batches = calls_.load(std::memory_order_relaxed);  // relaxed, both: statistics
-    s.split = splits_.load(std::memory_order_relaxed);
+    s.split = splits_.load(std::memory_order_relaxed);  // relaxed: a counter
     s.batch_size = sizes_.snapshot();
+    s.batches = s.batch_size.count();
     if (times_ != nullptr) {
       s.queue_time = times_->queue.snapshot();
       s.function_time = times_->function.snapshot();
@@ -265,7 +266,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
     histogram queue;
     histogram function;
   };
-  static dispatch_rules to_rules(options_type& o) noexcept {
+  static dispatch_rules<Sync> to_rules(options_type& o, basic_timer_queue<Sync>* timers) noexcept {
     const nanoseconds_point window = o.max_delay.count();
     const bool tick = o.schedule == batch_schedule::ready_work;
     return {.line = {.max_size = o.max_batch_size,
@@ -273,7 +274,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
                      .delay = o.schedule == batch_schedule::flush_only ? never : (tick ? 0 : window),
                      .max_running = o.max_in_flight_batches},
             .quiet_rounds = tick ? o.quiet_rounds : 0,
-            .clock = o.clock,
+            .timers = timers,
             .timed = flight_store<flight_type>::timed(o.cache) || o.metrics,
             .on_first_key = std::move(o.on_first_key)};
   }
@@ -291,7 +292,7 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
     flight_type* known = nullptr;
     {
       std::scoped_lock guard{lock_};
-      if (closed_) {
+      if (is_closed_for(how)) {
         ++counts_.refused;
         why = errc::closed;
         return nullptr;
@@ -300,9 +301,10 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
       if (known == nullptr) return nullptr;
       ++(known->phase == flight_phase::done ? counts_.hits : counts_.shared);
       new_in_a_row_.store(0, std::memory_order_relaxed);  // relaxed: a hint
+      known->add_owner();
       admit(*known, how, now, after);
       if (how.within == nullptr) return known;
-      this->plan(now, after);
+      if (!how.many) this->plan(now, after);
     }
     this->settle(after);
     return known;
@@ -313,16 +315,23 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
 
   // --- under the lock
 
+  // What a batch that is under way asks for belongs to it, so that it may end as it would have.
+  [[nodiscard]] bool is_closed_for(request how) const noexcept { return closed_ && (how.within == nullptr || this->ended()); }
+  [[nodiscard]] bool has_room_for(const flight_type& f) const noexcept {
+    return this->waiting() < options_.max_waiting_keys && base::has_room_for(f.bytes);
+  }
+
   void admit(flight_type& f, request how, nanoseconds_point now, consequences& after) noexcept {
     ++counts_.loads;
-    f.add_owner();
     if (how.held) {
       f.held = true;
     } else {
       ++f.limited;
     }
     const bool waits = f.phase == flight_phase::queued && f.origin == nullptr;
-    if (how.within != nullptr && waits) this->enter_nested(f, now, how.within, after);
+    if (how.within == nullptr || !waits) return;
+    this->enter_nested(f, now, how.within);
+    if (!how.many) this->send_nested(how.within, after);
   }
 
   // --- the user's own cache
@@ -362,10 +371,9 @@ class batcher_core : public batch_dispatch<batcher_core<Key, Value, Hash, Equal>
   run_function run_;
   std::unique_ptr<time_metrics> times_;
   batch_sizes sizes_;
-  std::atomic<std::uint64_t> calls_{0};
-  std::atomic<std::uint64_t> splits_{0};
+  typename Sync::template atomic<std::uint64_t> splits_{0};
   flight_store<flight_type> store_;  // guarded by lock_, as is what follows
-  std::atomic<unsigned> new_in_a_row_{0};
+  typename Sync::template atomic<unsigned> new_in_a_row_{0};
   batcher_stats counts_;  // only the numbers that are counted here
 };
 

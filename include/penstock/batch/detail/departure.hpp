@@ -59,6 +59,10 @@ class departure {
   void tell() noexcept { told_ = count_; }
 
   [[nodiscard]] std::size_t size() const noexcept { return count_; }
+  /// Whether one of so many bytes may join: what is here can be counted then.
+  [[nodiscard]] bool has_room_for(std::size_t bytes) const noexcept {
+    return bytes <= std::numeric_limits<std::size_t>::max() - bytes_;
+  }
   /// Whether what is here is not to wait for more.
   [[nodiscard]] bool hurried() const noexcept { return told_ != 0 || count_ >= rules_.max_size || bytes_ >= rules_.max_bytes; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }

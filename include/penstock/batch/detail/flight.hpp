@@ -27,12 +27,17 @@ enum class flight_phase : std::uint8_t { queued, taken, done };
 enum class flight_item : std::uint8_t { none, line, nested };
 
 /// The work item sends a runner to the executor; whose key it is does not matter then.
-template <class Key, class Value>
-class flight : public future_state<Value>, public work_item {
+template <class Key, class Value, class Sync = std_sync>
+class flight : public future_state<Value, Sync>, public work_item {
+  template <class T>
+  using var = typename Sync::template var<T>;
+
  public:
+  using sync = Sync;
+
   template <class K>
   flight(K&& k, std::size_t h)
-      : future_state<Value>{[](future_state<Value>& s) noexcept { delete static_cast<flight*>(&s); }},
+      : future_state<Value, Sync>{[](future_state<Value, Sync>& s) noexcept { delete static_cast<flight*>(&s); }},
         key(std::forward<K>(k)),
         hash{h} {}
 
@@ -46,7 +51,7 @@ class flight : public future_state<Value>, public work_item {
 
   const Key key;
   const std::size_t hash;
-  void* core = nullptr;        // null: done from the beginning
+  var<void*> core{nullptr};    // null: done from the beginning
   std::error_code failed;      // an outcome: of a value that did not come
   std::exception_ptr failure;  // the same, until it is told
   flight* below = nullptr;     // in its bucket
@@ -54,13 +59,13 @@ class flight : public future_state<Value>, public work_item {
   flight* later = nullptr;
   nanoseconds_point at = 0;  // queued: since when; remembered: until when
   std::size_t bytes = 0;
-  std::uint32_t limited = 0;  // callers who may give up
-  flight_phase phase = flight_phase::queued;
-  bool held = false;  // somebody was given a future, which is not asked whether it still matters
-  bool listed = false;
-  flight_item posted = flight_item::none;
-  const void* origin = nullptr;  // from within which batch it was asked for; null: from none
-  bool cleared = false;          // while it was taken
+  var<std::uint32_t> limited{0};  // callers who may give up
+  var<flight_phase> phase{flight_phase::queued};
+  var<bool> held{false};  // somebody was given a future, which is not asked whether it still matters
+  var<bool> listed{false};
+  var<flight_item> posted{flight_item::none};
+  var<const void*> origin{nullptr};  // from within which batch it was asked for; null: from none
+  var<bool> cleared{false};          // while it was taken
 };
 
 /// In order; does not own.

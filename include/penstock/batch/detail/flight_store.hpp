@@ -34,7 +34,8 @@ class flight_store {
     }
   }
 
-  [[nodiscard]] bool remembers() const noexcept { return max_ != 0; }
+  /// Whether one with this outcome would be.
+  [[nodiscard]] bool remembers(const Flight& f) const noexcept { return max_ != 0 && length_of(f) > 0; }
   /// Whether the time matters.
   [[nodiscard]] static bool timed(const batch_cache_options& o) noexcept {
     return o.max_entries != 0 && (finite(o.ttl.count()) || finite(o.negative_ttl.count()));
@@ -61,8 +62,8 @@ class flight_store {
 
   /// A listed one is done: it is remembered, or not listed any more. That of a key that was never queued has to be add()ed first.
   void land(Flight& f, nanoseconds_point now, bool may_be_remembered, trash& gone) noexcept {
-    const nanoseconds_point length = f.has_value() ? ttl_ : negative_ttl_;
-    if (max_ == 0 || !may_be_remembered || length <= 0) return table_.erase(f);
+    if (!may_be_remembered || !remembers(f)) return table_.erase(f);
+    const nanoseconds_point length = length_of(f);
     f.at = length == never ? never : saturating_add(now, length);
     remembered_.push_back(f);
     if (remembered_.size() > max_) forget(*remembered_.front(), gone);
@@ -83,6 +84,7 @@ class flight_store {
   }
 
  private:
+  [[nodiscard]] nanoseconds_point length_of(const Flight& f) const noexcept { return f.has_value() ? ttl_ : negative_ttl_; }
   [[nodiscard]] static bool finite(nanoseconds_point length) noexcept { return length > 0 && length != never; }
 
   void forget(Flight& f, trash& gone) noexcept {

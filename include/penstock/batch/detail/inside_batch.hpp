@@ -1,4 +1,4 @@
-// penstock/batch/detail/inside_batch.hpp: who works on a batch now, and who owns what is behind a batcher.
+// penstock/batch/detail/inside_batch.hpp: who works on a batch now.
 #pragma once
 
 namespace penstock::inline v0_1::detail {
@@ -21,20 +21,6 @@ class inside_batch {
   static inline thread_local const inside_batch* current_ = nullptr;
   const void* of_;
   const inside_batch* outer_;
-};
-
-/// One owner of a core.
-template <class Core>
-class core_share {
- public:
-  explicit core_share(Core& c) noexcept : core_{&c} { core_->add_owner(); }
-  core_share(const core_share& other) noexcept : core_share{*other.core_} {}
-  core_share& operator=(const core_share&) = delete;
-  ~core_share() { core_->drop_owner(); }
-  Core* operator->() const noexcept { return core_; }
-
- private:
-  Core* core_;
 };
 
 }  // namespace penstock::inline v0_1::detail

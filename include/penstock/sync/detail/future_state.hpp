@@ -35,6 +35,11 @@ class future_state {
   future_state& operator=(const future_state&) = delete;
 
   void add_owner() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: the caller is an owner
+  /// The same before anybody else knows the state.
+  void add_first_owner() noexcept {
+    // relaxed, both: it is this thread's alone
+    owners_.store(owners_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   void drop_owner() noexcept {
     // release: what this owner did is done; acquire: pairs with it, for the last one destroys
     if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_(*this);
