@@ -280,7 +280,7 @@ class accumulator {
     return wait_for_room(look, limits);
   }
   [[gnu::noinline]] result<void> wait_for_room(room_node& look, const wait_limits* limits) {
-    if (of().inside() && of().options.max_in_flight_batches == 1) {
+    if (of().inside()) {
       line().count_refused();
       return errc::deadlock;
     }

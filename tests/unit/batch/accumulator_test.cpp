@@ -48,6 +48,16 @@ using options = penstock::accumulator_options<int>;
   }
 }
 
+/// Of a task that does nothing but end when it is asked to stop.
+penstock::future<void> future_of_a_task() {
+  using state = penstock::detail::future_state<void>;
+  static constexpr state::task_functions task{[](state&, penstock::detail::waiter_kind) noexcept {},
+                                              [](state& s) noexcept { s.set_error(errc::cancelled); }};
+  penstock::detail::state_ref<state> s = penstock::detail::make_future_state<void>();
+  s->set_task(task);
+  return penstock::future<void>{std::move(s)};
+}
+
 /// Moves only, counts its living instances, and its destructor may do something.
 struct thing {
   explicit thing(int v) noexcept : value{v} { ++living; }
@@ -438,15 +448,33 @@ TEST_CASE("accumulator: drain waits for what was added before and no longer, and
   CHECK(behind.done());
   CHECK(b.written == batches{{1}, {2}, {3}});  // draining closes a batch
 
-  bench c{{.capacity = 1}};
-  c.act = [&](std::span<const int> items) {
-    push_inside = c.acc.push(2).error();
-    return outcomes(items.size());
+  for (const std::size_t writers : {1U, 2U}) {
+    bench c{{.capacity = 1, .max_in_flight_batches = writers}};
+    c.act = [&](std::span<const int> items) {
+      push_inside = c.acc.push(2).error();
+      return outcomes(items.size());
+    };
+    c.push_all({1});
+    c.run();
+    CHECK(push_inside == errc::deadlock);
+    CHECK(c.lawful());
+  }
+
+  // Who began to drain first, and came to the line last, waits for no more than what was inside then.
+  bench d{{.retry = [](const write_failure&) { return std::optional{1h}; }}};
+  d.act = [](std::span<const int> items) {
+    outcomes o(items.size());
+    if (items.front() == 2) o[0] = errc::rejected;
+    return o;
   };
-  c.push_all({1});
-  c.run();
-  CHECK(push_inside == errc::deadlock);
-  CHECK(c.lawful());
+  d.push_all({1});
+  auto first = d.acc.async_drain();
+  d.push_all({2});
+  auto second = penstock::spawn(d.acc.async_drain());
+  auto overtaken = penstock::spawn(std::move(first));
+  d.run();
+  CHECK(overtaken.done());
+  CHECK_FALSE(second.done());
 }
 
 TEST_CASE("accumulator: a function may be a coroutine, several may be on their way, and abort stops them", "[accumulator]") {
@@ -494,6 +522,14 @@ TEST_CASE("accumulator: a function may be a coroutine, several may be on their w
     answer.set_value(result<void>{errc::rejected});
   }
   CHECK(error_of(outcome) == errc::rejected);
+
+  // A task behind it is asked to stop.
+  {
+    accumulator<int> acc{penstock::any_scheduler{}, [&](std::span<const int>) { return future_of_a_task(); }};
+    outcome = acc.add(1);
+    acc.abort();
+  }
+  CHECK(error_of(outcome) == errc::cancelled);
 
   // The forms that remain: nothing, and a task of nothing. Destruction writes what is left.
   int sum = 0;

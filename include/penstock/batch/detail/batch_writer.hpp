@@ -29,7 +29,9 @@
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
+#include <penstock/core/task.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/sync/detail/joined_future.hpp>
 #include <penstock/sync/event.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -75,13 +77,32 @@ struct answer_of<R> {
   using type = std::remove_cvref_t<await_result<R>>;
 };
 
-/// Something that is let go of when a wait for it is stopped, and goes on.
+/// Something that a wait that is stopped lets go of, and that goes on.
 template <class A>
 concept gives_future = requires(A& a) {
   a.async_wait();
   a.get();
   a.valid();
 };
+template <class A>
+task<std::remove_cvref_t<await_result<A>>> whole(A answer) {
+  auto end = answer.async_wait() | with_stop(std::stop_token{});
+  static_cast<void>(co_await std::move(end));
+  co_return answer.get();
+}
+
+/// What is awaited in place of the answer: a future to its end, whatever is stopped, for who computes it reads the items until then. A task behind
+/// one that nobody shares is asked to stop.
+template <class A>
+auto to_its_end(A answer) {
+  if constexpr (is_future<A>) {
+    return joined_future<typename A::value_type>{std::move(answer), promise_at_stop::is_awaited};
+  } else if constexpr (gives_future<A>) {
+    return whole(std::move(answer));
+  } else {
+    return answer;
+  }
+}
 
 /// A function, or one that gives something to be awaited, of a batch.
 template <class F, class Item>
@@ -153,17 +174,8 @@ class batch_writer {
           if constexpr (write_answer<written_by<F, Item>>) {
             given = call(f, b);
           } else {
-            auto answer = call_writer<F, Item>(f, b.items, stop.get_token());
-            if constexpr (gives_future<decltype(answer)>) {
-              // To its end, whatever is stopped: who computes it reads the items until then.
-              auto end = answer.async_wait() | with_stop(std::stop_token{});
-              static_cast<void>(co_await std::move(end));
-              if constexpr (std::is_void_v<await_result<decltype(answer)>>) {
-                answer.get();
-              } else {
-                given = write_outcome{std::move(answer).get()};
-              }
-            } else if constexpr (std::is_void_v<await_result<decltype(answer)>>) {
+            auto answer = to_its_end(call_writer<F, Item>(f, b.items, stop.get_token()));
+            if constexpr (std::is_void_v<await_result<decltype(answer)>>) {
               co_await std::move(answer);
             } else {
               auto value = co_await std::move(answer);

@@ -236,7 +236,9 @@ class write_line {
       return step::passed;
     }
     if (where == link_at::nowhere) return step::refused;
-    ends_.push_back(n);
+    wait_node<Sync>* behind = ends_.front();  // who flushed first may come here later
+    while (behind != nullptr && static_cast<end_node*>(behind)->number <= n.number) behind = behind->next;
+    ends_.insert(n, behind);
     return step::linked;
   }
   void unlinked(end_node&, wait_list<Sync>&) noexcept {}
@@ -410,7 +412,7 @@ class write_line {
     const std::uint64_t over = oldest != nullptr ? oldest->number - 1 : static_cast<std::uint64_t>(numbered_);
     over_.store(over, std::memory_order_release);  // release: pairs with the acquire in try_pass()
     while (auto* const n = static_cast<end_node*>(ends_.front())) {
-      if (n->number > over) return;  // numbers in line do not decrease
+      if (n->number > over) return;  // those in line stand in the order of their numbers
       ends_.win(*n, outcome::granted, won);
     }
   }
