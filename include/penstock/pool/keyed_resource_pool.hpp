@@ -56,16 +56,12 @@ class keyed_resource_pool {
         check_{std::make_shared<detail::resource_check<T>>(std::move(each_.validate))},
         on_leak_{std::make_shared<leak_function>(std::move(each_.on_leak))},
         factory_of_{[f = std::make_shared<Factory>(std::move(factory))](const Key& key) {
-          return detail::resource_factory<T>{[f, key]([[maybe_unused]] const connect_request& r) {
-            if constexpr (std::invocable<Factory&, const Key&, const connect_request&>) {
-              return (*f)(key, r);
-            } else {
-              return (*f)(key);
-            }
-          }};
+          return detail::resource_factory<T>{[f, key](const connect_request& r) { return make(*f, key, r); }};
         }} {
     if (max_keys_ == 0) throw std::invalid_argument{"penstock::keyed_resource_pool: max_keys is 0"};
-    options_of_a_pool_are_good();
+    // What they need depends on the factory.
+    const bool background = !each_.executor.is_inline() || detail::without_task<made_by<Factory>>::is_coroutine;
+    static_cast<void>(detail::terms_of(options_of_a_pool(), background));
   }
   keyed_resource_pool(const keyed_resource_pool&) = delete;
   keyed_resource_pool& operator=(const keyed_resource_pool&) = delete;
@@ -132,6 +128,16 @@ class keyed_resource_pool {
     resource_pool<T> pool;
   };
   using shared = std::shared_ptr<entry>;
+  template <class Factory>
+  static auto make(Factory& f, const Key& key, [[maybe_unused]] const connect_request& r) {
+    if constexpr (std::invocable<Factory&, const Key&, const connect_request&>) {
+      return f(key, r);
+    } else {
+      return f(key);
+    }
+  }
+  template <class Factory>
+  using made_by = decltype(make(std::declval<Factory&>(), std::declval<const Key&>(), std::declval<const connect_request&>()));
   struct hash_of_entry {
     using is_transparent = void;
     std::size_t operator()(const shared& e) const { return Hash{}(e->key); }
@@ -154,21 +160,26 @@ class keyed_resource_pool {
         return *at;
       }
     }
-    shared fresh = std::make_shared<entry>(key, factory_of_(key), options_of_a_pool());
+    // It connects for min_idle once it is to stay: one that goes at once has nothing to wait for.
+    resource_pool_options<T> o = options_of_a_pool();
+    o.min_idle = 0;
+    const shared fresh = std::make_shared<entry>(key, factory_of_(key), std::move(o));
+    const result<shared> kept = keep(fresh);
+    if (kept && *kept == fresh && each_.min_idle != 0) fresh->pool.resize(each_.min_idle, each_.max_size, each_.max_overflow);
+    return kept;
+  }
+  // Who is to be asked for the key of `fresh`: that one, or another one that came before it.
+  result<shared> keep(const shared& fresh) {
     shared gone;  // declared before the guard: the pool of another key is destroyed without the lock
     std::scoped_lock guard{lock_};
     if (closed_) return errc::closed;
-    if (const auto at = entries_.find(key); at != entries_.end()) {
+    if (const auto at = entries_.find(fresh); at != entries_.end()) {
       (*at)->met = ++meetings_;
-      gone = std::move(fresh);
       return *at;
     }
     if (entries_.size() >= max_keys_) {
       gone = take_out_unused();
-      if (gone == nullptr) {
-        gone = std::move(fresh);
-        return errc::full;
-      }
+      if (gone == nullptr) return errc::full;
     }
     fresh->met = ++meetings_;
     entries_.insert(fresh);
@@ -229,9 +240,6 @@ class keyed_resource_pool {
     if (*on_leak_) o.on_leak = [told = on_leak_](const resource_leak& leak) { (*told)(leak); };
     return o;
   }
-  // What min_idle and keep_alive need depends on the factory, and is found out with the first key.
-  void options_of_a_pool_are_good() const { static_cast<void>(detail::terms_of(options_of_a_pool(), true)); }
-
   const std::size_t max_keys_;
   resource_pool_options<T> each_;
   std::shared_ptr<detail::resource_check<T>> check_;

@@ -7,7 +7,8 @@
 // Who connects   with an executor, the executor: plain functions block one of its threads. Without one, a factory that is a coroutine is begun on
 //                whichever thread finds that a resource is needed (the timers' one, too), and goes on where what it awaits resumes it; a plain
 //                function is called on the thread of an acquire() that needs a resource, and nowhere else: without another thread nothing can be
-//                made in the background, so min_idle and keep_alive are refused then.
+//                made in the background, so min_idle and keep_alive are refused then. Nor is keep_alive taken without an executor if validate is a
+//                plain function: that would block the timers' thread.
 #pragma once
 
 #include <chrono>

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <penstock/core/spawn.hpp>
+#include <penstock/testing/manual_executor.hpp>
 
 #include "../../support/catch.hpp"
 #include "resource_pool_testing.hpp"
@@ -78,6 +79,28 @@ TEST_CASE("keyed_resource_pool: a key beyond max_keys takes the place of the unu
   CHECK(w.living == 3);
   CHECK_THROWS_AS((keyed{[&](const std::string&) { return thing{w}; }, {.max_keys = 0}}), std::invalid_argument);
   CHECK_THROWS_AS((keyed{[&](const std::string&) { return thing{w}; }, {.each = {.max_size = 0}}}), std::invalid_argument);
+  CHECK_THROWS_AS((keyed{[&](const std::string&) { return thing{w}; }, {.each = {.min_idle = 1}}}), std::invalid_argument);
+}
+
+TEST_CASE("keyed_resource_pool: a key that gets no pool is told at once, also on the thread that connects",
+          "[keyed_resource_pool]") {
+  world w;
+  manual_executor executor;
+  keyed hosts{[&](const std::string&) { return thing{w}; },
+              {.max_keys = 1, .each = {.min_idle = 1, .max_size = 2, .executor = executor.get_scheduler()}}};
+  auto waits = spawn(executor, hosts.async_acquire("used"));
+  executor.run_all();
+  CHECK(waits.result().has_value());
+  CHECK(hosts.stats("used").idle == 2);
+  auto used = hosts.acquire("used");
+  executor.run_all();
+  auto refused = spawn(executor, hosts.async_acquire("no room"));  // would wait for a connect that nobody runs
+  executor.run_all();
+  CHECK(refused.result() == errc::full);
+  CHECK(w.living == 2);
+  used->release();
+  hosts.close();
+  executor.run_all();
 }
 
 }  // namespace

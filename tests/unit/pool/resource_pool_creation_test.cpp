@@ -353,6 +353,31 @@ TEST_CASE("resource_pool: coroutines connect and check without holding a thread,
   CHECK(third.result() == errc::closed);
   CHECK(p.drain().has_value());
   CHECK(w.living == 0);
+  const auto make = [&]() -> task<shared> { co_return std::make_unique<thing>(w); };
+  CHECK_THROWS_AS((resource_pool<shared>{make, {.validate = [](shared&) { return true; }, .keep_alive = 1s}}),
+                  std::invalid_argument);  // it would block the thread of the timers
+}
+
+TEST_CASE("resource_pool: a check that is a coroutine ends at the deadline of who acquires, on that one's thread, too",
+          "[resource_pool][hazard-05]") {
+  manual_clock clock;
+  world w;
+  event never;
+  auto check = [&](thing& t) -> task<bool> {
+    auto r = co_await never.async_wait();
+    co_return r.has_value() || t.number > 1;
+  };
+  pool p{maker(w), {.max_size = 1, .connect_timeout = 1h, .validate = check, .validate_after = 1s, .clock = clock}};
+  static_cast<void>(p.acquire());
+  clock.advance(1s);
+  CHECK(p.acquire({.deadline = deadline::after(1ms)}) == errc::timeout);  // by another clock than that of the check
+  CHECK(p.stats().discarded.invalid == 1);
+  static_cast<void>(p.acquire());
+  clock.advance(1s);
+  std::thread borrower{[&] { CHECK(p.acquire() == errc::closed); }};
+  test_support::until([&] { return p.stats().checking == 1; });
+  p.close();  // asks the check to stop
+  borrower.join();
 }
 
 TEST_CASE("resource_pool: a factory may give a result, and what converts to the resource", "[resource_pool]") {

@@ -294,6 +294,16 @@ TEST_CASE("resource_pool: resize() serves who waits, and takes away what is too 
   CHECK(w.living == 1);
   b->release();
   CHECK(w.living == 1);
+  p.resize(0, 2);
+  c = p.acquire();
+  a = p.acquire();
+  auto in_line = wait_in_line(p);
+  p.resize(0, 1);
+  a->release();  // one is too much, although somebody waits
+  CHECK(w.living == 1);
+  CHECK_FALSE(in_line.done());
+  c->release();
+  CHECK(in_line.result().has_value());
   CHECK_THROWS_AS(p.resize(0, 0), std::invalid_argument);
   CHECK_THROWS_AS(p.resize(1, 2), std::invalid_argument);  // nobody would connect in the background
 }

@@ -50,6 +50,8 @@ resource_terms terms_of(const resource_pool_options<T>& o, bool background) {
   refuse(o.keep_alive.count() != 0 && !o.validate, "penstock::resource_pool: keep_alive without validate");
   refuse(!background && (o.min_idle != 0 || o.keep_alive.count() != 0),
          "penstock::resource_pool: min_idle and keep_alive need an executor, or a factory that is a coroutine");
+  refuse(o.keep_alive.count() != 0 && o.executor.is_inline() && !o.validate.is_coroutine(),
+         "penstock::resource_pool: keep_alive needs an executor, or a validate that is a coroutine");
   return {.min_idle = o.min_idle,
           .max_size = o.max_size,
           .max_overflow = o.max_overflow,
@@ -224,11 +226,9 @@ class resource_engine final : public resource_core<std_sync> {
     try {
       if (s == nullptr) {
       } else if (s->checking) {
-        ok = check_.is_coroutine() ? sync_wait(check_.begin(s->value())) : check_.call(s->value());
+        ok = check_here(*s, r.until);
       } else {
-        connect_request c{operations_.get_stop_token(), connect_limit()};
-        if (!r.until.is_never() && (r.until.queue() != c.deadline.queue() || r.until.when() < c.deadline.when()))
-          c.deadline = r.until;
+        const connect_request c{operations_.get_stop_token(), limit_here(r.until)};
         factory_.call(s->place, c);
         s->built = ok = true;
       }
@@ -236,6 +236,20 @@ class resource_engine final : public resource_core<std_sync> {
       why = std::current_exception();
     }
     this->finished(s, ok, std::move(why), &r, time());
+  }
+
+  bool check_here(slot_of_t& s, const deadline& until) {
+    if (!check_.is_coroutine()) return check_.call(s.value());
+    const result<bool> good = sync_wait(check_.begin(s.value()) | with_deadline(limit_here(until)), operations_.get_stop_token());
+    return good.has_value() && *good;
+  }
+  // connect_timeout, or the deadline of who acquires, if that comes first by their clocks.
+  deadline limit_here(const deadline& until) const noexcept {
+    const auto left = [](const deadline& d) {
+      return d.is_never() ? never : saturating_difference(d.when(), d.queue() != nullptr ? d.queue()->now() : std_sync::now());
+    };
+    const deadline own = connect_limit();
+    return left(until) < left(own) ? until : own;
   }
 
   // In the background.

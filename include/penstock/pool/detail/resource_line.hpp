@@ -125,6 +125,8 @@ void resource_core<Sync>::give(slot& s, nanoseconds_point now, wait_list<Sync>& 
   if (unfit != discard_reason::none) [[unlikely]] {
     retire(s, unfit);
     pump(now, won);
+  } else if (in_pool() >= terms_.max_size + terms_.max_overflow) [[unlikely]] {  // there were more once
+    retire(s, discard_reason::surplus);
   } else if (request* const head = static_cast<request*>(waiters_.front())) {
     head->got = &s;
     s.checking = false;
