@@ -3,10 +3,8 @@
 // It knows slots and not what lies in them: making, checking and destroying resources is the part of the derived class (resource_engine.hpp), under no
 // lock. What has to be done is noted under the lock (`work`), and done by whoever noted it, after unlocking.
 //
-// Invariants  A slot is in one place: idle_, leased_, with an operation (counted by connecting_ or checking_), or retired (counted by retiring_ until its
-//             resource has been destroyed). All of these together are never more than max_size + max_overflow.
-//             When the lock is free and somebody is in line, every idle slot has to be checked first, and there are as many operations under way as
-//             are in line, or as there may be.
+// Invariants  When the lock is free and somebody is in line, every idle slot has to be checked first, and there are as many operations under way as
+//             are in line, or as there may be. Who has what, and the lock: resource_books.hpp.
 // Operations  either in the background: the core says how many connects it needs, and each gives its resource to the pool when it is there, whoever
 //             waits by then. Or on the threads of those who acquire: the right to connect (`reserved`, counted by connecting_) is then handed to the
 //             first in line, which is woken for it; if it has given up meanwhile, it passes the right on.
@@ -29,26 +27,23 @@
 
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/join.hpp>
-#include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
+#include <penstock/pool/detail/resource_books.hpp>
 #include <penstock/pool/detail/resource_slot.hpp>
 #include <penstock/pool/resource_pool_stats.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 template <class Sync = std_sync>
-class resource_core : timer_entry<Sync> {
+class resource_core : public resource_books<Sync>, timer_entry<Sync> {
+  using books = resource_books<Sync>;
+
  public:
   using sync = Sync;
-  using slot = resource_slot<Sync>;
-  using list = slot_list<Sync>;
-  using request = resource_request<Sync>;
-  using borrower = resource_borrower<Sync>;
-
-  resource_core(const resource_core&) = delete;
-  resource_core& operator=(const resource_core&) = delete;
-
-  [[nodiscard]] const resource_terms& terms() const noexcept { return terms_; }
+  using slot = typename books::slot;
+  using list = typename books::list;
+  using request = typename books::request;
+  using borrower = typename books::borrower;
 
   // --- leases
 
@@ -58,23 +53,24 @@ class resource_core : timer_entry<Sync> {
     slot* const s = next_idle();
     if (s == nullptr || !waiters_.empty() || s->expires_at <= now || must_be_checked(*s, now)) return nullptr;
     if (terms_.min_idle != 0 && idle_.size() <= terms_.min_idle) return nullptr;  // another one is to be made
-    take_idle(*s);
-    lease(*s, who, now);
+    idle_.remove(*s);
+    lend(*s, who, now);
     return s;
   }
+  /// Of one that does not rest on the lane.
   void release(slot& s, nanoseconds_point now, bool broken) noexcept {
     if (broken || !rest_at_once(s, now)) [[unlikely]]
       release_slowly(s, now, broken);
   }
   /// An acquire has ended without a lease.
   void count_failure(errc why) noexcept {
-    std::scoped_lock guard{lock_};
+    std::scoped_lock guard{lock_.here};
     if (why == errc::timeout) ++counts_.timed_out;
     if (why == errc::cancelled) ++counts_.cancelled;
     if (why == errc::full || why == errc::rejected || why == errc::deadlock) ++counts_.refused;
   }
   void count_waited() noexcept {
-    std::scoped_lock guard{lock_};
+    std::scoped_lock guard{lock_.here};
     ++counts_.waited;
   }
 
@@ -85,7 +81,7 @@ class resource_core : timer_entry<Sync> {
   void finished(slot* s, bool ok, std::exception_ptr why, request* mine, nanoseconds_point now) noexcept;
   /// A slot in which a connect begins.
   void enlist(slot& s) noexcept {
-    std::scoped_lock guard{lock_};
+    std::scoped_lock guard{lock_.here};
     s.generation = generation_;
   }
   void destroyed_elsewhere() noexcept;
@@ -111,7 +107,7 @@ class resource_core : timer_entry<Sync> {
   void close() noexcept;
   void evict_all() noexcept {
     change([this](nanoseconds_point) {
-      ++generation_;
+      this->begin_generation();
       retire_idle(discard_reason::evicted);
     });
   }
@@ -125,25 +121,15 @@ class resource_core : timer_entry<Sync> {
   }
   /// Opens when nothing is left, after close().
   [[nodiscard]] basic_join<Sync>& live() noexcept { return live_; }
-  [[nodiscard]] resource_pool_stats stats() const noexcept;
   [[nodiscard]] std::exception_ptr last_error() const noexcept {
-    std::scoped_lock guard{lock_};
+    std::scoped_lock guard{lock_.here};
     return last_error_;
-  }
-  [[nodiscard]] bool is_closed() const noexcept {
-    std::scoped_lock guard{lock_};
-    return closed_;
-  }
-
-  [[nodiscard]] bool is_used() const noexcept {
-    std::scoped_lock guard{lock_};
-    return !leased_.empty() || !waiters_.empty() || connecting_ + checking_ + retiring_ != 0;
   }
 
   // The hooks of wait_operation.
-  polled_mutex<Sync>& wait_lock() noexcept { return lock_; }
+  typename books::section& wait_lock() noexcept { return lock_; }
   bool try_pass(request& r) noexcept;
-  bool worth_a_look(const request&) const noexcept { return hint_.load(std::memory_order_relaxed); }  // relaxed: a hint
+  bool worth_a_look(const request&) const noexcept { return this->may_pass_a_look(); }
   step try_or_link(request& r, link_at where, wait_list<Sync>& won) noexcept;
   // It had nothing; what is under way for it goes to the others, or will be idle.
   void unlinked(request&, wait_list<Sync>&) noexcept {}
@@ -155,7 +141,7 @@ class resource_core : timer_entry<Sync> {
 
  protected:
   resource_core(const resource_terms& terms, basic_timer_queue<Sync>& timers, std::uint64_t seed) noexcept
-      : terms_{terms}, timers_{timers}, random_{seed}, keeper_{*this} {
+      : books{terms}, timers_{timers}, random_{seed}, keeper_{*this} {
     this->fire = [](timer_entry<Sync>& self) noexcept { static_cast<resource_core&>(self).on_time(); };
   }
   ~resource_core() = default;
@@ -208,27 +194,9 @@ class resource_core : timer_entry<Sync> {
   };
 
   // With the lock held, all of these.
-  [[nodiscard]] std::size_t in_pool() const noexcept { return idle_.size() + leased_.size() + checking_ + connecting_; }
-  [[nodiscard]] slot* next_idle() const noexcept { return terms_.lifo ? idle_.back() : idle_.front(); }
-  [[nodiscard]] bool must_be_checked(const slot& s, nanoseconds_point now) const noexcept {
-    return terms_.validate_after != never &&
-           saturating_difference(now, std::max(s.idle_since, s.checked_at)) >= terms_.validate_after;
-  }
-  void take_idle(slot& s) noexcept {
-    idle_.remove(s);
-    if (idle_.empty()) hint_.store(closed_, std::memory_order_relaxed);  // relaxed: a hint
-  }
-  void lease(slot& s, const borrower& who, nanoseconds_point now) noexcept {
-    leased_.push_back(s);
-    ++s.uses;
-    ++counts_.acquired;
-    s.where = who.where;
-    s.holder = who.thread;
-    if (terms_.leak_threshold != 0) {
-      s.leased_at = now;
-      s.reported = false;
-      note_due(saturating_add(now, terms_.leak_threshold));
-    }
+  void lend(slot& s, const borrower& who, nanoseconds_point now) noexcept {
+    this->lease(s, who, now);
+    if (terms_.leak_threshold != 0) note_due(saturating_add(now, terms_.leak_threshold));
   }
   // Takes the lock: one that goes to the idle ones, with nothing else to do. Nothing of *this is touched after it: it may be gone.
   bool rest_at_once(slot& s, nanoseconds_point now) noexcept;
@@ -236,10 +204,12 @@ class resource_core : timer_entry<Sync> {
   // A good one, of nobody: to who waits, or to the idle ones.
   void give(slot& s, nanoseconds_point now, wait_list<Sync>& won) noexcept;
   void rest(slot& s, nanoseconds_point now) noexcept;
-  [[nodiscard]] discard_reason why_unfit(const slot& s, nanoseconds_point now) const noexcept;
-  void retire(slot& s, discard_reason why) noexcept;
+  void retire(slot& s, discard_reason why) noexcept {
+    this->strike_out(s, why);
+    pending_.retired.push_back(s);
+  }
   void retire_idle_one(slot& s, discard_reason why) noexcept {
-    take_idle(s);
+    idle_.remove(s);
     retire(s, why);
   }
   void retire_idle(discard_reason why) noexcept {
@@ -263,11 +233,10 @@ class resource_core : timer_entry<Sync> {
   // Sees to it that what is needed comes.
   void pump(nanoseconds_point now, wait_list<Sync>& won) noexcept;
   void start_check(slot& s) noexcept {
-    take_idle(s);
+    idle_.remove(s);
     s.checking = true;
     checking_ = checking_ + 1;
   }
-  [[nodiscard]] bool holds_a_lease(typename Sync::thread_id thread) const noexcept;
 
   void note_due(nanoseconds_point at) noexcept {
     if (at >= due_) [[likely]]
@@ -318,24 +287,17 @@ class resource_core : timer_entry<Sync> {
   void on_time() noexcept;
   void report_leaks(nanoseconds_point now) noexcept;
 
-  resource_terms terms_;  // guarded by lock_, what resize() changes
+  using books::checking_, books::closed_, books::connecting_, books::counts_, books::generation_, books::idle_, books::leases_,
+      books::lock_, books::retiring_, books::terms_, books::waiters_;
+  using books::in_pool, books::must_be_checked, books::next_idle, books::why_unfit;
+
   basic_timer_queue<Sync>& timers_;
-  typename Sync::template atomic<bool> hint_{false};  // there is something to be had
-  mutable polled_mutex<Sync> lock_;                   // guards all that follows
-  wait_queue<Sync> waiters_;
-  list idle_;    // the one that was used last is at the back
-  list leased_;  // the oldest lease is at the front
-  typename Sync::template var<std::size_t> connecting_{0};
-  typename Sync::template var<std::size_t> checking_{0};
-  typename Sync::template var<std::size_t> retiring_{0};
-  typename Sync::template var<bool> closed_{false};
-  std::uint64_t generation_ = 0;  // evict_all() begins another one
-  std::uint64_t failures_ = 0;    // connects in a row
+  // Guarded by lock_, all that follows.
+  std::uint64_t failures_ = 0;  // connects in a row
   nanoseconds_point retry_at_ = 0;
   std::chrono::nanoseconds last_delay_{};
   std::exception_ptr last_error_;
   splitmix64 random_;
-  resource_pool_stats counts_;  // what only grows
   work pending_;
   nanoseconds_point due_ = never;       // when something is to be looked at, at the earliest
   nanoseconds_point timer_at_ = never;  // what the timer is set to; never: it is not pending, nor about to fire

@@ -110,11 +110,12 @@ class resource_engine final : public resource_core<std_sync> {
   }
 
   result<lease> acquire(const std::stop_token& stop, deadline limit, const std::source_location& where) {
-    const borrower who = borrower_at(where);
     if (stop.stop_requested()) return failed(errc::cancelled);
+    if (auto* const s = this->take_from_lane()) [[likely]]
+      return lease_of(s);
+    const borrower who = borrower_at(where);
     if (this->terms().leak_threshold == 0) {
-      if (auto* const s = this->try_take(who, this->terms().timed_borrow() ? time() : 0)) [[likely]]
-        return lease_of(s);
+      if (auto* const s = this->try_take(who, this->terms().timed_borrow() ? time() : 0)) return lease_of(s);
     }
     blocking_wait<core, request> wait{*this, who};
     wait.until = limit.is_never() ? default_limit() : limit;
@@ -127,7 +128,11 @@ class resource_engine final : public resource_core<std_sync> {
     if (!this->try_pass(look)) return errc::empty;
     return taken(look, look.how, 0);
   }
-  void take_back(slot_of_t& s, bool broken) noexcept { this->release(s, this->terms().timed_return() ? time() : 0, broken); }
+  void take_back(slot_of_t& s, bool broken) noexcept {
+    if (!broken && this->rest_on_lane(s)) [[likely]]
+      return;
+    this->release(s, this->terms().timed_return() ? time() : 0, broken);
+  }
 
   [[nodiscard]] deadline default_limit() const noexcept {
     return acquire_timeout_.count() != 0 ? clock_.after(acquire_timeout_) : deadline{};

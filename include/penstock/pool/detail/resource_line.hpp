@@ -29,8 +29,8 @@ auto resource_core<Sync>::look(request& r, nanoseconds_point now) noexcept -> ch
       retire_idle_one(*s, discard_reason::lifetime);
     } else if (!must_be_checked(*s, now)) {
       give_back(r);
-      take_idle(*s);
-      lease(*s, r.borrower, now);
+      idle_.remove(*s);
+      lend(*s, r.borrower, now);
       r.got = s;
       r.how = outcome::granted;
       return choice::decided;
@@ -56,6 +56,13 @@ auto resource_core<Sync>::look(request& r, nanoseconds_point now) noexcept -> ch
 
 template <class Sync>
 bool resource_core<Sync>::try_pass(request& r) noexcept {
+  if (!r.reserved && r.job == nullptr) {
+    r.got = this->take_from_lane();
+    if (r.got != nullptr) {
+      r.how = outcome::granted;
+      return true;
+    }
+  }
   for (;;) {
     choice c = choice::nothing;
     work todo;
@@ -87,7 +94,7 @@ step resource_core<Sync>::try_or_link(request& r, link_at where, wait_list<Sync>
     const bool down = failures_ != 0 && now < retry_at_ && in_pool() == 0;
     if (waiters_.size() >= terms_.max_waiters) {
       r.refusal = errc::full;
-    } else if (terms_.refuse_nested && holds_a_lease(r.borrower.thread)) {
+    } else if (terms_.refuse_nested && this->holds_a_lease(r.borrower.thread)) {
       r.refusal = errc::deadlock;
     } else if (terms_.fail_fast && down) {
       r.refusal = errc::rejected;
@@ -112,10 +119,9 @@ bool resource_core<Sync>::rest_at_once(slot& s, nanoseconds_point now) noexcept 
   std::scoped_lock guard{lock_};
   if (!waiters_.empty() || why_unfit(s, now) != discard_reason::none || in_pool() > terms_.max_size) return false;
   s.idle_since = now;
-  if (due_at(s) < due_) return false;
-  leased_.remove(s);
+  if (this->note_return(now) || due_at(s) < due_) return false;
+  this->end_lease(s);
   idle_.push_back(s);
-  hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
   return true;
 }
 
@@ -130,7 +136,7 @@ void resource_core<Sync>::give(slot& s, nanoseconds_point now, wait_list<Sync>& 
   } else if (request* const head = static_cast<request*>(waiters_.front())) {
     head->got = &s;
     s.checking = false;
-    lease(s, head->borrower, now);
+    lend(s, head->borrower, now);
     waiters_.win(*head, outcome::granted, won);
   } else if (in_pool() >= terms_.max_size) [[unlikely]] {
     retire(s, discard_reason::surplus);
@@ -148,16 +154,8 @@ void resource_core<Sync>::rest(slot& s, nanoseconds_point now) noexcept {
     s.idle_since = now;
     idle_.push_back(s);
   }
-  hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
   note_due(due_at(s));
-}
-
-template <class Sync>
-discard_reason resource_core<Sync>::why_unfit(const slot& s, nanoseconds_point now) const noexcept {
-  if (closed_) return discard_reason::closed;
-  if (s.generation != generation_) return discard_reason::evicted;
-  if (terms_.max_uses != 0 && s.uses >= terms_.max_uses) return discard_reason::uses;
-  return s.expires_at <= now ? discard_reason::lifetime : discard_reason::none;
+  note_due(this->next_look());
 }
 
 template <class Sync>
@@ -166,7 +164,7 @@ void resource_core<Sync>::release_slowly(slot& s, nanoseconds_point now, bool br
   wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
-    leased_.remove(s);
+    this->end_lease(s);
     if (!broken) {
       give(s, now, won);
     } else {
@@ -176,15 +174,6 @@ void resource_core<Sync>::release_slowly(slot& s, nanoseconds_point now, bool br
     take_pending(todo);
   }
   settle(todo, won);
-}
-
-template <class Sync>
-bool resource_core<Sync>::holds_a_lease(typename Sync::thread_id thread) const noexcept {
-  if (thread == typename Sync::thread_id{}) return false;
-  for (const slot* s = leased_.front(); s != nullptr; s = s->next) {
-    if (s->holder == thread) return true;
-  }
-  return false;
 }
 
 template <class Sync>

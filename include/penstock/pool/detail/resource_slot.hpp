@@ -1,6 +1,7 @@
 // penstock/pool/detail/resource_slot.hpp: what a resource pool knows of one resource, and of one caller who wants one.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -15,24 +16,32 @@ namespace penstock::inline v0_1::detail {
 
 enum class discard_reason : std::uint8_t { none, idle, lifetime, uses, broken, invalid, evicted, surplus, closed };
 
-/// Everything is guarded by the core's lock, but for the resource itself, which belongs to whoever has the slot: a lease, an operation (a connect or a
-/// check), or whoever destroys it.
+/// Everything is guarded by the pool's lock, but for the resource itself and what comes last, which belong to whoever has the slot: a lease, an operation
+/// (a connect or a check), whoever destroys it, or the holder of the lock.
 template <class Sync>
 struct resource_slot {
+  static constexpr std::uint8_t no_place = 255;
+
+  /// Once more.
+  void count_use() noexcept {
+    uses.store(uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }  // relaxed: one writer
+
   typename Sync::template var<resource_slot*> prev{nullptr};
   typename Sync::template var<resource_slot*> next{nullptr};
   nanoseconds_point born_at = 0;
-  nanoseconds_point expires_at = never;
-  nanoseconds_point idle_since = 0;
   nanoseconds_point checked_at = 0;
   nanoseconds_point leased_at = 0;
-  std::uint64_t uses = 0;
   std::uint64_t generation = 0;
   std::source_location where{};  // of the acquire
   typename Sync::thread_id holder{};
-  bool built = false;     // there is a resource in it
-  bool checking = false;  // the operation is a check
-  bool reported = false;  // as a leak
+  bool built = false;             // there is a resource in it
+  bool checking = false;          // the operation is a check
+  bool reported = false;          // as a leak
+  std::uint8_t place = no_place;  // on the lane
+  nanoseconds_point expires_at = never;
+  typename Sync::template var<nanoseconds_point> idle_since{0};
+  typename Sync::template atomic<std::uint64_t> uses{0};  // also read for stats()
 };
 
 template <class Sync>

@@ -25,8 +25,7 @@ void resource_core<Sync>::finished(slot* s, bool ok, std::exception_ptr why, req
       if (ok) {
         failures_ = 0;
         last_delay_ = {};
-        ++counts_.created;
-        s->born_at = now;
+        this->admit(*s, now);
         if (terms_.max_lifetime != 0) {
           const double share = static_cast<double>(random_() >> 11) * 0x1p-53 * terms_.lifetime_jitter;
           s->expires_at = saturating_add(
@@ -47,7 +46,7 @@ void resource_core<Sync>::finished(slot* s, bool ok, std::exception_ptr why, req
       if (late) mine->how = outcome::timeout;
       if (mine != nullptr && !late && why_unfit(*s, now) == discard_reason::none) {
         s->checking = false;
-        lease(*s, mine->borrower, now);
+        lend(*s, mine->borrower, now);
         mine->has_waited = true;
         mine->got = s;
         mine->how = outcome::granted;
@@ -70,41 +69,6 @@ void resource_core<Sync>::finished(slot* s, bool ok, std::exception_ptr why, req
 }
 
 template <class Sync>
-void resource_core<Sync>::retire(slot& s, discard_reason why) noexcept {
-  resource_discards& d = counts_.discarded;
-  switch (why) {
-    case discard_reason::none:
-      break;
-    case discard_reason::idle:
-      ++d.idle;
-      break;
-    case discard_reason::lifetime:
-      ++d.lifetime;
-      break;
-    case discard_reason::uses:
-      ++d.uses;
-      break;
-    case discard_reason::broken:
-      ++d.broken;
-      break;
-    case discard_reason::invalid:
-      ++d.invalid;
-      break;
-    case discard_reason::evicted:
-      ++d.evicted;
-      break;
-    case discard_reason::surplus:
-      ++d.surplus;
-      break;
-    case discard_reason::closed:
-      ++d.closed;
-      break;
-  }
-  retiring_ = retiring_ + 1;
-  pending_.retired.push_back(s);
-}
-
-template <class Sync>
 void resource_core<Sync>::on_time() noexcept {
   work todo;
   todo.on_timer = true;
@@ -116,6 +80,8 @@ void resource_core<Sync>::on_time() noexcept {
     timer_at_ = due_ = never;
     if (gone_) return;
     sweep(now);
+    this->move_lane_time(now);
+    note_due(this->next_look());
     pump(now, won);
     pending_.timer = due_ != never;
     take_pending(todo);
@@ -151,7 +117,7 @@ void resource_core<Sync>::sweep(nanoseconds_point now) noexcept {
     s = next;
   }
   if (terms_.leak_threshold == 0) return;
-  for (const slot* s = leased_.front(); s != nullptr; s = s->next) {
+  for (const slot* s = leases_.front(); s != nullptr; s = s->next) {
     const nanoseconds_point at = saturating_add(s->leased_at, terms_.leak_threshold);
     if (at > now) {
       note_due(at);
@@ -167,7 +133,7 @@ void resource_core<Sync>::report_leaks(nanoseconds_point now) noexcept {
     std::int64_t age = 0;
     {
       std::scoped_lock guard{lock_};
-      slot* s = leased_.front();
+      slot* s = leases_.front();
       while (s != nullptr && s->reported) s = s->next;
       if (s == nullptr || saturating_add(s->leased_at, terms_.leak_threshold) > now) return;
       s->reported = true;
@@ -187,34 +153,11 @@ void resource_core<Sync>::close() noexcept {
     std::scoped_lock guard{lock_};
     if (closed_) return;
     closed_ = true;
-    hint_.store(true, std::memory_order_relaxed);  // relaxed: a hint
     waiters_.win_all(outcome::closed, won);
     retire_idle(discard_reason::closed);
-    hint_.store(true, std::memory_order_relaxed);
     take_pending(todo);
   }
   settle(todo, won);
-}
-
-template <class Sync>
-resource_pool_stats resource_core<Sync>::stats() const noexcept {
-  resource_pool_stats s;
-  std::scoped_lock guard{lock_};
-  s.in_use = leased_.size();
-  s.idle = idle_.size();
-  s.checking = checking_;
-  s.connecting = connecting_;
-  s.waiting = waiters_.size();
-  s.created = counts_.created;
-  s.connect_failures = counts_.connect_failures;
-  s.acquired = counts_.acquired;
-  s.waited = counts_.waited;
-  s.timed_out = counts_.timed_out;
-  s.cancelled = counts_.cancelled;
-  s.refused = counts_.refused;
-  s.leaks = counts_.leaks;
-  s.discarded = counts_.discarded;
-  return s;
 }
 
 }  // namespace penstock::inline v0_1::detail
