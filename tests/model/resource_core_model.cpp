@@ -52,10 +52,20 @@ struct pool : core {
     finished(s, ok, nullptr, mine, time());
   }
   outcome acquire(connection*& got, const stop_token& stop = {}, nanoseconds_point until = penstock::detail::never) {
+    if (slot* const s = take_from_lane()) {
+      got = static_cast<connection*>(s);
+      ++served;
+      return outcome::granted;
+    }
     wait w{*this, borrower{}};
     const outcome how = w.run(stop, until);
-    if (how == outcome::granted) got = static_cast<connection*>(static_cast<slot*>(w.got));
+    if (how != outcome::granted) return how;
+    got = static_cast<connection*>(static_cast<slot*>(w.got));
+    ++served;
     return how;
+  }
+  void give_back(connection& c, bool broken = false) {
+    if (broken || !rest_on_lane(c)) release(c, 0, broken);
   }
   void end() {
     close();
@@ -64,7 +74,8 @@ struct pool : core {
     stop_timer();
   }
 
-  int down = 0;  // how many connects fail first; one is under way at a time
+  std::uint64_t served = 0;  // leases; for the checks at the end
+  int down = 0;              // how many connects fail first; one is under way at a time
 };
 
 template <class Derived, int Threads, bool Background>
@@ -76,19 +87,23 @@ struct pool_suite : model::suite<Derived, Threads> {
   void before() {
     model::the_world.polls = 0;
     p = std::make_unique<pool>(
-        penstock::detail::resource_terms{.max_size = 1, .max_waiters = 9, .max_connecting = 2, .background = Background}, timers);
+        // In the background without a lane.
+        penstock::detail::resource_terms{
+            .max_size = 1, .max_waiters = 9, .max_connecting = 2, .lifo = !Background, .background = Background},
+        timers);
   }
   void hold() { require(p->acquire(held) == outcome::granted, "the first one"); }
   void use(bool discard = false) {
     connection* c = nullptr;
     require(p->acquire(c) == outcome::granted, "granted");
     c->used = c->used + 1;  // a data race if two have it
-    p->release(*c, 0, discard);
+    p->give_back(*c, discard);
   }
   void after() {
     const penstock::resource_pool_stats s = p->stats();
     require(s.in_use == 0 && s.connecting == 0 && s.waiting == 0, "nobody has anything, or waits");
     require(s.created == s.idle + s.discarded.total(), "no resource was lost");
+    require(s.acquired == p->served, "each lease was counted once");
     p->end();
     p.reset();
     require(timers.none_pending(), "no timer is left");
@@ -113,11 +128,11 @@ struct giving_up : pool_suite<giving_up<Background, Breaks, Late>, 3, Background
     if (index == 0) {
       connection* c = nullptr;
       const outcome how = Late ? this->p->acquire(c, {}, 100) : this->p->acquire(c, stop_token{stop});
-      if (how == outcome::granted) this->p->release(*c, 0, false);
+      if (how == outcome::granted) this->p->give_back(*c);
     } else if (index == 1) {
       this->use();
     } else {
-      this->p->release(*this->held, 0, Breaks);
+      this->p->give_back(*this->held, Breaks);
       if (!Late) stop.request_stop();
     }
   }
@@ -135,7 +150,7 @@ struct attempt : pool_suite<attempt<Background>, 3, Background> {
   void thread(unsigned index) {
     if (index == 0) {
       connection* c = nullptr;
-      if (this->p->acquire(c, stop_token{stop}) == outcome::granted) this->p->release(*c, 0, false);
+      if (this->p->acquire(c, stop_token{stop}) == outcome::granted) this->p->give_back(*c);
     } else if (index == 1) {
       this->use();
     } else {
@@ -161,23 +176,38 @@ struct closing : pool_suite<closing<Background>, 3, Background> {
     if (index == 0) {
       connection* c = nullptr;
       const outcome how = this->p->acquire(c);
-      if (how == outcome::granted) this->p->release(*c, 0, false);
+      if (how == outcome::granted) this->p->give_back(*c);
       require(how == outcome::granted || how == outcome::closed, "served, or told");
     } else if (index == 1) {
-      this->p->release(*this->held, 0, false);
+      this->p->give_back(*this->held);
     } else {
       this->p->close();
     }
   }
 };
-struct ending : pool_suite<ending, 2, true> {
+// Nobody who comes after an eviction gets what was there before, wherever that is.
+struct evicted : pool_suite<evicted, 2, false> {
+  void thread(unsigned index) {
+    if (index == 0) {
+      use();
+      use();
+    } else {
+      p->evict_all();
+      connection* c = nullptr;
+      require(p->acquire(c) == outcome::granted, "granted");
+      require(c->generation == 1, "made after the eviction");
+      p->give_back(*c);
+    }
+  }
+};
+struct ending : pool_suite<ending, 2, false> {
   void before() {
-    pool_suite<ending, 2, true>::before();
+    pool_suite<ending, 2, false>::before();
     hold();
   }
   void thread(unsigned index) {
     if (index == 0) {
-      p->release(*held, 0, false);
+      p->give_back(*held);
     } else {
       p->end();
       p.reset();
@@ -197,6 +227,7 @@ int main(int argc, char** argv) {
   session.random<giving_up<false, true, true>>("here: it breaks, and who waits is late");
   session.random<attempt<false>>("here: the next attempt");
   session.random<closing<false>>("here: close");
+  session.random<evicted>("here: evicted");
   session.random<ending>("destroyed behind the last release");
   return session.result();
 }

@@ -252,7 +252,7 @@ class resource_core : public resource_books<Sync>, timer_entry<Sync> {
     return at;
   }
   [[nodiscard]] nanoseconds_point next_check_of(const slot& s) const noexcept {
-    return saturating_add(std::max(s.idle_since, s.checked_at), terms_.keep_alive);
+    return saturating_add(std::max<nanoseconds_point>(s.idle_since, s.checked_at), terms_.keep_alive);
   }
   void sweep(nanoseconds_point now) noexcept;
 
