@@ -71,6 +71,7 @@ void everybody(stress::context& c) {
     penstock::worker_pool workers{{.threads = 2, .queue_capacity = 64}};
     std::atomic<unsigned> connects{0}, checks{0};
     const bool background = choose.one_in(2);
+    const bool timed = choose.one_in(2);  // otherwise what is idle lies on the lane
     std::optional<pool> lives;
     lives.emplace(
         [&]() -> thing {
@@ -81,16 +82,16 @@ void everybody(stress::context& c) {
             .min_idle = background ? choose.below<std::size_t>(3) : 0,
             .max_size = 3,
             .max_overflow = choose.below<std::size_t>(2),
-            .idle_timeout = 300us,
-            .max_lifetime = 500us,
+            .idle_timeout = timed ? 300us : 0us,
+            .max_lifetime = timed ? 500us : 0us,
             .max_uses = 40,
-            .order = choose.one_in(2) ? penstock::resource_order::fifo : penstock::resource_order::lifo,
+            .order = timed && choose.one_in(2) ? penstock::resource_order::fifo : penstock::resource_order::lifo,
             .validate = [&](thing&) { return checks.fetch_add(1) % 100 != 50; },
-            .validate_after = 5us,
-            .keep_alive = background ? 50us : 0us,
+            .validate_after = timed ? 5us : 1'000'000us,
+            .keep_alive = background && timed ? 50us : 0us,
             .connect_backoff = penstock::backoff::fixed(1ms),
             .executor = background ? workers.get_scheduler() : penstock::any_scheduler{},
-            .leak_threshold = 100us,
+            .leak_threshold = timed ? 100us : 0us,
             .seed = round + 1});
     pool& p = *lives;
     const auto turn = [](auto& lease, stress::random& random) {
@@ -134,16 +135,17 @@ void everybody(stress::context& c) {
 }
 
 // Many acquires with churn lose nothing: lifetimes, discards, checks that fail 1 % of the time.
-void churn(stress::context& c) {
+void churn(stress::context& c, std::chrono::milliseconds lifetime) {
   const std::uint64_t wanted = stress::current_tier() == stress::tier::long_ ? 1'000'000 : stress::sanitized ? 4'000 : 20'000;
+  const bool on_lane = lifetime > 500ms;  // with a timer that looks every 62 ms
   world w{&c};
   std::atomic<unsigned> checks{0};
   {
     pool p{[&] { return thing{w}; },
            {.max_size = 4,
-            .max_lifetime = 2ms,
+            .max_lifetime = lifetime,
             .validate = [&](thing&) { return checks.fetch_add(1) % 100 != 50; },
-            .validate_after = 0s}};
+            .validate_after = on_lane ? 1s : 0s}};
     {
       std::vector<std::jthread> threads;
       for (std::uint64_t t = 0; t < 8; ++t) {
@@ -211,7 +213,8 @@ void keys(stress::context& c) {
 int main() {
   stress::run run{"resource_pool"};
   run.scenario("everybody: hazard-01 hazard-06 hazard-07 hazard-10", 300ms, everybody);
-  run.scenario("churn", 200ms, churn);
+  run.scenario("churn", 200ms, [](stress::context& c) { churn(c, 2ms); });
+  run.scenario("churn without a lock", 200ms, [](stress::context& c) { churn(c, 1000ms); });
   run.scenario("ends: hazard-12", 100ms, ends);
   run.scenario("keys", 100ms, keys);
   return run.finish();

@@ -278,6 +278,99 @@ TEST_CASE("resource_pool: evict_all() lets none of the present resources be leas
   CHECK(p.stats().discarded.evicted == 2);
 }
 
+// With no limit in time the idle ones lie on the lane from the beginning (pool/detail/idle_lane.hpp).
+TEST_CASE("resource_pool: what is lent and comes back without the lock is in line with all that happens under it",
+          "[resource_pool][hazard-02][hazard-08]") {
+  world w;
+  pool p{maker(w), {.max_size = 60, .max_overflow = 1, .idle_timeout = 0s, .max_lifetime = 0s, .max_uses = 1000}};
+  std::vector<pool::lease> all;
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 60; ++i) all.push_back(p.try_acquire_for(1s).value());  // more than there are places on the lane
+    CHECK(p.stats().in_use == 60);
+    CHECK_FALSE(p.try_acquire());
+    all.clear();
+    CHECK(p.stats().idle == 60);
+  }
+  CHECK(w.made == 60);
+  CHECK(p.stats().acquired == 120);
+  all.push_back(*p.acquire());
+  p.evict_all();
+  CHECK(w.living == 1);
+  static_cast<void>(p.acquire());
+  all.clear();  // not to the idle ones, although they are on the lane
+  CHECK(w.living == 1);
+  CHECK(p.stats().discarded.evicted == 60);
+  p.resize(0, 1, 1);
+  auto a = p.acquire(), b = p.acquire();
+  auto first = wait_in_line(p), second = wait_in_line(p);
+  a->release();
+  CHECK(first.done());
+  CHECK_FALSE(second.done());
+  CHECK(p.try_acquire() == errc::empty);
+  CHECK(p.is_used());
+  first.result()->release();
+  CHECK(second.result().has_value());
+  CHECK(w.living == 1);
+  b->release();
+  for (int i = 0; i < 1000; ++i) static_cast<void>(p.acquire());
+  CHECK(p.stats().discarded.uses == 1);
+  CHECK_FALSE(p.is_used());
+  auto last = p.acquire();
+  p.close();
+  CHECK(p.acquire() == errc::closed);
+  last->release();
+  CHECK(w.living == 0);
+  const resource_pool_stats s = p.stats();
+  CHECK(s.created == s.discarded.total());
+}
+
+TEST_CASE("resource_pool: a busy pool looks at the clock now and then, and is late by a sixteenth of a limit at the most",
+          "[resource_pool]") {
+  manual_clock clock;
+  world w;
+  pool p{maker(w),
+         {.max_size = 2,
+          .idle_timeout = 32s,
+          .max_lifetime = 100s,
+          .lifetime_jitter = 0,
+          .validate = checker(w),
+          .validate_after = 16s,
+          .clock = clock}};
+  const auto be_busy = [&] {
+    for (int i = 0; i < 100; ++i) static_cast<void>(p.acquire());
+  };
+  {
+    auto a = p.acquire(), b = p.acquire();
+  }
+  clock.advance(500ms);
+  be_busy();  // with one of them
+  CHECK(clock.next_timer() == clock.now() + 1s);
+  clock.advance(17s);
+  CHECK(w.checks == 0);
+  be_busy();
+  CHECK(w.checks == 1);
+  for (int i = 0; i < 80; ++i) {
+    clock.advance(1s);
+    be_busy();
+  }
+  CHECK(w.checks == 1);
+  CHECK(p.stats().discarded.idle == 1);
+  clock.advance(2s);
+  be_busy();
+  CHECK(w.living == 1);
+  clock.advance(500ms);  // a hundred seconds, and not a moment more
+  CHECK(w.living == 0);
+  CHECK(p.stats().discarded.lifetime == 1);
+  be_busy();
+  CHECK(w.made == 3);
+  clock.advance(33s);
+  CHECK(w.living == 0);
+  CHECK(p.stats().discarded.idle == 2);
+  CHECK(p.stats().acquired == 2 + 84 * 100);
+  clock.advance(1h);
+  CHECK(clock.next_timer() == manual_clock::time_point::max());  // none while it is idle
+}
+
 TEST_CASE("resource_pool: resize() serves who waits, and takes away what is too much", "[resource_pool]") {
   world w;
   pool p{maker(w), {.max_size = 1}};

@@ -228,8 +228,8 @@ class resource_books {
   const bool lists_leases_;
   const std::int64_t lane_step_;  // how far lane_time_ goes at a time; 0: nobody needs the time
   const bool has_lane_;
-  idle_lane<Sync> lane_;
   typename Sync::template atomic<nanoseconds_point> lane_time_;
+  idle_lane<Sync> lane_;
   typename Sync::template atomic<bool> hint_{false};  // there is something to be had beside the lane
 
  protected:

@@ -109,19 +109,12 @@ class resource_engine final : public resource_core<std_sync> {
     operations_.request_stop();
   }
 
-  result<lease> acquire(const std::stop_token& stop, deadline limit, const std::source_location& where) {
-    if (stop.stop_requested()) return failed(errc::cancelled);
-    if (auto* const s = this->take_from_lane()) [[likely]]
-      return lease_of(s);
-    const borrower who = borrower_at(where);
-    if (this->terms().leak_threshold == 0) {
-      if (auto* const s = this->try_take(who, this->terms().timed_borrow() ? time() : 0)) return lease_of(s);
+  result<lease> acquire(const std::stop_token& stop, const deadline& limit, const std::source_location& where) {
+    if (!stop.stop_requested()) [[likely]] {
+      if (auto* const s = this->take_from_lane()) [[likely]]
+        return lease_of(s);
     }
-    blocking_wait<core, request> wait{*this, who};
-    wait.until = limit.is_never() ? default_limit() : limit;
-    const nanoseconds_point since = begin_measuring();
-    const outcome how = wait.run(stop, wait.until);
-    return taken(wait, how, since);
+    return acquire_slowly(stop, limit, where);
   }
   result<lease> try_acquire(const std::source_location& where) {
     request look{borrower_at(where), false};
@@ -129,9 +122,8 @@ class resource_engine final : public resource_core<std_sync> {
     return taken(look, look.how, 0);
   }
   void take_back(slot_of_t& s, bool broken) noexcept {
-    if (!broken && this->rest_on_lane(s)) [[likely]]
-      return;
-    this->release(s, this->terms().timed_return() ? time() : 0, broken);
+    if (broken || !this->rest_on_lane(s)) [[unlikely]]
+      take_back_slowly(s, broken);
   }
 
   [[nodiscard]] deadline default_limit() const noexcept {
@@ -173,6 +165,22 @@ class resource_engine final : public resource_core<std_sync> {
   }
   borrower borrower_at(const std::source_location& where) const noexcept {
     return {where, this->terms().refuse_nested ? std_sync::this_thread() : std_sync::thread_id{}};
+  }
+  [[gnu::noinline]] result<lease> acquire_slowly(const std::stop_token& stop, const deadline& limit,
+                                                 const std::source_location& where) {
+    const borrower who = borrower_at(where);
+    if (stop.stop_requested()) return failed(errc::cancelled);
+    if (this->terms().leak_threshold == 0) {
+      if (auto* const s = this->try_take(who, this->terms().timed_borrow() ? time() : 0)) return lease_of(s);
+    }
+    blocking_wait<core, request> wait{*this, who};
+    wait.until = limit.is_never() ? default_limit() : limit;
+    const nanoseconds_point since = begin_measuring();
+    const outcome how = wait.run(stop, wait.until);
+    return taken(wait, how, since);
+  }
+  [[gnu::noinline]] void take_back_slowly(slot_of_t& s, bool broken) noexcept {
+    this->release(s, this->terms().timed_return() ? time() : 0, broken);
   }
   lease lease_of(core::slot* s) noexcept { return lease{*this, *static_cast<slot_of_t*>(s)}; }
   errc failed(errc why) noexcept {
