@@ -3,7 +3,8 @@
 //   penstock::resource_pool<connection> pool{[] { return connection{"db"}; },
 //                                            {.max_size = 20, .validate = [](connection& c) { return c.ping(); }, .executor = workers}};
 //
-// Durations      any unit of std::chrono; 0 means that there is no such limit. All of them are counted by `clock`.
+// Durations      any unit of std::chrono; 0 means that there is no such limit. All of them are counted by `clock`. A pool that is used all the time
+//                looks at the clock now and then: it may count a resource as idle from a sixteenth of its shortest limit later than in truth.
 // Who connects   with an executor, the executor: plain functions block one of its threads. Without one, a factory that is a coroutine is begun on
 //                whichever thread finds that a resource is needed (the timers' one, too), and goes on where what it awaits resumes it; a plain
 //                function is called on the thread of an acquire() that needs a resource, and nowhere else: without another thread nothing can be
@@ -27,7 +28,7 @@ namespace penstock::inline v0_1 {
 
 /// Which idle resource is borrowed first.
 enum class resource_order : unsigned char {
-  lifo,  ///< the one that was used last: the others get old and go, so that the pool shrinks to what is needed
+  lifo,  ///< the one that was used last, or one that is used often: the others get old and go, so that the pool shrinks to what is needed
   fifo,  ///< the one that has rested longest: all are used equally, and none of them long idle
 };
 

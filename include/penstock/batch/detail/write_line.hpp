@@ -257,74 +257,17 @@ class write_line {
   }
 
   // True: decided.
-  bool enter_if_first(room_node& n, wait_list<Sync>& won) noexcept {
-    if (closed()) {
-      n.how = outcome::closed;
-    } else if (room_.empty() && fits(n.bytes)) {
-      enter(n);
-      serve_writers(won);
-    } else {
-      return false;
-    }
-    return true;
-  }
+  bool enter_if_first(room_node& n, wait_list<Sync>& won) noexcept;
 
   // There is room.
-  void enter(room_node& n) noexcept {
-    try {
-      batch& b = batch_for(n.bytes);
-      b.append(*n.item, n.ticket);
-      b.added = b.items.size();
-      b.bytes += n.bytes;
-      if (b.added >= limits_.max_items || b.bytes >= limits_.max_bytes) open_ = nullptr;
-    } catch (...) {
-      n.caught = std::current_exception();
-      n.how = outcome::rejected;
-      drop_empty();
-      return;
-    }
-    set_held(held() + 1);
-    held_bytes_ = held_bytes_ + n.bytes;
-    added_ = added_ + 1;
-    n.how = outcome::granted;
-    if (limits_.max_idle != never) last_at_ = timers_->now();
-  }
+  void enter(room_node& n) noexcept;
 
   // A batch that the item fits into; the open one, if that has room.
-  batch& batch_for(std::size_t bytes) {
-    if (open_ != nullptr && bytes <= limits_.max_bytes - open_->bytes) return *open_;
-    batch* fresh = spare_.front();
-    if (fresh != nullptr) {
-      spare_.unlink(*fresh);
-    } else {
-      fresh = new batch;
-    }
-    fresh->added = 0;
-    fresh->bytes = 0;
-    numbered_ = numbered_ + 1;
-    fresh->number = numbered_;
-    if (limits_.max_delay != 0) fresh->first_at = timers_->now();
-    waiting_.push_back(*fresh);
-    open_ = fresh;
-    return *fresh;
-  }
+  batch& batch_for(std::size_t bytes);
   // Of what batch_for() has opened for an item that did not come.
-  void drop_empty() noexcept {
-    if (open_ == nullptr || open_->added != 0) return;
-    batch& b = *open_;
-    waiting_.unlink(b);
-    numbered_ = numbered_ - 1;
-    spare_.push_back(b);
-    open_ = nullptr;  // the one before is sealed: no harm
-  }
+  void drop_empty() noexcept;
 
-  void admit(wait_list<Sync>& won) noexcept {
-    while (auto* const n = static_cast<room_node*>(room_.front())) {
-      if (!fits(n->bytes)) return;
-      enter(*n);
-      room_.win(*n, n->how, won);
-    }
-  }
+  void admit(wait_list<Sync>& won) noexcept;
 
   [[nodiscard]] bool due_now(const batch& b) const noexcept {
     return &b != open_ || limits_.max_delay == 0 || closed() || !room_.empty();
@@ -335,87 +278,20 @@ class write_line {
   }
 
   // True: the writer goes, with a batch or with the deadline to come back with, or because there is nothing more to write.
-  bool take_or_linger(work_node& n, wait_list<Sync>& won) noexcept {
-    if (n.its->comes) {
-      n.its->comes = false;
-      coming_ = coming_ - 1;
-    }
-    batch* const b = waiting_.front();
-    if (b == nullptr) {
-      drop_role(n);
-      if (!closed()) return false;
-      n.how = outcome::closed;
-      return true;
-    }
-    if (due_now(*b) || timers_->now() >= due_at(*b)) {
-      give(*b, n);
-      serve_writers(won);  // another one may have to linger now
-      return true;
-    }
-    if (lingers_ && !n.its->lingers) return false;
-    const nanoseconds_point at = due_at(*b);
-    if (n.its->lingers && n.its->until == at) return false;
-    send_to_linger(n, at);
-    return true;
-  }
+  bool take_or_linger(work_node& n, wait_list<Sync>& won) noexcept;
 
-  void give(batch& b, work_node& n) noexcept {
-    drop_role(n);
-    if (open_ == &b) open_ = nullptr;
-    waiting_.unlink(b);
-    in_flight_.push_back(b);
-    n.its->taken = &b;
-    n.how = outcome::granted;
-  }
-  void send_to_linger(work_node& n, nanoseconds_point until) noexcept {
-    lingers_ = true;
-    n.its->lingers = true;
-    n.its->until = until;
-    n.how = outcome::granted;
-  }
-  void drop_role(work_node& n) noexcept {
-    if (!n.its->lingers) return;
-    n.its->lingers = false;
-    n.its->until = never;
-    lingers_ = false;
-    if (lingering_ == &n) lingering_ = nullptr;
-  }
+  void give(batch& b, work_node& n) noexcept;
+  void send_to_linger(work_node& n, nanoseconds_point until) noexcept;
+  void drop_role(work_node& n) noexcept;
 
   // Sends those in line for what is due, or to watch the time. They take what is there when they arrive, not what was there when they were sent.
-  void serve_writers(wait_list<Sync>& won) noexcept {
-    while (!writers_.empty()) {
-      work_node& first = *static_cast<work_node*>(lingering_ != nullptr ? lingering_ : writers_.front());
-      const batch* const b = waiting_.front();
-      if (b == nullptr) {
-        if (closed()) writers_.win_all(outcome::closed, won);
-        return;
-      }
-      if (coming_ < due_batches()) {
-        coming_ = coming_ + 1;
-        first.its->comes = true;
-        if (lingering_ == &first) lingering_ = nullptr;  // it keeps the role until it arrives
-      } else if (!lingers_ && !due_now(*b)) {
-        send_to_linger(first, due_at(*b));
-      } else {
-        return;
-      }
-      writers_.win(first, outcome::granted, won);
-    }
-  }
+  void serve_writers(wait_list<Sync>& won) noexcept;
   // Those that are due without a look at the clock.
   [[nodiscard]] std::size_t due_batches() const noexcept {
     return waiting_.size() - (open_ != nullptr && !due_now(*open_) ? 1 : 0);
   }
 
-  void serve_ends(wait_list<Sync>& won) noexcept {
-    const batch* const oldest = !in_flight_.empty() ? in_flight_.front() : waiting_.front();
-    const std::uint64_t over = oldest != nullptr ? oldest->number - 1 : static_cast<std::uint64_t>(numbered_);
-    over_.store(over, std::memory_order_release);  // release: pairs with the acquire in try_pass()
-    while (auto* const n = static_cast<end_node*>(ends_.front())) {
-      if (n->number > over) return;  // those in line stand in the order of their numbers
-      ends_.win(*n, outcome::granted, won);
-    }
-  }
+  void serve_ends(wait_list<Sync>& won) noexcept;
 
   const write_limits limits_;
   basic_timer_queue<Sync>* const timers_;
@@ -445,3 +321,6 @@ class write_line {
 };
 
 }  // namespace penstock::inline v0_1::detail
+
+#include <penstock/batch/detail/write_room.hpp>
+#include <penstock/batch/detail/write_turns.hpp>

@@ -22,6 +22,7 @@
 #include <penstock/core/detail/wait_queue.hpp>
 #include <penstock/pool/detail/idle_lane.hpp>
 #include <penstock/pool/detail/resource_slot.hpp>
+#include <penstock/pool/detail/resource_terms.hpp>
 #include <penstock/pool/resource_pool_stats.hpp>
 
 namespace penstock::inline v0_1::detail {

@@ -7,7 +7,6 @@
 #include <memory>
 #include <new>
 #include <source_location>
-#include <stdexcept>
 #include <stop_token>
 #include <type_traits>
 #include <utility>
@@ -19,6 +18,7 @@
 #include <penstock/observe/histogram.hpp>
 #include <penstock/pool/detail/resource_core.hpp>
 #include <penstock/pool/detail/resource_functions.hpp>
+#include <penstock/pool/detail/resource_terms.hpp>
 #include <penstock/pool/resource_lease.hpp>
 #include <penstock/pool/resource_pool_options.hpp>
 #include <penstock/pool/resource_pool_stats.hpp>
@@ -30,46 +30,6 @@ struct engine_slot : resource_slot<std_sync> {
   T& value() noexcept { return *std::launder(reinterpret_cast<T*>(place)); }
   alignas(T) std::byte place[sizeof(T)];
 };
-
-/// The options in the core's terms; std::invalid_argument if they make no sense.
-template <class T>
-resource_terms terms_of(const resource_pool_options<T>& o, bool background) {
-  const auto refuse = [](bool bad, const char* what) {
-    if (bad) throw std::invalid_argument{what};
-  };
-  refuse(o.max_size == 0, "penstock::resource_pool: max_size is 0");
-  refuse(o.max_connecting == 0, "penstock::resource_pool: max_connecting is 0");
-  refuse(o.min_idle > o.max_size, "penstock::resource_pool: min_idle is more than max_size");
-  refuse(o.max_overflow > std::numeric_limits<std::size_t>::max() - o.max_size,
-         "penstock::resource_pool: max_overflow is too much");
-  refuse(!(o.lifetime_jitter >= 0 && o.lifetime_jitter <= 1), "penstock::resource_pool: lifetime_jitter is not between 0 and 1");
-  for (const auto length :
-       {o.acquire_timeout, o.connect_timeout, o.idle_timeout, o.max_lifetime, o.validate_after, o.keep_alive, o.leak_threshold}) {
-    refuse(length.count() < 0, "penstock::resource_pool: a negative duration");
-  }
-  refuse(o.keep_alive.count() != 0 && !o.validate, "penstock::resource_pool: keep_alive without validate");
-  refuse(!background && (o.min_idle != 0 || o.keep_alive.count() != 0),
-         "penstock::resource_pool: min_idle and keep_alive need an executor, or a factory that is a coroutine");
-  refuse(o.keep_alive.count() != 0 && o.executor.is_inline() && !o.validate.is_coroutine(),
-         "penstock::resource_pool: keep_alive needs an executor, or a validate that is a coroutine");
-  return {.min_idle = o.min_idle,
-          .max_size = o.max_size,
-          .max_overflow = o.max_overflow,
-          .max_waiters = o.max_waiters,
-          .max_connecting = o.max_connecting,
-          .idle_timeout = o.idle_timeout.count(),
-          .max_lifetime = o.max_lifetime.count(),
-          .lifetime_jitter = o.lifetime_jitter,
-          .max_uses = o.max_uses,
-          .validate_after = o.validate ? o.validate_after.count() : never,
-          .keep_alive = o.keep_alive.count(),
-          .leak_threshold = o.leak_threshold.count(),
-          .connect_backoff = o.connect_backoff,
-          .lifo = o.order == resource_order::lifo,
-          .fail_fast = o.fail_fast,
-          .refuse_nested = o.nested == nested_acquire::refuse,
-          .background = background};
-}
 
 template <class T>
 class resource_engine final : public resource_core<std_sync> {

@@ -4,10 +4,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <source_location>
 
-#include <penstock/core/backoff.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/wait_queue.hpp>
 #include <penstock/core/errc.hpp>
@@ -112,33 +110,6 @@ struct resource_request : wait_node<Sync> {
   typename Sync::template var<bool> reserved{false};  // it has to connect on its own thread, and there is room for it
   bool has_waited = false;
   errc refusal = errc::empty;  // what outcome::rejected means; nothing yet
-};
-
-/// The options that concern the core, in nanoseconds; 0 means that there is no such limit.
-struct resource_terms {
-  std::size_t min_idle = 0;
-  std::size_t max_size = 1;
-  std::size_t max_overflow = 0;
-  std::size_t max_waiters = 0;
-  std::size_t max_connecting = 1;
-  std::int64_t idle_timeout = 0;
-  std::int64_t max_lifetime = 0;
-  double lifetime_jitter = 0;
-  std::uint64_t max_uses = 0;
-  std::int64_t validate_after = never;  // never: not on borrow
-  std::int64_t keep_alive = 0;
-  std::int64_t leak_threshold = 0;
-  backoff connect_backoff = {};
-  bool lifo = true;
-  bool fail_fast = false;
-  bool refuse_nested = false;
-  bool background = true;  // operations run elsewhere; otherwise on the thread of who acquires
-
-  /// Whether borrowing, or giving back, needs to know the time.
-  [[nodiscard]] bool timed_borrow() const noexcept { return validate_after != never || leak_threshold != 0; }
-  [[nodiscard]] bool timed_return() const noexcept {
-    return idle_timeout != 0 || max_lifetime != 0 || keep_alive != 0 || validate_after != never;
-  }
 };
 
 }  // namespace penstock::inline v0_1::detail
