@@ -29,8 +29,8 @@
 // Cancellation   who waits for room and is stopped or late has not added: the item is its caller's still. What is inside is written all the same.
 // Destruction    close(), and waits until all is written or has failed: what `retry` never gives up delays it for ever, unless abort() comes first.
 //                Not inside the function, nor on a thread that the context needs in order to write.
-// Waiting inside the function: for room or for the end would never end. On the thread that runs it such a wait gives errc::deadlock; in a
-//                function that is a coroutine nobody notices. try_push() and flush() are fine.
+// Waiting inside the function: for room or for the end would never end, nor in retry or on_failed. On the thread that runs them such a wait gives
+//                errc::deadlock; in a function that is a coroutine nobody notices. try_push() and flush() are fine.
 // Cost           push(): one lock, the item moved; who makes a batch due hands a writer to the context. add(): one allocation more. A batch that
 //                leaves allocates nothing beyond the frame of a function that is a coroutine.
 // Fork           in a child of fork() adding throws std::system_error; destruction frees nothing and waits for nothing.

@@ -40,14 +40,17 @@ namespace penstock::inline v0_1::detail {
 struct write_outcome {
   write_outcome() = default;
   explicit write_outcome(const result<void>& r) noexcept {
-    if (!r) error = r.error();
+    if (r) return;
+    error = r.error();
+    refused = true;
   }
   explicit write_outcome(std::vector<result<void>>&& r) noexcept : each{std::move(r)} {}
 
-  [[nodiscard]] bool failed() const noexcept { return exception != nullptr || static_cast<bool>(error); }
+  [[nodiscard]] bool failed() const noexcept { return exception != nullptr || refused; }
 
   std::exception_ptr exception;
   std::error_code error;
+  bool refused = false;  // with that error, whatever its value
   std::optional<std::vector<result<void>>> each;
 };
 
@@ -110,7 +113,7 @@ concept writes_batches =
     (std::invocable<F&, std::span<const Item>> || std::invocable<F&, std::span<const Item>, std::stop_token>) &&
     write_answer<typename answer_of<written_by<F, Item>>::type>;
 
-/// The batch functions that run on this thread, one inside the other.
+/// The batch functions, and handlers of their failures, that run on this thread, one inside the other.
 struct writing_frame {
   explicit writing_frame(const void* of) noexcept : line{of}, outer{innermost} { innermost = this; }
   writing_frame(const writing_frame&) = delete;
@@ -172,9 +175,13 @@ class batch_writer {
         const nanoseconds_point began = std_sync::now();
         try {
           if constexpr (write_answer<written_by<F, Item>>) {
-            given = call(f, b);
+            if constexpr (std::is_void_v<written_by<F, Item>>) {
+              call(f, b);
+            } else {
+              given = write_outcome{call(f, b)};
+            }
           } else {
-            auto answer = to_its_end(call_writer<F, Item>(f, b.items, stop.get_token()));
+            auto answer = to_its_end(call(f, b));
             if constexpr (std::is_void_v<await_result<decltype(answer)>>) {
               co_await std::move(answer);
             } else {
@@ -219,15 +226,11 @@ class batch_writer {
     return own != nullptr ? own : &std_sync::steady_timers();
   }
 
+  // What blocks in it, for room or for the end, is told of the deadlock. If it is a coroutine it runs later.
   template <class F>
-  write_outcome call(F& f, batch& b) {
+  decltype(auto) call(F& f, batch& b) {
     const writing_frame here{&line};
-    if constexpr (std::is_void_v<written_by<F, Item>>) {
-      call_writer<F, Item>(f, b.items, stop.get_token());
-      return {};
-    } else {
-      return write_outcome{call_writer<F, Item>(f, b.items, stop.get_token())};
-    }
+    return call_writer<F, Item>(f, b.items, stop.get_token());
   }
 
   // After an attempt: tells those whose items were written, and leaves the others in the batch, with their errors. How many were written.
@@ -269,6 +272,7 @@ class batch_writer {
   std::optional<std::chrono::nanoseconds> ask(write_failure& failure) noexcept {
     failure.closing = line.closed();
     if (!options.retry || stop.stop_requested()) return std::nullopt;
+    const writing_frame here{&line};
     try {
       return options.retry(failure);
     } catch (...) {
@@ -281,6 +285,7 @@ class batch_writer {
     failure.items = b.items.size();
     failure.closing = line.closed();
     if (options.on_failed) {
+      const writing_frame here{&line};
       try {
         options.on_failed(std::span<Item>{b.items}, failure);
       } catch (...) {
