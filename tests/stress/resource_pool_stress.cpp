@@ -1,5 +1,6 @@
 // Resource pools under load: threads and coroutines borrow, give up, discard and release while resources age, break and are evicted and connects fail.
-// Each resource has one user at a time, there are never too many, and none is lost.
+// Each resource has one user at a time, there are never too many, and none is lost. And one thread that does all of it by the clock.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -11,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
 #include <penstock/pool/keyed_resource_pool.hpp>
@@ -208,6 +211,120 @@ void keys(stress::context& c) {
   }
 }
 
+// One thread, at random, on a clock that is moved by hand. At each step the account is right, and nobody is lent what was evicted, is too old, was idle for
+// too long, or should have been checked, within the sixteenth of a limit that a busy pool may be late.
+struct dated {
+  dated(world& w, penstock::manual_clock& c) : it{w}, born{c.now()}, back{born}, checked{born} {}
+  thing it;
+  penstock::manual_clock::time_point born, back, checked;
+};
+void sequences(stress::context& c) {
+  using lease = penstock::resource_lease<dated>;
+  constexpr auto life = 100s, idle = 48s, valid = 16s;
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random random = c.generator(round);
+    penstock::manual_clock clock;
+    world w{&c};
+    const bool ages = random.one_in(2), rests = random.one_in(2), is_checked = random.one_in(2);
+    const std::chrono::nanoseconds late = std::chrono::nanoseconds{is_checked ? valid : rests ? idle : life} / 16;
+    std::size_t max_size = 2;
+    std::uint64_t granted = 0;
+    auto evicted = clock.now();
+    bool down = false, good = true;
+    penstock::resource_pool<dated> p{
+        [&]() -> dated {
+          if (down) throw std::runtime_error{"down"};
+          return dated{w, clock};
+        },
+        {.max_size = max_size,
+         .max_overflow = 1,
+         .acquire_timeout = 0s,
+         .idle_timeout = rests ? idle : 0s,
+         .max_lifetime = ages ? life : 0s,
+         .lifetime_jitter = 0,
+         .max_uses = random.one_in(3) ? 90U : 0U,
+         .validate =
+             [&](dated& d) {
+               d.checked = clock.now();
+               return good;
+             },
+         .validate_after = is_checked ? std::chrono::nanoseconds{valid} : std::chrono::nanoseconds::max(),
+         .connect_backoff = penstock::backoff::fixed(1s),
+         .clock = clock}};
+    std::vector<lease> held;
+    std::vector<penstock::spawned<penstock::result<lease>>> line;
+    const auto taken = [&](lease l, bool just_now) {
+      ++granted;
+      c.check(l->born >= evicted, "lent though evicted");
+      if (just_now) {
+        const auto now = clock.now();
+        c.check(!ages || now - l->born < life + late, "lent though too old");
+        c.check(!rests || now - l->back <= idle + late, "lent though idle for too long");
+        c.check(!is_checked || l->back == l->born || now - std::max(l->checked, l->back) < valid + late, "lent without a check");
+      }
+      l->it.use();
+      held.push_back(std::move(l));
+    };
+    const auto give_back = [&](std::size_t i, bool broken) {
+      held[i]->back = clock.now();
+      broken ? held[i].discard() : held[i].release();
+      held.erase(held.begin() + static_cast<std::ptrdiff_t>(i));
+    };
+    for (int step = 0; step < 1000 && !c.failed(); ++step) {
+      switch (random.below(8)) {
+        case 0:
+        case 1:
+          if (auto l = p.try_acquire()) taken(*std::move(l), true);
+          break;
+        case 2:
+          for (int i = random.one_in(3) ? 80 : 0; i > 0 && !held.empty(); --i) {  // busy
+            give_back(0, false);
+            if (auto l = p.try_acquire()) taken(*std::move(l), true);
+          }
+          break;
+        case 3:
+        case 4:
+          if (!held.empty()) give_back(random.below(held.size()), random.one_in(20));
+          break;
+        case 5:
+          if (line.size() < 4) line.push_back(penstock::spawn(p.async_acquire()));
+          if (random.one_in(4)) line[random.below(line.size())].request_stop();
+          break;
+        case 6:
+          clock.advance(random.one_in(4) ? 1s * random.below(60) : 1ms * random.below(3000));
+          break;
+        default:
+          if (random.one_in(6)) {
+            p.evict_all();
+            evicted = clock.now();
+          } else if (random.one_in(6)) {
+            p.resize(0, max_size = 1 + random.below<std::size_t>(4), 1);
+          }
+          down = random.one_in(6);
+          good = !random.one_in(6);
+      }
+      for (std::size_t i = 0; i < line.size();) {
+        if (!line[i].done()) {
+          ++i;
+          continue;
+        }
+        auto l = line[i].result();
+        line.erase(line.begin() + static_cast<std::ptrdiff_t>(i));
+        if (l) taken(*std::move(l), false);
+      }
+      const penstock::resource_pool_stats s = p.stats();
+      c.check(s.created == s.in_use + s.idle + s.discarded.total() && static_cast<int>(s.in_use + s.idle) == w.living,
+              "one was lost");
+      c.check(s.in_use == held.size() && s.waiting == line.size() && s.acquired == granted, "the account is wrong");
+      c.check(line.empty() || s.idle == 0, "one is idle, and somebody waits");
+    }
+    line.clear();
+    held.clear();
+    p.close();
+    settled(c, w, p.stats(), 5);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -217,5 +334,6 @@ int main() {
   run.scenario("churn without a lock", 200ms, [](stress::context& c) { churn(c, 1000ms); });
   run.scenario("ends: hazard-12", 100ms, ends);
   run.scenario("keys", 100ms, keys);
+  run.scenario("sequences: hazard-01 hazard-05 hazard-30", 100ms, sequences);
   return run.finish();
 }

@@ -169,17 +169,20 @@ class resource_books {
     retiring_ = retiring_ + 1;
   }
 
-  /// One was given back by the clock. From enough of these in a short time on the lane is worth a timer. True: lane_time_ has changed.
-  bool note_return(nanoseconds_point now) noexcept {
-    if (!has_lane_ || lane_step_ == 0) return false;
-    if (lane_time() != never) return false;
+  /// One is given back by the clock. True: so many were lately that the lane is worth a timer, see use_lane().
+  bool count_return(nanoseconds_point now) noexcept {
+    if (!has_lane_ || lane_time() != never) return false;
     if (saturating_difference(now, returns_since_) >= lane_step_) {
       returns_since_ = now;
       returns_ = 0;
     }
-    if (++returns_ < busy) return false;
+    return ++returns_ >= busy;
+  }
+  /// Whoever calls this sees to it that a timer looks at next_look().
+  void use_lane(nanoseconds_point now) noexcept {
+    if (returns_ < busy || lane_time() != never) return;
+    returns_ = 0;
     set_lane_time(saturating_add(now, lane_step_));
-    return true;
   }
   /// When a timer looks. Afterwards it is ahead, or never.
   void move_lane_time(nanoseconds_point now) noexcept {
@@ -187,7 +190,6 @@ class resource_books {
     if (lane_step_ == 0 || current > now) return;
     bool used = false;
     for (const slot* s = idle_.front(); s != nullptr && !used; s = s->next) used = s->idle_since == current;
-    returns_ = 0;
     set_lane_time(used && !closed_ ? saturating_add(now, lane_step_) : never);
   }
   /// At the latest.

@@ -119,7 +119,7 @@ bool resource_core<Sync>::rest_at_once(slot& s, nanoseconds_point now) noexcept 
   std::scoped_lock guard{lock_};
   if (!waiters_.empty() || why_unfit(s, now) != discard_reason::none || in_pool() > terms_.max_size) return false;
   s.idle_since = now;
-  if (this->note_return(now) || due_at(s) < due_) return false;
+  if (this->count_return(now) || due_at(s) < due_) return false;
   this->end_lease(s);
   idle_.push_back(s);
   return true;
@@ -155,6 +155,7 @@ void resource_core<Sync>::rest(slot& s, nanoseconds_point now) noexcept {
     idle_.push_back(s);
   }
   note_due(due_at(s));
+  this->use_lane(now);
   note_due(this->next_look());
 }
 
