@@ -196,17 +196,20 @@ class keyed_resource_pool {
     closed_ |= closing;
     return all;
   }
-  // With lock_ held: nobody can come to use what only this set refers to.
+  // With lock_ held: nobody can come to use what only this set refers to. Its end has nothing to wait for.
   shared take_out_unused() {
-    auto oldest = entries_.end();
-    for (auto at = entries_.begin(); at != entries_.end(); ++at) {
-      if (at->use_count() == 1 && (oldest == entries_.end() || (*at)->met < (*oldest)->met) && !(*at)->pool.is_used())
-        oldest = at;
+    for (;;) {
+      auto oldest = entries_.end();
+      for (auto at = entries_.begin(); at != entries_.end(); ++at) {
+        if (at->use_count() == 1 && (oldest == entries_.end() || (*at)->met < (*oldest)->met) && !(*at)->pool.is_used())
+          oldest = at;
+      }
+      if (oldest == entries_.end()) return nullptr;
+      if (!(*oldest)->pool.engine_.close_if_unused()) continue;  // a connect or a check has begun meanwhile
+      shared gone = *oldest;
+      entries_.erase(oldest);
+      return gone;
     }
-    if (oldest == entries_.end()) return nullptr;
-    shared gone = *oldest;
-    entries_.erase(oldest);
-    return gone;
   }
 
   resource_pool_options<T> options_of_a_pool() const {

@@ -50,6 +50,9 @@
 
 namespace penstock::inline v0_1 {
 
+template <class, class, class, class>
+class keyed_resource_pool;
+
 template <class T>
 class resource_pool {
   static_assert(std::is_object_v<T> && !std::is_array_v<T> && std::is_nothrow_destructible_v<T>,
@@ -132,6 +135,8 @@ class resource_pool {
   [[nodiscard]] std::exception_ptr last_connect_error() const noexcept { return engine_.last_error(); }
 
  private:
+  template <class, class, class, class>
+  friend class keyed_resource_pool;
   detail::resource_engine<T> engine_;
 };
 

@@ -79,7 +79,14 @@ class resource_books {
   }
   [[nodiscard]] bool is_used() const noexcept {
     std::scoped_lock guard{lock_};
-    return leased_ != 0 || !waiters_.empty() || connecting_ + checking_ + retiring_ != 0;
+    return used();
+  }
+  /// True: nothing begins any more, and nothing is under way. What is idle waits for close().
+  bool close_if_unused() noexcept {
+    std::scoped_lock guard{lock_};
+    if (used()) return false;
+    closed_ = true;
+    return true;
   }
 
  protected:
@@ -108,6 +115,9 @@ class resource_books {
 
   // With the lock held, all that follows.
 
+  [[nodiscard]] bool used() const noexcept {
+    return leased_ != 0 || !waiters_.empty() || connecting_ + checking_ + retiring_ != 0;
+  }
   [[nodiscard]] std::size_t in_pool() const noexcept { return idle_.size() + leased_ + checking_ + connecting_; }
   [[nodiscard]] slot* next_idle() const noexcept { return terms_.lifo ? idle_.back() : idle_.front(); }
   [[nodiscard]] bool must_be_checked(const slot& s, nanoseconds_point now) const noexcept {

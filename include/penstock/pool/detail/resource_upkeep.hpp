@@ -100,7 +100,7 @@ void resource_core<Sync>::sweep(nanoseconds_point now) noexcept {
                saturating_add(s->idle_since, terms_.idle_timeout) <= now) {
       retire_idle_one(*s, discard_reason::idle);
     } else if (terms_.keep_alive != 0 && next_check_of(*s) <= now) {
-      if (checking_ < terms_.max_connecting) {  // else when one of those is over
+      if (checking_ < terms_.max_connecting && !closed_) {  // else when one of those is over
         start_check(*s);
         pending_.checks.push_back(*s);
       }
@@ -151,7 +151,6 @@ void resource_core<Sync>::close() noexcept {
   wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};
-    if (closed_) return;
     closed_ = true;
     waiters_.win_all(outcome::closed, won);
     retire_idle(discard_reason::closed);
