@@ -6,10 +6,10 @@
 // The lane    is open while a lease and a return need nothing else: nobody is in line, the pool is not closed, there are no more than max_size, and every
 //             lease is of the present generation. Not at all in a pool that lists its leases, gives the one that has rested longest, or has a
 //             time limit below `shortest_limit`.
-// Time        Who gives back by the lane reads no clock: it takes lane_time_ for the time, which is not far ahead: the next moment at which a timer looks at
-//             the pool, and sets it anew if the lane was used. So it is idle since at the most a `looks_a_limit`th part of the pool's shortest limit later than in
-//             truth. What would be too old by then is given back under the lock, by the clock. While the lane is little used lane_time_ is
-//             `never`, there is no such timer, and the lane is shut.
+// Time        Who gives back by the lane reads no clock: it takes lane_time_ for the time, which is not far ahead: the next moment at which a timer looks
+//             at the pool, and sets it anew if the lane was used. So a resource may be idle since the `looks_a_limit`th part of the pool's shortest
+//             limit later than in truth, at the most. What would be too old by then is given back under the lock, by the clock. While the lane is
+//             little used lane_time_ is `never`, there is no such timer, and the lane is shut.
 #pragma once
 
 #include <algorithm>
