@@ -211,8 +211,8 @@ void keys(stress::context& c) {
   }
 }
 
-// One thread, at random, on a clock that is moved by hand. At each step the account is right, and nobody is lent what was evicted, is too old, was idle for
-// too long, or should have been checked, within the sixteenth of a limit that a busy pool may be late.
+// One thread, at random, on a clock that is moved by hand. At each step the account is right, and nobody is lent what was evicted, is too old, was
+// idle for too long, or should have been checked, within the sixteenth of a limit that a busy pool may be late.
 struct dated {
   dated(world& w, penstock::manual_clock& c) : it{w}, born{c.now()}, back{born}, checked{born} {}
   thing it;

@@ -24,8 +24,8 @@
 //                destroys everything. Nobody may be in an acquiring member then, and not on a thread that these need in order to end.
 // Exceptions     what the factory throws, or returns as an error, is a failed connect. T must not throw from its destructor.
 // Cost           acquire and release of an idle resource: one compare-exchange each, while nothing else is going on in the pool; without a lock and a
-//                look at the clock. That goes for 56 resources at a time, for order lifo, and where no limit in time is below half a second (validate_after
-//                counts if there is a validate), leases are not watched (leak_threshold, nested_acquire::refuse), and somebody uses the pool
+//                look at the clock. That goes for 56 resources at a time, for order lifo, and where no limit in time is below half a second
+//                (validate_after counts if there is a validate), leases are not watched (leak_threshold, nested_acquire::refuse), and somebody uses the pool
 //                all the time. Otherwise a short lock each, and mostly a look at the clock. Whatever takes the lock looks at each idle one.
 //                Waiting does not allocate; connecting does: the resource's place, and in the background a coroutine frame.
 // Fork           a child of fork() must not use the pool: its timers, and most of the connections, are the parent's.

@@ -61,8 +61,8 @@ class idle_lane {
 
   // --- with the lock held
 
-  /// All that is on it goes to the back of `idle`, the one that was put last behind the others. How many more are out than when it was opened; it may be
-  /// fewer.
+  /// All that is on it goes to the back of `idle`, the one that was put last behind the others. How many more are out than when it was
+  /// opened; it may be fewer.
   std::ptrdiff_t shut(slot_list<Sync>& idle) noexcept {
     if (!open_) return 0;
     open_ = false;

@@ -3,8 +3,8 @@
 // Invariants  A slot is in one place: idle, leased, with an operation (counted by connecting_ or checking_), or retired (counted by retiring_ until its
 //             resource has been destroyed). All of these together are never more than max_size + max_overflow, but after a resize().
 // The lock    Whoever has it finds the lane shut (idle_lane.hpp) and every idle one in idle_. When it is left the lane is opened, if it may be.
-// The lane    is open while a lease and a return need nothing else: nobody is in line, the pool is not closed, there are no more than max_size, and every
-//             lease is of the present generation. Not at all in a pool that lists its leases, gives the one that has rested longest, or has a
+// The lane    is open while a lease and a return need nothing else: nobody is in line, the pool is not closed, there are no more than max_size, and
+//             every lease is of the present generation. Not at all in a pool that lists its leases, gives the one that has rested longest, or has a
 //             time limit below `shortest_limit`.
 // Time        Who gives back by the lane reads no clock: it takes lane_time_ for the time, which is not far ahead: the next moment at which a timer looks
 //             at the pool, and sets it anew if the lane was used. So a resource may be idle since the `looks_a_limit`th part of the pool's shortest

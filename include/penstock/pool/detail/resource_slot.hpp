@@ -14,8 +14,8 @@ namespace penstock::inline v0_1::detail {
 
 enum class discard_reason : std::uint8_t { none, idle, lifetime, uses, broken, invalid, evicted, surplus, closed };
 
-/// Everything is guarded by the pool's lock, but for the resource itself and what comes last, which belong to whoever has the slot: a lease, an operation
-/// (a connect or a check), whoever destroys it, or the holder of the lock.
+/// Everything is guarded by the pool's lock, but for the resource itself and what comes last, which belong to whoever has the slot: a lease, an
+/// operation (a connect or a check), whoever destroys it, or the holder of the lock.
 template <class Sync>
 struct resource_slot {
   static constexpr std::uint8_t no_place = 255;
