@@ -16,12 +16,10 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -47,7 +45,7 @@ class resource_core : public resource_books<Sync>, timer_entry<Sync> {
 
   // --- leases
 
-  /// The fast way: an idle one that needs no check, or null. Not with a leak_threshold.
+  /// Beside the lane and without a wait: an idle one that needs no check, or null. Not with a leak_threshold.
   slot* try_take(const borrower& who, nanoseconds_point now) noexcept {
     std::scoped_lock guard{lock_};
     slot* const s = next_idle();
