@@ -37,6 +37,7 @@
 #include <penstock/core/acquirable.hpp>
 #include <penstock/core/adjustable.hpp>
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/attempt_failure.hpp>
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/cached_clock.hpp>
 #include <penstock/core/clock.hpp>
@@ -47,6 +48,8 @@
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/range_result.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/core/retry_allowance.hpp>
+#include <penstock/core/retry_policy.hpp>
 #include <penstock/core/scheduler.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/sync_wait.hpp>
@@ -64,6 +67,11 @@
 #include <penstock/job/memory_lease.hpp>
 #include <penstock/job/memory_store.hpp>
 #include <penstock/job/memory_store_options.hpp>
+#include <penstock/job/circuit_breaker.hpp>
+#include <penstock/job/circuit_breaker_options.hpp>
+#include <penstock/job/cron.hpp>
+#include <penstock/job/retry.hpp>
+#include <penstock/job/retry_budget.hpp>
 #include <penstock/observe/busy_time.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>

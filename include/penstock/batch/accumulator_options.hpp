@@ -15,8 +15,8 @@
 #include <utility>
 
 #include <penstock/core/any_clock.hpp>
-#include <penstock/core/backoff.hpp>
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/core/retry_policy.hpp>
 #include <penstock/observe/histogram.hpp>
 
 namespace penstock::inline v0_1 {
@@ -33,18 +33,9 @@ struct write_failure {
 };
 
 /// Asked when an attempt has failed, on the context that writes: how long to wait before those items are tried again, or nothing: they have
-/// failed for good. Calls overlap only with max_in_flight_batches > 1. What it throws counts as "nothing".
+/// failed for good. Calls overlap only with max_in_flight_batches > 1. What it throws counts as "nothing". A retry_policy will do
+/// (core/retry_policy.hpp), such as retry_with() gives.
 using write_retry = move_only_function<std::optional<std::chrono::nanoseconds>(const write_failure&) const>;
-
-/// A retry hook: `attempts` in all, with the backoff's delays between them. Jitter is drawn from the seed and the number of the attempt; decorrelated
-/// jitter takes what the growth gives for the delay before.
-[[nodiscard]] inline write_retry retry_with(const backoff& delays, unsigned attempts, std::uint64_t seed) {
-  return [delays, attempts, seed](const write_failure& f) -> std::optional<std::chrono::nanoseconds> {
-    if (f.attempt >= attempts) return std::nullopt;
-    splitmix64 random{seed + f.attempt};
-    return delays.next_delay(f.attempt, random, f.attempt > 1 ? delays.growth_at(f.attempt - 1) : std::chrono::nanoseconds{});
-  };
-}
 
 template <class Item>
 struct accumulator_options {

@@ -34,6 +34,7 @@
 
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
+#include <penstock/core/detail/fresh_seed.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/move_only_function.hpp>
@@ -74,7 +75,7 @@ namespace detail {
 class restarts {
  public:
   explicit restarts(const supervise_options& o)
-      : most_{o.max_restarts}, within_{o.within}, delays_{o.backoff, o.seed != 0 ? o.seed : fresh_seed(this)} {}
+      : most_{o.max_restarts}, within_{o.within}, delays_{o.backoff, o.seed != 0 ? o.seed : fresh_seed()} {}
 
   /// False: it was one too many.
   [[nodiscard]] bool allowed(std::chrono::nanoseconds began, std::chrono::nanoseconds failed) {
@@ -89,10 +90,6 @@ class restarts {
   [[nodiscard]] restart next(std::exception_ptr why) { return {++number_, std::move(why), delays_.next()}; }
 
  private:
-  static std::uint64_t fresh_seed(const void* where) noexcept {
-    return static_cast<std::uint64_t>(std_sync::now()) ^ (static_cast<std::uint64_t>(std::hash<const void*>{}(where)) << 20);
-  }
-
   std::size_t most_;
   std::chrono::nanoseconds within_;
   backoff_delays<> delays_;

@@ -115,13 +115,13 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
 
   /// Waits for the turn, and calls f on this thread. What f throws passes through. (Not for an f that gives an awaitable.)
   template <class F>
-  auto run(F&& f, run_options options = {}) -> detail::limited<detail::job_result<F>> {
+  auto run(F&& f, run_options options = {}) -> detail::limited<detail::attempt_result<F>> {
     check(options.job);
     return detail::limiter_run_blocking(*this, core_, f, options);
   }
   /// A task that does the same: f is called where the task runs, and its awaitable awaited there. With limits.stop in place of the task's own token.
   template <class F>
-  [[nodiscard]] auto async_run(F f, run_options options = {}) -> task<detail::limited<detail::job_value<F>>> {
+  [[nodiscard]] auto async_run(F f, run_options options = {}) -> task<detail::limited<detail::attempt_value<F>>> {
     check(options.job);
     const std::stop_token stop = options.limits.stop;
     auto job = detail::limiter_run_job<F>(*this, core_, std::move(f), std::move(options), std::nullopt);
@@ -130,9 +130,9 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
   /// The same in a context (a worker_pool, a strand, any scheduler), and a future of what f gives: it fails with the code of a result that holds an
   /// error. It stands in line when this returns. Dropping the future detaches. Throws std::bad_alloc.
   template <class Context, class F>
-  auto schedule(Context&& context, F f, run_options options = {}) -> future<detail::job_value<F>> {
+  auto schedule(Context&& context, F f, run_options options = {}) -> future<detail::attempt_value<F>> {
     check(options.job);
-    promise<detail::job_value<F>> p;
+    promise<detail::attempt_value<F>> p;
     auto ended = p.get_future();
     detail::limiter_run_detached<F>(*this, core_, via(context).to, std::move(f), std::move(options), std::move(p));
     return ended;

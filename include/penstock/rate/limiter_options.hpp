@@ -20,13 +20,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <limits>
 #include <optional>
-#include <system_error>
 #include <vector>
 
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/attempt_failure.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/rate/rate.hpp>
@@ -112,12 +111,8 @@ struct server_hints {
   std::optional<std::chrono::nanoseconds> reset = {};        ///< how long until the server's window ends
 };
 
-/// How an attempt to run a job failed: what it threw, or the error of the result that it returned.
-struct job_failure {
-  std::exception_ptr exception;
-  std::error_code error;
-  unsigned attempt = 1;  ///< the first one is 1
-};
+/// How an attempt to run a job failed.
+using job_failure = attempt_failure;
 
 /// What a job that the limiter runs may say besides (`run`, `async_run`, `schedule`).
 struct run_options {
@@ -127,6 +122,8 @@ struct run_options {
   /// ends with errc::cancelled the job has ended with errc::timeout. 0: for ever.
   std::chrono::nanoseconds expires_in{0};
   /// Asked when an attempt has failed: how long to wait before the job stands in line again, or nothing: the failure is the job's end.
+  /// A retry_policy (core/retry_policy.hpp) will do.
+  /// A retry_policy (core/retry_policy.hpp) will do.
   move_only_function<std::optional<std::chrono::nanoseconds>(const job_failure&)> retry = {};
 };
 

@@ -13,6 +13,7 @@
 
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/attempt.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
@@ -27,109 +28,17 @@
 
 namespace penstock::inline v0_1::detail {
 
-template <class F>
-concept takes_stop_token = std::invocable<F&, std::stop_token>;
-
-template <class F>
-decltype(auto) call_job(F& f, [[maybe_unused]] const std::stop_token& stop) {
-  if constexpr (takes_stop_token<F>) {
-    return f(stop);
-  } else {
-    return f();
-  }
+/// Until when an attempt that begins now may take.
+[[nodiscard]] inline deadline attempt_end(const limiter_core& core, const run_options& o) {
+  return o.expires_in.count() > 0 ? core.after(o.expires_in) : deadline{};
 }
-
-/// What the call gives, and what that gives when it is awaited.
-template <class F>
-using job_result = decltype(call_job(std::declval<F&>(), std::declval<const std::stop_token&>()));
-template <class F>
-struct job_value_of {
-  using type = job_result<F>;
-};
-template <class F>
-  requires awaitable<job_result<F>>
-struct job_value_of<F> {
-  using type = await_result<job_result<F>>;
-};
-template <class F>
-using job_value = typename job_value_of<F>::type;
-
-/// How one attempt ended.
-template <class R>
-class job_attempt {
- public:
-  using value = limited<R>;
-
-  /// Calls f, and keeps what it gives or throws. At `expires` stop is requested of it.
-  template <class F>
-  void call(F& f, const limiter_core& core, const run_options& o) {
-    if constexpr (takes_stop_token<F>) {
-      if (o.expires_in.count() > 0) {
-        call_until(f, core, o);
-        return;
-      }
-    }
-    keep([&]() -> decltype(auto) { return call_job(f, o.limits.stop); });
-  }
-  template <class Get>
-  void keep(Get get) noexcept {
-    try {
-      if constexpr (std::is_void_v<R>) {
-        get();
-        value_.emplace();
-      } else {
-        value_.emplace(get());
-      }
-    } catch (...) {
-      thrown_ = std::current_exception();
-    }
-  }
-  void keep_thrown() noexcept { thrown_ = std::current_exception(); }
-  void keep_value(value v) { value_.emplace(std::move(v)); }
-
-  [[nodiscard]] bool failed() const noexcept { return thrown_ != nullptr || !value_->has_value(); }
-  [[nodiscard]] job_failure failure(unsigned attempt) const {
-    return {thrown_, thrown_ != nullptr ? std::error_code{} : value_->error(), attempt};
-  }
-  value take() {
-    if (thrown_ != nullptr) std::rethrow_exception(std::move(thrown_));
-    return std::move(*value_);
-  }
-
- private:
-  template <class F>
-  void call_until(F& f, const limiter_core& core, const run_options& o) {
-    task_limit limit;
-    const std::stop_callback stopped{o.limits.stop, task_limit::on_stop{&limit}};
-    const armed_timer<task_limit> timer{core.timers(), core.after(o.expires_in).when(), limit};
-    keep([&]() -> decltype(auto) { return f(limit.get_stop_token()); });
-    if (!failed()) return;
-    std::error_code why;
-    if (thrown_ == nullptr) {
-      why = value_->error();
-    } else {
-      try {
-        std::rethrow_exception(thrown_);
-      } catch (const std::system_error& e) {
-        why = e.code();
-      } catch (...) {  // no error code: it stays what it is
-      }
-    }
-    if (!limit.timed_out(why)) return;
-    thrown_ = nullptr;
-    value_.emplace(errc::timeout);
-  }
-
-  std::optional<value> value_;
-  std::exception_ptr thrown_;
-};
 
 /// Whether a job that failed is to be tried again, and after which pause.
 template <class R>
-std::optional<std::chrono::nanoseconds> pause_before_retry(const job_attempt<R>& a, limiter_core& core, run_options& o,
-                                                           unsigned attempt) {
+std::optional<std::chrono::nanoseconds> pause_before_retry(const attempt<R>& a, limiter_core& core, run_options& o,
+                                                           unsigned number) {
   if (!o.retry || !a.failed()) return {};
-  const std::optional<std::chrono::nanoseconds> pause = o.retry(a.failure(attempt));
+  const std::optional<std::chrono::nanoseconds> pause = o.retry(a.failure(number));
   if (pause) core.change([](limiter_state& s, nanoseconds_point) { s.retried(); });
   return pause;
 }
@@ -147,20 +56,20 @@ struct retry_pause {
 };
 
 template <class Limiter, class F>
-auto limiter_run_blocking(Limiter& l, limiter_core& core, F& f, run_options& o) -> limited<job_result<F>> {
-  using value = job_result<F>;
+auto limiter_run_blocking(Limiter& l, limiter_core& core, F& f, run_options& o) -> limited<attempt_result<F>> {
+  using value = attempt_result<F>;
   static_assert(!std::is_reference_v<value>, "a job of a limiter gives a value");
   static_assert(!awaitable<value>, "run() does not await: use async_run() or schedule()");
-  for (unsigned attempt = 1;; ++attempt) {
+  for (unsigned number = 1;; ++number) {
     const result<void> turn =
         to_result(limiter_wait_blocking<basic_limiter_core<std_sync>>(core, o.limits.stop, o.limits.deadline, o.job));
     if (!turn) return turn.error();
-    job_attempt<value> ended;
+    attempt<value> ended;
     {
       const basic_permit<Limiter> mine{l, o.job.weight};
-      ended.call(f, core, o);
+      ended.call(f, o.limits.stop, attempt_end(core, o));
     }
-    const std::optional<std::chrono::nanoseconds> pause = pause_before_retry(ended, core, o, attempt);
+    const std::optional<std::chrono::nanoseconds> pause = pause_before_retry(ended, core, o, number);
     if (!pause) return ended.take();
     const retry_pause resting{core, *pause, o.limits.deadline};
     event never_set;
@@ -172,25 +81,25 @@ auto limiter_run_blocking(Limiter& l, limiter_core& core, F& f, run_options& o) 
 
 /// What limits.stop says is the task's own stop token.
 template <class F, class Limiter>
-task<limited<job_value<F>>> limiter_run_job(Limiter& l, limiter_core& core, F f, run_options o,
-                                            std::optional<any_scheduler> where) {
-  using value = job_value<F>;
+task<limited<attempt_value<F>>> limiter_run_job(Limiter& l, limiter_core& core, F f, run_options o,
+                                                std::optional<any_scheduler> where) {
+  using value = attempt_value<F>;
   static_assert(!std::is_reference_v<value>, "a job of a limiter gives a value");
   o.limits.stop = co_await this_task::get_stop_token();
-  for (unsigned attempt = 1;; ++attempt) {
+  for (unsigned number = 1;; ++number) {
     limiter_operation<basic_permit<Limiter>> waiting{l, core, o.job};
     waiting.options().deadline = o.limits.deadline;
     waiting.options().scheduler = where;
     result<basic_permit<Limiter>> mine = co_await std::move(waiting);
     if (!mine) co_return mine.error();
-    job_attempt<value> ended;
-    if constexpr (awaitable<job_result<F>>) {
+    attempt<value> ended;
+    if constexpr (awaitable<attempt_result<F>>) {
       try {
         if (o.expires_in.count() > 0) {
-          auto limited_job = call_job(f, o.limits.stop) | with_deadline(core.after(o.expires_in));
+          auto limited_job = call_with_stop(f, o.limits.stop) | with_deadline(attempt_end(core, o));
           ended.keep_value(co_await std::move(limited_job));
         } else {
-          auto job = call_job(f, o.limits.stop);
+          auto job = call_with_stop(f, o.limits.stop);
           if constexpr (std::is_void_v<value>) {
             co_await std::move(job);
             ended.keep_value({});
@@ -202,10 +111,10 @@ task<limited<job_value<F>>> limiter_run_job(Limiter& l, limiter_core& core, F f,
         ended.keep_thrown();
       }
     } else {
-      ended.call(f, core, o);
+      ended.call(f, o.limits.stop, attempt_end(core, o));
     }
     mine->release();
-    const std::optional<std::chrono::nanoseconds> pause = pause_before_retry(ended, core, o, attempt);
+    const std::optional<std::chrono::nanoseconds> pause = pause_before_retry(ended, core, o, number);
     if (!pause) co_return ended.take();
     const retry_pause resting{core, *pause, o.limits.deadline};
     event never_set;
@@ -238,9 +147,9 @@ class detached_job {
 
 template <class F, class Limiter>
 detached_job limiter_run_detached(Limiter& l, limiter_core& core, any_scheduler where, F f, run_options o,
-                                  promise<job_value<F>> p) {
-  using value = job_value<F>;
-  job_attempt<value> ended;
+                                  promise<attempt_value<F>> p) {
+  using value = attempt_value<F>;
+  attempt<value> ended;
   try {
     // In a scope: what the job holds goes before the future is ready.
     const std::stop_token stop = o.limits.stop;

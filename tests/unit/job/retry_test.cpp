@@ -1,0 +1,318 @@
+#include <penstock/job/retry.hpp>
+
+#include <chrono>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include <penstock/batch/accumulator_options.hpp>
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/sync_wait.hpp>
+#include <penstock/job/retry_budget.hpp>
+
+#include "../../support/catch.hpp"
+#include "../../support/until.hpp"
+
+using namespace std::chrono_literals;
+using penstock::async_retry;
+using penstock::attempt_failure;
+using penstock::backoff;
+using penstock::errc;
+using penstock::event;
+using penstock::manual_clock;
+using penstock::result;
+using penstock::retry;
+using penstock::retry_budget;
+using penstock::retry_end;
+using penstock::retry_options;
+using penstock::retry_policy;
+using penstock::retry_report;
+using penstock::spawn;
+using penstock::task;
+using std::chrono::nanoseconds;
+
+namespace {
+
+const std::error_code refused = std::make_error_code(std::errc::connection_refused);
+constexpr auto no_timer = manual_clock::time_point::max();
+
+// Fails as often as it is told to, in one of two ways, then gives the number of its run. As a function and as a coroutine.
+struct flaky {
+  int failures;
+  bool throws = false;
+  int runs = 0;
+  result<int> operator()() {
+    if (++runs > failures) return runs;
+    if (throws) throw std::runtime_error{"run " + std::to_string(runs)};
+    return refused;
+  }
+  task<result<int>> begin() { co_return (*this)(); }
+};
+
+// What each retry was told to wait for.
+struct pauses {
+  std::vector<nanoseconds> delays;
+  auto hook() {
+    return [this](const attempt_failure& f, nanoseconds d) {
+      CHECK(f.attempt == delays.size() + 1);
+      delays.push_back(d);
+    };
+  }
+};
+
+}  // namespace
+
+TEST_CASE("retry: calls until it succeeds, with the backoff's delays between, whether it blocks or is awaited", "[retry]") {
+  manual_clock clock;
+  const retry_policy policy{.attempts = 5, .backoff = backoff::exponential(10ms, 1s)};
+  retry_report report;
+  pauses told;
+  flaky work{3, true};
+  auto begin = [&] { return work.begin(); };
+  auto running = spawn(retry(begin, policy, {.on_retry = told.hook(), .report = &report, .clock = clock}));
+  CHECK(work.runs == 1);
+  clock.advance(10ms - 1ns);
+  CHECK(work.runs == 1);
+  clock.advance(1ns);
+  CHECK(work.runs == 2);
+  CHECK(report.attempts == 2);
+  clock.advance(20ms);
+  clock.advance(40ms);
+  REQUIRE(running.done());
+  CHECK(running.result() == 4);
+  CHECK(told.delays == std::vector<nanoseconds>{10ms, 20ms, 40ms});
+  CHECK(report.attempts == 4);
+  CHECK(report.end == retry_end::success);
+  CHECK(report.paused == 70ms);
+  CHECK(clock.next_timer() == no_timer);
+
+  flaky slow{3};
+  pauses blocked;
+  result<int> given = errc::empty;
+  {
+    std::jthread waiting{[&] { given = retry(slow, policy, {.on_retry = blocked.hook(), .clock = clock}); }};
+    for (const auto pause : {10ms, 20ms, 40ms}) {
+      test_support::until([&] { return clock.next_timer() != no_timer; });
+      CHECK(clock.next_timer() == clock.now() + pause);
+      clock.advance(pause);
+    }
+  }
+  CHECK(given == 4);
+  CHECK(blocked.delays == told.delays);
+}
+
+TEST_CASE("retry: ends with the last failure as it was, and the report says why and after how many attempts", "[retry]") {
+  retry_report report;
+  flaky broken{1000};
+  const retry_policy at_once{.attempts = 4, .backoff = {}};
+  CHECK(retry(broken, at_once, {.report = &report}) == refused);
+  CHECK(broken.runs == 4);
+  CHECK(report.attempts == 4);
+  CHECK(report.end == retry_end::exhausted);
+
+  flaky throwing{1000, true};
+  CHECK_THROWS_WITH(retry(throwing, at_once, {.report = &report}), "run 4");
+
+  // Not worth another attempt: by default what was cancelled.
+  auto gave_up = [] { return result<void>{errc::cancelled}; };
+  CHECK(retry(gave_up, at_once, {.report = &report}) == errc::cancelled);
+  CHECK(report.attempts == 1);
+  CHECK(report.end == retry_end::not_retried);
+  flaky picky{1000};
+  CHECK(retry(picky, {.attempts = 9, .backoff = {}, .retry_if = [](const attempt_failure& f) { return f.attempt < 3; }},
+              {.report = &report}) == refused);
+  CHECK(picky.runs == 3);
+  CHECK(report.end == retry_end::not_retried);
+
+  // A function that gives plain values, as many attempts as it takes.
+  int left = 100;
+  auto plain = [&] {
+    if (--left > 0) throw std::system_error{errc::timeout};
+  };
+  retry(plain, {.attempts = retry_policy::unlimited, .backoff = {}}, {.report = &report});
+  CHECK(report.attempts == 100);
+}
+
+TEST_CASE("retry: a stop request ends the pause, reaches the attempt, and lets none begin", "[retry]") {
+  manual_clock clock;
+  retry_report report;
+  std::stop_source stop;
+  flaky broken{1000};
+  auto begin = [&] { return broken.begin(); };
+  auto running = spawn(
+      retry(begin, {.backoff = backoff::fixed(1s)}, {.limits = {.stop = stop.get_token()}, .report = &report, .clock = clock}));
+  CHECK(broken.runs == 1);
+  stop.request_stop();
+  REQUIRE(running.done());
+  CHECK(running.result() == errc::cancelled);
+  CHECK(report.end == retry_end::cancelled);
+  CHECK(clock.next_timer() == no_timer);
+  CHECK(retry(broken, {}, {.limits = {.stop = stop.get_token()}, .clock = clock}) == errc::cancelled);
+  auto nothing = [&] { ++broken.runs; };
+  CHECK_THROWS_AS(retry(nothing, {}, {.limits = {.stop = stop.get_token()}}), std::system_error);
+  CHECK(broken.runs == 1);
+
+  // What the attempt ends with then is the end, whatever it is.
+  event never;
+  auto patient = [&]() -> task<int> {
+    static_cast<void>(co_await never.async_wait());
+    throw std::runtime_error{"told to stop"};
+  };
+  auto waiting = spawn(async_retry(patient, {.attempts = 9}));
+  waiting.request_stop();
+  CHECK_THROWS_WITH(waiting.result(), "told to stop");
+
+  // A blocking one sleeps on a clock that nobody moves.
+  std::stop_source other;
+  result<int> given = 0;
+  {
+    std::jthread sleeping{
+        [&] { given = retry(broken, {.backoff = backoff::fixed(1s)}, {.limits = {.stop = other.get_token()}, .clock = clock}); }};
+    test_support::until([&] { return clock.next_timer() != no_timer; });
+    other.request_stop();
+  }
+  CHECK(given == errc::cancelled);
+}
+
+TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and each attempt its own", "[retry][hazard-05]") {
+  manual_clock clock;
+  retry_report report;
+  event never;
+  std::vector<manual_clock::time_point> begun;
+  auto hangs = [&]() -> task<result<void>> {
+    begun.push_back(clock.now());
+    co_return co_await never.async_wait();
+  };
+  const auto start = clock.now();
+  auto running = spawn(retry(hangs, {.attempts = 9, .backoff = backoff::fixed(50ms)},
+                             {.timeout = 400ms, .attempt_timeout = 100ms, .report = &report, .clock = clock}));
+  clock.advance(1s);
+  REQUIRE(running.done());
+  CHECK(running.result() == errc::timeout);
+  // The third is cut short at 400 ms, and no pause is begun that would end later.
+  CHECK(begun == std::vector{start, start + 150ms, start + 300ms});
+  CHECK(report.end == retry_end::no_time);
+  CHECK(report.attempts == 3);
+
+  // The deadline of limits, and a pause that would end after it: over at once, with the failure.
+  flaky broken{1000};
+  const auto now = clock.now();
+  CHECK(retry(broken, {.backoff = backoff::fixed(50ms)},
+              {.limits = {.deadline = {now + 50ms, clock}}, .report = &report, .clock = clock}) == refused);
+  CHECK(broken.runs == 1);
+  CHECK(report.end == retry_end::no_time);
+  CHECK(clock.now() == now);
+
+  // A function that takes a stop token is told of its time; it moves the clock itself.
+  int calls = 0;
+  auto takes_long = [&](const std::stop_token& stop) -> result<int> {
+    clock.advance(100ms);
+    CHECK(stop.stop_requested());
+    if (++calls == 2) return 7;  // what it delivers all the same counts
+    return errc::cancelled;
+  };
+  CHECK(retry(takes_long, {.backoff = {}}, {.attempt_timeout = 100ms, .report = &report, .clock = clock}) == 7);
+  CHECK(report.attempts == 2);
+}
+
+TEST_CASE("retry: delays follow the server's hint, or a function of one's own, and are the same for the same seed", "[retry]") {
+  manual_clock clock;
+  const auto delays_of = [&](const retry_policy& p) {
+    pauses told;
+    flaky broken{1000};
+    auto begin = [&] { return broken.begin(); };
+    auto running = spawn(async_retry(begin, p, {.on_retry = told.hook(), .clock = clock}));
+    clock.advance(1h);
+    CHECK(running.done());
+    return told.delays;
+  };
+  using delays = std::vector<nanoseconds>;
+  const auto hint = [](const attempt_failure& f) -> std::optional<nanoseconds> {
+    if (f.attempt == 2) return 7s;
+    return std::nullopt;
+  };
+  CHECK(delays_of({.attempts = 4, .backoff = backoff::fixed(1s), .retry_after = hint}) == delays{1s, 7s, 1s});
+  CHECK(delays_of({.attempts = 4, .backoff = backoff::fixed(9s), .retry_after = hint}) == delays{9s, 9s, 9s});
+  CHECK(delays_of({.attempts = 4, .delay = [](const attempt_failure& f) { return (2 - static_cast<int>(f.attempt)) * 1s; }}) ==
+        delays{1s, 0s, 0s});
+  CHECK(delays_of({.attempts = 4, .delay = [](const attempt_failure&) { return nanoseconds::max(); }}).empty());
+
+  const auto jittered = [](penstock::jitter j, std::uint64_t seed) {
+    return retry_policy{.attempts = 20, .backoff = backoff::exponential(1ms, 1s).with_jitter(j), .seed = seed};
+  };
+  const delays decorrelated = delays_of(jittered(penstock::jitter::decorrelated, 5));
+  penstock::backoff_delays expected{backoff::exponential(1ms, 1s).with_jitter(penstock::jitter::decorrelated), 5};
+  for (const nanoseconds d : decorrelated) CHECK(d == expected.next());
+  CHECK(delays_of(jittered(penstock::jitter::full, 5)) == delays_of(jittered(penstock::jitter::full, 5)));
+  CHECK(delays_of(jittered(penstock::jitter::full, 0)) != delays_of(jittered(penstock::jitter::full, 0)));
+}
+
+TEST_CASE("retry_policy: is the retry hook of other parts, too", "[retry]") {
+  manual_clock clock;
+  retry_budget budget{{.ratio = 0, .min_per_second = 0.1, .clock = clock}};
+  const retry_policy policy{.attempts = 3, .backoff = backoff::linear(1s, 10s), .budget = budget};
+  const penstock::write_retry hook = policy;
+  CHECK(hook(penstock::write_failure{.error = errc::timeout, .attempt = 1}) == nanoseconds{1s});
+  CHECK_FALSE(hook(penstock::write_failure{.error = errc::timeout, .attempt = 2}));  // the budget was for one
+  clock.advance(10s);
+  CHECK_FALSE(hook(penstock::write_failure{.error = errc::timeout, .attempt = 3}));
+  CHECK_FALSE(hook(penstock::write_failure{.error = errc::cancelled, .attempt = 2}));
+  CHECK(hook(penstock::write_failure{.error = errc::timeout, .attempt = 2}) == nanoseconds{2s});
+}
+
+TEST_CASE("retry_budget: allows its share of the window's requests and the reserve, and no more", "[retry]") {
+  manual_clock clock;
+  retry_budget budget{{.ratio = 0.1, .min_per_second = 0.2, .window = 10s, .clock = clock}};
+  const auto withdraw_all = [&] {
+    int n = 0;
+    while (budget.try_withdraw()) ++n;
+    return n;
+  };
+  CHECK(budget.available() == 2);
+  CHECK(withdraw_all() == 2);
+  for (int i = 0; i < 59; ++i) budget.deposit();
+  CHECK(withdraw_all() == 5);  // 5.9
+  budget.deposit();
+  CHECK(withdraw_all() == 1);
+  // What was earned and what was taken leave the window together.
+  clock.advance(9s);
+  CHECK(withdraw_all() == 0);
+  clock.advance(1s);
+  CHECK(budget.available() == 2);
+  for (int i = 0; i < 100; ++i) budget.deposit();
+  clock.advance(5s);
+  CHECK(withdraw_all() == 12);
+  clock.advance(5s);  // the requests are too old, the retries are not
+  CHECK(withdraw_all() == 0);
+  for (int i = 0; i < 99; ++i) budget.deposit();
+  CHECK(withdraw_all() == 0);
+  budget.deposit();
+  budget.deposit();
+  CHECK(withdraw_all() == 0);
+  for (int i = 0; i < 10; ++i) budget.deposit();
+  CHECK(withdraw_all() == 1);
+  clock.advance(-3s);  // a clock that steps back gives nothing
+  CHECK(withdraw_all() == 0);
+  clock.advance(1h);
+  CHECK(withdraw_all() == 2);
+  CHECK_THROWS_AS(retry_budget({.ratio = -1}), std::invalid_argument);
+  CHECK_THROWS_AS(retry_budget({.window = 0s}), std::invalid_argument);
+}
+
+TEST_CASE("retry: asks the budget before each further attempt, and tells it of every request", "[retry]") {
+  manual_clock clock;
+  retry_budget budget{{.ratio = 0.5, .min_per_second = 0, .clock = clock}};
+  const retry_policy policy{.attempts = 10, .backoff = {}, .budget = budget};
+  retry_report report;
+  flaky well{0};
+  for (int i = 0; i < 3; ++i) CHECK(retry(well, policy).has_value());
+  flaky broken{1000};
+  CHECK_FALSE(retry(broken, policy, {.report = &report}));
+  CHECK(broken.runs == 3);  // four requests have earned two retries
+  CHECK(report.end == retry_end::no_budget);
+}
