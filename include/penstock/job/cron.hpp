@@ -32,6 +32,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ratio>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -51,10 +52,9 @@ class cron {
   template <class Duration>
   [[nodiscard]] std::chrono::sys_seconds next(std::chrono::sys_time<Duration> after) const noexcept {
     using namespace std::chrono;
-    // In seconds that 64 bits and the calendar hold.
-    const auto given = floor<seconds>(after.time_since_epoch());
+    const seconds given = whole_seconds(after.time_since_epoch());
     if (given >= last_moment().time_since_epoch()) return sys_seconds::max();
-    const sys_seconds from = sys_seconds{std::max<seconds>(given, first_moment().time_since_epoch())} + seconds{1};
+    const sys_seconds from = sys_seconds{std::max(given, first_moment().time_since_epoch())} + seconds{1};
     const sys_days day = floor<days>(from);
     const year_month_day date{day};
     int y = static_cast<int>(date.year());
@@ -92,6 +92,16 @@ class cron {
   }
   static constexpr std::chrono::sys_seconds last_moment() noexcept {
     return std::chrono::sys_days{std::chrono::year{32767} / 12 / 31} + std::chrono::hours{24} - seconds{1};
+  }
+
+  // Rounded down; what lies outside the calendar may be any such time.
+  template <class Duration>
+  static constexpr seconds whole_seconds(Duration d) noexcept {
+    if constexpr (std::ratio_greater_v<typename Duration::period, std::ratio<1>>) {  // else it would overflow
+      if (d >= std::chrono::ceil<Duration>(last_moment().time_since_epoch())) return last_moment().time_since_epoch();
+      if (d <= std::chrono::floor<Duration>(first_moment().time_since_epoch())) return first_moment().time_since_epoch();
+    }
+    return std::chrono::floor<seconds>(d);
   }
 
   // The first time of day that is not earlier than `t`.
