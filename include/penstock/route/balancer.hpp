@@ -245,6 +245,11 @@ class balancer {
   }
 
   [[nodiscard]] bool may_try_again(bool first) noexcept {
+    if (const retry_allowance_ref& budget = table_.options().budget) {
+      if (!first) return budget.try_withdraw();
+      budget.deposit();
+      return true;
+    }
     const auto earns = static_cast<std::int64_t>(table_.options().retry_share * 1000);
     std::int64_t seen = retries_.load(std::memory_order_relaxed);  // relaxed, all: an allowance, which publishes nothing
     if (first) {
@@ -255,6 +260,11 @@ class balancer {
       if (retries_.compare_exchange_weak(seen, seen - 1000, std::memory_order_relaxed)) return true;
     }
     return false;
+  }
+
+  // It was not made after all. (A budget of others' keeps it.)
+  void give_retry_back() noexcept {
+    retries_.fetch_add(table_.options().budget ? 0 : 1000, std::memory_order_relaxed);  // relaxed: as in may_try_again()
   }
 
   static constexpr std::int64_t retries_at_most = 10'000;  // thousandths

@@ -79,14 +79,14 @@ class [[nodiscard]] balancer_lease {
 template <class Balancer>
 class balancer_attempts {
  public:
-  /// Another endpoint; an empty lease if the attempts are used up, the balancer's retries are (retry_share), or every endpoint was tried.
+  /// Another endpoint; an empty lease if the attempts are used up, the balancer's retries are (retry_share, or its budget), or every endpoint was tried.
   [[nodiscard]] balancer_lease<Balancer> next() noexcept {
     if (made_ == limit_ || !from_.may_try_again(made_ == 0)) return {};
     balancer_lease<Balancer> another = from_.pick_other(key_, std::span{tried_}.first(made_));
     if (another) {
       tried_[made_++] = another.place_;
     } else if (made_ > 0) {
-      from_.retries_.fetch_add(1000, std::memory_order_relaxed);  // relaxed: as in may_try_again(); this one was not made
+      from_.give_retry_back();
     }
     return another;
   }

@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <string>
 
+#include <penstock/core/retry_allowance.hpp>
+
 namespace penstock::inline v0_1 {
 
 /// When an endpoint that fails is taken out of the choice for a while (passive outlier ejection). One that is out serves the leases that it has.
@@ -50,6 +52,8 @@ struct balancer_options {
   /// Of the first attempts made through attempts(), this share may be followed by another one, and ten more; so retries cannot drown what they
   /// are to save. In [0, 10].
   double retry_share = 0.2;
+  /// Asked in place of that, if there is one: a retry_budget (job/retry_budget.hpp) that others share. It must outlive the balancer.
+  retry_allowance_ref budget = {};
   std::uint64_t seed = 0;  ///< of what is drawn at random
   std::uint64_t key_seed =
       0;  ///< of the hash of keys and names: one number for all processes that shall agree, best a secret one

@@ -14,6 +14,7 @@
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/sync_wait.hpp>
 #include <penstock/job/retry_budget.hpp>
+#include <penstock/route/balancer.hpp>
 
 #include "../../support/catch.hpp"
 #include "../../support/until.hpp"
@@ -315,4 +316,15 @@ TEST_CASE("retry: asks the budget before each further attempt, and tells it of e
   CHECK_FALSE(retry(broken, policy, {.report = &report}));
   CHECK(broken.runs == 3);  // four requests have earned two retries
   CHECK(report.end == retry_end::no_budget);
+
+  // The same for a balancer's further endpoints.
+  penstock::balancer<int> servers{{.budget = budget}};
+  for (int i = 0; i < 4; ++i) REQUIRE(servers.insert(i));
+  const auto tries = [&] {
+    auto attempts = servers.attempts(4);
+    while (auto lease = attempts.next()) lease.failure();
+    return attempts.made();
+  };
+  CHECK(tries() == 1);  // it has earned half a retry
+  CHECK(tries() == 2);
 }
