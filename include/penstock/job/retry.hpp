@@ -19,7 +19,8 @@
 // Exceptions     what the policy's functions and on_retry throw passes through, in place of the failure. Throws std::system_error if a timer is needed and
 //                its thread cannot be started.
 // Thread safety  several threads may use one policy if its functions may be called so.
-// Allocation     blocking: nothing. As a task: its frame, f's own, and those of attempt_timeout (core/task.hpp).
+// Allocation     blocking: nothing, but a stop state for each attempt of a function that takes a stop token and has a deadline. As a task: its frame, f's
+//                own, and with deadlines what those of tasks take (core/task.hpp).
 #pragma once
 
 #include <algorithm>
@@ -82,8 +83,7 @@ namespace detail {
 /// The decisions of one retry(), whoever waits.
 class retrying {
  public:
-  retrying(const retry_policy& policy, retry_options& o)
-      : policy_{policy}, options_{o}, random_{policy.seed != 0 ? policy.seed : fresh_seed()}, end_{o.limits.deadline} {
+  retrying(const retry_policy& policy, retry_options& o) : policy_{policy}, options_{o}, end_{o.limits.deadline} {
     const deadline timed = o.timeout == std::chrono::nanoseconds::max() ? deadline{} : o.clock.after(o.timeout);
     if (left(timed) < left(end_)) end_ = timed;
     policy_.budget.deposit();
@@ -107,7 +107,8 @@ class retrying {
       const bool last = report_.attempts >= policy_.attempts && policy_.attempts != retry_policy::unlimited;
       return ended(last ? retry_end::exhausted : retry_end::not_retried);
     }
-    const std::chrono::nanoseconds delay = policy_.delay_after(f, random_, previous_);
+    if (!random_) random_.emplace(policy_.seed != 0 ? policy_.seed : fresh_seed());
+    const std::chrono::nanoseconds delay = policy_.delay_after(f, *random_, previous_);
     if (left(end_) <= delay.count()) return ended(retry_end::no_time);
     if (!policy_.budget.try_withdraw()) return ended(retry_end::no_budget);
     if (!policy_.delay) previous_ = delay;
@@ -146,7 +147,7 @@ class retrying {
 
   const retry_policy& policy_;
   retry_options& options_;
-  splitmix64 random_;
+  std::optional<splitmix64> random_;  // from the first failure on
   deadline end_;
   std::chrono::nanoseconds previous_{};
   retry_report report_;
