@@ -18,20 +18,16 @@
 //                 retries while it is more than half full: it counts failures, not retries, and knows no time.
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <atomic>
 #include <chrono>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
 
 #include <penstock/core/any_clock.hpp>
-#include <penstock/core/clock.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/retry_allowance.hpp>
+#include <penstock/job/detail/budget_window.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -47,91 +43,28 @@ class retry_budget {
   /// Throws std::invalid_argument that names the option which cannot be.
   explicit retry_budget(retry_budget_options o = {})
       : clock_{o.clock},
-        step_{o.window.count() / static_cast<std::int64_t>(steps)},
-        earned_{thousandths(checked(o.ratio, 1000, "ratio"))},
-        reserve_{thousandths(checked(o.min_per_second, 1'000'000, "min_per_second") *
-                             std::chrono::duration<double>{checked(o.window)}.count())} {}
+        step_{o.window.count() / static_cast<std::int64_t>(window::steps)},
+        window_{thousandths(checked(o.ratio, 1000, "ratio")),
+                thousandths(checked(o.min_per_second, 1'000'000, "min_per_second") *
+                            std::chrono::duration<double>{checked(o.window)}.count())} {}
   retry_budget(const retry_budget&) = delete;
   retry_budget& operator=(const retry_budget&) = delete;
 
   /// There is a request: its first attempt.
-  void deposit() noexcept {
-    const std::int32_t now = step_now();
-    auto& word = words_[place_of(now)];
-    std::uint64_t seen = word.load(std::memory_order_relaxed);  // relaxed, all here: an allowance, which publishes nothing
-    while (!word.compare_exchange_weak(seen, pack(later(now, seen), saturated(in_step(seen, now) + earned_)),
-                                       std::memory_order_relaxed)) {
-    }
-  }
-
+  void deposit() noexcept { window_.deposit(step_now()); }
   /// Takes one retry. False: there is none now.
-  [[nodiscard]] bool try_withdraw() noexcept {
-    const std::int32_t now = step_now();
-    auto& word = words_[place_of(now)];
-    std::uint64_t seen = word.load(std::memory_order_relaxed);
-    // The other steps do not change any more, so what is there is decided by this word.
-    for (;;) {
-      if (reserve_ + before(now) + in_step(seen, now) < one) return false;
-      if (word.compare_exchange_weak(seen, pack(later(now, seen), saturated(in_step(seen, now) - one)),
-                                     std::memory_order_relaxed)) {
-        return true;
-      }
-    }
-  }
-
+  [[nodiscard]] bool try_withdraw() noexcept { return window_.try_withdraw(step_now()); }
   /// How many retries there are now.
-  [[nodiscard]] std::int64_t available() const noexcept {
-    const std::int32_t now = step_now();
-    const std::int64_t left = reserve_ + before(now) + in_step(words_[place_of(now)].load(std::memory_order_relaxed), now);
-    return std::max<std::int64_t>(0, left / one);
-  }
+  [[nodiscard]] std::int64_t available() const noexcept { return window_.available(step_now()); }
 
  private:
-  static constexpr std::size_t steps = 10;
-  static constexpr std::int64_t one = 1000;  // what is earned is counted in thousandths of a retry
-
-  // A word is the number of a step and what was earned in it less what was taken.
-  static constexpr std::uint64_t pack(std::int32_t step, std::int32_t balance) noexcept {
-    return (std::uint64_t{static_cast<std::uint32_t>(step)} << 32) | static_cast<std::uint32_t>(balance);
-  }
-  static constexpr std::int32_t step_of(std::uint64_t word) noexcept { return static_cast<std::int32_t>(word >> 32); }
-  static constexpr std::int32_t balance_of(std::uint64_t word) noexcept {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(word));
-  }
-  // From `from` to `to`; steps wrap round.
-  static constexpr std::int32_t distance(std::int32_t from, std::int32_t to) noexcept {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(to) - static_cast<std::uint32_t>(from));
-  }
-  static constexpr std::size_t place_of(std::int32_t step) noexcept { return static_cast<std::uint32_t>(step) % steps; }
-
-  // What lies in a word of the window that ends with `now`: not what is older. A later step than `now` counts, too: the clock stepped back.
-  static constexpr std::int64_t in_window(std::uint64_t word, std::int32_t now) noexcept {
-    return distance(step_of(word), now) < static_cast<std::int32_t>(steps) ? balance_of(word) : 0;
-  }
-  static constexpr std::int64_t in_step(std::uint64_t word, std::int32_t now) noexcept {
-    return distance(step_of(word), now) <= 0 ? balance_of(word) : 0;
-  }
-  static constexpr std::int32_t later(std::int32_t now, std::uint64_t word) noexcept {
-    return distance(step_of(word), now) < 0 ? step_of(word) : now;
-  }
-  static constexpr std::int32_t saturated(std::int64_t balance) noexcept {
-    return static_cast<std::int32_t>(std::clamp<std::int64_t>(balance, INT32_MIN, INT32_MAX));
-  }
-
-  // Of the window without the step `now`.
-  [[nodiscard]] std::int64_t before(std::int32_t now) const noexcept {
-    std::int64_t sum = 0;
-    for (std::size_t p = 0; p < steps; ++p) {
-      if (p != place_of(now)) sum += in_window(words_[p].load(std::memory_order_relaxed), now);
-    }
-    return sum;
-  }
+  using window = detail::budget_window<detail::std_sync>;
 
   [[nodiscard]] std::int32_t step_now() const noexcept {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(static_cast<std::uint64_t>(clock_.now() / step_)));
   }
 
-  static std::int64_t thousandths(double n) noexcept { return std::llround(n * static_cast<double>(one)); }
+  static std::int64_t thousandths(double n) noexcept { return std::llround(n * static_cast<double>(window::one)); }
   static double checked(double value, double most, const char* what) {
     if (!(value >= 0 && value <= most)) {
       throw std::invalid_argument{std::string{"penstock::retry_budget: "} + what + " is " + std::to_string(value)};
@@ -146,10 +79,8 @@ class retry_budget {
   }
 
   const any_clock clock_;
-  const std::int64_t step_;     // ns
-  const std::int64_t earned_;   // by a request
-  const std::int64_t reserve_;  // for a window
-  std::array<std::atomic<std::uint64_t>, steps> words_{};
+  const std::int64_t step_;  // ns
+  window window_;
 };
 
 static_assert(retry_allowance<retry_budget>);

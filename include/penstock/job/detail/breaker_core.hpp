@@ -27,11 +27,12 @@
 
 namespace penstock::inline v0_1::detail {
 
-class breaker_core {
+template <class Sync>
+class basic_breaker_core {
  public:
   using change = std::optional<breaker_transition>;
 
-  explicit breaker_core(const circuit_breaker_options& o)
+  explicit basic_breaker_core(const circuit_breaker_options& o)
       : failure_share_{millionths(o.failure_rate)},
         slow_share_{millionths(o.slow_rate)},
         minimum_calls_{o.minimum_calls},
@@ -137,6 +138,9 @@ class breaker_core {
   static constexpr nanoseconds_point unknown = -never;
 
  private:
+  template <class T>
+  using var = typename Sync::template var<T>;
+
   static constexpr std::uint64_t whole = 1'000'000;
 
   static std::uint64_t millionths(double share) noexcept {
@@ -190,9 +194,9 @@ class breaker_core {
     move_to(breaker_state::open, why, seen, length, what);
   }
   void move_to(breaker_state to, breaker_reason why, breaker_counts seen, std::int64_t length, change& what) noexcept {
-    what = breaker_transition{++transitions_, state(),       to,        why,
-                              seen.calls,     seen.failures, seen.slow, std::chrono::nanoseconds{length}};
-    word_.store(transitions_ << 3 | static_cast<std::uint64_t>(to), std::memory_order_relaxed);  // relaxed: see try_pass()
+    const std::uint64_t number = ++transitions_;
+    what = breaker_transition{number, state(), to, why, seen.calls, seen.failures, seen.slow, std::chrono::nanoseconds{length}};
+    word_.store(number << 3 | static_cast<std::uint64_t>(to), std::memory_order_relaxed);  // relaxed: see try_pass()
   }
 
   const std::uint64_t failure_share_;
@@ -201,19 +205,21 @@ class breaker_core {
   const std::uint32_t trial_calls_;
   const std::int64_t trial_timeout_;
 
-  std::atomic<std::uint64_t> word_{0};  // the state in the lowest 3 bits, above it the generation
-  mutable std::mutex lock_;
+  typename Sync::template atomic<std::uint64_t> word_{0};  // the state in the lowest 3 bits, above it the generation
+  mutable typename Sync::mutex lock_;
   backoff_delays<> open_for_;
   breaker_window window_;
   breaker_counts trials_;       // that have ended
   std::uint32_t admitted_ = 0;  // on trial
   nanoseconds_point due_ = 0;   // open: when it may be tried; half-open: when the trials are overdue
-  std::uint64_t transitions_ = 0;
-  std::uint64_t succeeded_ = 0;
-  std::uint64_t failed_ = 0;
-  std::uint64_t ignored_ = 0;
-  std::uint64_t refused_ = 0;
-  std::uint64_t opened_ = 0;
+  var<std::uint64_t> transitions_{0};
+  var<std::uint64_t> succeeded_{0};
+  var<std::uint64_t> failed_{0};
+  var<std::uint64_t> ignored_{0};
+  var<std::uint64_t> refused_{0};
+  var<std::uint64_t> opened_{0};
 };
+
+using breaker_core = basic_breaker_core<std_sync>;
 
 }  // namespace penstock::inline v0_1::detail
