@@ -104,8 +104,12 @@ class attempt {
   void call_until(F& f, const std::stop_token& stop, const deadline& until) {
     task_limit limit;
     const std::stop_callback stopped{stop, task_limit::on_stop{&limit}};
-    const armed_timer<task_limit> timer{until.queue() != nullptr ? *until.queue() : std_sync::steady_timers(), until.when(),
-                                        limit};
+    std::optional<armed_timer<task_limit>> timer;
+    if (until.passed()) {
+      limit.interrupt(outcome::timeout);
+    } else {
+      timer.emplace(until.queue() != nullptr ? *until.queue() : std_sync::steady_timers(), until.when(), limit);
+    }
     keep([&]() -> decltype(auto) { return f(limit.get_stop_token()); });
     if (!failed() || !limit.timed_out(failure(0).code())) return;
     thrown_ = nullptr;
