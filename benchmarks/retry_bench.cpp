@@ -1,7 +1,8 @@
 // What it costs to be careful, where nothing goes wrong. Per call.
 //
 // function      the call alone
-// retry         retry() of a function that succeeds at once; with_budget: and a deposit; with_timeouts: and two deadlines, the function takes a stop token
+// retry         retry() of a function that succeeds at once; with_budget: and a deposit; with_timeouts: and two deadlines, the function takes a stop
+//               token
 // async_retry   a task of a coroutine that succeeds at once, through sync_wait(); coroutine: the same without retry
 // breaker       a permit and its success: count: by number; time: by time; slow: calls are timed; open: refused
 // breaker_call  circuit_breaker::call()

@@ -1,5 +1,5 @@
-// A service that goes down for 20 s of a minute, and 50 clients that each ask it ten times a second, with three attempts: what reaches it when they only retry, when
-// they share a budget, and when they look at a circuit breaker besides. The minute is a manual clock's.
+// A service that goes down for 20 s of a minute, and 50 clients that each ask it ten times a second, with three attempts: what reaches it when they
+// only retry, when they share a budget, and when they look at a circuit breaker besides. The minute is a manual clock's.
 #include <chrono>
 #include <cstdio>
 #include <vector>

@@ -1,5 +1,5 @@
-// cron::next() is the first second that brute force finds: for random expressions, from a random second on, day after day and second after second, with
-// days that are looked at one by one. And an expression is refused if and only if none of 400 years has such a day.
+// cron::next() is the first second that brute force finds: for random expressions, from a random second on, day after day and second after second,
+// with days that are looked at one by one. And an expression is refused if and only if none of 400 years has such a day.
 #include <array>
 #include <chrono>
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Threads at one retry budget, and at one circuit breaker: no retry is lost or made, no more calls are on trial than may be, every call is counted once,
-// and every change of state is told once.
+// Threads at one retry budget, and at one circuit breaker: no retry is lost or made, no more calls are on trial than may be, every call is counted
+// once, and every change of state is told once.
 #include <atomic>
 #include <chrono>
 #include <cstddef>

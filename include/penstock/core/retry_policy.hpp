@@ -7,8 +7,8 @@
 //   accumulator<row> rows{pool, insert, {.max_batch_size = 500, .retry = gently}};           // take, too
 //
 // Thread safety  a value; it may be asked by several threads at a time if its functions may. Hooks hold copies.
-// As a hook      it has no memory: jitter is drawn from the seed and the attempt's number, decorrelated jitter takes what the growth gives for the delay
-//                before, and the budget earns by requests whose first attempt failed only (retry() tells it of every one).
+// As a hook      it has no memory: jitter is drawn from the seed and the attempt's number, decorrelated jitter takes what the growth gives for the
+//                delay before, and the budget earns by requests whose first attempt failed only (retry() tells it of every one).
 // Exceptions     what its functions throw passes through.
 #pragma once
 

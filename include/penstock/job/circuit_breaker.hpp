@@ -9,8 +9,8 @@
 //   if (!permit) return cached(id);
 //   if (!ask(id)) permit->failure();                                  // otherwise the end of the scope is a success
 //
-// States         closed: calls pass. When too large a share of the last ones failed, or was slow, it opens: calls are refused, which costs nobody a wait
-//                and gives the other side a rest. After that a few pass on trial (half-open), and decide whether it closes or opens anew, for
+// States         closed: calls pass. When too large a share of the last ones failed, or was slow, it opens: calls are refused, which costs nobody a
+//                wait and gives the other side a rest. After that a few pass on trial (half-open), and decide whether it closes or opens anew, for
 //                longer if open_for grows. It changes when somebody calls: there is no thread and no timer.
 // Late outcomes  a call that began before the last change decides nothing.
 // Thread safety  every member may be called concurrently, by on_transition and is_failure too. A permit belongs to one thread at a time.
@@ -18,8 +18,8 @@
 // Exceptions     an exception that leaves call()'s function counts as a failure (is_failure) and passes through; what is_failure throws takes
 //                its place. What on_transition throws is dropped, and counted.
 // Destruction    all permits must have ended, and all tasks of async_call().
-// Cost           closed: one load to pass, a lock for the outcome; a look at the clock only with `window` (one) or slow_call (two). Open: a lock and a
-//                look at the clock. Nothing allocates but the construction and async_call()'s frame.
+// Cost           closed: one load to pass, a lock for the outcome; a look at the clock only with `window` (one) or slow_call (two). Open: a lock and
+//                a look at the clock. Nothing allocates but the construction and async_call()'s frame.
 // Source         M. Nygard, "Release It!", 2007. What the best known ones do is compared in docs/retry.md.
 #pragma once
 

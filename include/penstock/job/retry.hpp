@@ -10,18 +10,18 @@
 //                (core/retry_policy.hpp). An attempt fails by throwing, or by giving a result with an error.
 // Ends           with the first success, or with the last attempt's failure just as it was: its exception, or its result. Why there was no further
 //                attempt, and how many there were, is in the report (retry_options::report).
-// Time           `timeout` bounds the whole, `attempt_timeout` each attempt: stop is then requested of it (of a function only if it takes a stop token: one
-//                that does not is never interrupted), and what it still delivers counts; ending with errc::cancelled it has failed with errc::timeout. A
-//                pause that would not end before the whole's deadline is not begun, nor one of nanoseconds::max(): that failure is the last. The
-//                first attempt begins even if the deadline has passed, with stop requested.
+// Time           `timeout` bounds the whole, `attempt_timeout` each attempt: stop is then requested of it (of a function only if it takes a stop
+//                token: one that does not is never interrupted), and what it still delivers counts; ending with errc::cancelled it has failed with
+//                errc::timeout. A pause that would not end before the whole's deadline is not begun, nor one of nanoseconds::max(): that failure is
+//                the last. The first attempt begins even if the deadline has passed, with stop requested.
 // Cancellation   a stop request reaches the attempt, ends the pause, and lets no attempt begin. What the attempt then ends with is the end; in the
 //                pause, or before the first attempt: errc::cancelled, thrown as a std::system_error unless f gives results.
 // Side effects   what failed may have been done all the same (its answer was lost): retry what may be done twice.
-// Exceptions     what the policy's functions and on_retry throw passes through, in place of the failure. Throws std::system_error if a timer is needed and
-//                its thread cannot be started.
+// Exceptions     what the policy's functions and on_retry throw passes through, in place of the failure. Throws std::system_error if a timer is
+//                needed and its thread cannot be started.
 // Thread safety  several threads may use one policy if its functions may be called so.
-// Allocation     blocking: nothing, but a stop state for each attempt of a function that takes a stop token and has a deadline. As a task: its frame, f's
-//                own, and with deadlines what those of tasks take (core/task.hpp).
+// Allocation     blocking: nothing, but a stop state for each attempt of a function that takes a stop token and has a deadline. As a task: its frame,
+//                f's own, and with deadlines what those of tasks take (core/task.hpp).
 #pragma once
 
 #include <algorithm>
@@ -222,8 +222,8 @@ task<attempt_value<F>> retry_task(F f, retry_policy policy, retry_options o) {
 
 }  // namespace detail
 
-/// A task that does it; f, called as f() or f(std::stop_token), gives a value or anything that can be awaited. Awaiting the task gives what f gives, or
-/// what awaiting that gives. The pauses block no thread.
+/// A task that does it; f, called as f() or f(std::stop_token), gives a value or anything that can be awaited. Awaiting the task gives what f gives,
+/// or what awaiting that gives. The pauses block no thread.
 template <class F>
 [[nodiscard]] auto async_retry(F f, retry_policy policy = {}, retry_options options = {}) -> task<detail::attempt_value<F>> {
   const std::stop_token stop = options.limits.stop;

@@ -4,18 +4,19 @@
 //   penstock::retry(ask, {.attempts = 4, .budget = budget});
 //   penstock::balancer<backend> backends{{.budget = budget}};                // and for those that go to another endpoint
 //
-// Where everything fails, every request would be made `attempts` times: that keeps down what is down. The budget holds the additional load to `ratio` of
-// the requests of the last `window`, whatever fails; `min_per_second` lets those retry who make few requests.
+// Where everything fails, every request would be made `attempts` times: that keeps down what is down. The budget holds the additional load to `ratio`
+// of the requests of the last `window`, whatever fails; `min_per_second` lets those retry who make few requests.
 //
-// The law         a retry is allowed if with it those of the window that ends now are at most ratio * the requests of that window + min_per_second * window.
-//                 The window moves on in steps of a tenth of it. A thread that stands still inside try_withdraw() while a step passes may be one more.
+// The law         a retry is allowed if with it those of the window that ends now are at most ratio * the requests of that window + min_per_second *
+//                 window. The window moves on in steps of a tenth of it. A thread that stands still inside try_withdraw() while a step passes may be
+//                 one more.
 // Thread safety   every member may be called concurrently. No locks.
 // Time            a clock that steps back: what comes counts in the step that is there already.
 // Cost            a look at the clock and one compare-exchange; a withdrawal reads ten words besides. Nothing allocates.
 // Bounds          a step counts up to two million retries, earned or made; what is more is not counted.
-// Source          Finagle's RetryBudget (percentCanRetry 0.2, minRetriesPerSec 10, ttl 10 s: the defaults here) and its WindowedAdder; written anew. gRPC
-//                 (A6-client-retries.md, throttling) has a bucket of maxTokens instead, which failures drain by 1 and successes fill by tokenRatio, with
-//                 retries while it is more than half full: it counts failures, not retries, and knows no time.
+// Source          Finagle's RetryBudget (percentCanRetry 0.2, minRetriesPerSec 10, ttl 10 s: the defaults here) and its WindowedAdder; written anew.
+//                 gRPC (A6-client-retries.md, throttling) has a bucket of maxTokens instead, which failures drain by 1 and successes fill by
+//                 tokenRatio, with retries while it is more than half full: it counts failures, not retries, and knows no time.
 #pragma once
 
 #include <chrono>

@@ -1,7 +1,7 @@
 // penstock/core/detail/attempt.hpp: one call of a user's function that may have to be called again: how it is called, and how it ended.
 //
-// The function is called as f() or, if it takes one, f(std::stop_token); what it gives may be an awaitable, which its caller awaits. Where it gives T,
-// an attempt keeps a result<T>, for it may have ended by its deadline; where it gives a result, that.
+// The function is called as f() or, if it takes one, f(std::stop_token); what it gives may be an awaitable, which its caller awaits. Where it gives
+// T, an attempt keeps a result<T>, for it may have ended by its deadline; where it gives a result, that.
 #pragma once
 
 #include <concepts>
