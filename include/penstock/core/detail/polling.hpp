@@ -10,8 +10,6 @@
 //
 //                Who polls again and again, as an idle worker does, remembers a slow yield for half a second. In that time pauses take the place of
 //                yields, about 12 µs of them where there are several processors: work that came meanwhile would wait for the slice to end.
-//                And while its yields are short, nobody else wants its processor, and it goes on for 50 µs: what sleeping and being woken costs
-//                is the time to wait for something that may come any moment (A. Karlin et al., "Competitive snoopy caching", 1988).
 //
 //   for (polling<Sync> poll; poll.again();) if (ready()) return;
 #pragma once
@@ -44,36 +42,30 @@ class polling {
       for (int i = 1 << (round - first_pause); i > 0; --i) Sync::pause();
       return true;
     }
-    return (round < last || worth_while(round)) && yield(round == first_yield);
+    return round < last && yield(round == first_yield);
   }
 
  private:
   bool yield(bool first) noexcept {
     if (paused_instead_ || (first && memory_ != nullptr && Sync::now() < memory_->dear_until)) return pause_instead();
     const nanoseconds_point before = first ? Sync::now() : now_;
-    if (first) began_ = before;
     if (before >= deadline_ || deadline_ - before < slice) {
-      round_ = over;
+      round_ = last;
       return false;
     }
     Sync::yield();
     now_ = Sync::now();
     if (now_ - before > slow) {
-      round_ = over;  // what it waited for may have come meanwhile: one more look, then sleep
+      round_ = last;  // what it waited for may have come meanwhile: one more look, then sleep
       if (memory_ != nullptr) memory_->dear_until = now_ + remembered;
     }
     return true;
   }
 
-  // Beyond the last round, for who polls again and again.
-  [[nodiscard]] bool worth_while(int round) const noexcept {
-    return memory_ != nullptr && !paused_instead_ && round < over && now_ - began_ < slow;
-  }
-
   bool pause_instead() noexcept {
     paused_instead_ = true;
     if (!Sync::parallel()) {
-      round_ = over;
+      round_ = last;
       return false;
     }
     for (int i = 0; i < 16; ++i) Sync::pause();
@@ -83,7 +75,6 @@ class polling {
   static constexpr int first_pause = 20;
   static constexpr int first_yield = first_pause + 3;
   static constexpr int last = first_yield + 20;
-  static constexpr int over = 100'000;                   // rounds: none is left, whatever the clock says
   static constexpr nanoseconds_point slow = 50'000;      // sleeping and being woken costs as much
   static constexpr nanoseconds_point slice = 4'000'000;  // what a yield may take where one other thread wants the processor
   static constexpr nanoseconds_point remembered = 500'000'000;
@@ -91,8 +82,7 @@ class polling {
   bool paused_instead_ = false;
   int round_ = 0;
   nanoseconds_point deadline_ = never;
-  nanoseconds_point began_ = 0;  // when the first yield did
-  nanoseconds_point now_ = 0;    // when the last one ended
+  nanoseconds_point now_ = 0;  // when the last yield ended
 };
 
 }  // namespace penstock::inline v0_1::detail
