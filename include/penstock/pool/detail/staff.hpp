@@ -33,8 +33,8 @@ class staff {
 
   // Each with the number of those that sleep.
   [[nodiscard]] bool may_wake(std::size_t idle) const noexcept { return working_ - idle < wanted(); }
-  /// Whether who is woken has a processor of its own, as far as this pool goes.
-  [[nodiscard]] bool has_processor(std::size_t idle) const noexcept { return working_ - idle < processors_; }
+  /// Whether who is woken has a processor of its own, and who submits one, as far as this pool goes.
+  [[nodiscard]] bool has_processor(std::size_t idle) const noexcept { return working_ - idle + 1 < processors_; }
   /// Whether a thread is to be started when there is work. One at a time: it calls the next one when it is there.
   [[nodiscard]] bool may_start(std::size_t idle) const noexcept {
     return idle == 0 && arriving_ == 0 && may_wake(idle) && working_ != 0 && has_place();

@@ -229,6 +229,7 @@ class task_queue {
   [[nodiscard]] bool seems_to_have_resumptions() const noexcept {
     return outside_.seems_to_have_resumptions() || slots_.have_resumptions();
   }
+  [[nodiscard]] bool seems_to_have_work() const noexcept;
   void lane_grew(slot& me) noexcept;
   void call_for_tasks() noexcept {
     if (signals_.somebody_idles() && signals_.nobody_searches()) wake();
@@ -249,7 +250,7 @@ class task_queue {
   // Then its own tasks, then those from outside, then what it can steal. Now and then the other way round: those from outside would wait for ever
   // behind tasks that submit themselves again, and those in the lane of a worker that is busy for long behind a stream of others.
   bool pick(slot& me, work<Task>& found) noexcept;
-  // For a searcher: from outside, unless somebody else is about to take it, from its own lanes, those of `looks` others, and the guests'. Many that
+  // For a searcher among many: from outside, unless somebody else is about to take it, from its own lanes, those of `looks` others, and the guests'. Many that
   // look into each other's lanes all the time would keep their owners from them.
   bool search(slot& me, work<Task>& found, std::size_t looks) noexcept;
   bool steal(slot& me, work<Task>& found) noexcept;
@@ -307,6 +308,7 @@ class task_queue {
   static constexpr unsigned most_resumptions_in_a_row = 15;
   static constexpr std::size_t most_at_once = 15;
 
+  const bool crowded_ = Sync::processors() > 2;  // so many may search at a time that they would be in each other's way
   mutable polled_mutex<Sync> lock_;
   entrance<Task, Sync> outside_;  // guarded by lock_, as all that is not atomic
   std::size_t added_ = 0;         // pieces that no slot counts, but for tasks from outside

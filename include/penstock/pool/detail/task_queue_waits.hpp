@@ -185,6 +185,13 @@ void task_queue<Task, Sync>::tell_the_end(wait_list<Sync>& won) noexcept {
 }
 
 template <class Task, class Sync>
+bool task_queue<Task, Sync>::seems_to_have_work() const noexcept {
+  const bool no_tasks = signals_.paused();
+  return (outside_.seems_to_have_tasks() && !signals_.dropping() && !no_tasks) || outside_.seems_to_have_resumptions() ||
+         slots_.have_work(!no_tasks);
+}
+
+template <class Task, class Sync>
 bool task_queue<Task, Sync>::has_work() const noexcept {
   return (outside_.tasks() > 0 && !signals_.dropping() && !signals_.paused()) || outside_.has_resumptions() ||
          slots_.have_work(!signals_.paused());

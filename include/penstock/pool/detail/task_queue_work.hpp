@@ -30,11 +30,10 @@ bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
     polling<Sync> poll{me.yields};
     std::size_t looks = slots_.size();
     do {
-      if (search(me, found, std::exchange(looks, 1))) {
-        signals_.end_search();  // before the look in call_for_help()
-        call_for_help();
-        return true;
-      }
+      if (!(crowded_ ? search(me, found, std::exchange(looks, 1)) : seems_to_have_work() && pick(me, found))) continue;
+      signals_.end_search();  // before the look in call_for_help()
+      call_for_help();
+      return true;
     } while (poll.again());
     signals_.end_search();  // before the look in try_or_link()
     if (!lie_down()) return false;
