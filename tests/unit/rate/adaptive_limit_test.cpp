@@ -60,7 +60,7 @@ void follows_steps(double factor, double extra, bool random, Algorithm algorithm
 
 TEST_CASE(
     "adaptive_limit: under a step of load the limit settles near what the service does at a time, and the queue stays short",
-    "[adaptive_limit]") {
+    "[adaptive_limit][simulation]") {
   const bool random = GENERATE(false, true);
   follows_steps<vegas_limit>(1, 9, random);  // a queue of 3 to 6 log10(limit)
   follows_steps<gradient2_limit>(1.8, 2, random);
@@ -103,7 +103,7 @@ std::ptrdiff_t limit_after_long_overload() {
 TEST_CASE(
     "adaptive_limit: a long overload does not inflate what is taken for the unloaded latency, nor the limit with it "
     "(concurrency-limits 134, 165)",
-    "[adaptive_limit]") {
+    "[adaptive_limit][simulation]") {
   CHECK(limit_after_long_overload<gradient2_as_published>() > 60);
   CHECK(limit_after_long_overload<vegas_as_published>() > 60);
   CHECK(limit_after_long_overload<gradient2_limit>() <= 20);

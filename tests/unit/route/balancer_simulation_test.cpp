@@ -172,7 +172,7 @@ constexpr int calls = 10'000;  // of a run
 
 }  // namespace
 
-TEST_CASE("balancer simulation: equal endpoints get equal shares", "[balancer]") {
+TEST_CASE("balancer simulation: equal endpoints get equal shares", "[balancer][simulation]") {
   const auto check = [](auto policy, std::uint64_t seed) {
     const auto shares = over_seeds(seed, [](std::uint64_t s) {
       const outcome o = cluster<decltype(policy)>{std::vector<server>(10), {}, s}.run(calls, 2ms);
@@ -190,7 +190,7 @@ TEST_CASE("balancer simulation: equal endpoints get equal shares", "[balancer]")
   check(least_connections{}, 3);
 }
 
-TEST_CASE("balancer simulation: half of the endpoints are slow", "[balancer]") {
+TEST_CASE("balancer simulation: half of the endpoints are slow", "[balancer][simulation]") {
   struct result {
     estimate share_of_slow;
     estimate p99;  // milliseconds
@@ -223,7 +223,7 @@ TEST_CASE("balancer simulation: half of the endpoints are slow", "[balancer]") {
   CHECK(run(least_connections{}, 2ms).p99.high() < 500);
 }
 
-TEST_CASE("balancer simulation: an endpoint that fails at once does not attract traffic", "[balancer]") {
+TEST_CASE("balancer simulation: an endpoint that fails at once does not attract traffic", "[balancer][simulation]") {
   const auto share_of_failures = [](auto policy, double fails, const balancer_options& options) {
     return over_seeds(11, [&](std::uint64_t seed) {
       std::vector<server> servers(10);
@@ -247,7 +247,7 @@ TEST_CASE("balancer simulation: an endpoint that fails at once does not attract 
   CHECK(sometimes.low() > 0.001);
 }
 
-TEST_CASE("balancer simulation: a new endpoint warms up", "[balancer]") {
+TEST_CASE("balancer simulation: a new endpoint warms up", "[balancer][simulation]") {
   const auto shares = over_seeds(13, [](std::uint64_t seed) {
     cluster<power_of_two_choices> c{std::vector<server>(10), {.slow_start = {.duration = 10s}}, seed};
     c.advance(10s);
