@@ -89,6 +89,15 @@ struct fragile_hash {
   std::size_t operator()(const fragile& f) const { return static_cast<std::size_t>(f.id); }
 };
 
+// Uses the batcher while it is destroyed.
+struct reentrant : std::exception {
+  explicit reentrant(ints* of) : b{of} {}
+  reentrant(const reentrant&) = default;
+  ~reentrant() override { b->clear(1).flush(); }
+  const char* what() const noexcept override { return "re-entrant"; }
+  ints* b;
+};
+
 task<int> load_one(ints& b, int key) {
   auto r = co_await b.async_load(key);
   co_return r ? *r : -1;
@@ -264,6 +273,62 @@ TEST_CASE("batcher: a function that throws or miscounts fails every caller of th
   CHECK(stats.failed == 6);
   CHECK(stats.batches == 6);
   CHECK(stats.function_time->count() == 6);
+}
+
+TEST_CASE("batcher: whatever the function does, who gives up meanwhile has given up, and all others get the same",
+          "[batcher][hazard-04][hazard-17][hazard-31]") {
+  const auto coroutine = GENERATE(false, true);
+  struct fault {
+    std::string name;
+    std::string says;
+  };
+  for (const fault& f :
+       {fault{"none", "nothing"}, fault{"recursive", "nothing"}, fault{"throws", "the source is down"},
+        fault{"short", "a batch function gave 0 answers for a batch of 1"},
+        fault{"long", "a batch function gave 2 answers for a batch of 1"},
+        fault{"cancelled", std::system_error{make_error_code(errc::cancelled)}.what()}, fault{"re-entrant", "re-entrant"}}) {
+    INFO(f.name);
+    source s;
+    manual_clock clock;
+    manual_executor loop;
+    std::stop_source stop;
+    std::optional<ints> b;
+    s.throws = f.name == "throws";
+    s.off = f.name == "short" ? -1 : f.name == "long" ? 1 : 0;
+    s.during = [&] {
+      if (s.asked.size() != 1) return;
+      clock.advance(10ms);
+      stop.request_stop();
+      if (f.name == "cancelled") throw std::system_error{make_error_code(errc::cancelled)};
+      if (f.name == "recursive" && !coroutine) CHECK(b->load(2).get() == 20);
+      if (f.name == "re-entrant") throw reentrant{&*b};
+    };
+    if (coroutine) {
+      b.emplace(loop, s.coroutine());
+    } else {
+      b.emplace(loop, s.function());
+    }
+    auto late = spawn(b->async_load(1) | with_timeout(10ms, clock));
+    auto stopped = spawn(b->async_load(1) | with_stop(stop.get_token()));
+    auto waits = spawn(b->async_load(1));
+    auto future = b->load(1);
+    std::string thread_says;
+    std::jthread thread{[&] { thread_says = thrown_by([&] { return b->load(1, wait_limits{}); }); }};
+    while (b->stats().loads != 5) std::this_thread::yield();
+    loop.run_all();
+    thread.join();
+    CHECK(thread_says == f.says);
+    CHECK(thrown_by([&] { return future.get(); }) == f.says);
+    CHECK(thrown_by([&] { return waits.result(); }) == f.says);
+    CHECK(late.result().error() == errc::timeout);
+    CHECK(stopped.result().error() == errc::cancelled);
+    s.throws = false;
+    s.off = 0;
+    auto again = b->load(1);
+    loop.run_all();
+    CHECK(again.get() == 10);
+    CHECK(b->stats().in_flight + b->stats().waiting == 0);
+  }
 }
 
 TEST_CASE("batcher: a failed batch is split until the key that cannot be loaded is alone, if that is asked for",

@@ -155,8 +155,8 @@ class batch_work {
 
  private:
   struct range {
-    std::size_t first = 0;
-    std::size_t count = 0;
+    std::size_t first;
+    std::size_t count;
   };
 
   [[nodiscard]] std::span<flight_type* const> flights() const noexcept {
@@ -172,9 +172,10 @@ class batch_work {
   flight_type* const single_;  // of a batch of one, which has no need of the next two
   std::vector<flight_type*> flights_;
   std::vector<Key> keys_;
-  std::array<range, 65> todo_;  // each call leaves one half behind at the most, and halves have halves
+  // Each call leaves one half behind at the most, and halves have halves. Not initialised: that is a kilobyte, and mostly one is used.
+  std::array<range, 65> todo_;
   std::size_t left_ = 1;
-  range now_;
+  range now_{};
   nanoseconds_point began_ = 0;
   bool runs_ = false;  // the function, and nobody has noted yet how long
 };
@@ -252,21 +253,20 @@ void run_batch(Core& core, F& f, typename Core::flight_type* first, std::size_t 
       failure = std::current_exception();
     }
   } else {
-    std::optional<work_type> work;
     try {
-      work.emplace(core, first, count);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    while (work && work->has_more()) {
-      const std::span<const Key> keys = work->begin_call();
-      std::exception_ptr thrown;
-      try {
-        work->answered(f(keys));
-      } catch (...) {
-        thrown = std::current_exception();
+      work_type work{core, first, count};
+      while (work.has_more()) {
+        const std::span<const Key> keys = work.begin_call();
+        std::exception_ptr thrown;
+        try {
+          work.answered(f(keys));
+        } catch (...) {
+          thrown = std::current_exception();
+        }
+        if (thrown != nullptr) work.failed(std::move(thrown));
       }
-      if (thrown != nullptr) work->failed(std::move(thrown));
+    } catch (...) {
+      failure = std::current_exception();  // of the first line: nothing came of the batch yet
     }
   }
   // There was no memory for the batch, or a key could not be copied.

@@ -132,12 +132,16 @@ class departure {
  private:
   // How many batches of what is here may leave.
   [[nodiscard]] std::size_t due(nanoseconds_point now) const noexcept {
-    const auto whole = [this](std::size_t items) { return items / rules_.max_size + (items % rules_.max_size != 0 ? 1 : 0); };
+    // A division costs as much as all the rest, and mostly one batch is more than enough.
+    const auto whole = [this](std::size_t items) {
+      if (items <= rules_.max_size) return items != 0 ? std::size_t{1} : std::size_t{0};
+      return items / rules_.max_size + (items % rules_.max_size != 0 ? 1 : 0);
+    };
     const bool old = rules_.delay != never && saturating_difference(now, since_) >= rules_.delay;
     const bool quiet = rules_.quiet != never && saturating_difference(now, latest_) >= rules_.quiet;
     if (rules_.delay == 0 || old || quiet) return whole(count_);
-    const std::size_t full = std::max<std::size_t>(count_ / rules_.max_size, bytes_ >= rules_.max_bytes ? 1 : 0);
-    return std::max(full, whole(told_));
+    const std::size_t full = count_ < rules_.max_size ? 0 : count_ / rules_.max_size;
+    return std::max({full, bytes_ >= rules_.max_bytes ? std::size_t{1} : std::size_t{0}, whole(told_)});
   }
 
   const departure_rules rules_;
