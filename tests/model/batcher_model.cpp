@@ -1,6 +1,6 @@
-// Single flight: loaders of a key share its load, give up, clear it, and see it fail; batches run one at a time, on the thread that makes them due or on
-// an executor's; the end waits for all of it. The batch function writes plain data: two batches at a time, or one that its callers or the end do not see
-// whole, are data races. A flight is freed with its last owner, and so is the core.
+// Single flight: loaders of a key share its load, give up, clear it, and see it fail; batches run one at a time, on the thread that makes them due
+// or on an executor's; the end waits for all of it. The batch function writes plain data: two batches at a time, or one that its callers or the end
+// do not see whole, are data races. A flight is freed with its last owner, and so is the core.
 #include "support/frame.hpp"
 #include "support/model_timers.hpp"
 #include "support/suite.hpp"

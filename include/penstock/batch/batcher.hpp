@@ -26,7 +26,8 @@
 //                than the depth. Load what is a level below: a key of the batch that waits for it would never come.
 // Blocking       a thread of the executor that waits for a key runs the batch itself if nobody has begun it, so a pool of one does not hang.
 // Thread safety  every member may be called concurrently, also by the batch function; but for construction and destruction. The function is called
-//                by one thread at a time, unless max_in_flight_batches > 1, or it loads from its own batcher.
+//                by one thread at a time, unless max_in_flight_batches > 1, or it loads from its own batcher, or blocks on a thread of a pool that
+//                meanwhile does other work, which loads from this one.
 // Locks          keys are hashed without a lock and compared under it; nothing else of yours runs or is destroyed under one.
 // Cancellation   async_load() observes the coroutine's stop token and takes with_timeout, with_deadline, with_stop and via; load(key, limits) is
 //                that for threads. Who gives up lets go of the key: if nobody else wants it and it has not left, it is not loaded. Dropping the
@@ -109,7 +110,7 @@ class batcher {
   // --- loading
 
   /// What the batch function gives for the key, or what is remembered: a future that others share. errc::closed after close(), errc::full if
-  /// max_waiting_keys wait. Throws what copying, hashing and comparing keys throw, and std::bad_alloc.
+  /// max_waiting_keys wait, or so many bytes that they cannot be counted. Throws what copying, hashing and comparing keys throw, and std::bad_alloc.
   template <class K = Key>
   [[nodiscard]] future_type load(const K& key) {
     return to_future(key, {});
@@ -220,7 +221,7 @@ class batcher {
 
   /// What is in line leaves as soon as there is a place, whatever the schedule says. Does not wait.
   void flush() noexcept { core_->flush(); }
-  /// The same, and what is loaded from now on is refused with errc::closed. Idempotent.
+  /// The same, and what is loaded from now on is refused with errc::closed; but what batches that are under way load themselves is not. Idempotent.
   void close() noexcept { core_->close(); }
 
   /// Throws std::bad_alloc.

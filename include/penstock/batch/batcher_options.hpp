@@ -29,7 +29,7 @@ struct batcher_options {
       std::numeric_limits<std::size_t>::max();  ///< keys of a batch; at least 1, which is no batching at all
   /// A batch is full when its keys have so many bytes, by `key_bytes`. One key alone may have more.
   std::size_t max_batch_bytes = std::numeric_limits<std::size_t>::max();
-  /// The size of a key, in bytes; called once for each load that is not shared. Needed for max_batch_bytes.
+  /// The size of a key, in bytes; called once for each load that is not shared. Needed for max_batch_bytes. A key of more counts as max_batch_bytes.
   move_only_function<std::size_t(const Key&) const> key_bytes = {};
   /// With batch_schedule::natural: how long the oldest key waits for others; 0: no window. With the inline executor, a batch whose time has come runs
   /// on the thread of the timers and holds up all others of that clock: give such a batcher a pool.
@@ -38,7 +38,8 @@ struct batcher_options {
   /// On an executor of one thread a round is all the work that was ready when it began. At least 1.
   std::size_t quiet_rounds = 3;
   /// A schedule of one's own, with batch_schedule::flush_only: called when a first key has come, on the thread that loads, under no lock; it
-  /// calls what it is given, once, when the keys that came so far are to leave. That may be kept and called whenever one likes.
+  /// calls what it is given, once, when the keys that came so far are to leave. That may be kept and called whenever one likes. It must not throw,
+  /// and is called by two threads at a time if what it was given is called while it still runs.
   move_only_function<void(std::function<void()>)> on_first_key = {};
   /// Batches under way at a time; at least 1. While all are, keys gather.
   std::size_t max_in_flight_batches = 1;

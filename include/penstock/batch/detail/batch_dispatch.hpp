@@ -1,11 +1,11 @@
-// penstock/batch/detail/batch_dispatch.hpp: how batches get from the line (batch_line.hpp) to where they are processed, by whom, and when all is over.
+// penstock/batch/detail/batch_dispatch.hpp: how batches get from the line (batch_line.hpp) to where they are processed, and when all is over.
 //
 // Lock           lock_ guards the line, and what Derived keeps. Nothing of a user is called or destroyed under it: what a change asks for is noted in
 //                `consequences`, and done after unlocking.
 // Ownership      core_life.hpp: the batcher is an owner, so is each runner from when it is sent, and each batch, until its callers have been told. So
 //                what is not ready is behind a core that lives.
-// Inline         where any thread may process batches, the one whose change makes one due takes it under the same lock, if nothing runs below it on its
-//                stack; otherwise a runner goes behind what runs there, and keys gather meanwhile.
+// Inline         where any thread may process batches, the one whose change makes one due takes it under the same lock, if nothing runs below it on
+//                its stack; otherwise a runner goes behind what runs there, and keys gather meanwhile.
 // Blocking       a thread that waits for a flight first does what the flight may need that very thread for (assist): it runs what waits behind its
 //                own work, and on a thread of the executor the batch itself.
 // Ending         closed, nothing in line, and every batch home: then ended_ is set, once.

@@ -3,8 +3,8 @@
 // departure.hpp says when a *runner* is sent to the executor: that is the work item of some flight in line, so sending allocates nothing and cannot
 // fail. Where it arrives it takes what is there. A thread that stands where batches are processed may take one at once, without a runner.
 //
-// What is loaded from within a batch (on its thread, or by a coroutine with its stop token) must not wait for that batch to end: it gathers apart from
-// others, and leaves without regard to max_in_flight_batches.
+// What is loaded from within a batch (on its thread, or by a coroutine with its stop token) must not wait for that batch to end: it gathers apart
+// from others, and leaves without regard to max_in_flight_batches.
 //
 // Thread safety  none: all of it is guarded by the lock of Derived. It calls nobody: what a change asks for is noted in `consequences`, and is
 //                done without the lock.

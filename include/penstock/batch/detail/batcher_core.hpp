@@ -21,6 +21,7 @@
 
 #include <penstock/batch/batcher_options.hpp>
 #include <penstock/batch/detail/batch_dispatch.hpp>
+#include <penstock/batch/detail/batch_metrics.hpp>
 #include <penstock/batch/detail/flight.hpp>
 #include <penstock/batch/detail/flight_store.hpp>
 #include <penstock/core/errc.hpp>
@@ -45,9 +46,11 @@ class batcher_core
 
   /// Born with one owner. `timers`: of options.clock; null: the steady clock's.
   batcher_core(Scheduler where, run_function run, options_type&& o, basic_timer_queue<Sync>* timers)
-      : base{where, to_rules(o, timers)}, options_{std::move(o)}, run_{std::move(run)}, store_{options_.cache} {
-    if (options_.metrics) times_ = std::make_unique<time_metrics>();
-  }
+      : base{where, to_rules(o, timers)},
+        options_{std::move(o)},
+        run_{std::move(run)},
+        metrics_{options_.metrics},
+        store_{options_.cache} {}
 
   // --- loads
 
@@ -67,12 +70,14 @@ class batcher_core
     const nanoseconds_point now = this->time();
     if (how.within == nullptr) how.within = inside_batch::of(this->identity());
     // The flight is made without the lock. Where most keys are new it is made first, and the lock taken once.
+    bool may_ask_own_cache = false;
     if (!expects_new()) {
-      if (flight_type* const known = join_known(hash, same, how, now, why); known != nullptr || why) return known;
+      if (flight_type* const known = join_known(hash, same, how, now, why, may_ask_own_cache); known != nullptr || why)
+        return known;
     }
 
     std::unique_ptr<flight_type, drop> fresh{new flight_type(key, hash)};
-    if (options_.own_cache) {
+    if (may_ask_own_cache) {
       if (std::optional<Value> found = options_.own_cache.get(fresh->key)) return hit(std::move(fresh), *std::move(found));
     }
     // More than a batch holds is as much as a batch holds: it travels alone.
@@ -228,15 +233,11 @@ class batcher_core
 
   // For the batch function.
   [[nodiscard]] const options_type& options() const noexcept { return options_; }
-  void called(std::span<flight_type* const> flights, nanoseconds_point now) noexcept {
-    sizes_.record(flights.size());
-    if (times_ == nullptr) return;
-    for (flight_type* const f : flights) times_->queue.record(std::chrono::nanoseconds{saturating_difference(now, f->at)});
-  }
+  void called(std::span<flight_type* const> flights, nanoseconds_point now) noexcept { metrics_.called(flights, now); }
   void returned(nanoseconds_point began) noexcept {
-    if (times_ != nullptr) times_->function.record(std::chrono::nanoseconds{saturating_difference(this->time(), began)});
+    if (metrics_.has_times()) metrics_.returned(began, this->time());
   }
-  void was_split() noexcept { splits_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: a counter
+  void was_split() noexcept { metrics_.was_split(); }
 
   [[nodiscard]] batcher_stats stats() const {
     batcher_stats s;
@@ -248,23 +249,13 @@ class batcher_core
       s.in_flight = this->running();
       s.cached = store_.remembered();
     }
-    s.split = splits_.load(std::memory_order_relaxed);  // relaxed: a counter
-    s.batch_size = sizes_.snapshot();
-    s.batches = s.batch_size.count();
-    if (times_ != nullptr) {
-      s.queue_time = times_->queue.snapshot();
-      s.function_time = times_->function.snapshot();
-    }
+    metrics_.tell(s);
     return s;
   }
 
  private:
   struct drop {
     void operator()(flight_type* f) const noexcept { f->drop_owner(); }
-  };
-  struct time_metrics {
-    histogram queue;
-    histogram function;
   };
   static dispatch_rules<Sync> to_rules(options_type& o, basic_timer_queue<Sync>* timers) noexcept {
     const nanoseconds_point window = o.max_delay.count();
@@ -286,7 +277,8 @@ class batcher_core
   }
 
   template <class SameKey>
-  flight_type* join_known(std::size_t hash, SameKey& same, request how, nanoseconds_point now, std::error_code& why) {
+  flight_type* join_known(std::size_t hash, SameKey& same, request how, nanoseconds_point now, std::error_code& why,
+                          bool& may_ask_own_cache) {
     flight_trash<flight_type> gone;
     consequences after;
     flight_type* known = nullptr;
@@ -298,7 +290,11 @@ class batcher_core
         return nullptr;
       }
       known = store_.find(hash, same, now, gone);
-      if (known == nullptr) return nullptr;
+      if (known == nullptr) {
+        // What was cleared while it was being loaded may be there for a moment.
+        may_ask_own_cache = options_.own_cache && store_.cleared() == 0;
+        return nullptr;
+      }
       ++(known->phase == flight_phase::done ? counts_.hits : counts_.shared);
       new_in_a_row_.store(0, std::memory_order_relaxed);  // relaxed: a hint
       known->add_owner();
@@ -358,10 +354,13 @@ class batcher_core
   // What was cleared while it was being loaded must not be there.
   void correct_own_cache(std::span<flight_type* const> flights) noexcept {
     for (flight_type* const f : flights) {
+      if (!f->cleared) continue;
       try {
-        if (f->cleared) options_.own_cache.erase(f->key);
+        options_.own_cache.erase(f->key);
       } catch (...) {
       }
+      std::scoped_lock guard{lock_};
+      store_.cleared_one_is_gone();
     }
   }
 
@@ -369,9 +368,7 @@ class batcher_core
   [[no_unique_address]] const Hash hash_{};
   [[no_unique_address]] const Equal equal_{};
   run_function run_;
-  std::unique_ptr<time_metrics> times_;
-  batch_sizes sizes_;
-  typename Sync::template atomic<std::uint64_t> splits_{0};
+  batch_metrics<flight_type> metrics_;
   flight_store<flight_type> store_;  // guarded by lock_, as is what follows
   typename Sync::template atomic<unsigned> new_in_a_row_{0};
   batcher_stats counts_;  // only the numbers that are counted here

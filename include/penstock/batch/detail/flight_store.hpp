@@ -77,8 +77,12 @@ class flight_store {
     } else if (f.phase == flight_phase::taken) {
       table_.erase(f);
       f.cleared = true;
+      ++cleared_;
     }
   }
+  /// Of those that were taken then: how many may not have reached a user's cache yet, and left it.
+  [[nodiscard]] std::size_t cleared() const noexcept { return cleared_; }
+  void cleared_one_is_gone() noexcept { --cleared_; }
   void clear_all(trash& gone) noexcept {
     table_.for_each([&](Flight& f) { clear(f, gone); });
   }
@@ -98,6 +102,7 @@ class flight_store {
   const std::size_t max_;
   const nanoseconds_point ttl_;
   const nanoseconds_point negative_ttl_;
+  std::size_t cleared_ = 0;
 };
 
 }  // namespace penstock::inline v0_1::detail
