@@ -54,10 +54,10 @@ class batcher_core
 
   // --- loads
 
-  /// How a load is asked for.
+  /// How a load is asked for. Two words, which travel in registers.
   struct request {
-    bool held = true;              // a future; otherwise the caller may abandon() it
     const void* within = nullptr;  // from within the batch function
+    bool held = true;              // a future; otherwise the caller may abandon() it
     bool many = false;             // others follow: depart(within) comes last
   };
 

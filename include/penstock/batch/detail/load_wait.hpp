@@ -33,7 +33,7 @@ class wanted_flight {
 
   template <class K>
   bool join(const K& key, const void* within, std::error_code& why) {
-    flight_ = core_.join(key, {.held = false, .within = within}, why);
+    flight_ = core_.join(key, {.within = within, .held = false}, why);
     return flight_ != nullptr;
   }
   void give_up() noexcept {
