@@ -5,16 +5,19 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/pool/resource_pool.hpp>
+#include <penstock/sync/event.hpp>
 #include <penstock/testing/manual_executor.hpp>
 
 #include "../support/catch.hpp"
 #include "../support/counting_new.hpp"
+#include "../support/until.hpp"
 
 namespace {
 
@@ -132,4 +135,25 @@ TEST_CASE("resource_pool: a check that throws means no, and what a factory throw
     executor.run_all();
   }
   CHECK(item::living == 0);
+}
+
+TEST_CASE("resource_pool: borrowing, waiting in line and giving back allocate nothing", "[fault][hazard-28]") {
+  resource_pool<int> p{[] { return 1; }, {.max_size = 1}};
+  auto held = p.acquire();
+  event begin;
+  std::jthread other{[&] {
+    begin.wait();
+    test_support::until([&] { return p.stats().waiting == 1; });
+    held->release();
+  }};
+  const long before = counting_new::made;
+  begin.set();
+  bool served = p.acquire().has_value();  // waits
+  const bool refused = p.acquire({.deadline = deadline::after(0s)}) == errc::timeout;
+  for (int i = 0; i < 100; ++i) served = p.acquire().has_value() && served;  // with and without the lock
+  const long after = counting_new::made;
+  other.join();
+  CHECK(served);
+  CHECK_FALSE(refused);
+  CHECK(after == before);
 }
