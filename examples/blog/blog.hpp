@@ -28,7 +28,7 @@
 namespace blog {
 
 struct post {
-  std::int64_t id = 0;
+  std::int64_t id = 0;  // 0: the database numbers it
   std::int64_t author = 0;
   std::string title;
 };

@@ -28,7 +28,7 @@
 namespace blog {
 
 constexpr std::int64_t most_users = 100;
-inline post post_of(std::int64_t i) { return {i + 1, i % most_users + 1, "post " + std::to_string(i)}; }
+inline post post_of(std::int64_t i) { return {0, i % most_users + 1, "post " + std::to_string(i)}; }
 inline std::vector<post> posts_up_to(std::int64_t n) {
   std::vector<post> all;
   for (std::int64_t i = 0; i < n; ++i) all.push_back(post_of(i));

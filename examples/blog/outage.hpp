@@ -66,7 +66,8 @@ class outage {
 
   /// Whether all went as it should.
   bool run() {
-    const std::vector<post> known = posts_up_to(stored);
+    std::vector<post> known = posts_up_to(stored);
+    for (std::int64_t id = 0; post & p : known) p.id = ++id;
     service_.use([&](postgres_connection& c) {
       c.create(most_users);
       c.insert(known);

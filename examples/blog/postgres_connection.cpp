@@ -76,6 +76,7 @@ postgres_connection::postgres_connection(const std::string& where, const penstoc
 void postgres_connection::create(std::int64_t users) {
   ask("CREATE SCHEMA penstock_blog");
   ask("CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL)");
+  ask("CREATE SEQUENCE post_ids");
   ask("CREATE TABLE posts (id bigint PRIMARY KEY, author bigint NOT NULL, title text NOT NULL)");
   ask("INSERT INTO users SELECT i, 'user ' || i FROM generate_series(1, $1::bigint) i", {text_of(users)});
 }
@@ -84,7 +85,8 @@ void postgres_connection::index() { ask("CREATE INDEX posts_by_author ON posts (
 void postgres_connection::clear() { ask("TRUNCATE posts"); }
 
 void postgres_connection::insert(std::span<const post> posts) {
-  ask("INSERT INTO posts SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING",
+  ask("INSERT INTO posts SELECT coalesce(nullif(id, 0), nextval('post_ids')), author, title "
+      "FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS new (id, author, title) ON CONFLICT DO NOTHING",
       {array_of(posts, [](std::string& to, const post& p) { to += text_of(p.id); }),
        array_of(posts, [](std::string& to, const post& p) { to += text_of(p.author); }),
        array_of(posts, [](std::string& to, const post& p) { quote(to, p.title); })});

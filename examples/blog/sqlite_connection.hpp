@@ -37,7 +37,7 @@ class sqlite_connection {
   void clear() { db_->run("DELETE FROM posts; PRAGMA wal_checkpoint(TRUNCATE)"); }
 
   void insert(std::span<const post> posts) {
-    statement row{*db_, "INSERT INTO posts VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"};
+    statement row{*db_, "INSERT INTO posts VALUES (nullif(?1, 0), ?2, ?3) ON CONFLICT DO NOTHING"};
     db_->run("BEGIN IMMEDIATE");
     try {
       for (const post& p : posts) row.run(p.id, p.author, p.title);
