@@ -2,7 +2,7 @@
 //
 // Connections  a pool of them: each is opened when it is needed first, and serves one query at a time.
 // Batches      queries gather while all connections are busy, and equal ones are answered once. With one connection the thread that asks searches: for
-//              a single query, starting another one would be a fifth of the work.
+//              a single query, starting another one would be a tenth of the work.
 #pragma once
 
 #include <penstock/batch/batcher.hpp>
