@@ -13,11 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include <penstock/route/anchor_hash.hpp>
 #include <penstock/route/concurrent_hash_ring.hpp>
 #include <penstock/route/hash_ring.hpp>
-#include <penstock/route/jump.hpp>
-#include <penstock/route/maglev.hpp>
 #include <penstock/route/rendezvous.hpp>
 #include <penstock/route/ring_diff.hpp>
 
@@ -340,41 +337,9 @@ TEST_CASE("hash_ring: a change that throws has changed nothing", "[hash_ring]") 
   each_allocation_fails([&] { ring = other; });
 }
 
-namespace {
-
-// Assignments that run out of memory at every point; how many of them changed something all the same.
-template <class Placement>
-std::size_t half_assigned(Placement before, Placement other, const std::vector<std::string>& names) {
-  std::size_t changed = 0;
-  for (const std::string& n : names) before.insert(n);
-  for (std::size_t i = 0; i < 5; ++i) other.insert("another node with a name that is long: " + names[i]);
-  Placement p = before;
-  for (long n = 1;; ++n) {
-    counting_new::until_failure = n;
-    try {
-      p = other;
-      counting_new::until_failure = 0;
-      return changed + (p == other ? 0 : 1);
-    } catch (const std::bad_alloc&) {
-      counting_new::until_failure = 0;
-    }
-    changed += p == before ? 0 : 1;
-  }
-}
-
-}  // namespace
-
-TEST_CASE("placement: an assignment that fails has changed nothing, and a look at the next nodes allocates nothing",
-          "[placement]") {
+TEST_CASE("rendezvous: a look at the next nodes allocates nothing", "[placement]") {
   if (!counting_new::counts) return;
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < 30; ++i) names.push_back("a node with a name that is long: " + name(i));
-  using penstock::anchor_hash, penstock::jump, penstock::maglev, penstock::rendezvous;
-  CHECK(half_assigned(rendezvous<std::string>{}, rendezvous<std::string>{{.seed = 5}}, names) == 0);
-  CHECK(half_assigned(maglev<std::string>{{.slots = 101}}, maglev<std::string>{{.slots = 61}}, names) == 0);
-  CHECK(half_assigned(jump<std::string>{}, jump<std::string>{{.seed = 5}}, names) == 0);
-  CHECK(half_assigned(anchor_hash<std::string>{{.capacity = 64}}, anchor_hash<std::string>{{.capacity = 32}}, names) == 0);
-  rendezvous<int> nodes;
+  penstock::rendezvous<int> nodes;
   for (int i = 0; i < 40; ++i) nodes.insert(i, {.weight = 1.0 + i % 3});
   const long made = counting_new::made;
   std::array<const int*, 16> next{};

@@ -82,25 +82,35 @@ std::string common_behaviour(bool weighted) {
   return p.insert("node-0") && *p.find("key") == "node-0" ? "" : "used again";
 }
 
-// A node that is a number, and whose n-th comparison from now on throws.
+// A node that is a number; the n-th comparison or copy from now on throws.
 struct fragile {
   int id;
   static inline int until_failure = 0;
-  static void compare() {
-    if (until_failure > 0 && --until_failure == 0) throw std::runtime_error{"compared"};
+  static void touch() {
+    if (until_failure > 0 && --until_failure == 0) throw std::runtime_error{"touched"};
   }
-  friend bool operator==(const fragile& a, const fragile& b) { return compare(), a.id == b.id; }
-  friend std::strong_ordering operator<=>(const fragile& a, const fragile& b) { return compare(), a.id <=> b.id; }
+  explicit fragile(int n) : id{n} {}
+  fragile(const fragile& other) : id{other.id} { touch(); }
+  fragile(fragile&&) noexcept = default;
+  fragile& operator=(const fragile& other) {
+    touch();
+    id = other.id;
+    return *this;
+  }
+  fragile& operator=(fragile&&) noexcept = default;
+  ~fragile() = default;
+  friend bool operator==(const fragile& a, const fragile& b) { return touch(), a.id == b.id; }
+  friend std::strong_ordering operator<=>(const fragile& a, const fragile& b) { return touch(), a.id <=> b.id; }
   friend std::uint64_t penstock_hash(const fragile& f, std::uint64_t seed) { return stable_hash(f.id, seed); }
 };
 
-// An insertion and removals in which each comparison throws once; how many of them changed something all the same.
+// Changes in which each comparison and each copy throws once; how many of them changed something all the same.
 template <template <class> class Placement>
 int changed_by_throwing() {
   Placement<fragile> p;
   for (int i = 0; i < 20; ++i) p.insert(fragile{i * 7 % 20 * 2});
   int changed = 0;
-  const auto each_comparison_throws = [&](auto change) {
+  const auto each_touch_throws = [&](auto change) {
     const Placement<fragile> before = p;
     for (int n = 1;; ++n) {
       fragile::until_failure = n;
@@ -117,8 +127,11 @@ int changed_by_throwing() {
       p = before;
     }
   };
-  each_comparison_throws([&] { p.insert(fragile{15}); });
-  for (const int gone : {4, 38, 0}) each_comparison_throws([&] { p.erase(fragile{gone}); });
+  each_touch_throws([&] { p.insert(fragile{15}); });
+  for (const int gone : {4, 38, 0}) each_touch_throws([&] { p.erase(fragile{gone}); });
+  Placement<fragile> other;
+  for (int i = 100; i < 110; ++i) other.insert(fragile{i});
+  each_touch_throws([&] { p = other; });
   return changed;
 }
 
@@ -152,7 +165,7 @@ TEST_CASE("placement: the ring and its relatives agree on what is empty, one nod
   CHECK(common_behaviour<anchor>(false) == "");
 }
 
-TEST_CASE("placement: a comparison that throws has changed nothing", "[placement]") {
+TEST_CASE("placement: a comparison or a copy that throws has changed nothing", "[placement]") {
   CHECK(changed_by_throwing<penstock::hash_ring>() == 0);
   CHECK(changed_by_throwing<penstock::rendezvous>() == 0);
   CHECK(changed_by_throwing<penstock::maglev>() == 0);
