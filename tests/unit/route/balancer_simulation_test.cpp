@@ -168,7 +168,7 @@ auto over_seeds(std::uint64_t first_seed, Measure measure) {
   return result;
 }
 
-constexpr int calls = 10'000;  // of a run
+constexpr int calls = 6'000;  // of a run
 
 }  // namespace
 
@@ -181,7 +181,7 @@ TEST_CASE("balancer simulation: equal endpoints get equal shares", "[balancer][s
       return each;
     });
     for (const estimate& e : shares) {
-      CHECK(e.half < 0.01);
+      CHECK(e.half < 0.015);
       CHECK(std::abs(e.mean - 0.1) <= e.half);
     }
   };
@@ -212,10 +212,10 @@ TEST_CASE("balancer simulation: half of the endpoints are slow", "[balancer][sim
   const result least = run(least_connections{}, 2'500us);
   CHECK(least.share_of_slow.high() < 0.25);
   CHECK(least.p99.high() < 350);
-  const result two = run(power_of_two_choices{}, 2'500us, 4);  // four times as many calls, to tell the two apart
+  const result two = run(power_of_two_choices{}, 2'500us, 3);  // three times as many calls, to tell the two apart
   CHECK(two.share_of_slow.high() < 0.28);
   CHECK(two.p99.high() < 900);
-  const result peak = run(peak_ewma{}, 2'500us, 4);
+  const result peak = run(peak_ewma{}, 2'500us, 3);
   CHECK(peak.share_of_slow.high() < two.share_of_slow.low());
   CHECK(peak.p99.high() < 700);
   // 500 a second. Two choices cannot avoid the slow ones any more: both of a pair are slow two times out of nine, and they can do 100.
@@ -237,14 +237,14 @@ TEST_CASE("balancer simulation: an endpoint that fails at once does not attract 
   CHECK(share_of_failures(power_of_two_choices{}, 1, no_ejection).high() < 0.01);
   CHECK(share_of_failures(peak_ewma{}, 1, no_ejection).high() < 0.01);
   CHECK(share_of_failures(round_robin{}, 1, no_ejection).high() < 0.01);
-  // With it: five failures, and one or two when it is let in again after 10 of the 12.5 seconds.
-  CHECK(share_of_failures(least_connections{}, 1, {}).high() <= 7.0 / calls);
+  // With it: five failures, and then it is out for longer than a run.
+  CHECK(share_of_failures(least_connections{}, 1, {}).high() == Approx(5.0 / calls));
   // If they did not count, the least busy one would be the one that fails.
   CHECK(share_of_failures(least_connections{}, 1, {.ejection = {.consecutive_failures = 0}, .recovery = 1ns}).low() > 0.15);
   // One of three calls fails: less than its share, and yet some.
   const estimate sometimes = share_of_failures(least_connections{}, 1.0 / 3, no_ejection);
   CHECK(sometimes.high() < 0.05);
-  CHECK(sometimes.low() > 0.001);
+  CHECK(sometimes.low() > 0.0005);
 }
 
 TEST_CASE("balancer simulation: a new endpoint warms up", "[balancer][simulation]") {
