@@ -45,16 +45,12 @@ class queue_of_jobs {
                 },
                 {.concurrency = 2, .batch = batch}} {}
 
-  template <class F>
-  static void until_taken(F add) {
-    while (!add()) std::this_thread::yield();  // full
-  }
   void add_bulk(std::vector<std::uint64_t>& payloads) {
-    until_taken([&] { return jobs_.put_bulk(payloads).has_value(); });
+    jobs_.put_bulk(payloads).value();
     added_ += payloads.size();
   }
   void add(std::uint64_t payload, const penstock::enqueue_options& o = {}) {
-    until_taken([&] { return jobs_.add(payload, o).has_value(); });
+    jobs_.add(payload, o).value();
     ++added_;
   }
   void finish() {

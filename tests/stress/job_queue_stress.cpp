@@ -84,14 +84,7 @@ void everybody(stress::context& c) {
                                               .priority = mine.below(3U),
                                               .delay = mine.one_in(3) ? mine.below(200) * 1us : 0us,
                                               .lifo = mine.one_in(4)};
-            for (;;) {
-              auto job = queue.submit(i, o);
-              if (job) {
-                ends[static_cast<std::size_t>(i)] = std::move(job->finished);
-                break;
-              }
-              std::this_thread::yield();
-            }
+            ends[static_cast<std::size_t>(i)] = queue.submit(i, o).value().finished;
           }
           --adding;
         });

@@ -62,6 +62,7 @@ struct noted_watch final : penstock::job_watch {
 
 struct noted_listener final : penstock::store_listener {
   void work_ready() noexcept override { ++ready; }
+  void room_made() noexcept override { ++room; }
   [[nodiscard]] bool wants_events() const noexcept override { return true; }
   void happened(std::span<const penstock::job_event> all) noexcept override {
     static constexpr const char* names[] = {"added",    "delayed", "started",  "completed", "failed", "retried",
@@ -69,6 +70,7 @@ struct noted_listener final : penstock::store_listener {
     for (const auto& e : all) events += std::string{events.empty() ? "" : " "} + names[static_cast<int>(e.what)];
   }
   int ready = 0;
+  int room = 0;
   std::string events;
 };
 
@@ -436,6 +438,21 @@ void telling() {
   same(listener->events,
        "added added delayed started started completed failed removed redriven started released started stalled started retried "
        "promoted");
+  // Room is told of if somebody was refused for want of it, once there is enough.
+  for (int p = 10; p < 17; ++p) u.add(p);
+  int payloads[] = {20, 21};
+  const penstock::enqueue_options o;
+  const penstock::job_entry<int> two[] = {{&payloads[0], &o}, {&payloads[1], &o}};
+  u.store.remove(u.ids[10]).value();
+  same(std::to_string(listener->room), "0");
+  u.add(10);
+  same(how(u.store.add(two, u.now)), text(errc::full));
+  u.store.remove(u.ids[10]).value();
+  same(std::to_string(listener->room), "0");
+  u.store.remove(u.ids[11]).value();
+  u.store.remove(u.ids[12]).value();
+  same(std::to_string(listener->room), "1");
+  CHECK_THROWS_AS(u.store.add(std::vector<penstock::job_entry<int>>(9, two[0]), u.now), std::invalid_argument);
   u.store.unsubscribe(*listener);
   u.store.pause().value();
   listener->ready = 0;

@@ -12,8 +12,10 @@
 //
 // Invariants     those of its store. A future is told once: when its job is over, removed, or the store is gone.
 // Thread safety  every member may be called concurrently, but for construction and destruction.
-// Blocking       adding never waits for room: errc::full. With a store that blocks, every member may wait for a disk or a server.
-// Cancellation   nothing waits in memory. Dropping a future changes nothing for its job.
+// Fairness       who waits for room stands in line; who comes when there is some may be quicker.
+// Blocking       for room, where a member says so. Not inside a handler of the same queue, which may be who makes room: try_add() there, or async_add(). With
+//                a store that blocks, every member may wait for a disk or a server.
+// Cancellation   who waits for room and is stopped or late has not added: the payload is the caller's still. Dropping a future changes nothing for its job.
 // Destruction    its workers are gone by then. A store of its own goes with it, and the jobs in it: futures get errc::cancelled.
 // Cost           that of the store; add() of a single job in memory: one lock.
 #pragma once
@@ -23,16 +25,21 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <penstock/channel/broadcast.hpp>
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/deadline.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/core/task.hpp>
 #include <penstock/job/job.hpp>
 #include <penstock/job/memory_store.hpp>
+#include <penstock/sync/event.hpp>
 #include <penstock/sync/future.hpp>
+#include <penstock/sync/mutex.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -84,7 +91,9 @@ class queue_observer final : public store_listener {
   void happened(std::span<const job_event> all) noexcept override {
     for (const job_event& e : all) static_cast<void>(events.try_publish(e));
   }
+  void room_made() noexcept override { room.set(); }
   broadcast<job_event> events;
+  auto_reset_event room;  // for whose turn it is
 };
 
 }  // namespace detail
@@ -112,38 +121,94 @@ class job_queue {
     observer_->events.close();
   }
 
-  // All that adds gives errc::full if there is no room, or an error of the store's; then the payload is the caller's still, as that of a duplicate is.
-  // Throws std::invalid_argument of options out of their ranges, std::bad_alloc.
+  // Adding. The payload of what was not added (an error, or a duplicate) is the caller's still. Errors, besides errc::full, timeout and cancelled, are the
+  // store's. Throws std::invalid_argument of options out of their ranges and of more jobs at a time than there is ever room for, std::bad_alloc.
 
-  /// The id of the job, or of the one that counts instead (deduplication, job_id).
-  result<job_id> add(Payload&& payload, const enqueue_options& o = {}) {
+  /// Waits for room. The id of the job, or of the one that counts instead (deduplication, job_id).
+  result<job_id> add(Payload&& payload, const enqueue_options& o = {}) { return add(wait_limits{}, std::move(payload), o); }
+  /// Also ends when stop is requested, with errc::cancelled; at once if it was before the call.
+  result<job_id> add(const std::stop_token& stop, Payload&& payload, const enqueue_options& o = {}) {
+    return add(wait_limits{.stop = stop}, std::move(payload), o);
+  }
+  /// Also ends at a deadline, with errc::timeout. If there is room it is used even if the deadline has passed.
+  result<job_id> add(const wait_limits& limits, Payload&& payload, const enqueue_options& o = {}) {
+    return when_room(limits, [&] { return try_add(std::move(payload), o); });
+  }
+  /// Never waits: errc::full.
+  result<job_id> try_add(Payload&& payload, const enqueue_options& o = {}) {
     job_added added;
     const entry one{&payload, &o};
     if (auto r = store_->add({&one, 1}, now(), {&added, 1}); !r) return r.error();
     return std::move(added.id);
+  }
+  template <class Rep, class Period>
+  result<job_id> try_add_for(std::chrono::duration<Rep, Period> timeout, Payload&& payload, const enqueue_options& o = {}) {
+    return add(wait_limits{.deadline = clock_.after(timeout)}, std::move(payload), o);
+  }
+  result<job_id> try_add_until(deadline until, Payload&& payload, const enqueue_options& o = {}) {
+    return add(wait_limits{.deadline = until}, std::move(payload), o);
+  }
+  /// `co_await q.async_add(payload)` is a result<job_id>. A stop request ends the wait with errc::cancelled. The payload is the task's: one that was not added
+  /// is lost.
+  task<result<job_id>> async_add(Payload payload, enqueue_options o = {}) {
+    const std::stop_token stop = co_await this_task::get_stop_token();
+    if (stop.stop_requested()) co_return errc::cancelled;
+    result<job_id> added = try_add(std::move(payload), o);
+    if (added || added.error() != errc::full) co_return added;
+    auto lock = turn_.async_lock();
+    const auto turn = co_await std::move(lock);
+    if (!turn) co_return turn.error();
+    for (;;) {
+      added = try_add(std::move(payload), o);
+      if (added || added.error() != errc::full) co_return added;
+      auto room = observer_->room.async_wait();
+      const result<void> made = co_await std::move(room);
+      if (!made) co_return made.error();
+    }
   }
   result<job_id> add(const Payload& payload, const enqueue_options& o = {})
     requires std::copy_constructible<Payload>
   {
     return add(Payload(payload), o);
   }
-  /// All or none of them, in one step, with the same options. An id for each.
-  result<std::vector<job_id>> add_bulk(std::span<Payload> payloads, const enqueue_options& o = {}) {
+  result<job_id> try_add(const Payload& payload, const enqueue_options& o = {})
+    requires std::copy_constructible<Payload>
+  {
+    return try_add(Payload(payload), o);
+  }
+
+  /// Several with the same options: all of them or none, in one step. An id for each.
+  result<std::vector<job_id>> add_bulk(std::span<Payload> payloads, const enqueue_options& o = {},
+                                       const wait_limits& limits = {}) {
     std::vector<job_added> added(payloads.size());
-    if (auto r = put(payloads, o, added); !r) return r.error();
+    if (auto r = when_room(limits, [&] { return put(payloads, o, added); }); !r) return r.error();
     std::vector<job_id> ids;
     ids.reserve(added.size());
     for (job_added& a : added) ids.push_back(std::move(a.id));
     return ids;
   }
   /// The same without ids: cheaper.
-  result<void> put_bulk(std::span<Payload> payloads, const enqueue_options& o = {}) { return put(payloads, o, {}); }
-  /// The same with options for each.
-  result<void> add_entries(std::span<const entry> entries, std::span<job_added> added = {}) {
+  result<void> put_bulk(std::span<Payload> payloads, const enqueue_options& o = {}, const wait_limits& limits = {}) {
+    return when_room(limits, [&] { return put(payloads, o, {}); });
+  }
+  /// Never waits.
+  result<void> try_put_bulk(std::span<Payload> payloads, const enqueue_options& o = {}) { return put(payloads, o, {}); }
+  /// The same with options for each. Never waits.
+  result<void> try_add_entries(std::span<const entry> entries, std::span<job_added> added = {}) {
     return store_->add(entries, now(), added);
   }
-  /// With a future.
-  result<submitted_job> submit(Payload&& payload, const enqueue_options& o = {}) {
+
+  /// With a future. Waits for room.
+  result<submitted_job> submit(Payload&& payload, const enqueue_options& o = {}, const wait_limits& limits = {}) {
+    return when_room(limits, [&] { return try_submit(std::move(payload), o); });
+  }
+  result<submitted_job> submit(const Payload& payload, const enqueue_options& o = {}, const wait_limits& limits = {})
+    requires std::copy_constructible<Payload>
+  {
+    return submit(Payload(payload), o, limits);
+  }
+  /// Never waits: errc::full.
+  result<submitted_job> try_submit(Payload&& payload, const enqueue_options& o = {}) {
     auto watch = std::make_unique<detail::finished_promise>();
     submitted_job job{.finished = watch->finished.get_future()};
     job_added added;
@@ -152,11 +217,6 @@ class job_queue {
     static_cast<void>(watch.release());  // the store's now, until it has told
     job.id = std::move(added.id);
     return job;
-  }
-  result<submitted_job> submit(const Payload& payload, const enqueue_options& o = {})
-    requires std::copy_constructible<Payload>
-  {
-    return submit(Payload(payload), o);
   }
 
   /// What happens to the store's jobs from now on, in order; who reads too slowly loses the oldest, and is told so (broadcast.hpp). The subscription
@@ -199,6 +259,18 @@ class job_queue {
     store_->subscribe(observer);
     return observer;
   }
+  // Those who wait for room stand in the line of turn_; the first of them waits for the store's word, and asks again.
+  template <class Put>
+  auto when_room(const wait_limits& limits, Put put_in) -> decltype(put_in()) {
+    if (limits.stop.stop_requested()) return errc::cancelled;
+    if (auto r = put_in(); r || r.error() != errc::full) return r;
+    const auto turn = turn_.lock(limits);
+    if (!turn) return turn.error();
+    for (;;) {
+      if (auto r = put_in(); r || r.error() != errc::full) return r;
+      if (const result<void> made = observer_->room.wait(limits); !made) return made.error();
+    }
+  }
   result<void> put(std::span<Payload> payloads, const enqueue_options& o, std::span<job_added> added) {
     std::vector<entry> entries;
     entries.reserve(payloads.size());
@@ -210,6 +282,7 @@ class job_queue {
   Store* store_;
   any_clock clock_;
   std::shared_ptr<detail::queue_observer> observer_;
+  mutex turn_{{.fairness = fairness::fifo}};
 };
 
 }  // namespace penstock::inline v0_1

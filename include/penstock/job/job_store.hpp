@@ -185,6 +185,8 @@ class store_listener {
   virtual ~store_listener() = default;
   /// There may be work, or a job that is due before the others.
   virtual void work_ready() noexcept {}
+  /// An addition was refused with errc::full, and now there is room for it. It may be gone again: who waits asks again, and is told again.
+  virtual void room_made() noexcept {}
   /// Whether events are worth recording; called under the store's lock, so it only looks.
   [[nodiscard]] virtual bool wants_events() const noexcept { return false; }
   /// In the order in which they happened; one call at a time.

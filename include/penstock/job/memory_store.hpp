@@ -17,7 +17,7 @@
 // Fork           a child has a copy of the jobs, which are run twice if it has workers of its own.
 #pragma once
 
-#include <atomic>
+#include <algorithm>
 #include <cassert>
 #include <chrono>
 #include <concepts>
@@ -68,15 +68,25 @@ class memory_store {
     static_cast<void>(obliterate(true));
   }
 
-  /// Adds all of them, or none: errc::full. `added` is empty, or gets an answer for each. Throws std::invalid_argument of options out of their ranges,
-  /// std::bad_alloc; then nothing has changed.
+  /// Adds all of them, or none: errc::full; listeners are told when there is room for as many. `added` is empty, or gets an answer for each. Throws
+  /// std::invalid_argument of options out of their ranges or more of them than the capacity, std::bad_alloc; then nothing has changed.
   result<void> add(std::span<const job_entry<Payload>> entries, job_time now, std::span<job_added> added = {}) {
     assert(added.empty() || added.size() == entries.size());
+    if (entries.size() > jobs_.capacity()) {
+      throw std::invalid_argument{"penstock::memory_store: " + std::to_string(entries.size()) + " jobs at a time, and room for " +
+                                  std::to_string(jobs_.capacity())};
+    }
     typename jobs::keys::new_keys fresh;
     std::vector<std::unique_ptr<detail::job_extras>> extras;
     for (std::size_t i = 0; i < entries.size(); ++i) prepare(*entries[i].options, i, entries.size(), fresh, extras);
     return change([&](effects& e) -> result<void> {
-      if (!jobs_.room_for(entries.size()) && !jobs_.room_for(new_ones(entries, now))) return errc::full;
+      if (!jobs_.room_for(entries.size())) {
+        const std::size_t fresh_ones = new_ones(entries, now);
+        if (!jobs_.room_for(fresh_ones)) {
+          wanted_room_ = wanted_room_ == 0 ? fresh_ones : std::min(wanted_room_, fresh_ones);
+          return errc::full;
+        }
+      }
       jobs_.reserve(entries.size());
       if (!fresh.empty()) jobs_.reserve(fresh, now);
       for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -389,7 +399,9 @@ class memory_store {
     auto answer = f(e);
     if (e.ready && !jobs_.something_ready() && jobs_.next_due() == no_time) e.ready = false;  // it was taken in the same step
     events = !jobs_.events().empty();
-    if (e.ready) tell = listeners_;
+    const bool room = wanted_room_ != 0 && jobs_.room_for(wanted_room_);
+    if (room) wanted_room_ = 0;
+    if (e.ready || room) tell = listeners_;
     guard.unlock();
     if (e.dead != nullptr) {
       jobs::destroy_payloads(e.dead);
@@ -403,8 +415,11 @@ class memory_store {
       w = next;
     }
     if (events) deliver();
-    if (e.ready) {
-      for (const auto& l : *tell) l->work_ready();
+    if (e.ready || room) {
+      for (const auto& l : *tell) {
+        if (e.ready) l->work_ready();
+        if (room) l->room_made();
+      }
     }
     return answer;
   }
@@ -441,8 +456,9 @@ class memory_store {
   }
 
   mutable detail::polled_mutex<> lock_;
-  jobs jobs_;  // guarded by lock_, as are the next three
+  jobs jobs_;  // guarded by lock_, as are the next five
   std::size_t leases_ = 0;
+  std::size_t wanted_room_ = 0;  // the least that somebody asked for in vain, since listeners were told; 0: nobody did
   std::shared_ptr<const listeners> listeners_;  // replaced as a whole
   bool delivering_ = false;
   std::vector<job_event> on_their_way_;  // of who delivers

@@ -1,12 +1,15 @@
 #include <penstock/job/job_queue.hpp>
 
 #include <memory>
+#include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include <penstock/core/manual_clock.hpp>
+#include <penstock/core/spawn.hpp>
 #include <penstock/job/job_worker.hpp>
 #include <penstock/testing/manual_executor.hpp>
 
@@ -50,17 +53,49 @@ TEST_CASE("job_queue: what is not added stays its caller's", "[job_queue]") {
   CHECK(queue.add(std::move(b), {.job_id = "one"}).value() == first);
   std::vector<letter> two;
   two.push_back(write("c")), two.push_back(write("d"));
-  CHECK(queue.add_bulk(two).error() == errc::full);
+  CHECK(queue.try_put_bulk(two).error() == errc::full);
   CHECK(queue.add(std::move(b)).has_value());
   letter e = write("e");
-  CHECK(queue.add(std::move(e)).error() == errc::full);
-  CHECK(queue.submit(std::move(e)).error() == errc::full);
+  CHECK(queue.try_add(std::move(e)).error() == errc::full);
+  CHECK(queue.try_submit(std::move(e)).error() == errc::full);
   CHECK_THROWS_AS(queue.submit(std::move(e), {.attempts = 0}), std::invalid_argument);
   CHECK((e != nullptr && *e == "e" && *two[1] == "d"));
   CHECK(queue.drain().value() == 2);
   const std::vector<job_id> ids = queue.add_bulk(two, {.delay = 1h}).value();
   CHECK(queue.list(job_state::delayed).value().at(1).id == ids.at(1));
   CHECK(queue.find(job_id{"one"}).error() == errc::not_found);
+}
+
+TEST_CASE("job_queue: who adds to a full one waits in line, until there is room, or no longer than he wants", "[job_queue]") {
+  penstock::manual_clock clock;
+  memory_store<int> store{{.capacity = 2}};
+  job_queue<int> queue{store, {.clock = clock}};
+  const job_id first = queue.add(1).value();
+  const job_id second = queue.add(2).value();
+  CHECK(queue.try_add_for(0s, 3).error() == errc::timeout);
+  std::stop_source stop;
+  auto third = penstock::spawn(queue.async_add(3));
+  auto stopped = penstock::spawn(queue.async_add(4) | penstock::with_stop(stop.get_token()));
+  auto late = penstock::spawn(queue.async_add(5) | penstock::with_timeout(1s, clock));
+  auto last = penstock::spawn(queue.async_add(6));
+  clock.advance(1s);
+  stop.request_stop();
+  CHECK(late.result().error() == errc::timeout);
+  CHECK(stopped.result().error() == errc::cancelled);
+  CHECK(queue.add(stop.get_token(), 7).error() == errc::cancelled);
+  std::vector<int> two{8, 9};
+  CHECK(queue.put_bulk(two, {}, {.deadline = penstock::deadline::after(0s, clock)}).error() == errc::timeout);
+  CHECK_FALSE(third.done());
+  queue.remove(first).value();
+  CHECK(third.done());
+  CHECK_FALSE(last.done());
+  queue.remove(second).value();
+  CHECK(queue.payload(last.result().value()).value() == 6);
+  CHECK(queue.payload(third.result().value()).value() == 3);
+  std::vector<int> three{1, 2, 3};
+  CHECK_THROWS_AS(queue.put_bulk(three), std::invalid_argument);  // never fits
+  CHECK(queue.drain().value() == 2);
+  CHECK(queue.put_bulk(two));
 }
 
 TEST_CASE("job_queue: a future is told even if its job is removed, or the queue goes", "[job_queue]") {

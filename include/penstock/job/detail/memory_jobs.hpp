@@ -73,6 +73,7 @@ class memory_jobs {
 
   // Looking.
 
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] std::size_t held() const noexcept { return waiting() + delayed_.size() + active_.size(); }
   [[nodiscard]] bool room_for(std::size_t jobs) const noexcept { return held() <= capacity_ && jobs <= capacity_ - held(); }
   [[nodiscard]] bool something_ready() const noexcept { return !paused && waiting() != 0; }
