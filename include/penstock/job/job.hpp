@@ -123,7 +123,7 @@ class job {
   [[nodiscard]] job_id id() const noexcept { return run_->id(); }
   /// Which run it is, counted from 1. One that was handed back or stalled does not count.
   [[nodiscard]] unsigned attempt() const noexcept { return run_->attempt(); }
-  /// Greater for each lease of the store: who is given it can refuse what comes from a run that was given up.
+  /// Greater for each lease of this job: who is given it can refuse what comes from a run that was given up.
   [[nodiscard]] std::uint64_t fence() const noexcept { return run_->fence(); }
 
   /// Tells the store. errc::stale: the job was taken from this run, and what it does does not count.

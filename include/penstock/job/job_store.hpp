@@ -13,7 +13,7 @@
 //              └──────────────────────────────┘ └── stalled too often ──────► failed
 //
 // Who may do what     adding, promoting, redriving, removing: everybody. Of an active job only who holds its lease: settle, extend, hand_back,
-//                     progress and log name the lease's *fence*, a number that is given once. A lease that ran out and was taken back, a job that
+//                     progress and log name the lease's *fence*, which is greater for each lease of a job. A lease that ran out and was taken back, a job that
 //                     was removed: what the former holder says is refused (errc::stale, or `stale`/`lost` in the answer) and changes nothing.
 // At least once       a job is run until somebody settles it under a lease that counts. A worker that stood still past its lease may have run it, too,
 //                     and what it did outside cannot be undone: handlers are idempotent, or hand the fence to what they change.

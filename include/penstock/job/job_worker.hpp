@@ -13,7 +13,7 @@
 // Leases         a job is leased for lock_duration, and the lease renewed at the half of it, whatever the handler does, from the clock's timer thread (or a
 //                thread of its own, for a store that blocks). If it is lost all the same (the process stood still), stop is requested of the run, and
 //                what it did does not count: `lost`. Every worker also takes back what others have lost.
-// At least once  see job_store.hpp: a handler is run again after a loss. job::fence() is greater for each lease.
+// At least once  see job_store.hpp: a handler is run again after a loss. job::fence() is greater for each of a job's leases.
 // Order          as the store fetches: priority, then age. With concurrency or batch > 1, or several workers, jobs run beside each other.
 // Invariants     every job that is fetched is settled once: completed, failed, retried, handed back, or lost.
 // Thread safety  every member may be called concurrently, but for construction and destruction.

@@ -289,11 +289,12 @@ TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one 
   job_queue<int, slow_store> queue{store};
   penstock::event failed, ran;
   std::atomic<std::size_t> errors{0};
+  const auto handle = [&](job<int>&) { ran.set(); };
   store.failing = true;
   {
     job_worker w{queue,
                  penstock::any_scheduler{},
-                 [&](job<int>&) { ran.set(); },
+                 handle,
                  {.lock_duration = 1ms, .stalled_interval = 1ms, .error_pause = 1ms, .on_store_error = [&](std::error_code) {
                     ++errors, failed.set();
                   }}};
@@ -304,5 +305,5 @@ TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one 
   }
   CHECK(errors == 1);
   CHECK(queue.counts().value().completed == 1);
-  CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, [&](job<int>&) {}, {.concurrency = 0}}), std::invalid_argument);
+  CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, handle, {.concurrency = 0}}), std::invalid_argument);
 }
