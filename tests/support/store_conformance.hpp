@@ -209,12 +209,12 @@ void settling() {
   u.settle(1);
   u.settle(2, settle_as::failed);
   u.settle(3, settle_as::retry, u.now + 5s);
+  u.add(7);
   u.settle(4, settle_as::retry);  // at once: behind who waits
   u.settle(6, settle_as::released);
-  u.add(7);
   u.settle(5, settle_as::released);  // before the others: it had its turn
   same(u.counts(), "waiting 4, delayed 1, active 0, completed 1, failed 1");
-  same(u.fetch(4), "5 4#2 7 6");
+  same(u.fetch(4), "5 7 4#2 6");
   u.now += 5s;
   same(u.fetch(), "3#2");
   const auto failed = u.store.find(u.ids[2]).value();
@@ -222,7 +222,7 @@ void settling() {
        "why11");
   u.settle(5, settle_as::released, u.now + 1s);
   same(u.in(job_state::delayed), "5");
-  same(seq({u.in(job_state::failed), "|", u.in(job_state::completed), "|", u.in(job_state::active)}), "2|1|4 7 6 3");
+  same(seq({u.in(job_state::failed), "|", u.in(job_state::completed), "|", u.in(job_state::active)}), "2|1|7 4 6 3");
 }
 
 template <class Bench>
@@ -255,11 +255,12 @@ void fencing() {
   same(seq({std::to_string(t.lost), u.settle(1, settle_as::failed)}), "0stale");
   same(u.fetch(2, 10s), "1 2");
 
-  // The second loss is one too many.
+  // The second loss is one too many; the first one leaves a job before those who wait.
+  u.add(3);
   u.now += 10s;
   const auto taken = u.store.take_back_stalled(u.now, 1).value();
   same(seq({std::to_string(taken.back), std::to_string(taken.failed)}), "11");
-  same(seq({u.in(job_state::failed), "|", u.in(job_state::waiting)}), "1|2");
+  same(seq({u.in(job_state::failed), "|", u.in(job_state::waiting)}), "1|2 3");
   same(seq({u.settle(1), u.settle(2)}), "stalestale");
   // A lease of a job that was removed, and one that is dropped.
   same(u.fetch(), "2");
