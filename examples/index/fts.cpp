@@ -1,8 +1,10 @@
 #include "fts.hpp"
 
+#include <cmath>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace fulltext {
 
@@ -68,7 +70,64 @@ void hit_lines(const Fts5ExtensionApi* api, Fts5Context* row, sqlite3_context* a
   }
 }
 
+int count_one(const Fts5ExtensionApi*, Fts5Context*, void* count) noexcept {
+  ++*static_cast<std::int64_t*>(count);
+  return SQLITE_OK;
+}
+
+void matches(const Fts5ExtensionApi* api, Fts5Context* row, sqlite3_context* answer, int, sqlite3_value**) noexcept {
+  std::int64_t count = 0;
+  const int rc = api->xQueryPhrase(row, 0, &count, count_one);
+  if (rc != SQLITE_OK) return sqlite3_result_error_code(answer, rc);
+  sqlite3_result_int64(answer, count);
+}
+
+void ranked(const Fts5ExtensionApi* api, Fts5Context* row, sqlite3_context* answer, int n, sqlite3_value** values) noexcept {
+  if (n != 3) return sqlite3_result_error(answer, "ranked() takes the numbers of rows, tokens and matches", -1);
+  const double rows = sqlite3_value_double(values[0]);
+  const double average_length = sqlite3_value_double(values[1]) / rows;
+  const double with_word = sqlite3_value_double(values[2]);
+  int occurrences = 0;
+  int length = 0;
+  int rc = api->xInstCount(row, &occurrences);
+  if (rc == SQLITE_OK) rc = api->xColumnSize(row, -1, &length);
+  if (rc != SQLITE_OK) return sqlite3_result_error_code(answer, rc);
+  // The constants, and that a word which half of the rows have counts for next to nothing, are those of bm25().
+  constexpr double k1 = 1.2;
+  constexpr double b = 0.75;
+  const double rarity = std::log((rows - with_word + 0.5) / (with_word + 0.5));
+  const double weight = rarity <= 0 ? 1e-6 : rarity;
+  const double frequency = occurrences;
+  const double saturated = (frequency * (k1 + 1.0)) / (frequency + k1 * (1 - b + b * length / average_length));
+  sqlite3_result_double(answer, -1.0 * (weight * saturated));
+}
+
+// SQLite's integers of variable length: groups of seven bits, the highest first; a ninth byte has eight.
+std::int64_t next_integer(std::string_view& bytes) {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; !bytes.empty() && i < 9; ++i) {
+    const auto byte = static_cast<unsigned char>(bytes.front());
+    bytes.remove_prefix(1);
+    if (i == 8) return static_cast<std::int64_t>(value << 8 | byte);
+    value = value << 7 | (byte & 0x7Fu);
+    if (byte < 0x80) break;
+  }
+  return static_cast<std::int64_t>(value);
+}
+
 }  // namespace
+
+// A function of FTS5's could tell it only where a row matches. This is the record that FTS5 keeps of it, part of the format on disk.
+index_size size_of_index(database& db) {
+  statement averages{db, "SELECT block FROM words_data WHERE id = 1"};
+  index_size size;
+  if (averages.step()) {
+    std::string_view record = averages.bytes(0);
+    size.rows = next_integer(record);
+    size.tokens = next_integer(record);
+  }
+  return size;
+}
 
 fts5_api& fts5_of(database& db) {
   fts5_api* api = nullptr;
@@ -87,6 +146,8 @@ void add_line_search(database& db) {
   fts5_tokenizer folded_lines{create, destroy, tokenize};
   db.check(api.xCreateTokenizer(&api, "folded_lines", nullptr, &folded_lines, nullptr));
   db.check(api.xCreateFunction(&api, "hit_lines", nullptr, hit_lines, nullptr));
+  db.check(api.xCreateFunction(&api, "matches", nullptr, matches, nullptr));
+  db.check(api.xCreateFunction(&api, "ranked", nullptr, ranked, nullptr));
 }
 
 }  // namespace fulltext

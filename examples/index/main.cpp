@@ -3,8 +3,11 @@
 //   penstock-index build /usr/include --db include.db
 //   penstock-index search --db include.db mutex thread
 //   penstock-index search --db include.db --queries - < questions
+//   penstock-index build /usr/include --db two.db --shards 2
+//   penstock-index reshard 3 --db two.db
 //
-// Where to read on: pipeline.hpp, how the work is divided among threads; store.hpp, what is on disk; search.hpp, how it is found.
+// Where to read on: pipeline.hpp, how the work is divided among threads; store.hpp, what is on disk; search.hpp, how it is found; layout.hpp, how it is
+// divided among files, and reshard.hpp, how that changes.
 
 #include <fmt/format.h>
 
@@ -18,6 +21,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <optional>
 #include <sstream>
 #include <stop_token>
 #include <string>
@@ -32,6 +36,7 @@
 #include "pipeline.hpp"
 #include "progress.hpp"
 #include "report.hpp"
+#include "reshard.hpp"
 #include "search_service.hpp"
 #include "signals.hpp"
 
@@ -42,6 +47,11 @@ int run(const build_options& options) {
   keep_little_freed_memory();
   const std::stop_source stop;
   const stop_on_signal ctrl_c{stop};  // before any other thread starts
+  if (const std::optional<std::size_t> shards = interrupted_reshard(options.database)) {
+    const reshard_report moved = reshard({.database = options.database, .shards = *shards}, stop.get_token());
+    if (!options.quiet) fmt::print(stderr, "penstock-index: went on with a reshard that was interrupted\n");
+    if (moved.interrupted) return 130;
+  }
   pipeline build{options, stop};
   {
     const progress_display progress{build, options};
@@ -110,6 +120,14 @@ int run(const search_options& options) {
   std::ifstream file{options.queries};
   if (!file) throw std::system_error{errno, std::generic_category(), options.queries};
   return answer_lines(service, file, options.json) ? 0 : 1;
+}
+
+int run(const reshard_options& options) {
+  const std::stop_source stop;
+  const stop_on_signal ctrl_c{stop};
+  const reshard_report report = reshard(options, stop.get_token());
+  fmt::print("{}", options.json ? as_json(report) : as_table(report));
+  return report.interrupted ? 130 : 0;
 }
 
 int run(const help_wanted&) {

@@ -20,15 +20,17 @@ void keep_little_freed_memory() noexcept {
 #endif
 }
 
-memory_budget divide_memory(std::size_t allowed, std::size_t threads, std::size_t readers) noexcept {
+memory_budget divide_memory(std::size_t allowed, std::size_t threads, std::size_t readers, std::size_t shards) noexcept {
   // Measured: the program with an empty index, and what each thread adds to it while it works.
   constexpr std::size_t program = std::size_t{8} << 20;
   constexpr std::size_t folding_thread = std::size_t{64} << 10;
   constexpr std::size_t reading_thread = std::size_t{16} << 10;
-  const std::size_t fixed = program + threads * folding_thread + readers * reading_thread;
+  constexpr std::size_t another_shard = std::size_t{256} << 10;
+  const std::size_t fixed = program + threads * folding_thread + readers * reading_thread + (shards - 1) * another_shard;
   const std::size_t third = allowed > fixed ? (allowed - fixed) / 3 : 0;
   constexpr std::size_t most = std::size_t{256} << 20;  // FTS5 counts in an int, and gains nothing from more
-  return {.pieces = std::max(third, piece_cost(piece_size)), .merge = std::clamp(third / 3, std::size_t{256} << 10, most)};
+  return {.pieces = std::max(third, piece_cost(piece_size)),
+          .merge = std::clamp(third / 3 / shards, (std::size_t{256} << 10) / shards, most)};
 }
 
 std::size_t peak_resident_bytes() {

@@ -12,11 +12,12 @@ void keep_little_freed_memory() noexcept;
 /// How --max-memory is divided; in bytes. The rest is for the program itself, its threads, and what the allocator keeps.
 struct memory_budget {
   std::size_t pieces = 0;  // on their way through the pipeline
-  std::size_t merge = 0;   // what FTS5 collects before it writes; it takes about three times as much
+  std::size_t merge = 0;   // what FTS5 collects before it writes, for each shard; it takes about three times as much
 };
 
-/// `threads` fold text, and `readers` read files.
-[[nodiscard]] memory_budget divide_memory(std::size_t allowed, std::size_t threads, std::size_t readers) noexcept;
+/// `threads` fold text, `readers` read files, and for each of the shards one writes.
+[[nodiscard]] memory_budget divide_memory(std::size_t allowed, std::size_t threads, std::size_t readers,
+                                          std::size_t shards = 1) noexcept;
 
 /// What a piece of so many bytes takes: the bytes; while it is folded, also a copy of them in UTF-8, where each may have become
 /// two, and as much again for the words.

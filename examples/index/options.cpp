@@ -6,6 +6,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "layout.hpp"
+
 namespace fulltext {
 
 const char* const usage =
@@ -16,6 +18,7 @@ const char* const usage =
     --threads N         threads that cut text into words; default: one for each processor
     --readers N         threads that read files; default: 9 for every 4 processors, and no more than files may be open
     --open-files N      files that may be open at a time; default 32
+    --shards N          divide a new index among N database files, FILE, FILE.1, ..., each with its own writer; 1 to 32
     --max-read-rate R   how fast files are read, as 50MiB/s; default: as fast as it goes
     --follow            follow symbolic links
     --json              report as JSON
@@ -25,6 +28,11 @@ const char* const usage =
     --queries FILE      in place of words: one query a line (-: of standard input), answered in order, many at a time
     --limit N           how many files are shown; default 20
     --json              answer as JSON, one line a query
+
+  penstock-index reshard N --db FILE [options]        divide an index among N database files; moves no more than it must
+    --dry-run           only show what would move
+    --batch SIZE        text that moves in one transaction; default 4MiB
+    --json              report as JSON
 
   penstock-index --help, --version
 
@@ -72,6 +80,10 @@ class argument_reader {
   std::size_t number(std::size_t least, std::size_t most) {
     const std::string v = value();
     return checked(v, parse(v, ""), least, most);
+  }
+  // The argument itself, as a number.
+  [[nodiscard]] std::size_t operand(std::size_t least, std::size_t most) const {
+    return checked(name_, parse(name_, ""), least, most);
   }
   // A number of bytes, with an optional unit.
   std::size_t bytes(std::size_t least, std::size_t most) { return bytes(value(), least, most); }
@@ -127,6 +139,8 @@ command parse_build(argument_reader a) {
       o.readers = a.number(1, 256);
     } else if (a.is("--open-files")) {
       o.open_files = a.number(1, 4096);
+    } else if (a.is("--shards")) {
+      o.shards = a.number(1, most_shards);
     } else if (a.is("--max-read-rate")) {
       o.max_read_rate = a.bytes_per_second(1, std::size_t{64} << 30);
     } else if (a.is("--follow")) {
@@ -170,16 +184,42 @@ command parse_search(argument_reader a) {
   return o;
 }
 
+command parse_reshard(argument_reader a) {
+  reshard_options o;
+  while (a.next()) {
+    if (a.asks_for_help()) return help_wanted{};
+    if (a.is("--db")) {
+      o.database = a.value();
+    } else if (a.is("--batch")) {
+      o.batch = a.bytes(1, std::size_t{64} << 20);
+    } else if (a.is("--dry-run")) {
+      o.dry_run = true;
+    } else if (a.is("--json")) {
+      o.json = true;
+    } else if (a.is_option()) {
+      throw usage_error{"reshard has no option " + a.name()};
+    } else if (o.shards == 0) {
+      o.shards = a.operand(1, most_shards);
+    } else {
+      throw usage_error{"reshard takes one number of shards"};
+    }
+  }
+  if (o.shards == 0) throw usage_error{"reshard needs the number of shards"};
+  if (o.database.empty()) throw usage_error{"reshard needs --db FILE"};
+  return o;
+}
+
 }  // namespace
 
 command parse_command_line(const std::vector<std::string>& arguments) {
-  if (arguments.empty()) throw usage_error{"what is to be done? build or search"};
+  if (arguments.empty()) throw usage_error{"what is to be done? build, search or reshard"};
   const std::string& what = arguments.front();
   if (what == "--help" || what == "-h" || what == "help") return help_wanted{};
   if (what == "--version") return version_wanted{};
   argument_reader rest{{arguments.begin() + 1, arguments.end()}};
   if (what == "build") return parse_build(std::move(rest));
   if (what == "search") return parse_search(std::move(rest));
+  if (what == "reshard") return parse_reshard(std::move(rest));
   throw usage_error{"there is no command " + what};
 }
 

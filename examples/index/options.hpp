@@ -17,6 +17,7 @@ struct build_options {
   std::size_t readers = 0;                         // threads that read files; 0: as many as their waits ask for
   std::size_t open_files = 32;
   std::size_t max_read_rate = 0;  // in bytes a second; 0: none
+  std::size_t shards = 0;         // that a new index is divided among; 0: as it is, a new one not at all
   bool follow_links = false;
   bool json = false;
   bool quiet = false;
@@ -30,10 +31,18 @@ struct search_options {
   bool json = false;
 };
 
+struct reshard_options {
+  std::string database;
+  std::size_t shards = 0;
+  std::size_t batch = std::size_t{4} << 20;  // bytes of text that move in one transaction, about
+  bool dry_run = false;
+  bool json = false;
+};
+
 struct help_wanted {};
 struct version_wanted {};
 
-using command = std::variant<build_options, search_options, help_wanted, version_wanted>;
+using command = std::variant<build_options, search_options, reshard_options, help_wanted, version_wanted>;
 
 class usage_error : public std::runtime_error {
  public:

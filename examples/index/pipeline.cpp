@@ -19,11 +19,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// The longest time between two commits, and so how much work a crash or Ctrl-C can undo.
-constexpr auto commit_interval = 500ms;
-constexpr std::size_t most_requests = 256;  // that wait to be written, or are being written
-constexpr std::size_t batch_size = 32;      // their memory is free again when the batch is written
-
 // Cutting text into words only computes. Reading a file that is not in the page cache waits 200 µs and computes 25 (measured, means of 9,396
 // files of 15 kB); a quarter of the processors is more than enough for that part of the work. A reader has one file open at a time.
 build_options with_pool_sizes(build_options o) {
@@ -37,17 +32,24 @@ build_options with_pool_sizes(build_options o) {
 pipeline::pipeline(const build_options& options, std::stop_source stop)
     : options_{with_pool_sizes(options)},
       roots_{resolve_roots(options.roots, [&](const std::string& path) { return index_has_tree(options.database, path); })},
-      walk_options_{options.follow_links, files_of_database(options.database)},
+      walk_options_{options.follow_links, files_of_index(options.database)},
       stop_{std::move(stop)},
-      budget_{divide_memory(options_.max_memory, options_.threads, options_.readers)},
-      writer_{options.database, {.merge_bytes = budget_.merge}},
+      writers_{open_writers(options.database, options.shards)},
+      ring_{ring_of(writers_.size())},
+      budget_{divide_memory(options_.max_memory, options_.threads, options_.readers, writers_.size())},
       open_files_{static_cast<std::int64_t>(options.open_files)},
       memory_{static_cast<std::int64_t>(budget_.pieces), {.fairness = penstock::fairness::fifo}},
-      requests_{write_.pool(),
-                [this](std::span<const write_request> batch) { write(batch); },
-                {.max_batch_size = batch_size, .capacity = most_requests}},
       read_{"read", options_.readers},
-      fold_{"fold", options_.threads} {}
+      fold_{"fold", options_.threads} {
+  const writer_options share{.cache_bytes = writer_options{}.cache_bytes / writers_.size(), .merge_bytes = budget_.merge};
+  for (std::size_t shard = 0; shard < writers_.size(); ++shard) {
+    const std::string label = writers_.size() == 1 ? "" : " " + std::to_string(shard);
+    write_.push_back(std::make_unique<write_stage>(
+        *writers_[shard], share, label,
+        write_stage::surroundings{stopped_, [this](const auto& body) { guarded(body); },
+                                  [this](std::uint64_t size) { count_done(size); }, commit_times_}));
+  }
+}
 
 void pipeline::run() {
   const steady::time_point began = steady::now();
@@ -57,12 +59,10 @@ void pipeline::run() {
                        penstock::token_bucket_options{penstock::warm_start::empty});
   }
   {
-    const std::stop_callback interrupt{stopped_, [this] { writer_.interrupt(); }};
-    start(write_, [this] {
-      writer_.begin_run();
-      next_commit_ = steady::now() + commit_interval;
-      writer_ready_.set();
-    });
+    const std::stop_callback interrupt{stopped_, [this] {
+                                         for (const auto& writer : writers_) writer->interrupt();
+                                       }};
+    for (const auto& shard : write_) shard->begin();
     start(walk_, [this] { walk_trees(); });
     start(read_, [this] { read_files(); });
     start(fold_, [this] { fold_pieces(); });
@@ -73,9 +73,9 @@ void pipeline::run() {
     reading_ = steady::now() - began;
     pieces_.close();
     fold_.join();
-    if (!requests_.drain({.stop = stopped_})) requests_.abort();  // stopped
-    start(write_, [this] { finish(); });
-    write_.join();
+    for (const auto& shard : write_) shard->drain();
+    for (const auto& shard : write_) shard->finish(roots_);
+    for (const auto& shard : write_) shard->join();
   }
 
   elapsed_ = steady::now() - began;
@@ -98,7 +98,9 @@ void pipeline::start(stage& s, Body body) {
 }
 
 void pipeline::walk_trees() {
-  if (!writer_ready_.wait(stopped_)) return;  // before that, the index may be about to be emptied
+  for (const auto& shard : write_) {
+    if (!shard->wait_until_ready()) return;  // before that, the index may be about to be emptied
+  }
   catalog known_files{options_.database};
   std::optional<stage::work> busy{walk_};
   const auto pass_on = [&](auto give) {
@@ -118,7 +120,7 @@ void pipeline::walk_trees() {
       bytes_unchanged_.add(file.size);
     }
     count_done(file.size);
-    pass_on([&] { have_written(unchanged_file{known->row}); });
+    pass_on([&] { have_written(known->shard, unchanged_file{known->row}); });
   };
   const auto on_skip = [&](skip_reason why, std::string_view path, std::string_view detail) { skips_.add(why, path, detail); };
   walk(stopped_, roots_, walk_options_, {on_file, on_skip});
@@ -174,7 +176,7 @@ void pipeline::read(const found_file& found) {
     if (binary) {
       skips_.add(skip_reason::binary, found.path);
       count_done(found.size);
-      have_written(binary_file{std::move(target)});
+      have_written(owner_of(ring_, found.path), binary_file{std::move(target)});
       return;
     }
     p.file = target;
@@ -208,59 +210,12 @@ void pipeline::fold_pieces() {
     }
     const auto kept = static_cast<std::int64_t>(p->content.words.capacity()) + 1024;
     if (const std::int64_t spare = p->memory.size() - kept; spare > 0) p->memory.split(spare).release();
-    if (!have_written(*std::move(p))) return;
+    const std::size_t shard = owner_of(ring_, p->file->path);
+    if (!have_written(shard, *std::move(p))) return;
   }
 }
 
-bool pipeline::have_written(write_request&& request) {
-  const bool went_in = requests_.push(stopped_, std::move(request)).has_value();
-  requests_depth_.set(static_cast<std::int64_t>(requests_.stats().held));
-  return went_in;
-}
-
-void pipeline::write(std::span<const write_request> batch) {
-  guarded([&] {
-    for (const write_request& request : batch) {
-      if (stopped_.stop_requested()) return;
-      write(request);
-      if (steady::now() < next_commit_) continue;
-      commit();
-      next_commit_ = steady::now() + commit_interval;
-    }
-  });
-}
-
-void pipeline::write(const write_request& request) {
-  const stage::work busy{write_};
-  if (const auto* const p = std::get_if<piece>(&request)) {
-    if (writer_.write(*p->file, p->content)) {
-      const auto size = static_cast<std::uint64_t>(p->file->size);
-      ++written_.files;
-      written_.bytes += size;
-      count_done(size);
-    }
-  } else if (const auto* const binary = std::get_if<binary_file>(&request)) {
-    writer_.write_binary(*binary->file);
-  } else {
-    writer_.still_there(std::get<unchanged_file>(request).row);
-  }
-}
-
-void pipeline::finish() {
-  if (stopped_.stop_requested()) return;
-  commit();
-  const stage::work busy{write_};
-  files_removed_ = writer_.finish(roots_);
-}
-
-void pipeline::commit() {
-  const stage::work busy{write_};
-  const steady::time_point began = steady::now();
-  writer_.commit();
-  commit_times_.record(steady::now() - began);
-  indexed_.files += std::exchange(written_.files, 0);
-  indexed_.bytes += std::exchange(written_.bytes, 0);
-}
+bool pipeline::have_written(std::size_t shard, write_request&& request) { return write_[shard]->push(std::move(request)); }
 
 void pipeline::count_done(std::uint64_t size) noexcept {
   files_done_.add();
@@ -280,22 +235,27 @@ build_report pipeline::report() const {
   build_report r;
   r.interrupted = stopped_.stop_requested();
   r.elapsed = elapsed_;
-  r.files_indexed = indexed_.files;
   r.files_unchanged = files_unchanged_.value();
-  r.files_removed = static_cast<std::uint64_t>(files_removed_);
-  r.bytes_indexed = indexed_.bytes;
   r.bytes_unchanged = bytes_unchanged_.value();
   r.bytes_read = bytes_read_.value();
   r.reading = reading_;
   r.max_read_rate = options_.max_read_rate;
   r.skipped = skips_.counts();
-  r.stages = {walk_.report(), read_.report(), fold_.report(), write_.report(), {"commit", 0, commit_times_.snapshot()}};
+  r.stages = {walk_.report(), read_.report(), fold_.report()};
   r.bounds = {found_.report(), pieces_.report()};
-  r.bounds.push_back({"requests to write", most_requests, static_cast<std::size_t>(requests_depth_.peak())});
+  for (const auto& shard : write_) {
+    r.files_indexed += shard->committed().files;
+    r.bytes_indexed += shard->committed().bytes;
+    r.files_removed += static_cast<std::uint64_t>(shard->files_removed());
+    r.stages.push_back(shard->report());
+    r.bounds.push_back(shard->bound());
+  }
+  r.stages.push_back({"commit", 0, commit_times_.snapshot()});
   r.bounds.push_back({"open files", options_.open_files, static_cast<std::size_t>(open_files_depth_.peak())});
   r.bounds.push_back({"bytes in flight", budget_.pieces, static_cast<std::size_t>(memory_depth_.peak())});
   r.database = options_.database;
-  for (const std::string& path : files_of_database(options_.database)) {
+  r.shards = write_.size();
+  for (const std::string& path : files_of_index(options_.database)) {
     std::error_code absent;
     const std::uintmax_t size = std::filesystem::file_size(path, absent);
     if (!absent) r.database_bytes += size;

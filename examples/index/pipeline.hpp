@@ -2,8 +2,8 @@
 //
 //   walk ──────────▶ read ──────────▶ fold ──────────▶ write
 //   finds files      pieces of text   words by lines   the one connection that writes
-//   1 thread         a few threads    one for each     1 thread
-//                                     processor
+//   1 thread         a few threads    one for each     1 thread for each shard, to which a consistent-hash
+//                                     processor        ring leads (layout.hpp)
 //
 // Bounded     a stage that is ahead of the next one waits for room in the queue. A semaphore bounds the files that are open, and
 //             another one, counted in bytes, the memory of all pieces that were read and are not written yet: a piece carries its
@@ -11,15 +11,12 @@
 // Paced       if a rate is asked for, a reader waits for its turn at a token bucket, counted in bytes, before it reads.
 // Ends        from front to back: each stage is joined, then the queue behind it closed, so that the next one ends when it has
 //             drained it.
-// Commits     a batch is what has come while the last one was written; a transaction holds those of half a second.
 // Stop        every wait ends when stop is requested, and what is in the queues is dropped: the index is as of the last commit,
 //             and the next run goes on from there. A stage that fails stops the others, and run() throws its exception.
 #pragma once
 
-#include <penstock/batch/accumulator.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/rate/token_bucket.hpp>
-#include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
 
 #include <chrono>
@@ -27,10 +24,8 @@
 #include <exception>
 #include <memory>
 #include <optional>
-#include <span>
 #include <stop_token>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "file_reader.hpp"
@@ -40,6 +35,7 @@
 #include "stage.hpp"
 #include "store.hpp"
 #include "walker.hpp"
+#include "write_stage.hpp"
 
 namespace fulltext {
 
@@ -65,32 +61,13 @@ class pipeline {
   [[nodiscard]] build_report report() const;
 
  private:
-  // What travels between the stages.
-  struct piece {
-    std::shared_ptr<indexed_file> file = {};
-    folded_piece content = {};  // the fold stage adds the hash and the words
-    std::string bytes = {};
-    penstock::permit memory = {};
-  };
-  struct binary_file {
-    std::shared_ptr<indexed_file> file;
-  };
-  struct unchanged_file {
-    std::int64_t row;
-  };
-  using write_request = std::variant<piece, binary_file, unchanged_file>;
-
   void walk_trees();
   void read_files();
   void read(const found_file& found);
   [[nodiscard]] bool may_read(stage::work& busy, std::uint64_t bytes);
   void fold_pieces();
-  // Hands on what the write stage is to do. Waits for room; false if stopped.
-  bool have_written(write_request&& request);
-  void write(std::span<const write_request> batch);
-  void write(const write_request& request);
-  void commit();
-  void finish();
+  // Hands on what the write stage of this shard is to do. Waits for room; false if stopped.
+  bool have_written(std::size_t shard, write_request&& request);
 
   // Runs it; what it throws stops the others, and run() throws it.
   template <class Body>
@@ -107,9 +84,9 @@ class pipeline {
   const std::stop_token stopped_ = stop_.get_token();
   std::exception_ptr failure_;  // of the stage that stopped the others
 
+  const std::vector<std::unique_ptr<index_writer>> writers_;  // of the shards, in their order
+  const shard_ring ring_;
   const memory_budget budget_;
-  index_writer writer_;
-  penstock::event writer_ready_;
 
   penstock::semaphore open_files_;
   penstock::semaphore memory_;                         // in bytes
@@ -119,25 +96,19 @@ class pipeline {
 
   queue<found_file> found_{"files to read", 256};
   queue<piece> pieces_{"pieces to fold", 64};
-  penstock::gauge requests_depth_;
 
   skip_ledger skips_;
   penstock::counter files_done_;
   penstock::counter bytes_done_;
-  progress written_;  // by the write stage; not committed yet
-  progress indexed_;  // by the write stage; committed
-  std::chrono::steady_clock::time_point next_commit_;
   penstock::counter files_unchanged_;
   penstock::counter bytes_unchanged_;
   penstock::counter bytes_read_;
-  std::int64_t files_removed_ = 0;
   std::chrono::steady_clock::duration elapsed_{};
   std::chrono::steady_clock::duration reading_{};  // until the last file was read
   penstock::histogram commit_times_;
 
   // Last: their threads use all of the above, and each what comes before it.
-  stage write_{"write", 1};
-  penstock::accumulator<write_request> requests_;
+  std::vector<std::unique_ptr<write_stage>> write_;  // of the shards, in their order
   stage walk_{"walk", 1};
   stage read_;
   stage fold_;

@@ -91,7 +91,8 @@ std::string as_table(const build_report& r) {
     fmt::format_to(std::back_inserter(out), "{:<24}{:>12}{:>12}\n", b.name, human_count(b.greatest), human_count(b.capacity));
   }
   out.push_back('\n');
-  fact("database", fmt::format("{} ({})", printable(r.database), human_bytes(r.database_bytes)));
+  const std::string divided = r.shards == 1 ? "" : fmt::format(" in {} shards", r.shards);
+  fact("database", fmt::format("{} ({}{})", printable(r.database), human_bytes(r.database_bytes), divided));
   if (r.peak_memory > 0) {
     fact("peak memory", fmt::format("{} (allowed: {} and {} of SQLite's cache)", human_memory(r.peak_memory),
                                     human_memory(r.max_memory), human_memory(r.cache_memory)));
@@ -122,7 +123,10 @@ std::string as_json(const build_report& r) {
   o.raw("bounds", json_array(r.bounds, [](const bound_report& b) {
           return json_object{}.add("name", b.name).add("greatest", b.greatest).add("allowed", b.capacity).text();
         }));
-  o.add("database", r.database).add("database_bytes", r.database_bytes).add("peak_memory_bytes", r.peak_memory);
+  o.add("database", r.database)
+      .add("shards", r.shards)
+      .add("database_bytes", r.database_bytes)
+      .add("peak_memory_bytes", r.peak_memory);
   o.add("max_memory_bytes", r.max_memory).add("cache_bytes", r.cache_memory);
   return o.text() + "\n";
 }

@@ -43,6 +43,7 @@ struct build_report {
   std::vector<stage_report> stages;
   std::vector<bound_report> bounds;
   std::string database;
+  std::size_t shards = 1;
   std::uint64_t database_bytes = 0;
   std::size_t max_memory = 0;    // as asked for, above the cache
   std::size_t cache_memory = 0;  // SQLite's page cache

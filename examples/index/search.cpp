@@ -1,76 +1,43 @@
 #include "search.hpp"
 
-#include <fmt/format.h>
+#include <penstock/combine/map.hpp>
 
 #include <algorithm>
-#include <charconv>
-#include <filesystem>
-#include <map>
-#include <system_error>
+#include <iterator>
+#include <ranges>
+#include <tuple>
+#include <utility>
 
-#include "file_reader.hpp"
 #include "json.hpp"
-#include "store.hpp"
 
 namespace fulltext {
 
-namespace {
-
-// A line of a file, given where a piece begins and how many lines of it come before; cut to a readable length. Control characters
-// become spaces: what is found in a file must not move the cursor of who searches.
-std::string read_line(const file_reader& file, std::uint64_t offset, std::uint64_t lines_before) {
-  constexpr std::size_t longest = 240;
-  const std::string piece = file.read_at(offset, piece_size);
-  std::string_view line = piece;
-  for (; lines_before > 0 && !line.empty(); --lines_before) line.remove_prefix(std::min(line.find('\n'), line.size() - 1) + 1);
-  line = line.substr(0, line.find('\n'));
-  line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
-  std::string buffer;
-  std::string text{as_utf8(line, buffer)};
-  std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, ' ');
-  text.resize(utf8_length(std::string_view{text}.substr(0, longest)));
-  return text.erase(text.find_last_not_of(' ') + 1);
+searcher::searcher(const std::string& path, std::function<penstock::worker_pool&()> pool) : path_{path}, pool_{std::move(pool)} {
+  open_shards(1);
 }
 
-// A build whose last moment fell into a search leaves an index in WAL mode, which SQLite does not read where it cannot write a log.
-// If there is none, nobody writes: then it may take the file for one that does not change.
-std::unique_ptr<database> open_for_search(const std::string& path) {
-  const std::string file = database_file(path);
-  const auto open = [&](const std::string& name, int flags) {
-    auto db = std::make_unique<database>(name, flags);
-    prepare_index(*db, path);
-    return db;
-  };
-  try {
-    return open(file, SQLITE_OPEN_READONLY);
-  } catch (const database_error& error) {
-    const bool needs_log = error.code() == SQLITE_CANTOPEN || error.code() == SQLITE_READONLY;
-    if (!needs_log || !std::filesystem::exists(file) || std::filesystem::exists(file + "-wal")) throw;
-  }
-  std::string uri = "file:";
-  for (const char c : file) uri += fmt::format("%{:02x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
-  return open(uri + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+// While shard 0 is locked the others that it tells of are there, but for the first time.
+void searcher::open_shards(std::size_t number) {
+  while (shards_.size() < number) shards_.push_back(std::make_unique<search_shard>(path_, shards_.size()));
+  while (shards_.size() > number) shards_.pop_back();
 }
 
-}  // namespace
+template <class F>
+auto searcher::in_all_shards(F f) -> std::vector<decltype(f(0))> {
+  if (shards_.size() == 1) return std::vector<decltype(f(0))>(1, f(0));
+  return penstock::map(pool_(), std::views::iota(std::size_t{0}, shards_.size()), f, {.chunk = 1}).value();
+}
 
-// One word, as a query of FTS5.
-struct searcher::term {
-  std::string word;
-  std::string match;
-};
-
-searcher::searcher(const std::string& path) : db_{open_for_search(path)} {}
-
-std::vector<searcher::term> searcher::terms_of(const std::vector<std::string>& query) {
-  std::vector<term> terms;
+std::vector<search_term> searcher::terms_of(const std::vector<std::string>& query) {
+  std::vector<search_term> terms;
   for (const std::string& argument : query) {
     std::string buffer;
     const std::vector<std::string> words = splitter_.words(as_utf8(argument, buffer));
     for (const std::string& word : words) {
       const bool prefix = argument.ends_with('*') && word == words.back();
-      const term t{prefix ? word + '*' : word, '"' + word + (prefix ? "\" *" : "\"")};
-      const bool known = std::any_of(terms.begin(), terms.end(), [&](const term& other) { return other.match == t.match; });
+      const search_term t{prefix ? word + '*' : word, '"' + word + (prefix ? "\" *" : "\"")};
+      const bool known =
+          std::any_of(terms.begin(), terms.end(), [&](const search_term& other) { return other.match == t.match; });
       if (!known) terms.push_back(t);
     }
   }
@@ -79,81 +46,51 @@ std::vector<searcher::term> searcher::terms_of(const std::vector<std::string>& q
 
 search_result searcher::search(const std::vector<std::string>& query, std::size_t limit) {
   search_result result;
-  const std::vector<term> terms = terms_of(query);
-  for (const term& t : terms) result.words.push_back(t.word);
+  const std::vector<search_term> terms = terms_of(query);
+  for (const search_term& t : terms) result.words.push_back(t.word);
   if (terms.empty()) return result;
 
-  db_->run("BEGIN");  // one state of the index for all that follows
-  db_->run(
-      "CREATE TEMP TABLE IF NOT EXISTS found(file INTEGER, rank REAL); DELETE FROM temp.found;"
-      "CREATE TEMP TABLE IF NOT EXISTS shown(file INTEGER PRIMARY KEY, total REAL, files INTEGER); DELETE FROM temp.shown;"
-      "CREATE TEMP TABLE IF NOT EXISTS lines(piece INTEGER, term TEXT, list TEXT, PRIMARY KEY(piece, term)) WITHOUT ROWID;"
-      "DELETE FROM temp.lines");
-  {
-    statement find{*db_,
-                   "INSERT INTO temp.found SELECT piece.file, min(words.rank) FROM words JOIN piece ON piece.id = words.rowid "
-                   "WHERE words MATCH ?1 GROUP BY piece.file"};
-    for (const term& t : terms) find.run(std::string_view{t.match});
-
-    statement choose{*db_,
-                     "INSERT INTO temp.shown SELECT file.id, sum(found.rank) AS total, count(*) OVER () "
-                     "FROM temp.found JOIN file ON file.id = found.file GROUP BY found.file HAVING count(*) = ?1 "
-                     "ORDER BY total, file.path LIMIT ?2"};
-    choose.run(static_cast<std::int64_t>(terms.size()), static_cast<std::int64_t>(limit));
-
-    // One pass through the index for each term: with a prefix, FTS5 would go through all its words for every file.
-    statement note_lines{*db_,
-                         "INSERT INTO temp.lines SELECT words.rowid, ?1, hit_lines(words) FROM words "
-                         "CROSS JOIN piece ON piece.id = words.rowid CROSS JOIN temp.shown ON shown.file = piece.file "
-                         "WHERE words MATCH ?1"};
-    for (const term& t : terms) note_lines.run(std::string_view{t.match});
-
-    statement best{*db_,
-                   "SELECT file.id, file.path, file.size, file.modified, shown.total, shown.files "
-                   "FROM temp.shown JOIN file ON file.id = shown.file ORDER BY shown.total, file.path"};
-    while (best.step()) {
-      hit& h = result.hits.emplace_back();
-      h.path = best.bytes(1);
-      h.score = -best.real(4);
-      result.files = static_cast<std::uint64_t>(best.integer(5));
-      const place line = locate(h, best.integer(0));
-      try {
-        const file_reader file{h.path};
-        h.up_to_date = static_cast<std::int64_t>(file.size()) == best.integer(2) && file.modified_ns() == best.integer(3);
-        h.text = read_line(file, line.piece, line.lines_before);
-      } catch (const std::system_error&) {
-        h.up_to_date = false;  // gone, or no regular file any more
-      }
+  struct one_state {
+    std::vector<std::unique_ptr<search_shard>>& shards;
+    ~one_state() {
+      for (const auto& shard : shards) shard->end();
     }
+  };
+  const one_state kept{shards_};
+  shards_.front()->begin();
+  open_shards(shards_.front()->layout().files);
+  for (auto shard = std::next(shards_.begin()); shard != shards_.end(); ++shard) (*shard)->begin();
+
+  search_statistics all{{}, std::vector<std::int64_t>(terms.size())};
+  for (const search_statistics& s : in_all_shards([&](std::size_t n) { return shards_[n]->count(terms); })) {
+    all.size.rows += s.size.rows;
+    all.size.tokens += s.size.tokens;
+    for (std::size_t i = 0; i < terms.size(); ++i) all.matches[i] += s.matches[i];
   }
-  db_->run("COMMIT");
+
+  std::vector<ranked_files> found = in_all_shards([&](std::size_t n) { return shards_[n]->rank(terms, all, limit); });
+  struct candidate {
+    std::size_t shard;
+    std::size_t place;
+  };
+  std::vector<candidate> best;
+  for (std::size_t shard = 0; shard < found.size(); ++shard) {
+    result.files += found[shard].count;
+    for (std::size_t place = 0; place < found[shard].best.size(); ++place) best.push_back({shard, place});
+  }
+  std::sort(best.begin(), best.end(), [&](const candidate& a, const candidate& b) {
+    const ranked_file& x = found[a.shard].best[a.place];
+    const ranked_file& y = found[b.shard].best[b.place];
+    return std::tie(x.rank, x.path) < std::tie(y.rank, y.path);
+  });
+  if (best.size() > limit) best.resize(limit);
+  std::vector<std::size_t> shown(found.size());
+  for (const candidate& c : best) ++shown[c.shard];
+  for (std::size_t shard = 0; shard < found.size(); ++shard) found[shard].best.resize(shown[shard]);
+
+  std::vector<std::vector<hit>> hits = in_all_shards([&](std::size_t n) { return shards_[n]->show(terms, found[n].best); });
+  for (const candidate& c : best) result.hits.push_back(std::move(hits[c.shard][c.place]));
   return result;
-}
-
-// Finds the line to show: of the piece that has the most of the words, the first line that has the most of them.
-searcher::place searcher::locate(hit& h, std::int64_t file) {
-  statement pieces{*db_, "SELECT id, offset, first_line FROM piece WHERE file = ?1 ORDER BY ordinal"};
-  statement lines{*db_, "SELECT list FROM temp.lines WHERE piece = ?1"};
-  std::size_t most = 0;
-  place found;
-  for (pieces.bind(file); pieces.step();) {
-    std::map<std::uint64_t, std::size_t> words_on;
-    for (lines.bind(pieces.integer(0)); lines.step();) {
-      const std::string_view list = lines.bytes(0);
-      for (const char* at = list.data(); at < list.data() + list.size(); ++at) {
-        std::uint64_t line = 0;
-        at = std::from_chars(at, list.data() + list.size(), line).ptr;
-        ++words_on[line];
-      }
-    }
-    const auto best = std::max_element(words_on.begin(), words_on.end(), [](auto& a, auto& b) { return a.second < b.second; });
-    if (best == words_on.end() || best->second <= most) continue;
-    most = best->second;
-    found = {static_cast<std::uint64_t>(pieces.integer(1)), best->first};
-    h.line = static_cast<std::uint64_t>(pieces.integer(2)) + best->first + 1;
-    h.lines = words_on.size();
-  }
-  return found;
 }
 
 std::string as_json(const search_result& result) {

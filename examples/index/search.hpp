@@ -1,40 +1,30 @@
 // Answers which files have all of some words, best first, and on which lines.
+//
+// Shards  are searched in parallel, in three steps: how often each word is there, summed over all shards; which files are the best ones, by these sums, of
+//         each shard, and of all; and the lines of those. So the answer is the same, to the last digit of the scores, however the index is divided.
+// States  the locks of the shards are taken in their order and kept to the end, so that no file is missed or seen twice while a reshard moves it.
 #pragma once
 
+#include <penstock/pool/worker_pool.hpp>
+
 #include <cstddef>
-#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "sqlite.hpp"
+#include "search_result.hpp"
+#include "search_shard.hpp"
 #include "text.hpp"
 
 namespace fulltext {
 
-struct hit {
-  std::string path;
-  std::uint64_t line = 0;  // from 1; the first of those with the most of the words
-  std::string text;        // of this line, without what a terminal would obey; empty if the file cannot be read any more
-  std::size_t lines = 0;   // how many lines have one of the words, in the best piece of the file
-  double score = 0;        // the greater the better
-  bool up_to_date = true;  // false: the file has changed since it was indexed, or is gone
-};
-
-struct search_result {
-  std::vector<std::string> words;  // as they were searched
-  std::uint64_t files = 0;         // how many have all of them
-  std::vector<hit> hits;           // the best
-};
-
-[[nodiscard]] std::string as_json(const search_result& result);
-
 /// One thread at a time.
 class searcher {
  public:
-  /// Throws std::runtime_error unless there is an index of this version.
-  explicit searcher(const std::string& path);
+  /// `pool` is asked for when there are several shards: its threads help, one of which may be the caller's. Throws std::runtime_error unless there is an
+  /// index of this version.
+  searcher(const std::string& path, std::function<penstock::worker_pool&()> pool);
 
   /// Searches for files with all words of the query, wherever in the file they are; a * after a word stands for any ending. Files
   /// rank by the sum of BM25 (Robertson and Zaragoza 2009) over the words, each with the best piece of the file and a line
@@ -42,16 +32,15 @@ class searcher {
   [[nodiscard]] search_result search(const std::vector<std::string>& query, std::size_t limit);
 
  private:
-  struct term;
-  struct place {
-    std::uint64_t piece = 0;  // where it begins in the file
-    std::uint64_t lines_before = 0;
-  };
+  std::vector<search_term> terms_of(const std::vector<std::string>& query);
+  void open_shards(std::size_t number);
+  // f(number of a shard) for all of them.
+  template <class F>
+  auto in_all_shards(F f) -> std::vector<decltype(f(0))>;
 
-  std::vector<term> terms_of(const std::vector<std::string>& query);
-  place locate(hit& h, std::int64_t file);
-
-  std::unique_ptr<database> db_;
+  const std::string path_;
+  const std::function<penstock::worker_pool&()> pool_;
+  std::vector<std::unique_ptr<search_shard>> shards_;
   word_splitter splitter_;
 };
 

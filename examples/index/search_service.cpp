@@ -1,5 +1,8 @@
 #include "search_service.hpp"
 
+#include <penstock/pool/sizing.hpp>
+
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <functional>
@@ -18,17 +21,22 @@ constexpr std::size_t most_in_a_batch = 8;  // they are searched for one after t
 search_service::search_service(std::string database, std::size_t limit, std::size_t connections)
     : limit_{limit},
       connections_{
-          [path = std::move(database)] { return std::make_unique<searcher>(path); },
+          [this, connections, path = std::move(database)] {
+            return std::make_unique<searcher>(path,
+                                              [this, connections]() -> penstock::worker_pool& { return pool(connections); });
+          },
           // A file's connections do not age: no timer.
           {.max_size = connections, .idle_timeout = 0s, .max_lifetime = 0s, .max_connecting = connections, .fail_fast = true}},
-      answers_{executor(connections),
+      answers_{connections == 1 ? penstock::any_scheduler{} : pool(connections).get_scheduler(),
                [this](std::span<const std::vector<std::string>> queries) { return answer(queries); },
                {.max_batch_size = most_in_a_batch, .max_in_flight_batches = connections}} {}
 
-penstock::any_scheduler search_service::executor(std::size_t connections) {
-  if (connections == 1) return {};
-  pool_.emplace(penstock::worker_pool_options{.threads = connections, .name = "search"});
-  return pool_->get_scheduler();
+penstock::worker_pool& search_service::pool(std::size_t connections) {
+  std::call_once(started_, [&] {
+    pool_.emplace(
+        penstock::worker_pool_options{.threads = std::max(connections, penstock::sizing::cpu_bound()), .name = "search"});
+  });
+  return *pool_;
 }
 
 std::vector<search_result> search_service::answer(std::span<const std::vector<std::string>> queries) {

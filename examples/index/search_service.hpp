@@ -1,6 +1,7 @@
 // Answers the queries of many who ask at the same time.
 //
-// Connections  a pool of them: each is opened when it is needed first, and serves one query at a time.
+// Connections  a pool of them: each is opened when it is needed first, and serves one query at a time. Over the shards of the index it is searched in
+//              parallel, by the threads that are free.
 // Batches      queries gather while all connections are busy, and equal ones are answered once. With one connection the thread that asks searches: for
 //              a single query, starting another one would be a tenth of the work.
 #pragma once
@@ -13,6 +14,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,12 +40,13 @@ class search_service {
     std::size_t operator()(const std::vector<std::string>& words) const noexcept;
   };
 
-  penstock::any_scheduler executor(std::size_t connections);
+  penstock::worker_pool& pool(std::size_t connections);
   std::vector<search_result> answer(std::span<const std::vector<std::string>> queries);
 
   const std::size_t limit_;
   penstock::resource_pool<std::unique_ptr<searcher>> connections_;
-  std::optional<penstock::worker_pool> pool_;  // with several connections
+  std::once_flag started_;
+  std::optional<penstock::worker_pool> pool_;  // with several connections, or shards
   penstock::batcher<std::vector<std::string>, search_result, words_hash> answers_;
 };
 

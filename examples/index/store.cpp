@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
@@ -16,7 +17,6 @@ namespace fulltext {
 namespace {
 
 constexpr int application = 0x70656e73;  // "pens"
-constexpr int version = 2;
 
 constexpr const char* schema = R"(
   CREATE TABLE file(
@@ -54,12 +54,12 @@ struct tree_paths {
   std::string beyond;
 };
 
-void create_index(database& db) {
-  db.run("BEGIN IMMEDIATE; " + std::string{schema} + "PRAGMA application_id = " + std::to_string(application) +
-         "; PRAGMA user_version = " + std::to_string(version) + "; COMMIT");
-}
-
 }  // namespace
+
+void create_index(database& db) {
+  db.run(std::string{schema} + "PRAGMA application_id = " + std::to_string(application) +
+         "; PRAGMA user_version = " + std::to_string(whole_version));
+}
 
 std::string database_file(const std::string& path) {
   const std::filesystem::file_status found = std::filesystem::status(path);
@@ -75,38 +75,70 @@ std::vector<std::string> files_of_database(const std::string& path) {
   return {real, real + "-wal", real + "-shm", real + "-journal"};
 }
 
+std::vector<std::string> files_of_index(const std::string& path) {
+  std::vector<std::string> files = files_of_database(path);
+  for (std::size_t number = 1; number < most_shards; ++number) {
+    const std::string shard = files.front() + '.' + std::to_string(number);
+    files.insert(files.end(), {shard, shard + "-wal", shard + "-shm", shard + "-journal"});
+  }
+  return files;
+}
+
 void prepare_index(database& db, const std::string& path) {
   if (db.integer("PRAGMA application_id") != application) throw std::runtime_error{path + " is not an index of penstock-index"};
-  if (const std::int64_t found = db.integer("PRAGMA user_version"); found != version) {
+  if (const std::int64_t found = db.integer("PRAGMA user_version"); found != whole_version && found != divided_version) {
     throw std::runtime_error{path + " is an index of version " + std::to_string(found) + ", and this program writes version " +
-                             std::to_string(version) + ": remove it and build it again"};
+                             std::to_string(whole_version) + ": remove it and build it again"};
   }
   add_line_search(db);
 }
 
-catalog::catalog(const std::string& path)
-    : db_{database_file(path), SQLITE_OPEN_READONLY},
-      find_{db_, "SELECT id, size, modified, young, binary FROM file WHERE path = ?1"} {}
+struct catalog::shard {
+  explicit shard(const std::string& file) : db{file, SQLITE_OPEN_READONLY} {}
+  database db;
+  statement find{db, "SELECT id, size, modified, young, binary FROM file WHERE path = ?1"};
+};
+
+catalog::catalog(const std::string& path) {
+  shards_.push_back(std::make_unique<shard>(shard_file(path, 0)));
+  const shard_layout layout = read_layout(shards_.front()->db);
+  for (std::size_t number = 1; number < layout.files; ++number) {
+    const std::string file = shard_file(path, number);
+    shards_.push_back(std::filesystem::exists(file) ? std::make_unique<shard>(file) : nullptr);
+  }
+  for (const auto& s : shards_) {  // together as much as SQLite's default
+    if (s != nullptr) s->db.run("PRAGMA cache_size = -" + std::to_string(2000 / shards_.size()));
+  }
+  ring_ = ring_of(layout.ring);
+}
+
+catalog::~catalog() = default;
 
 std::optional<known_file> catalog::find(std::string_view path) {
-  if (!find_.bind(blob{path}).step()) return std::nullopt;
-  const known_file found{find_.integer(0), find_.integer(1), find_.integer(2), find_.integer(3) != 0, find_.integer(4) != 0};
-  find_.reset();
+  const std::size_t number = owner_of(ring_, path);
+  if (shards_[number] == nullptr) return std::nullopt;
+  statement& row = shards_[number]->find;
+  if (!row.bind(blob{path}).step()) return std::nullopt;
+  const known_file found{number, row.integer(0), row.integer(1), row.integer(2), row.integer(3) != 0, row.integer(4) != 0};
+  row.reset();
   return found;
 }
 
 bool catalog::has_tree(std::string_view root) {
   const tree_paths paths{root};
-  statement any{db_, ("SELECT 1 FROM file WHERE " + std::string{tree_paths::condition} + " LIMIT 1").c_str()};
-  return any.bind(blob{root}, blob{paths.first}, blob{paths.beyond}).step();
+  for (const auto& s : shards_) {
+    if (s == nullptr) continue;
+    statement any{s->db, ("SELECT 1 FROM file WHERE " + std::string{tree_paths::condition} + " LIMIT 1").c_str()};
+    if (any.bind(blob{root}, blob{paths.first}, blob{paths.beyond}).step()) return true;
+  }
+  return false;
 }
 
 bool index_has_tree(const std::string& database, std::string_view root) {
   return std::filesystem::exists(database) && catalog{database}.has_tree(root);
 }
 
-index_writer::file_lock::file_lock(const std::string& path)
-    : descriptor_{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)} {
+file_lock::file_lock(const std::string& path) : descriptor_{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)} {
   if (descriptor_ < 0) throw std::runtime_error{path + ": " + std::generic_category().message(errno)};
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
@@ -116,7 +148,7 @@ index_writer::file_lock::file_lock(const std::string& path)
   }
 }
 
-index_writer::file_lock::~file_lock() { ::close(descriptor_); }
+file_lock::~file_lock() { ::close(descriptor_); }
 
 struct index_writer::statements {
   explicit statements(database& db) : db_{db} {}
@@ -133,36 +165,66 @@ struct index_writer::statements {
   statement add_words{db_, "INSERT INTO words(rowid, line) VALUES(?1, ?2)"};
 };
 
-index_writer::index_writer(const std::string& path, const writer_options& options)
-    : options_{options}, lock_{database_file(path)}, db_{database_file(path)} {
+index_writer::index_writer(const std::string& path, std::size_t shard, std::size_t shards)
+    : shard_{shard}, lock_{shard_file(path, shard)}, db_{shard_file(path, shard)} {
+  const std::string file = shard_file(path, shard);
   if (db_.integer("PRAGMA page_count") <= 1 && db_.integer("SELECT count(*) FROM sqlite_schema") == 0) {
     db_.run("PRAGMA page_size = 8192");  // settled with the first write
     add_line_search(db_);
-    create_index(db_);
+    // Are there others already, then start_afresh() was cut off between its two steps, or somebody has removed FILE alone.
+    const std::size_t others = shard == 0 ? shards_beside(path) : 0;
+    create(divided_among(others != 0 ? others + 1 : std::max<std::size_t>(1, shards)));
   } else {
-    prepare_index(db_, path);
+    prepare_index(db_, file);
+    check_shard_number(db_, file, shard);
   }
 }
 
-void index_writer::begin_run() {
-  start_log();
+void index_writer::create(const shard_layout& layout) {
+  db_.run("BEGIN IMMEDIATE");
+  create_index(db_);
+  if (shard_ == 0) {
+    write_layout(db_, layout);
+  } else {
+    write_shard_number(db_, shard_);
+  }
+  db_.run("COMMIT");
+}
+
+void index_writer::begin_run(const writer_options& options) {
+  set_journal_mode(db_, "WAL");
   db_.run("PRAGMA synchronous = NORMAL");
   const std::int64_t rows = db_.integer("SELECT count(*) FROM words_docsize");
   if (rows > 2 * db_.integer("SELECT count(*) FROM piece")) start_afresh();
-  db_.run("PRAGMA cache_size = -" + std::to_string(options_.cache_bytes / 1024));
+  db_.run("PRAGMA cache_size = -" + std::to_string(options.cache_bytes / 1024));
   db_.run("BEGIN IMMEDIATE");
-  db_.run("INSERT INTO words(words, rank) VALUES('hashsize', " + std::to_string(options_.merge_bytes) + ")");
+  db_.run("INSERT INTO words(words, rank) VALUES('hashsize', " + std::to_string(options.merge_bytes) + ")");
   db_.run("UPDATE run SET last = last + 1");
   run_ = db_.integer("SELECT last FROM run");
   db_.run("COMMIT");
   sql_ = std::make_unique<statements>(db_);
 }
 
-// Goes into WAL mode, as soon as no search reads the index.
-void index_writer::start_log() {
+std::vector<std::unique_ptr<index_writer>> open_writers(const std::string& path, std::size_t shards) {
+  std::vector<std::unique_ptr<index_writer>> writers;
+  writers.push_back(std::make_unique<index_writer>(path, 0, shards));
+  const shard_layout layout = writers.front()->layout();
+  if (layout.moving()) {
+    throw std::runtime_error{path + ": a reshard was interrupted; `reshard " + std::to_string(layout.ring) + "` goes on with it"};
+  }
+  if (shards != 0 && shards != layout.files) {
+    throw std::runtime_error{path + " has " + std::to_string(layout.files) + (layout.files == 1 ? " shard" : " shards") +
+                             "; `reshard " + std::to_string(shards) + "` changes that"};
+  }
+  remove_shards_beyond(path, layout.files);
+  while (writers.size() < layout.files) writers.push_back(std::make_unique<index_writer>(path, writers.size(), 0));
+  return writers;
+}
+
+void set_journal_mode(database& db, const char* mode) {
   for (const auto until = std::chrono::steady_clock::now() + std::chrono::minutes{1};; sqlite3_sleep(10)) {
     try {
-      return db_.run("PRAGMA journal_mode = WAL");
+      return db.run(std::string{"PRAGMA journal_mode = "} + mode);
     } catch (const database_error& error) {
       if (error.code() != SQLITE_BUSY || std::chrono::steady_clock::now() > until) throw;
     }
@@ -172,10 +234,21 @@ void index_writer::start_log() {
 // Empties the database, in a moment and in one transaction. (To delete all rows takes seconds if there are many, and SQLite cannot
 // be interrupted in it.)
 void index_writer::start_afresh() {
+  const shard_layout divided = shard_ == 0 ? layout() : shard_layout{};
   sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_RESET_DATABASE, 1, nullptr);
   db_.run("VACUUM");
   sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_RESET_DATABASE, 0, nullptr);
-  create_index(db_);
+  create(divided);
+}
+
+void commit_when_free(database& db, const std::stop_token& stop) {
+  for (;;) {
+    try {
+      return db.run("COMMIT");
+    } catch (const database_error& error) {
+      if (error.code() != SQLITE_BUSY || stop.stop_requested()) throw;
+    }
+  }
 }
 
 index_writer::~index_writer() {
