@@ -25,8 +25,7 @@ memory_budget divide_memory(std::size_t allowed, std::size_t threads, std::size_
   constexpr std::size_t program = std::size_t{8} << 20;
   constexpr std::size_t folding_thread = std::size_t{64} << 10;
   constexpr std::size_t reading_thread = std::size_t{16} << 10;
-  constexpr std::size_t another_shard = std::size_t{256} << 10;
-  const std::size_t fixed = program + threads * folding_thread + readers * reading_thread + (shards - 1) * another_shard;
+  const std::size_t fixed = program + threads * folding_thread + readers * reading_thread;
   const std::size_t third = allowed > fixed ? (allowed - fixed) / 3 : 0;
   constexpr std::size_t most = std::size_t{256} << 20;  // FTS5 counts in an int, and gains nothing from more
   return {.pieces = std::max(third, piece_cost(piece_size)),

@@ -15,7 +15,11 @@ struct memory_budget {
   std::size_t merge = 0;   // what FTS5 collects before it writes, for each shard; it takes about three times as much
 };
 
-/// `threads` fold text, `readers` read files, and for each of the shards one writes.
+/// What each shard beyond the first takes on top of what is allowed, at the most: two connections and a thread, and what FTS5 collects beyond its share:
+/// as much as one piece, which takes 16 times its size if no word is there twice.
+inline constexpr std::size_t another_shard = std::size_t{5} << 20;
+
+/// `threads` fold text, and `readers` read files; the shards share what there is to collect.
 [[nodiscard]] memory_budget divide_memory(std::size_t allowed, std::size_t threads, std::size_t readers,
                                           std::size_t shards = 1) noexcept;
 

@@ -14,7 +14,8 @@ const char* const usage =
     R"(penstock-index: full-text search in your own files
 
   penstock-index build DIR... --db FILE [options]     index the text files of directory trees, or bring an index up to date
-    --max-memory SIZE   memory above SQLite's cache of 16 MiB; default 64MiB, at least 32MiB
+    --max-memory SIZE   memory above SQLite's cache of 16 MiB; default 64MiB, at least 32MiB; each shard beyond the first
+                        may take 5 MiB more
     --threads N         threads that cut text into words; default: one for each processor
     --readers N         threads that read files; default: 9 for every 4 processors, and no more than files may be open
     --open-files N      files that may be open at a time; default 32

@@ -260,7 +260,7 @@ build_report pipeline::report() const {
     const std::uintmax_t size = std::filesystem::file_size(path, absent);
     if (!absent) r.database_bytes += size;
   }
-  r.max_memory = options_.max_memory;
+  r.max_memory = options_.max_memory + (r.shards - 1) * another_shard;
   r.cache_memory = writer_options{}.cache_bytes;
   r.peak_memory = peak_resident_bytes();
   return r;

@@ -45,7 +45,7 @@ struct build_report {
   std::string database;
   std::size_t shards = 1;
   std::uint64_t database_bytes = 0;
-  std::size_t max_memory = 0;    // as asked for, above the cache
+  std::size_t max_memory = 0;    // as asked for, above the cache, and what further shards take
   std::size_t cache_memory = 0;  // SQLite's page cache
   std::size_t peak_memory = 0;   // resident, of the whole process; 0 if the system does not tell
 };
