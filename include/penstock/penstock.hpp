@@ -57,6 +57,9 @@
 #include <penstock/core/task_group.hpp>
 #include <penstock/core/timer_service.hpp>
 #include <penstock/core/version.hpp>
+#include <penstock/job/circuit_breaker.hpp>
+#include <penstock/job/circuit_breaker_options.hpp>
+#include <penstock/job/cron.hpp>
 #include <penstock/job/enqueue_options.hpp>
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_id.hpp>
@@ -67,9 +70,6 @@
 #include <penstock/job/memory_lease.hpp>
 #include <penstock/job/memory_store.hpp>
 #include <penstock/job/memory_store_options.hpp>
-#include <penstock/job/circuit_breaker.hpp>
-#include <penstock/job/circuit_breaker_options.hpp>
-#include <penstock/job/cron.hpp>
 #include <penstock/job/retry.hpp>
 #include <penstock/job/retry_budget.hpp>
 #include <penstock/observe/busy_time.hpp>
