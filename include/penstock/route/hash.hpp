@@ -15,7 +15,8 @@
 // it. So this is no std::hash. stable_hash() is XXH3 with 64 bits (Y. Collet; the specification at xxhash.com), and every implementation of it
 // in any language gives the same numbers: for a string, XXH3_64bits_withSeed(bytes, seed); for an integer or an enumerator, the same of its
 // value as eight bytes, the least significant one first, negative ones in two's complement. So 7, 7u and std::int64_t{7} are one key. A char or
-// wchar_t is taken as unsigned, since its sign is the platform's choice. The numbers are part of the interface and change in no version; tests/unit/route/hash_test.cpp holds a few that are frozen.
+// wchar_t is taken as unsigned, since its sign is the platform's choice. The numbers are part of the interface and change in no version;
+// tests/unit/route/hash_test.cpp holds a few that are frozen.
 //
 // Crafted keys   whoever knows the seed can find keys that fall on one node; a random seed that all machines share and nobody else knows makes
 //                it hard. XXH3 is no cryptographic function: where an adversary sees the outcome, route by a ready_hash of SipHash or HMAC.

@@ -14,7 +14,8 @@
 //                up. Each share is right to about one slot.
 // Invariants     members_ lie in the nodes' order; table_ is empty, or each slot has a node's place there.
 // Thread safety  a plain value: concurrent reads are safe, a change is its owner's alone. What find() gives stays valid until the next change.
-// Cost           find(): one read of the table. A change: a millisecond for 65,537 slots, some more if weights differ a lot. 2 bytes a slot, 16 a node.
+// Cost           find(): one read of the table. A change: a millisecond for 65,537 slots, some more if weights differ a lot.
+//                2 bytes a slot, 16 a node.
 // Exceptions     a change that throws (comparing, a user's hash, allocating) has changed nothing if moving a node does not throw.
 // Algorithm      D. Eisenbud et al., Maglev: A Fast and Reliable Software Network Load Balancer, NSDI 2016; weights as Envoy has them.
 #pragma once

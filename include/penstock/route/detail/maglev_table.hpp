@@ -1,8 +1,8 @@
 // penstock/route/detail/maglev_table.hpp: fills a Maglev table.
 //
 // Each member goes through all slots in an order of its own, begin + i * step modulo the number of slots, a prime; they take turns, and whose turn
-// it is takes the first slot of its order that is free. The weight of a member is how many of its turns count. Where few count, because some weigh far
-// more than others, a heap says whose turn is the next that does: 65,537 slots take milliseconds then, however many members there are.
+// it is takes the first slot of its order that is free. The weight of a member is how many of its turns count. Where few count, because some weigh
+// far more than others, a heap says whose turn is the next that does: 65,537 slots take milliseconds then, however many members there are.
 //
 // With f of M slots free, the first free one is M / f steps away on average, and the last 256 slots would cost as many steps as all others. There
 // we turn round: for each free slot, how many steps away is it? That is (slot - begin) / step modulo M, and the nearest is taken: the same slot.
