@@ -3,10 +3,12 @@
 #
 # Each file gets a namespace of its own around it, so its helpers may have the names that another file's have. The includes of all of
 # them come first, outside of these namespaces (with the conditions that they are under); met again inside, they are empty. A file that has
-# a named namespace of its own stays as it is.
+# a named namespace of its own stays as it is. Main functions become one, whose first argument is the name of a file without what comes after the
+# last underscore.
 math(EXPR last "${CMAKE_ARGC} - 1")
 set(includes "")
 set(bodies "")
+set(calls "")
 foreach(i RANGE 4 ${last})
   set(file "${CMAKE_ARGV${i}}")
   cmake_path(GET file PARENT_PATH folder)
@@ -27,5 +29,14 @@ foreach(i RANGE 4 ${last})
   else()
     string(APPEND bodies "\nnamespace unity_${name} {\n#include \"${file}\"\n}\n")
   endif()
+  file(STRINGS "${file}" main REGEX "^int main\\(")
+  if(main STREQUAL "int main() {")
+    string(REGEX REPLACE "_[a-z]*$" "" short "${name}")
+    string(APPEND calls "  if (name == \"${short}\") return unity_${name}::main();\n")
+  endif()
 endforeach()
+if(calls)
+  string(APPEND includes "#include <string_view>\n")
+  string(APPEND bodies "\nint main(int count, char** arguments) {\n  const std::string_view name{count > 1 ? arguments[1] : \"\"};\n${calls}  return 2;\n}\n")
+endif()
 file(WRITE "${CMAKE_ARGV3}" "${includes}${bodies}")
