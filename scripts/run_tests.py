@@ -134,9 +134,9 @@ class Session:
         if slowest and time.monotonic() - since > 20:
             print(11 * " " + "slowest: " + ", ".join(f"{n} {t:.0f} s" for t, n in sorted(slowest, reverse=True)[:4]), flush=True)
 
-    def suite(self, preset, targets=(), labels="", tier=None, run=True, counted=False):
+    def suite(self, preset, targets=(), labels="", tier=None, run=True, counted=False, options=()):
         """Configures and builds a preset, all of it or some targets, and runs its tests."""
-        if not self.step(f"{preset}: configure", ["cmake", "--preset", preset]):
+        if not self.step(f"{preset}: configure", ["cmake", "--preset", preset, *options]):
             return
         # Keep going after an error: the programs that can be built are still run.
         self.step(f"{preset}: build", ["cmake", "--build", "--preset", preset, *(["--target", *targets] if targets else []), "--", "-k", "0"], counted)
@@ -163,7 +163,8 @@ def main():
     if mode == "--ci":
         session.format_check()
         session.step("each header alone", [sys.executable, "tests/layers/check_alone.py", "include"], counted=True)
-    session.suite("dev")
+    # Nobody waits for what changes with one test here, so the tests are compiled together.
+    session.suite("dev", options=["-DPENSTOCK_UNITY_TESTS=ON"] if mode == "--ci" else [])
     if mode == "--ci":
         for preset in ("asan", "tsan", "clang-asan", "clang-tsan"):
             session.suite(preset, tier="quick")
