@@ -3,6 +3,7 @@
 #include <penstock/batch/batcher.hpp>
 
 #include <chrono>
+#include <coroutine>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -541,6 +542,18 @@ TEST_CASE("batcher: close() refuses, lets what is in line leave, and destruction
     co_return value;
   };
   CHECK(spawn(destroyer(b)).result() == 40);
+  // So it does where the function was resumed by a plain thread, with nothing below it.
+  std::coroutine_handle<> resumed;
+  struct foreign {
+    std::coroutine_handle<>* to;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> h) const noexcept { *to = h; }
+    std::vector<int> await_resume() const { return {44}; }
+  };
+  b = std::make_unique<ints>(any_scheduler{}, [&](std::span<const int>) { return foreign{&resumed}; });
+  auto told = spawn(destroyer(b));
+  resumed.resume();
+  CHECK(told.result() == 44);
   std::optional<shared_future<int>> next;
   b = std::make_unique<ints>(any_scheduler{}, s.function());
   s.during = [&] {

@@ -180,7 +180,8 @@ class batch_work {
   bool runs_ = false;  // the function, and nobody has noted yet how long
 };
 
-/// Callers of a batch who go on on this thread do so when the batch is not under way here any more, nor its next one still to leave.
+/// Callers of a batch who go on on this thread do so when all have been told and the next batch has been sent; but within this one: they may destroy
+/// the batcher, which is not to wait for it then.
 class after_batch {
  public:
   after_batch() noexcept {
@@ -222,15 +223,15 @@ batch_coroutine run_batch_coroutine(Core* core, F* f, batch_work<Core, Key>* wor
       std::exception_ptr failure;
       try {
         auto answers = co_await (*f)(keys);
-        const after_batch later;
         const inside_batch guard{core->identity()};
+        const after_batch later;
         owned->answered(std::move(answers));
       } catch (...) {
         failure = std::current_exception();
       }
       if (failure != nullptr) {
-        const after_batch later;
         const inside_batch guard{core->identity()};
+        const after_batch later;
         owned->failed(std::move(failure));
       }
     }
