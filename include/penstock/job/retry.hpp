@@ -53,7 +53,7 @@ enum class retry_end : std::uint8_t {
   success,      ///< the last one succeeded
   exhausted,    ///< there were as many as the policy allows
   not_retried,  ///< retry_if says that the failure is not worth another one
-  no_time,      ///< the deadline is nearer than the next attempt
+  out_of_time,  ///< the deadline is nearer than the next attempt
   no_budget,    ///< the policy's budget refused it
   cancelled,    ///< stop was requested
 };
@@ -110,7 +110,7 @@ class retrying {
     }
     if (!random_) random_.emplace(policy_.seed != 0 ? policy_.seed : fresh_seed());
     const std::chrono::nanoseconds delay = policy_.delay_after(f, *random_, previous_);
-    if (left(end_) <= delay.count()) return ended(retry_end::no_time);
+    if (left(end_) <= delay.count()) return ended(retry_end::out_of_time);
     if (!policy_.budget.try_withdraw()) return ended(retry_end::no_budget);
     if (!policy_.delay) previous_ = delay;
     if (options_.on_retry) options_.on_retry(f, delay);

@@ -197,7 +197,7 @@ TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and e
   CHECK(running.result() == errc::timeout);
   // The third is cut short at 380 ms, and no pause is begun that would end later.
   CHECK(begun == std::vector{start, start + 150ms, start + 300ms});
-  CHECK(report.end == retry_end::no_time);
+  CHECK(report.end == retry_end::out_of_time);
   CHECK(report.attempts == 3);
 
   // The deadline of limits, and a pause that would end after it: over at once, with the failure.
@@ -206,7 +206,7 @@ TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and e
   CHECK(retry(broken, {.backoff = backoff::fixed(50ms)},
               {.limits = {.deadline = {now + 50ms, clock}}, .report = &report, .clock = clock}) == refused);
   CHECK(broken.runs == 1);
-  CHECK(report.end == retry_end::no_time);
+  CHECK(report.end == retry_end::out_of_time);
   CHECK(clock.now() == now);
 
   // A function that takes a stop token is told of its time; it moves the clock itself.
