@@ -2,7 +2,7 @@
 //
 //   void send(penstock::job<mail>& j) {
 //     j.progress(0.1);
-//     if (!known(j.payload().to)) throw penstock::job_error{penstock::job_outcome::dead("no such address")};   // is not tried again
+//     if (!known(j.payload().to)) throw penstock::job_error{penstock::job_outcome::unrecoverable("no such address")};   // is not tried again
 //     deliver(j.payload(), j.get_stop_token());                                                             // what it throws is a failed attempt
 //   }
 //   penstock::task<penstock::job_outcome> fetch(penstock::job<page>& j) {                                      // or a coroutine, and by value
@@ -32,16 +32,16 @@ namespace penstock::inline v0_1 {
 /// How a run went. A handler may also give nothing or a result<void>, and throw.
 class job_outcome {
  public:
-  enum class kind : std::uint8_t { done, failed, dead, retry_in, rate_limited };
+  enum class kind : std::uint8_t { done, failed, unrecoverable, retry_after, rate_limited };
 
   [[nodiscard]] static job_outcome done() noexcept { return {}; }
   /// A failed attempt: tried again as the job's options say, if attempts are left.
   [[nodiscard]] static job_outcome failed(std::string_view why) { return {kind::failed, {}, why}; }
   /// Failed for good, whatever attempts are left.
-  [[nodiscard]] static job_outcome dead(std::string_view why) { return {kind::dead, {}, why}; }
+  [[nodiscard]] static job_outcome unrecoverable(std::string_view why) { return {kind::unrecoverable, {}, why}; }
   /// A failed attempt; if others are left, the next one is due in `delay`, whatever the backoff says.
-  [[nodiscard]] static job_outcome retry_in(std::chrono::nanoseconds delay, std::string_view why = "to be retried") {
-    return {kind::retry_in, delay, why};
+  [[nodiscard]] static job_outcome retry_after(std::chrono::nanoseconds delay, std::string_view why = "to be retried") {
+    return {kind::retry_after, delay, why};
   }
   /// No attempt: whom the handler calls wants to be left alone. The job is handed back, and this worker fetches nothing for so long.
   [[nodiscard]] static job_outcome rate_limited(std::chrono::nanoseconds pause) noexcept {

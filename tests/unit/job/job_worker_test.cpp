@@ -101,8 +101,8 @@ TEST_CASE("job_worker: runs what is added, and settles it as the handler says", 
   bench b{handler{[&](job<int>& j) {
     ran.push_back(j.payload());
     if (j.payload() == 2) throw std::runtime_error{"bad"};
-    if (j.payload() == 3) return job_outcome::dead("hopeless");
-    if (j.payload() == 4) throw penstock::job_error{job_outcome::dead("gone")};
+    if (j.payload() == 3) return job_outcome::unrecoverable("hopeless");
+    if (j.payload() == 4) throw penstock::job_error{job_outcome::unrecoverable("gone")};
     if (j.payload() == 5) throw 5;
     return job_outcome::done();
   }}};
@@ -125,7 +125,7 @@ TEST_CASE("job_worker: tries again after the backoff, and not more often than th
   std::vector<unsigned> attempts;
   bench b{handler{[&](job<int>& j) {
     attempts.push_back(j.attempt());
-    if (j.payload() == 7 && j.attempt() == 1) return job_outcome::retry_in(1min);
+    if (j.payload() == 7 && j.attempt() == 1) return job_outcome::retry_after(1min);
     return j.payload() == 1 && j.attempt() == 2 ? job_outcome::done() : job_outcome::failed("no");
   }}};
   b.queue.add(1, {.attempts = 2}).value();  // at once

@@ -288,10 +288,10 @@ class worker_core {
         s.how = again ? settle_as::retry : settle_as::failed;
         if (again) s.at = later(now(), delay_after(policy, lease.attempt(), lease.fence()));
         break;
-      case job_outcome::kind::dead:
+      case job_outcome::kind::unrecoverable:
         s.how = settle_as::failed;
         break;
-      case job_outcome::kind::retry_in:
+      case job_outcome::kind::retry_after:
         s.how = again ? settle_as::retry : settle_as::failed;
         if (again) s.at = later(now(), outcome.delay());
         break;
