@@ -206,6 +206,10 @@ TEST_CASE("batcher: a cache of one's own is asked first and told of values, not 
   CHECK_FALSE(b.prime(6, 67));
   CHECK(b.load(6).get() == 66);
   CHECK(b.stats().hits == 2);
+  bool primed = true;
+  s.during = [&] { primed = b.prime(7, 77); };
+  CHECK(b.load(7).get() == 703);
+  CHECK_FALSE(primed);  // it was being loaded
   b.clear_all();
   CHECK(cache.held.empty());
 }

@@ -160,7 +160,7 @@ class batcher_core
   bool prime(flight_type* made) {
     std::unique_ptr<flight_type, drop> fresh{made};
     if (options_.own_cache) {
-      if (!fresh->has_value() || options_.own_cache.get(fresh->key)) return false;
+      if (!fresh->has_value() || is_loading_or_closed(*fresh) || options_.own_cache.get(fresh->key)) return false;
       options_.own_cache.set(fresh->key, fresh->peek());
       return true;
     }
@@ -332,6 +332,11 @@ class batcher_core
 
   // --- the user's own cache
 
+  [[nodiscard]] bool is_loading_or_closed(const flight_type& f) {
+    flight_trash<flight_type> gone;
+    std::scoped_lock guard{lock_};
+    return closed_ || store_.find(f.hash, [&](const Key& known) { return equal_(known, f.key); }, 0, gone) != nullptr;
+  }
   flight_type* hit(std::unique_ptr<flight_type, drop> fresh, Value&& value) {
     fresh->emplace(std::move(value));
     fresh->phase = flight_phase::done;
