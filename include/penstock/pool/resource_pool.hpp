@@ -18,7 +18,8 @@
 //                others want the processors one yield to them.
 // Thread safety  every member may be called concurrently. The factory is called by as many threads at a time as max_connecting says, and validate by
 //                more: both are const in spirit. Neither runs under a lock, and nor does T's destructor: all of them may use the pool.
-// Coroutines     use async_acquire(). One that blocks its thread in acquire() holds up the coroutines that go on on that thread, connects among them.
+// Coroutines     use async_acquire(). One that blocks its thread in acquire() holds up the coroutines that go on on that thread, connects among them. So
+//                does a task that blocks the only thread of the pool's executor: nobody is left to connect, and it gets errc::timeout.
 // Cancellation   a wait that is stopped or times out takes nothing; a resource that was granted before stays granted.
 // Destruction    closes the pool, waits until the last lease is back and what runs in the background has ended (connects are asked to stop), and
 //                destroys everything. Nobody may be in an acquiring member then, and not on a thread that these need in order to end.
@@ -71,7 +72,7 @@ class resource_pool {
   resource_pool(const resource_pool&) = delete;
   resource_pool& operator=(const resource_pool&) = delete;
 
-  /// Waits for a resource, for acquire_timeout at the longest. errc::timeout after that; errc::closed; errc::full if max_waiters stand in line;
+  /// Waits for a resource, for acquire_timeout at the longest. errc::timeout after that; errc::closed; errc::full if max_waiters wait;
   /// errc::rejected (fail_fast); errc::deadlock (nested_acquire::refuse).
   result<lease> acquire(std::source_location where = std::source_location::current()) { return engine_.acquire({}, {}, where); }
   /// Also ends when stop is requested, with errc::cancelled; at once, and without a resource, if it was before the call.
@@ -83,7 +84,7 @@ class resource_pool {
     return engine_.acquire(limits.stop, limits.deadline, where);
   }
   /// Never waits and makes nothing: errc::empty if none is idle. Without an executor it may have to check an idle one, here; with one,
-  /// the check is begun, and a later call may find it done.
+  /// the check is begun, and a later call may find it done: it counts for half a second, or for validate_after if that is longer.
   result<lease> try_acquire(std::source_location where = std::source_location::current()) { return engine_.try_acquire(where); }
   /// Waits at the most for `timeout`, by the pool's clock.
   template <class Rep, class Period>

@@ -9,7 +9,8 @@
 //                whichever thread finds that a resource is needed (the timers' one, too), and goes on where what it awaits resumes it; a plain
 //                function is called on the thread of an acquire() that needs a resource, and nowhere else: without another thread nothing can be
 //                made in the background, so min_idle and keep_alive are refused then. Nor is keep_alive taken without an executor if validate is a
-//                plain function: that would block the timers' thread.
+//                plain function: that would block the timers' thread. A coroutine acquires where it goes on: without a scheduler of its own that may
+//                be whichever thread releases, or the timers'.
 #pragma once
 
 #include <chrono>
@@ -50,7 +51,9 @@ struct resource_pool_options {
   std::size_t max_size = 10;  ///< how many there are, at least 1
   std::size_t max_overflow =
       0;  ///< how many more there may be while callers wait; they go when they are released and nobody waits
-  std::size_t max_waiters = std::numeric_limits<std::size_t>::max();  ///< who would stand further back gets errc::full
+  /// Callers that wait for a lease to come back, or, while the resource is down, for the next attempt; the next one gets errc::full. Who waits for
+  /// what can be made (or has to be checked first) does not count.
+  std::size_t max_waiters = std::numeric_limits<std::size_t>::max();
   /// For acquires that give no deadline of their own. It covers the wait in line, the check and the connect.
   std::chrono::nanoseconds acquire_timeout = std::chrono::seconds{30};
   /// For each connect and each check: a coroutine is asked to stop then; a function is told by connect_request::deadline.

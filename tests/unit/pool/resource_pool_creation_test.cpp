@@ -304,6 +304,51 @@ TEST_CASE("resource_pool: with an executor a check on borrow runs there, within 
   b.executor.run_all();
   CHECK(b.p.stats().idle == 1);
   CHECK((*b.p.try_acquire())->number == 2);  // checked just now
+
+  bench each_time{{.max_size = 1, .validate = checker(b.w), .validate_after = 0s}};
+  auto once = each_time.wait();
+  each_time.executor.run_all();
+  once.result()->release();
+  const int before = b.w.checks;
+  for (int i = 1; i <= 2; ++i) {
+    CHECK(each_time.p.try_acquire() == errc::empty);
+    each_time.executor.run_all();
+    CHECK(each_time.p.try_acquire().has_value());  // that check is for whoever looks next, once
+    CHECK(b.w.checks == before + i);
+  }
+  CHECK(each_time.p.try_acquire() == errc::empty);
+  each_time.executor.run_all();
+  each_time.clock.advance(500ms);
+  CHECK(each_time.p.try_acquire() == errc::empty);  // nor does it count for ever
+}
+
+TEST_CASE("resource_pool: max_waiters counts who waits for a lease or a server, not who waits for what can be made",
+          "[resource_pool]") {
+  bench b{{.max_size = 2, .max_waiters = 0, .validate = checker(b.w), .validate_after = 1s, .connect_backoff = steps}};
+  auto one = b.wait(), two = b.wait(), refused = b.wait();
+  REQUIRE(refused.done());
+  CHECK(refused.result() == errc::full);
+  b.executor.run_all();
+  auto first = one.result();
+  two.result()->release();
+  b.clock.advance(1s);
+  auto checks = b.wait();  // the idle one has to be checked first
+  b.executor.run_all();
+  CHECK(checks.result().has_value());  // and goes back here
+
+  b.w.down = true;
+  first->discard();
+  b.p.evict_all();
+  auto tries = b.wait();
+  b.executor.run_all();
+  CHECK_FALSE(tries.done());
+  auto later = b.wait();
+  REQUIRE(later.done());  // nobody knows when there will be one
+  CHECK(later.result() == errc::full);
+  b.w.down = false;
+  b.clock.advance(1s);
+  b.executor.run_all();
+  CHECK(tries.result().has_value());
 }
 
 TEST_CASE("resource_pool: coroutines connect and check without holding a thread, and are asked to stop in time",

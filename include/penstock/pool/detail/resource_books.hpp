@@ -121,8 +121,10 @@ class resource_books {
   [[nodiscard]] std::size_t in_pool() const noexcept { return idle_.size() + leased_ + checking_ + connecting_; }
   [[nodiscard]] slot* next_idle() const noexcept { return terms_.lifo ? idle_.back() : idle_.front(); }
   [[nodiscard]] bool must_be_checked(const slot& s, nanoseconds_point now) const noexcept {
-    return terms_.validate_after != never &&
-           saturating_difference(now, std::max<nanoseconds_point>(s.idle_since, s.checked_at)) >= terms_.validate_after;
+    if (terms_.validate_after == never) return false;
+    // What was checked for a look counts until somebody can have looked again, however short validate_after is.
+    const std::int64_t good_for = s.checked_ahead ? std::max(terms_.validate_after, shortest_limit) : terms_.validate_after;
+    return saturating_difference(now, std::max<nanoseconds_point>(s.idle_since, s.checked_at)) >= good_for;
   }
   [[nodiscard]] bool is_used_up(const slot& s) const noexcept {
     return s.uses.load(std::memory_order_relaxed) >= terms_.max_uses;  // relaxed: the caller's own
@@ -137,6 +139,7 @@ class resource_books {
   void lease(slot& s, const borrower& who, nanoseconds_point now) noexcept {
     leased_ = leased_ + 1;
     s.count_use();
+    s.checked_ahead = false;
     if (s.place == slot::no_place) ++counts_.acquired;  // otherwise counted by the lane
     if (!lists_leases_) return;
     leases_.push_back(s);

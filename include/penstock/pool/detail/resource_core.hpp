@@ -218,6 +218,14 @@ class resource_core : public resource_books<Sync>, timer_entry<Sync> {
   choice choose(request& r, nanoseconds_point now, wait_list<Sync>& won) noexcept;
   choice look(request& r, nanoseconds_point now) noexcept;
   [[nodiscard]] bool may_connect(nanoseconds_point now, std::size_t most) noexcept;
+  /// Who waits for what is being made or checked, or can be, waits for no lease to come back, and does not count.
+  [[nodiscard]] bool is_line_full(nanoseconds_point now) const noexcept {
+    const std::size_t most = terms_.max_size + terms_.max_overflow;
+    std::size_t coming = most - std::min(most, in_pool());
+    if (failures_ != 0) coming = std::min<std::size_t>(coming, connecting_ == 0 && now >= retry_at_ ? 1 : 0);
+    if (terms_.background) coming += connecting_ + checking_ + idle_.size();  // those idle ones have to be checked first
+    return waiters_.size() >= coming && waiters_.size() - coming >= terms_.max_waiters;
+  }
   void reserve() noexcept {
     connecting_ = connecting_ + 1;
     live_.begin_one();

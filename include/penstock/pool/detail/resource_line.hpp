@@ -37,6 +37,7 @@ auto resource_core<Sync>::look(request& r, nanoseconds_point now) noexcept -> ch
     } else if (terms_.background) {  // it is begun when it stands in line; for one that will not, the next time may find it done
       if (r.may_make || checking_ != 0) break;
       start_check(*s);
+      s->checked_ahead = true;
       pending_.checks.push_back(*s);
     } else {
       give_back(r);
@@ -92,7 +93,7 @@ step resource_core<Sync>::try_or_link(request& r, link_at where, wait_list<Sync>
   }
   if (where == link_at::back) {
     const bool down = failures_ != 0 && now < retry_at_ && in_pool() == 0;
-    if (waiters_.size() >= terms_.max_waiters) {
+    if (is_line_full(now)) {
       r.refusal = errc::full;
     } else if (terms_.refuse_nested && this->holds_a_lease(r.borrower.thread)) {
       r.refusal = errc::deadlock;

@@ -35,6 +35,7 @@ struct resource_slot {
   typename Sync::thread_id holder{};
   bool built = false;             // there is a resource in it
   bool checking = false;          // the operation is a check
+  bool checked_ahead = false;     // that was begun for who only looked, and has gone on
   bool reported = false;          // as a leak
   std::uint8_t place = no_place;  // on the lane
   nanoseconds_point expires_at = never;
