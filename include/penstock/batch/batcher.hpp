@@ -22,8 +22,9 @@
 // Cache          none by default, but for keys under way; options.cache (a bounded LRU with lifetimes), or one of your own.
 // Recursion      a batch function may load from its own batcher and from others, and wait: what is loaded within a batch leaves in one of its own,
 //                and waits for no place. It is found out by the thread, or by the stop token of the coroutine: a coroutine that loads with a stop
-//                token or timeout of its own, or a ring of several batchers whose functions are coroutines, needs max_in_flight_batches greater
-//                than the depth. Load what is a level below: a key of the batch that waits for it would never come.
+//                token or timeout of its own (also: as a child of when_all() or a task_group; not: by async_load_many()), or a ring of several
+//                batchers whose functions are coroutines, needs max_in_flight_batches greater than the depth. Load what is a level below: a
+//                key of the batch that waits for it would never come.
 // Blocking       a thread of the executor that waits for a key runs the batch itself if nobody has begun it, so a pool of one does not hang.
 // Thread safety  every member may be called concurrently, also by the batch function; but for construction and destruction. The function is called
 //                by one thread at a time, unless max_in_flight_batches > 1, or it loads from its own batcher, or blocks on a thread of a pool that
