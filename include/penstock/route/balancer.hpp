@@ -100,7 +100,7 @@ class balancer {
   }
   /// No new leases. stats(id)->in_flight tells how many have not ended.
   bool drain(endpoint_id id) noexcept { return table_.drain(id); }
-  /// Ends a drain or an ejection now; with a slow start, without a probation.
+  /// Ends a drain or an ejection now; with a slow start, without a probation: the next success says that it is well.
   bool restore(endpoint_id id) noexcept { return table_.restore(id, time_.now()); }
   /// Throws std::invalid_argument unless the weight is positive and finite.
   bool reweight(endpoint_id id, double weight) {
@@ -208,9 +208,11 @@ class balancer {
       table_.return_due(time_.now());
     context c{stripes_.mine(), time_, key, tried};
     for (;;) {
-      const std::uint32_t p = picker_.choose(table_, c);
-      if (p == detail::no_place) [[unlikely]]
-        return {};
+      std::uint32_t p = picker_.choose(table_, c);
+      if (p == detail::no_place) [[unlikely]] {
+        if (!c.first_attempt()) p = table_.elsewhere(c, picker::keyed);
+        if (p == detail::no_place) return {};
+      }
       if (table_.use(p).try_enter()) [[likely]]
         return lease{*this, p, measures_ ? c.now() : 0};
       if (table_.use(p).back_out()) free_place(p);  // it was just erased or drained; the roster is newer by now
@@ -250,24 +252,25 @@ class balancer {
       budget.deposit();
       return true;
     }
-    const auto earns = static_cast<std::int64_t>(table_.options().retry_share * 1000);
+    const auto earns = static_cast<std::int64_t>(table_.options().retry_share * one_retry);
     std::int64_t seen = retries_.load(std::memory_order_relaxed);  // relaxed, all: an allowance, which publishes nothing
     if (first) {
       if (seen < retries_at_most) retries_.fetch_add(earns, std::memory_order_relaxed);
       return true;
     }
-    while (seen >= 1000) {
-      if (retries_.compare_exchange_weak(seen, seen - 1000, std::memory_order_relaxed)) return true;
+    while (seen >= one_retry) {
+      if (retries_.compare_exchange_weak(seen, seen - one_retry, std::memory_order_relaxed)) return true;
     }
     return false;
   }
 
   // It was not made after all. (A budget of others' keeps it.)
   void give_retry_back() noexcept {
-    retries_.fetch_add(table_.options().budget ? 0 : 1000, std::memory_order_relaxed);  // relaxed: as in may_try_again()
+    retries_.fetch_add(table_.options().budget ? 0 : one_retry, std::memory_order_relaxed);  // relaxed: as in may_try_again()
   }
 
-  static constexpr std::int64_t retries_at_most = 10'000;  // thousandths
+  static constexpr std::int64_t one_retry = 1'000'000;  // so that a small retry_share counts, too
+  static constexpr std::int64_t retries_at_most = 10 * one_retry;
 
   [[no_unique_address]] detail::clock_handle<Clock> time_;
   table table_;

@@ -23,8 +23,8 @@ struct ejection_options {
   std::uint32_t minimum_calls = 20;  ///< a window with fewer calls ejects nobody
   std::chrono::nanoseconds window =
       std::chrono::seconds{10};  ///< begins with the first failure after the one before has ended; > 0
-  std::chrono::nanoseconds duration =
-      std::chrono::seconds{10};  ///< the first time; twice as long each time until a probation is passed; > 0
+  std::chrono::nanoseconds duration = std::chrono::seconds{
+      10};  ///< the first time; twice as long each time until a probation is passed (0: until a success); > 0
   std::chrono::nanoseconds max_duration = std::chrono::minutes{5};  ///< no time is longer; >= duration
   /// Of the endpoints that are not drained, at most this share is out at a time, rounded down, but one may always be if another one is left; in [0, 1].
   double max_ejected_share = 0.5;
@@ -34,8 +34,8 @@ struct ejection_options {
 /// How an endpoint that is new, or comes back, begins.
 struct slow_start_options {
   std::chrono::nanoseconds duration{
-      0};                ///< its share grows from `minimum` to its weight in this time, in a straight line; 0: at once; >= 0
-  double minimum = 0.1;  ///< the share of its weight that it begins with, in (0, 1]
+      0};                ///< its share grows to its weight in this time, in a straight line from 0; 0: at once; >= 0
+  double minimum = 0.1;  ///< ... but is never less than this part of its weight, with which it begins; in (0, 1]
 };
 
 struct balancer_options {
@@ -46,8 +46,9 @@ struct balancer_options {
   /// this time without calls. > 0.
   std::chrono::nanoseconds recovery = std::chrono::seconds{5};
   std::string zone = {};  ///< whose endpoints are preferred; empty: no zone is
-  double zone_available_share =
-      0.7;  ///< ... as long as so much of their weight is not ejected; otherwise all endpoints serve; in (0, 1]
+  /// ... as long as so much of their weight is not ejected; otherwise all endpoints serve. A call whose attempts have tried all of the zone goes on
+  /// to the others. In (0, 1].
+  double zone_available_share = 0.7;
   bool measure_latency = false;  ///< for stats(), where the policy does not measure anyway; two looks at the clock a call
   /// Of the first attempts made through attempts(), this share may be followed by another one, and ten more; so retries cannot drown what they
   /// are to save. In [0, 10].

@@ -29,11 +29,15 @@ struct round_robin {
     [[nodiscard]] std::uint32_t choose(const Table& table, Context& c) noexcept {
       const std::uint32_t n = table.size();
       if (n == 0) return detail::no_place;
-      if (const std::uint32_t place = table.at(c.turn(n)); c.first_attempt() && !table.watched(place)) [[likely]]
+      std::uint32_t next = c.turn(n);
+      if (const std::uint32_t place = table.at(next); c.first_attempt() && !table.watched(place)) [[likely]]
         return place;
       else if (!c.tried(place) && c.happens(table.share(place, c)))
         return place;
-      return detail::first_to_accept(table, c, n, [&] { return c.turn(n); });
+      // Round by itself: if another thread took turns of the same stripe meanwhile, this one would see some twice and others never.
+      const std::uint32_t place = detail::first_to_accept(table, c, n, [&] { return next = next + 1 < n ? next + 1 : 0; });
+      c.next_turn(next + 1);
+      return place;
     }
   };
 };

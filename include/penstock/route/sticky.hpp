@@ -67,13 +67,12 @@ struct sticky {
       for (std::uint32_t i = 0; i < n; ++i) {
         const std::uint32_t place = table.at(i);
         if ((!c.first_attempt() && c.tried(place)) || !admits(place)) continue;
-        const std::uint64_t hash = splitmix64{c.key() ^ table.name(place)}();
         if (uniform) {
+          const std::uint64_t hash = splitmix64{c.key() ^ table.name(place)}();
           if (best != detail::no_place && hash <= highest_hash) continue;
           highest_hash = hash;
         } else {
-          // Exponentially distributed, with the weight as its rate: the first of several such is each with a probability as its weight.
-          const double wait = -std::log((static_cast<double>(hash >> 11) + 0.5) * 0x1p-53) / table.weight(place);
+          const double wait = detail::waiting_time(c.key(), table.name(place), table.weight(place));
           if (best != detail::no_place && wait >= lowest_wait) continue;
           lowest_wait = wait;
         }

@@ -88,6 +88,26 @@ TEST_CASE("balancer health: so many failures in a row eject, for longer each tim
   CHECK(t.state(0) == endpoint_state::listed);
 }
 
+TEST_CASE("balancer health: without a probation, and after restore(), the first success ends the doubling", "[balancer]") {
+  three t{{.ejection = {.consecutive_failures = 2, .duration = 10s, .max_ejected_share = 1, .probation = 0}}};
+  const endpoint_id a = t.ids[0];
+  const auto ejections = [&] { return t.b.stats(a)->ejections; };
+  call(t.b, a, 2, lease_outcome::failure);
+  t.clock.advance(10s);
+  call(t.b, a, 2, lease_outcome::failure);  // the first one alone does not eject
+  CHECK(ejections() == 2);
+  CHECK(t.b.size() == 2);
+  t.clock.advance(20s);
+  call(t.b, a, 1, lease_outcome::success);
+  CHECK(ejections() == 0);
+  call(t.b, a, 2, lease_outcome::failure);
+  CHECK(ejections() == 1);
+  REQUIRE(t.b.restore(a));
+  CHECK(ejections() == 1);
+  call(t.b, a, 1, lease_outcome::success);
+  CHECK(ejections() == 0);
+}
+
 TEST_CASE("balancer health: a share of failures in a window ejects, few calls do not", "[balancer]") {
   three t{{.ejection = {.consecutive_failures = 0, .failure_rate = 0.5, .minimum_calls = 10, .window = 10s}, .recovery = 1ms}};
   const auto step = [&](lease_outcome how) {

@@ -16,8 +16,11 @@
 #include <vector>
 
 #include <penstock/core/backoff.hpp>
+#include <penstock/core/detail/clock_handle.hpp>
+#include <penstock/core/detail/sync.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/route/balancer.hpp>
+#include <penstock/route/detail/pick_context.hpp>
 #include <penstock/route/ip_address.hpp>
 #include <penstock/route/peak_ewma.hpp>
 #include <penstock/route/round_robin.hpp>
@@ -359,6 +362,31 @@ TEST_CASE("balancer: attempts go to another endpoint each time, within a budget 
   CHECK(retries(alone, 20) == 0);
   REQUIRE(alone.insert("b"));
   CHECK(retries(alone, 20) == 10);  // what was not made was not counted
+  of<round_robin> seldom{{.retry_share = 0.0005}, clock};
+  for (const char* name : {"a", "b"}) REQUIRE(seldom.insert(name));
+  CHECK(retries(seldom, 10'000) == 14);
+}
+
+TEST_CASE("balancer: round robin finds who was not tried while others take its thread's turns", "[balancer]") {
+  using context = detail::pick_context<manual_clock, detail::std_sync>;
+  struct two_places {
+    context& other;
+    static std::uint32_t size() { return 2; }
+    std::uint32_t at(std::uint32_t i) const {
+      static_cast<void>(other.turn(2));  // so that this thread's next turn is the same place again
+      return i;
+    }
+    static bool watched(std::uint32_t) { return false; }
+    static double share(std::uint32_t, context&) { return 1; }
+  };
+  manual_clock clock;
+  const detail::clock_handle<manual_clock> time{clock};
+  detail::pick_stripes<detail::std_sync> stripes{0};
+  context other{stripes.mine(), time, 0, {}};
+  const std::array<std::uint32_t, 1> tried_before{0};
+  context c{stripes.mine(), time, 0, tried_before};
+  round_robin::picker<detail::std_sync> picker{{}, 2};
+  CHECK(picker.choose(two_places{other}, c) == 1);
 }
 
 TEST_CASE("balancer: the own zone is preferred as long as enough of it is there", "[balancer]") {
@@ -376,6 +404,42 @@ TEST_CASE("balancer: the own zone is preferred as long as enough of it is there"
   CHECK(b.size() == 3);  // one of three is not: it and the two others
   clock.advance(10s);
   CHECK(picks(b, 60).find_first_of("xy") == std::string::npos);
+
+  // Retries go beyond the zone when all of it has been tried: to who is well, by cost or by key.
+  of<least_connections> by_cost{{.zone = "here", .retry_share = 1}, clock};
+  of<sticky> by_key{{.zone = "here", .retry_share = 1}, clock};
+  of<sticky> no_zone{{}, clock};
+  REQUIRE(by_cost.insert("a", {.zone = "here"}));
+  REQUIRE(by_key.insert("a", {.zone = "here"}));
+  for (const char* name : {"w", "x", "y", "z"}) {
+    const auto id = by_cost.insert(name);
+    REQUIRE(id);
+    if (*name == 'w') CHECK(by_cost.drain(*id));
+    REQUIRE(by_key.insert(name));
+    REQUIRE(no_zone.insert(name));
+  }
+  std::string all;
+  std::vector<of<least_connections>::lease> held;
+  auto attempts = by_cost.attempts(16);
+  while (auto lease = attempts.next()) {
+    all += *lease;
+    held.push_back(std::move(lease));
+  }
+  CHECK(all.substr(0, 1) == "a");
+  std::sort(all.begin(), all.end());
+  CHECK(all == "axyz");
+  auto again = by_cost.attempts(2);
+  CHECK(*again.next() == "a");
+  held.erase(held.begin() + 2);
+  const auto idle = again.next();
+  CHECK(by_cost.stats(idle.id())->in_flight == 1);
+  int same = 0;
+  for (int key = 0; key < 20; ++key) {
+    auto by = by_key.attempts(key, 2);
+    CHECK(*by.next() == "a");
+    same += *by.next() == *no_zone.pick(key);
+  }
+  CHECK(same == 20);
 }
 
 TEST_CASE("balancer: a key keeps its endpoint, and alone the keys of one that goes move", "[balancer]") {

@@ -13,6 +13,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <limits>
+#include <utility>
 
 #include <penstock/core/clock.hpp>
 #include <penstock/core/detail/polled_mutex.hpp>
@@ -39,15 +41,16 @@ class endpoint_health {
     return std::max(result, least);
   }
 
-  /// Begins anew: a new endpoint, or one that comes back. True: it is to be watched.
-  bool begin(nanoseconds_point now, const balancer_options& options, std::uint32_t probation) noexcept {
+  /// Begins anew: a new endpoint, or one that comes back (with so many successes to prove it). True: it is to be watched.
+  bool begin(nanoseconds_point now, const balancer_options& options, bool returns, std::uint32_t probation) noexcept {
     const bool warms = options.slow_start.duration.count() > 0;
     good_.store(1, std::memory_order_relaxed);  // relaxed, both: see share()
     warm_since_.store(warms ? now : never, std::memory_order_relaxed);
     in_a_row_ = window_failures_ = 0;
     window_end_ = lowest;
+    returns_ = returns;
     probation_ = probation;
-    return warms || probation > 0;
+    return warms || returns;
   }
 
   /// True: so it has earned to be ejected. `ended`: the calls that ended before this one (but those to be ignored), modulo 2^32.
@@ -72,7 +75,7 @@ class endpoint_health {
 
   struct improvement {
     bool settled;  // nothing is left to be watched
-    bool passed;   // a probation has been passed
+    bool passed;   // it has come back for good
   };
   improvement succeed(nanoseconds_point now, const balancer_options& options) noexcept {
     const double good = recovered(now, options);
@@ -80,7 +83,8 @@ class endpoint_health {
     good_at_.store(now, std::memory_order_relaxed);  // relaxed, all: see share()
     good_.store(better, std::memory_order_relaxed);
     in_a_row_ = 0;
-    const bool passed = probation_ > 0 && --probation_ == 0;
+    if (probation_ > 0) --probation_;
+    const bool passed = probation_ == 0 && std::exchange(returns_, false);
     const nanoseconds_point warm_since = warm_since_.load(std::memory_order_relaxed);
     const bool warm = warm_since == never || saturating_difference(now, warm_since) >= options.slow_start.duration.count();
     if (warm) warm_since_.store(never, std::memory_order_relaxed);
@@ -106,7 +110,8 @@ class endpoint_health {
   atomic<double> good_{1};  // less after failures, at the time good_at_
   atomic<nanoseconds_point> good_at_{0};
   atomic<nanoseconds_point> warm_since_{never};
-  std::uint32_t in_a_row_ = 0;  // this and the rest: guarded by lock
+  bool returns_ = false;  // it has come back, and has not proved itself yet; this and the rest: guarded by lock
+  std::uint32_t in_a_row_ = 0;
   std::uint32_t probation_ = 0;
   std::uint32_t window_failures_ = 0;
   std::uint32_t window_began_ = 0;  // the calls that had ended then

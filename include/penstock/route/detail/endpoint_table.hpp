@@ -52,7 +52,7 @@ class endpoint_table : public endpoint_places<Sync> {
     for (place_number p = 0; p < used_; ++p) {
       if (members_[p].state != standing::ejected || members_[p].returns > now) continue;
       members_[p].state = standing::listed;
-      begin(p, now, options_.ejection.probation);
+      begin(p, now, true, options_.ejection.probation);
       changed = true;
     }
     if (!changed) return;
@@ -95,7 +95,7 @@ class endpoint_table : public endpoint_places<Sync> {
     m.local = local;
     m.ejections = 0;
     m.state = standing::listed;
-    begin(p, now, 0);
+    begin(p, now, false, 0);
     use(p).let_in();
     used_ = std::max(used_, p + 1);
     rewrite_roster();
@@ -135,7 +135,7 @@ class endpoint_table : public endpoint_places<Sync> {
     member& m = members_[*p];
     if (m.state == standing::listed) return true;
     m.state = standing::listed;
-    begin(*p, now, 0);
+    begin(*p, now, true, 0);
     use(*p).let_in();
     set_next_return();
     rewrite_roster();
@@ -173,6 +173,27 @@ class endpoint_table : public endpoint_places<Sync> {
     std::scoped_lock guard{lock_};
     members_[p].ejections = 0;
   }
+  /// For a call that has tried all who are in the roster: the cheapest of those who are well, but not of the preferred zone. With a key, whoever
+  /// sticky would send it to.
+  template <class Context>
+  [[nodiscard]] place_number elsewhere(Context& c, bool keyed) const noexcept {
+    if (options_.zone.empty()) return no_place;
+    static_cast<void>(c.now());  // looked at once, and not under the lock
+    std::scoped_lock guard{lock_};
+    place_number best = no_place;
+    double least = 0;
+    const place_number begin = used_ == 0 ? 0 : c.below(used_);  // so that equals are all as likely
+    for (place_number k = 0; k < used_; ++k) {
+      const place_number p = begin < used_ - k ? begin + k : begin + k - used_;
+      if (members_[p].state != standing::listed || c.tried(p)) continue;
+      const double cost = keyed ? waiting_time(c.key(), this->name(p), this->weight(p)) : this->cost(p, c);
+      if (best != no_place && cost >= least) continue;
+      best = p;
+      least = cost;
+    }
+    return best;
+  }
+
   // ---- what is there
 
   [[nodiscard]] std::vector<endpoint_stats> stats(nanoseconds_point now) const {
@@ -218,9 +239,9 @@ class endpoint_table : public endpoint_places<Sync> {
     return there ? std::optional{p} : std::nullopt;
   }
 
-  void begin(place_number p, nanoseconds_point now, std::uint32_t probation) noexcept {
+  void begin(place_number p, nanoseconds_point now, bool returns, std::uint32_t probation) noexcept {
     std::scoped_lock guard{members_[p].health.lock};
-    if (members_[p].health.begin(now, options_, probation)) {
+    if (members_[p].health.begin(now, options_, returns, probation)) {
       use(p).watch();
     } else {
       use(p).unwatch();
@@ -239,7 +260,8 @@ class endpoint_table : public endpoint_places<Sync> {
       members += members_[q].state == standing::listed || members_[q].state == standing::ejected;
       ejected += members_[q].state == standing::ejected;
     }
-    const auto ceiling = static_cast<std::size_t>(e.max_ejected_share * static_cast<double>(members));
+    const auto ceiling =
+        static_cast<std::size_t>(e.max_ejected_share * static_cast<double>(members) + 1e-6);  // 0.29 * 100 is 28.99...
     if (e.max_ejected_share == 0 || ejected > std::max<std::size_t>(1, ceiling) || ejected == members) return;
     std::chrono::nanoseconds out = e.duration;
     for (std::uint32_t i = 0; i < m.ejections && out < e.max_duration; ++i)

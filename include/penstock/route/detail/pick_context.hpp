@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -91,6 +92,12 @@ class pick_context {
 
 /// No place: nobody can be picked.
 inline constexpr std::uint32_t no_place = ~std::uint32_t{0};
+
+/// When a key's endpoint comes, of several the first. Exponentially distributed, with the weight as its rate: the first of several such is each with a
+/// probability as its weight.
+[[nodiscard]] inline double waiting_time(std::uint64_t key, std::uint64_t name, double weight) noexcept {
+  return -std::log((static_cast<double>(splitmix64{key ^ name}() >> 11) + 0.5) * 0x1p-53) / weight;
+}
 
 /// What a policy's picker need not care for.
 struct plain_picker {
