@@ -95,8 +95,10 @@ class ketama_ring {
     assign(std::move(nodes));
     return true;
   }
-  /// These nodes, in this order, instead of those that are there. The names differ. Throws like insert(); nothing has changed then.
+  /// These nodes, in this order, instead of those that are there. Throws like insert(), and std::invalid_argument if two have one name; nothing has
+  /// changed then.
   void assign(std::vector<ketama_node> nodes) {
+    check_names(nodes);
     detail::ring_points points = laid_out(nodes);
     nodes_ = std::move(nodes);
     points_ = std::move(points);
@@ -134,6 +136,16 @@ class ketama_ring {
   template <class Value>
   [[noreturn]] static void refuse(const char* what, Value value) {
     throw std::invalid_argument{std::string{"penstock::ketama_ring: "} + what + " is " + std::to_string(value)};
+  }
+
+  static void check_names(const std::vector<ketama_node>& nodes) {
+    std::vector<std::string_view> names;
+    names.reserve(nodes.size());
+    for (const ketama_node& n : nodes) names.push_back(n.name);
+    std::sort(names.begin(), names.end());
+    const auto twice = std::adjacent_find(names.begin(), names.end());
+    if (twice == names.end()) return;
+    throw std::invalid_argument{"penstock::ketama_ring: two nodes are called " + std::string{*twice}};
   }
 
   static std::uint32_t word(const detail::md5::digest& d, std::size_t i) noexcept {

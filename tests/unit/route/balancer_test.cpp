@@ -248,7 +248,7 @@ TEST_CASE("balancer: a lease counts until it ends, by whatever way", "[balancer]
 }
 
 TEST_CASE("balancer: endpoints come, are drained, erased, and destroyed under no lock when their last lease ends",
-          "[balancer][hazard-17]") {
+          "[balancer][hazard-17][hazard-30]") {
   manual_clock clock;
   using functions = balancer<std::function<int()>, round_robin, manual_clock>;
   functions b{{.max_endpoints = 2}, clock};

@@ -124,6 +124,7 @@ TEST_CASE("ketama_ring: duplicates, unknown names, and weights that the programs
   CHECK_THROWS_AS(ring.insert("b", -1), std::invalid_argument);
   CHECK_THROWS_AS(ring.insert("b", 1.5), std::invalid_argument);
   CHECK_THROWS_AS(ring.reweight("a", std::numeric_limits<double>::quiet_NaN()), std::invalid_argument);
+  CHECK_THROWS_AS(ring.assign({{"b", 1}, {"c", 2}, {"b", 3}}), std::invalid_argument);
   CHECK_THROWS_AS(ketama_ring{{.labels = 0}}, std::invalid_argument);
   CHECK_THROWS_AS(ketama_ring{{.points_per_label = 5}}, std::invalid_argument);
   CHECK(ring == before);
