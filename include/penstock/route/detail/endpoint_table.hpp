@@ -176,7 +176,7 @@ class endpoint_table : public endpoint_places<Sync> {
   /// For a call that has tried all who are in the roster: the cheapest of those who are well, but not of the preferred zone. With a key, whoever
   /// sticky would send it to.
   template <class Context>
-  [[nodiscard]] place_number elsewhere(Context& c, bool keyed) const noexcept {
+  [[nodiscard, gnu::noinline]] place_number elsewhere(Context& c, bool keyed) const noexcept {
     if (options_.zone.empty()) return no_place;
     static_cast<void>(c.now());  // looked at once, and not under the lock
     std::scoped_lock guard{lock_};
