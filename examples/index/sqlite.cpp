@@ -2,6 +2,17 @@
 
 namespace fulltext {
 
+namespace {
+
+database_error failure(sqlite3* connection, int code) {
+  const std::string message = std::string{"SQLite: "} + sqlite3_errmsg(connection);
+  // An index may have many files: which one?
+  const char* const file = code == SQLITE_NOTADB ? sqlite3_db_filename(connection, "main") : nullptr;
+  return {file == nullptr ? message : std::string{file} + ": " + message, code};
+}
+
+}  // namespace
+
 database::database(const std::string& path, int flags) {
   const int code = sqlite3_open_v2(path.c_str(), &handle_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code != SQLITE_OK) {
@@ -20,7 +31,7 @@ int database::wait_for_lock(void* self, int times) noexcept {
 }
 
 void database::check(int code) const {
-  if (code != SQLITE_OK) throw database_error{std::string{"SQLite: "} + sqlite3_errmsg(handle_), code};
+  if (code != SQLITE_OK) throw failure(handle_, code);
 }
 
 void database::run(const char* sql) {
@@ -61,7 +72,7 @@ void statement::bind_one(int position, blob value) {
 }
 
 void statement::check(int code) {
-  if (code != SQLITE_OK) throw database_error{std::string{"SQLite: "} + sqlite3_errmsg(sqlite3_db_handle(handle_)), code};
+  if (code != SQLITE_OK) throw failure(sqlite3_db_handle(handle_), code);
 }
 
 }  // namespace fulltext
