@@ -177,7 +177,8 @@ class run {
     ::setenv("PENSTOCK_STRESS_FAILED", std::to_string(failed_).c_str(), 1);
     ::setenv("PENSTOCK_SEED", std::to_string(seed_).c_str(), 1);
     // Not a child: the count of this image goes on in the next one, and so does its exit code.
-    const char* const arguments[] = {name_.c_str(), name_.c_str(), nullptr};  // the second: where one program is several (tests/unity.cmake)
+    const char* const arguments[] = {name_.c_str(), name_.c_str(),
+                                     nullptr};  // the second: where one program is several (tests/unity.cmake)
     ::execv("/proc/self/exe", const_cast<char* const*>(arguments));
     std::printf("stress %s: cannot begin anew on one processor; skipped\n", name_.c_str());
 #endif
