@@ -26,6 +26,8 @@ class budget_window {
   /// In thousandths: what a request earns, and what there is without requests.
   budget_window(std::int64_t earned, std::int64_t reserve) noexcept : earned_{earned}, reserve_{reserve} {}
 
+  // relaxed, all below: a word is a count by itself, and nothing is published by it; a balance that is read while others change it is a guess anyway.
+
   void deposit(std::int32_t now) noexcept {
     auto& word = words_[place_of(now)].value;
     std::uint64_t seen = word.load(std::memory_order_relaxed);
@@ -79,6 +81,7 @@ class budget_window {
   [[nodiscard]] std::int64_t before(std::int32_t now) const noexcept {
     std::int64_t sum = 0;
     for (std::size_t p = 0; p < steps; ++p) {
+      // relaxed: as in deposit()
       if (p != place_of(now)) sum += in_window(words_[p].value.load(std::memory_order_relaxed), now);
     }
     return sum;

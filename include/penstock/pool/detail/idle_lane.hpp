@@ -56,8 +56,8 @@ class idle_lane {
     return false;
   }
   [[nodiscard]] bool may_have_some() const noexcept {
-    return (word_.load(std::memory_order_relaxed) & all) != 0;
-  }  // relaxed: a hint
+    return (word_.load(std::memory_order_relaxed) & all) != 0;  // relaxed: a hint
+  }
 
   // --- with the lock held
 

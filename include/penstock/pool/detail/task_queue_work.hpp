@@ -29,8 +29,9 @@ bool task_queue<Task, Sync>::next(slot& me, work<Task>& found) noexcept {
   for (;;) {
     polling<Sync> poll{me.yields};
     std::size_t looks = slots_.size();
+    const bool crowded = crowded_;  // it lies beside the lock, and is not to be looked at there again and again
     do {
-      if (!(crowded_ ? search(me, found, std::exchange(looks, 1)) : seems_to_have_work() && pick(me, found))) continue;
+      if (!(crowded ? search(me, found, std::exchange(looks, 1)) : seems_to_have_work() && pick(me, found))) continue;
       signals_.end_search();  // before the look in call_for_help()
       call_for_help();
       return true;
