@@ -62,8 +62,10 @@
 #include <penstock/job/cron.hpp>
 #include <penstock/job/enqueue_options.hpp>
 #include <penstock/job/job.hpp>
+#include <penstock/job/job_group.hpp>
 #include <penstock/job/job_id.hpp>
 #include <penstock/job/job_queue.hpp>
+#include <penstock/job/job_schedule.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/job_worker.hpp>
 #include <penstock/job/job_worker_options.hpp>

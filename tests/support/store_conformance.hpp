@@ -65,8 +65,10 @@ struct noted_listener final : penstock::store_listener {
   void room_made() noexcept override { ++room; }
   [[nodiscard]] bool wants_events() const noexcept override { return true; }
   void happened(std::span<const penstock::job_event> all) noexcept override {
-    static constexpr const char* names[] = {"added",    "delayed", "started",  "completed", "failed", "retried",
-                                            "released", "stalled", "promoted", "redriven",  "removed"};
+    static constexpr const char* names[] = {"added",   "delayed",  "started",          "completed",         "failed",
+                                            "retried", "released", "stalled",          "promoted",          "redriven",
+                                            "removed", "progress", "waiting_children", "retries_exhausted", "duplicate",
+                                            "drained", "paused",   "resumed"};
     for (const auto& e : all) events += std::string{events.empty() ? "" : " "} + names[static_cast<int>(e.what)];
   }
   int ready = 0;

@@ -27,6 +27,7 @@ enum class errc {
   not_found,       ///< it was looked for, and there is none
   stale,           ///< what it was asked for with (a lease, a token) counts no more: somebody else may have it
   busy,            ///< it is in use now [device_or_resource_busy]
+  unsupported,     ///< what was asked cannot do this at all [operation_not_supported]
 };
 
 namespace detail {
@@ -63,6 +64,8 @@ class errc_category final : public std::error_category {
         return "the lease was lost";
       case errc::busy:
         return "in use";
+      case errc::unsupported:
+        return "not supported";
     }
     return "unknown penstock error " + std::to_string(value);
   }
@@ -82,6 +85,8 @@ class errc_category final : public std::error_category {
         return std::make_error_condition(std::errc::resource_deadlock_would_occur);
       case errc::busy:
         return std::make_error_condition(std::errc::device_or_resource_busy);
+      case errc::unsupported:
+        return std::make_error_condition(std::errc::operation_not_supported);
       case errc::rejected:
       case errc::broken_promise:
       case errc::lagged:

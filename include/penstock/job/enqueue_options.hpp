@@ -18,6 +18,7 @@
 #include <string>
 
 #include <penstock/core/backoff.hpp>
+#include <penstock/job/job_id.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -38,9 +39,18 @@ struct deduplication {
   bool replace = false;  ///< a further one takes the place of one that is still delayed (with `ttl` and `extend`: a debounce)
 };
 
+/// What becomes of a parent when a child of it has failed for good.
+enum class child_failure : std::uint8_t {
+  fail_parent,      ///< it fails, too, without being run; and so on upwards, as it says itself
+  continue_parent,  ///< it is run at once, without waiting for the others, and sees who failed
+  ignore,           ///< the child counts as over: the parent waits for the others
+};
+
 struct enqueue_options {
   static constexpr std::uint32_t lowest_priority = 2'097'151;
 
+  /// What kind of job it is: workers may have a handler for each name. Several jobs have the same.
+  std::string name = {};
   unsigned attempts = 1;                ///< job_policy::attempts
   penstock::backoff backoff = {};       ///< job_policy::backoff
   std::chrono::nanoseconds timeout{0};  ///< job_policy::timeout
@@ -54,6 +64,11 @@ struct enqueue_options {
   bool remove_on_complete = false;  ///< nothing of it is kept when it has completed
   bool remove_on_fail = false;      ///< nor when it has failed for good
   std::size_t keep_logs = 100;      ///< the newest lines of its log
+  /// Of a tenant, a user: jobs of different groups take turns, however many each has (job_group.hpp). Empty: with all others that have none.
+  std::string group = {};
+  /// A job that is active, or waits for its children: it is run (again) when this one and its other children are over. None: no job.
+  penstock::job_id parent = {};
+  child_failure on_failure = child_failure::fail_parent;  ///< what becomes of the parent if this one fails for good
 };
 
 namespace detail {

@@ -23,8 +23,9 @@
 //                     only errc::full and what is written at the members.
 // Listening           a store tells its listeners that there may be work. One that cannot know (other processes add to it) gives in `next_due` when
 //                     it wants to be asked again.
-// Room for later      parents that wait for their children are jobs in `waiting_children`, which a settlement of the last child moves in the same
-//                     step; groups are lines of their own that fetch() takes turns in. Both are for the store alone: fetch and settle stay as they are.
+// Families            parents that wait for their children are jobs in `waiting_children`, which the settlement of the last child moves in the same step.
+// Groups, schedules   are for the store alone: fetch() takes turns between groups, and adds what a schedule says is due.
+// What it cannot do   a store says so: errc::unsupported, of an option of a job too, and nothing is added.
 #pragma once
 
 #include <chrono>
@@ -40,7 +41,9 @@
 #include <penstock/core/clock.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/job/enqueue_options.hpp>
+#include <penstock/job/job_group.hpp>
 #include <penstock/job/job_id.hpp>
+#include <penstock/job/job_schedule.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -75,12 +78,21 @@ struct job_event {
     stalled,
     promoted,
     redriven,
-    removed
+    removed,
+    progress,
+    waiting_children,   ///< it was run, or added, and waits for jobs that came with it
+    retries_exhausted,  ///< after `failed`: no attempt was left
+    duplicate,          ///< another one like it was added, and nothing done
+    drained,            ///< about no job: the last one that waited was fetched and settled, and none is left
+    paused,             ///< about no job
+    resumed,            ///< about no job
   };
   kind what = kind::added;
   job_id id = {};
   unsigned attempt = 0;  ///< the run that it is about, counted from 1; 0: none was yet
   job_text why = {};     ///< of failed, retried
+  job_text value = {};   ///< of completed: what the handler gave
+  double progress = 0;   ///< of progress
 };
 
 /// What is known of a job, but for its payload.
@@ -92,11 +104,24 @@ struct job_info {
   unsigned stalled = 0;        ///< runs whose lease ran out
   double progress = 0;         ///< what the handler said last
   job_text why = {};           ///< the last failure
+  job_text value = {};         ///< of a completed one: what its handler gave
+  job_text name = {};          ///< enqueue_options::name
+  job_text group = {};
+  job_id parent = {};
+  std::size_t children = 0;  ///< that are not over
   job_time added_at{0};
   job_time due_at{0};               ///< of a delayed one
   job_time started_at = no_time;    ///< the last run
   job_time ended_at = no_time;      ///< of one that is over
   job_time leased_until = no_time;  ///< of an active one
+};
+
+/// A child as its parent sees it.
+struct job_child {
+  job_id id = {};
+  job_text name = {};
+  job_state state = job_state::waiting;  ///< completed, failed (and ignored), or any other: it is not over
+  job_text text = {};                    ///< of a completed one: what its handler gave; of a failed one: why
 };
 
 struct job_counts {
@@ -116,8 +141,8 @@ class job_watch {
   job_watch() = default;
   job_watch(const job_watch&) = delete;
   job_watch& operator=(const job_watch&) = delete;
-  /// completed; failed, with the reason; any other state: it was removed, or the store is gone.
-  virtual void over(job_state how, const job_text& why) noexcept = 0;
+  /// completed, with what the handler gave; failed, with the reason; any other state: it was removed, or the store is gone.
+  virtual void over(job_state how, const job_text& text) noexcept = 0;
 
   // The store's, until over() is called.
   job_watch* next = nullptr;
@@ -134,6 +159,11 @@ struct job_entry {
   Payload* payload;
   const enqueue_options* options;
   job_watch* watch = nullptr;  ///< of a duplicate: linked to the job that is there; called at once if that one is over
+  /// The place in the same addition, before its own, of the job that is its parent: that one waits for its children. Children of a duplicate are its
+  /// duplicates: they are not added.
+  std::size_t parent = no_entry;
+
+  static constexpr std::size_t no_entry = static_cast<std::size_t>(-1);
 };
 struct job_added {
   job_id id = {};
@@ -153,9 +183,10 @@ struct job_fetched {
 
 enum class settle_as : std::uint8_t {
   completed,
-  failed,    ///< for good
-  retry,     ///< it failed, and is due again at `at`
-  released,  ///< handed back: not an attempt. Due at `at`; if that has passed, before all others of its priority
+  failed,            ///< for good
+  retry,             ///< it failed, and is due again at `at`
+  released,          ///< handed back: not an attempt. Due at `at`; if that has passed, before all others of its priority
+  waiting_children,  ///< not over, and not an attempt: run again when its children are over; at once if they are
 };
 /// How a run ended.
 template <class Lease>
@@ -164,6 +195,9 @@ struct job_settlement {
   settle_as how = settle_as::completed;
   job_time at{0};
   job_text why = {};
+  job_text value = {};  ///< of completed: what the handler gives
+  /// Jobs that are added in the same step, if the lease counts; also beyond the store's capacity, since whoever settles cannot wait for room.
+  std::span<const job_entry<typename Lease::payload_type>> then = {};
   bool stale = false;  ///< the answer: the lease was lost, and nothing was changed
 };
 
@@ -196,12 +230,13 @@ class store_listener {
 /// The right to run a job. Move-only; the payload lives as long as it does, whatever becomes of the job. It is settled, or dropped: then the job
 /// stays active until the lease runs out.
 template <class L, class Payload>
-concept job_lease = std::movable<L> && requires(const L& lease) {
+concept job_lease = std::movable<L> && std::same_as<typename L::payload_type, Payload> && requires(const L& lease) {
   { lease.id() } -> std::convertible_to<job_id>;
   { lease.fence() } -> std::convertible_to<std::uint64_t>;
   { lease.attempt() } -> std::convertible_to<unsigned>;  // counted from 1
   { lease.policy() } -> std::convertible_to<const job_policy&>;
   { lease.payload() } -> std::same_as<const Payload&>;
+  { lease.name() } -> std::convertible_to<std::string_view>;
 };
 
 /// See memory_store.hpp for the meaning of each member, and tests/support/store_conformance.hpp for a test of it that every store passes.
@@ -211,7 +246,8 @@ concept job_store = job_lease<typename S::lease_type, typename S::payload_type> 
                              const fetch_request& request, std::span<job_settlement<typename S::lease_type>> settlements,
                              std::vector<typename S::lease_type>& leases, const typename S::lease_type& lease,
                              std::span<lease_ticket> tickets, const job_id& id, job_state state, job_time t, std::size_t n,
-                             std::shared_ptr<store_listener> listener, std::string text) {
+                             std::shared_ptr<store_listener> listener, std::string text, const job_group_rule& rule,
+                             const job_schedule_options& schedule, const typename S::payload_type& payload) {
                       { S::blocks } -> std::convertible_to<bool>;
                       { s.add(entries, t, added) } -> std::same_as<result<void>>;
                       { s.fetch(request, settlements, leases) } -> std::same_as<result<job_fetched>>;
@@ -234,6 +270,12 @@ concept job_store = job_lease<typename S::lease_type, typename S::payload_type> 
                       { s.drain(true) } -> std::same_as<result<std::size_t>>;
                       { s.clean(state, t, n) } -> std::same_as<result<std::size_t>>;
                       { s.obliterate(true) } -> std::same_as<result<void>>;
+                      { s.children(id) } -> std::same_as<result<std::vector<job_child>>>;
+                      { s.set_group(text, rule) } -> std::same_as<result<void>>;
+                      { s.groups() } -> std::same_as<result<std::vector<job_group_info>>>;
+                      { s.put_schedule(schedule, payload, t) } -> std::same_as<result<void>>;
+                      { s.remove_schedule(text) } -> std::same_as<result<void>>;
+                      { s.schedules() } -> std::same_as<result<std::vector<job_schedule_info>>>;
                       s.subscribe(listener);
                       s.unsubscribe(*listener);
                     };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <utility>
 
 #include <penstock/job/detail/job_node.hpp>
@@ -20,6 +21,8 @@ class memory_lease {
   using node = detail::job_node<Payload>;
 
  public:
+  using payload_type = Payload;
+
   memory_lease(memory_lease&& other) noexcept
       : store_{other.store_},
         node_{std::exchange(other.node_, nullptr)},
@@ -51,6 +54,11 @@ class memory_lease {
     return node_->extras != nullptr ? node_->extras->policy : usual;
   }
   [[nodiscard]] const Payload& payload() const noexcept { return node_->payload; }
+  /// enqueue_options::name
+  [[nodiscard]] std::string_view name() const noexcept {
+    if (node_->extras == nullptr || node_->extras->kind == nullptr) return {};
+    return *node_->extras->kind;
+  }
 
  private:
   friend memory_store<Payload>;

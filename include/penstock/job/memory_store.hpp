@@ -28,6 +28,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -279,6 +280,13 @@ class memory_store {
     });
   }
 
+  [[nodiscard]] result<std::vector<job_child>> children(const job_id&) const { return errc::unsupported; }
+  result<void> set_group(std::string_view, const job_group_rule&) { return errc::unsupported; }
+  [[nodiscard]] result<std::vector<job_group_info>> groups() const { return errc::unsupported; }
+  result<void> put_schedule(const job_schedule_options&, const Payload&, job_time) { return errc::unsupported; }
+  result<void> remove_schedule(std::string_view) { return errc::unsupported; }
+  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return errc::unsupported; }
+
   /// Throws std::bad_alloc.
   void subscribe(std::shared_ptr<store_listener> listener) {
     std::scoped_lock guard{listening_};
@@ -325,14 +333,15 @@ class memory_store {
   static void prepare(const enqueue_options& o, std::size_t i, std::size_t n, typename jobs::keys::new_keys& fresh,
                       std::vector<std::unique_ptr<detail::job_extras>>& extras) {
     detail::check(o);
-    if (o.attempts == 1 && o.timeout.count() == 0 && o.job_id.empty() && !o.deduplicate && !o.remove_on_complete &&
-        !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs) {
+    if (o.attempts == 1 && o.timeout.count() == 0 && o.name.empty() && o.job_id.empty() && !o.deduplicate &&
+        !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs) {
       return;
     }
     if (extras.empty()) extras.resize(n);
     auto x = std::make_unique<detail::job_extras>();
     x->policy = {.attempts = o.attempts, .backoff = o.backoff, .timeout = o.timeout};
     if (!o.job_id.empty()) x->name = std::make_shared<const std::string>(o.job_id);
+    if (!o.name.empty()) x->kind = std::make_shared<const std::string>(o.name);
     if (o.deduplicate) x->deduplication_id = o.deduplicate->id;
     x->keep_logs = o.keep_logs;
     x->remove_on_complete = o.remove_on_complete;
@@ -377,6 +386,7 @@ class memory_store {
       case settle_as::retry:
         return jobs_.retry(n, std::move(s.why), s.at, now, e);
       case settle_as::released:
+      case settle_as::waiting_children:
         return jobs_.release(n, s.at, now, e);
     }
   }

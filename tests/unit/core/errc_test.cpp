@@ -10,9 +10,9 @@ using penstock::errc;
 
 namespace {
 
-constexpr errc every[] = {errc::empty,    errc::full,           errc::closed, errc::timeout,      errc::cancelled, errc::rejected,
-                          errc::deadlock, errc::broken_promise, errc::lagged, errc::disconnected, errc::not_found, errc::stale,
-                          errc::busy};
+constexpr errc every[] = {errc::empty,     errc::full,     errc::closed,         errc::timeout,    errc::cancelled,
+                          errc::rejected,  errc::deadlock, errc::broken_promise, errc::lagged,     errc::disconnected,
+                          errc::not_found, errc::stale,    errc::busy,           errc::unsupported};
 
 }  // namespace
 
@@ -44,6 +44,7 @@ TEST_CASE("errc: equals the standard's condition where there is one", "[errc]") 
   CHECK(is(errc::empty, std::errc::resource_unavailable_try_again));
   CHECK(is(errc::full, std::errc::resource_unavailable_try_again));
   CHECK(is(errc::busy, std::errc::device_or_resource_busy));
+  CHECK(is(errc::unsupported, std::errc::operation_not_supported));
   CHECK_FALSE(is(errc::closed, std::errc::timed_out));
   CHECK_FALSE(is(errc::rejected, std::errc::operation_canceled));
   CHECK(std::error_code{errc::rejected}.default_error_condition().category() == penstock::error_category());

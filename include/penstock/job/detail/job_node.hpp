@@ -21,7 +21,8 @@ namespace penstock::inline v0_1::detail {
 /// What few jobs have.
 struct job_extras {
   job_policy policy = {};
-  job_text name = {};
+  job_text name = {};  // enqueue_options::job_id
+  job_text kind = {};  // enqueue_options::name
   std::string deduplication_id = {};
   std::size_t keep_logs = 100;
   bool remove_on_complete = false;

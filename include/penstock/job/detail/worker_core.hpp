@@ -206,7 +206,7 @@ class worker_core {
             .failed = of(settled_[static_cast<std::size_t>(settle_as::failed)]),
             .retried = of(settled_[static_cast<std::size_t>(settle_as::retry)]),
             .released = of(settled_[static_cast<std::size_t>(settle_as::released)]),
-            .lost = of(settled_[4]),
+            .lost = of(settled_[lost_at]),
             .store_errors = of(store_errors_),
             .running = running};
   }
@@ -317,8 +317,8 @@ class worker_core {
     r.settled = upto;
   }
   void account(runner& r) noexcept {
-    std::array<std::uint64_t, 5> n{};  // summed first: other runners count in the same words
-    for (const auto& s : r.results) ++n[s.stale ? 4 : static_cast<std::size_t>(s.how)];
+    std::array<std::uint64_t, lost_at + 1> n{};  // summed first: other runners count in the same words
+    for (const auto& s : r.results) ++n[s.stale ? lost_at : static_cast<std::size_t>(s.how)];
     r.results.clear();
     for (std::size_t i = 0; i < n.size(); ++i) {
       if (n[i] != 0) settled_[i].fetch_add(n[i], std::memory_order_relaxed);  // relaxed: a count
@@ -441,7 +441,8 @@ class worker_core {
   std::vector<lease_ticket> tickets_;
   std::vector<runner*> owners_;
 
-  std::array<std::atomic<std::uint64_t>, 5> settled_{};  // by settle_as; the last: lost
+  static constexpr std::size_t lost_at = 5;
+  std::array<std::atomic<std::uint64_t>, lost_at + 1> settled_{};  // by settle_as; the last: lost
   std::atomic<std::uint64_t> store_errors_{0};
 };
 
