@@ -62,6 +62,7 @@
 #include <penstock/job/cron.hpp>
 #include <penstock/job/enqueue_options.hpp>
 #include <penstock/job/job.hpp>
+#include <penstock/job/job_codec.hpp>
 #include <penstock/job/job_group.hpp>
 #include <penstock/job/job_id.hpp>
 #include <penstock/job/job_queue.hpp>
