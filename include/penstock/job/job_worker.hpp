@@ -85,13 +85,13 @@ class job_worker {
   result<void> shutdown(const wait_limits& limits = {}) {
     of().quit.request_stop();
     const result<void> all = of().ended.wait(limits);
-    if (!all) of().give_up_runs();
+    if (!all) of().keeper.give_up_runs();
     return all;
   }
   /// The same without waiting: shutdown() that is late already.
   void request_stop() noexcept {
     of().quit.request_stop();
-    of().give_up_runs();
+    of().keeper.give_up_runs();
   }
 
   [[nodiscard]] job_worker_stats stats() const noexcept { return state_->of.stats(); }
@@ -102,16 +102,16 @@ class job_worker {
       origin.remember();
     }
     void begin_keeping() {
-      timer.emplace(of.timers());  // in any case: afterwards no wait with a deadline fails
+      timer.emplace(of.keeper.timers());  // in any case: afterwards no wait with a deadline fails
       if constexpr (Store::blocks) {
-        thread = std::jthread{[this] { of.keep_here(); }};
+        thread = std::jthread{[this] { of.keeper.keep_here(); }};
       } else {
-        keeper.emplace(of.keep());
+        keeper.emplace(of.keeper.keep());
         keeper->start(any_scheduler{*timer}, {});
       }
     }
     void end_keeping() {
-      of.end_keeping();
+      of.keeper.end();
       if (keeper) keeper->wait();
       if (thread.joinable()) thread.join();
     }

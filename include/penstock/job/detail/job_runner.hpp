@@ -1,75 +1,23 @@
-// penstock/job/detail/job_runner.hpp: what worker_core.hpp is made of: the answers of handlers, where the keeper runs, what a store tells a worker, and the
-// leases of one of the jobs that run at a time.
+// penstock/job/detail/job_runner.hpp: one of the jobs of a worker that run at a time, the leases behind it, and what wakes it.
 #pragma once
 
 #include <chrono>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/detail/polled_mutex.hpp>
-#include <penstock/core/detail/timer_queue.hpp>
-#include <penstock/core/detail/work_item.hpp>
-#include <penstock/core/timer_service.hpp>
+#include <penstock/core/result.hpp>
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/sync/event.hpp>
 
 namespace penstock::inline v0_1::detail {
-
-/// Runs a coroutine on the thread that fires a clock's timers. One item at a time.
-class timer_context {
- public:
-  /// Throws std::system_error if that thread cannot be started.
-  explicit timer_context(timer_queue& timers) : timers_{timers}, entry_{*this} {
-    timers_.add(entry_, never - 1);  // so that execute() does not throw
-    timers_.remove(entry_);
-  }
-  ~timer_context() { timers_.remove(entry_); }
-  void execute(work_item& item) noexcept {
-    entry_.item = &item;
-    timers_.add(entry_, timers_.now());
-  }
-
- private:
-  struct entry : timer_entry<std_sync> {
-    explicit entry(timer_context&) noexcept {
-      this->fire = [](timer_entry<std_sync>& self) noexcept {
-        work_item& next = *static_cast<entry&>(self).item;
-        next();  // the last touch
-      };
-    }
-    work_item* item = nullptr;
-  };
-  timer_queue& timers_;
-  entry entry_;
-};
-
-template <class R>
-concept job_answer = std::is_void_v<R> || std::same_as<R, result<void>> || std::same_as<R, job_outcome>;
-
-template <class R>
-struct job_answer_of {
-  using type = R;
-  static constexpr bool awaited = false;
-};
-template <class R>
-  requires(!job_answer<R> && requires { typename std::type_identity_t<await_result<R>>; })
-struct job_answer_of<R> {
-  using type = await_result<R>;
-  static constexpr bool awaited = true;
-};
-template <class F, class Payload>
-concept handles_jobs =
-    std::invocable<F&, job<Payload>&> && job_answer<typename job_answer_of<std::invoke_result_t<F&, job<Payload>&>>::type>;
 
 /// What a worker and its store share.
 class worker_signal final : public store_listener {
