@@ -64,6 +64,7 @@
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_codec.hpp>
 #include <penstock/job/job_group.hpp>
+#include <penstock/job/job_handlers.hpp>
 #include <penstock/job/job_id.hpp>
 #include <penstock/job/job_queue.hpp>
 #include <penstock/job/job_schedule.hpp>

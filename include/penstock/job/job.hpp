@@ -8,7 +8,7 @@
 //   penstock::task<penstock::job_outcome> fetch(penstock::job<page>& j) {                                      // or a coroutine, and by value
 //     auto r = co_await get(j.payload().url);
 //     if (r.status == 429) co_return penstock::job_outcome::rate_limited(r.retry_after);
-//     co_return penstock::job_outcome::done();
+//     co_return penstock::job_outcome::done(r.size);                                                          // a value, for who waits for it
 //   }
 //
 // Thread safety  a job belongs to the run of its handler, which may use it on several threads if it joins them.
@@ -22,19 +22,32 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <penstock/core/result.hpp>
+#include <penstock/job/job_codec.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1 {
 
-/// How a run went. A handler may also give nothing or a result<void>, and throw.
+/// How a run went. A handler may also give nothing, a value (job_codec.hpp), or a result of either, and throw.
 class job_outcome {
  public:
   enum class kind : std::uint8_t { done, failed, unrecoverable, retry_after, rate_limited };
 
   [[nodiscard]] static job_outcome done() noexcept { return {}; }
+  /// With a value, by its job_codec: it is kept with the job, and goes to who waits for it (job_queue::submit()). These throw std::bad_alloc, and what
+  /// the codec throws.
+  template <job_encodable T>
+  [[nodiscard]] static job_outcome done(const T& value) {
+    return done(job_codec<T>::encode(value));
+  }
+  [[nodiscard]] static job_outcome done(std::string value) {
+    job_outcome o;
+    o.text_ = std::make_shared<const std::string>(std::move(value));
+    return o;
+  }
   /// A failed attempt: tried again as the job's options say, if attempts are left.
   [[nodiscard]] static job_outcome failed(std::string_view why) { return {kind::failed, {}, why}; }
   /// Failed for good, whatever attempts are left.
@@ -60,16 +73,19 @@ class job_outcome {
 
   [[nodiscard]] kind what() const noexcept { return what_; }
   [[nodiscard]] std::chrono::nanoseconds delay() const noexcept { return delay_; }
-  [[nodiscard]] const job_text& why() const noexcept { return why_; }
+  /// Of a failure.
+  [[nodiscard]] job_text why() const noexcept { return what_ != kind::done ? text_ : nullptr; }
+  /// Of what is done; null: none.
+  [[nodiscard]] job_text value() const noexcept { return what_ == kind::done ? text_ : nullptr; }
 
  private:
   job_outcome() noexcept = default;
   job_outcome(kind what, std::chrono::nanoseconds delay, std::string_view why)
-      : what_{what}, delay_{delay}, why_{std::make_shared<const std::string>(why)} {}
+      : what_{what}, delay_{delay}, text_{std::make_shared<const std::string>(why)} {}
 
   kind what_ = kind::done;
   std::chrono::nanoseconds delay_{0};
-  job_text why_;
+  job_text text_;  // why, or the value
 };
 
 /// An outcome to be thrown.
@@ -90,6 +106,12 @@ class job_failed : public std::runtime_error {
   explicit job_failed(const std::string& why) : std::runtime_error{why} {}
 };
 
+/// What a future throws whose job has completed with something else than the value that was asked for: none, or a text that its codec does not know.
+class job_value_error : public std::system_error {
+ public:
+  using std::system_error::system_error;
+};
+
 namespace detail {
 
 /// What a job asks of the worker that runs it.
@@ -98,6 +120,7 @@ class job_run {
  public:
   virtual const Payload& payload() const noexcept = 0;
   virtual job_id id() const noexcept = 0;
+  virtual std::string_view name() const noexcept = 0;
   virtual unsigned attempt() const noexcept = 0;
   virtual std::uint64_t fence() const noexcept = 0;
   virtual result<void> progress(double done) = 0;
@@ -121,6 +144,8 @@ class job {
 
   [[nodiscard]] const Payload& payload() const noexcept { return run_->payload(); }
   [[nodiscard]] job_id id() const noexcept { return run_->id(); }
+  /// What kind of job it is: enqueue_options::name. It lives as long as the job's run.
+  [[nodiscard]] std::string_view name() const noexcept { return run_->name(); }
   /// Which run it is, counted from 1. One that was handed back or stalled does not count.
   [[nodiscard]] unsigned attempt() const noexcept { return run_->attempt(); }
   /// Greater for each lease of this job: who is given it can refuse what comes from a run that was given up.

@@ -7,11 +7,11 @@
 //   };
 //
 // Ready for std::string, which goes as it is, for bool, "true" and "false", and for numbers: decimal, in any locale, floating-point ones with as many digits
-// as it takes to get the same one back. Whoever else reads the queue has to know the texts; with workers in other languages (redis_store) they are JSON, as those of
-// numbers and bool are. What a codec gives is data from outside: decode() says what is none, and does not assert it.
+// as it takes to get the same one back (not below min() of long double). Whoever else reads the queue has to know the texts; with workers in other
+// languages (redis_store) they are JSON, as those of numbers and bool are. A text is data from outside: decode() says that it is none, and asserts nothing.
 //
 // Thread safety  both functions are called by several threads at a time.
-// Exceptions     what they throw: of encode() in a handler's worker that attempt fails, of decode() whoever asked gets it.
+// Exceptions     what they throw: in encode(): the attempt whose value it was has failed; in decode(): it goes to who waits for the value.
 #pragma once
 
 #include <array>
@@ -36,6 +36,10 @@ concept job_encodable = requires(const T& value, std::string_view text) {
   { job_codec<T>::encode(value) } -> std::convertible_to<std::string>;
   { job_codec<T>::decode(text) } -> std::same_as<result<T>>;
 };
+
+/// What one may ask of a job that has completed: a value, or nothing.
+template <class T>
+concept job_value = std::is_void_v<T> || job_encodable<T>;
 
 template <>
 struct job_codec<std::string> {

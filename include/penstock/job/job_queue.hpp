@@ -4,8 +4,9 @@
 //   penstock::job_worker sender{mails, pool, [](penstock::job<mail>& j) { send(j.payload()); }, {.concurrency = 4}};
 //
 //   mails.add(welcome, {.attempts = 5, .backoff = penstock::backoff::exponential(1s, 1h)}).value();
-//   auto sent = mails.submit(invoice).value();                                  // a future besides
-//   sent.finished.get();                                                        // throws job_failed if it has failed for good
+//   mails.add("newsletter", letter).value();                                    // a job with a name (job_handlers.hpp)
+//   auto sent = mails.submit<int>(invoice).value();                             // a future besides, of what the handler gives
+//   int pages = sent.finished.get();                                            // throws job_failed if it has failed for good
 //
 // The queue puts in, looks, and mends; workers (job_worker.hpp) take out. Both are views of a store, which holds the jobs and decides (job_store.hpp):
 // memory_store, or a durable one. Several queues may share a store.
@@ -27,6 +28,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -35,7 +37,9 @@
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/job/detail/finished_promise.hpp>
 #include <penstock/job/job.hpp>
+#include <penstock/job/job_codec.hpp>
 #include <penstock/job/memory_store.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/future.hpp>
@@ -48,40 +52,17 @@ struct job_queue_options {
   std::size_t event_capacity = 1024;  ///< events that a slow observer may be behind
 };
 
-/// A job with a future.
+/// A job with a future. R: what the handler gives; void: that does not matter.
+template <class R = void>
 struct submitted_job {
   job_id id = {};
   /// Ready when the job is over. get() throws job_failed with the reason if it has failed for good, std::system_error of errc::cancelled if it was
-  /// removed. Of a duplicate: of the job that counts; errc::cancelled if that one is over and gone.
-  future<void> finished = {};
+  /// removed, job_value_error if it has completed without a value, or with one that is no R (job_codec<R> reads it on the thread that settles the job).
+  /// Of a duplicate: of the job that counts; errc::cancelled if that one is over and gone.
+  future<R> finished = {};
 };
 
 namespace detail {
-
-class finished_promise final : public job_watch {
- public:
-  promise<void> finished;
-
-  void over(job_state state, const job_text& reason) noexcept override {
-    promise<void> told = std::move(finished);
-    if (state == job_state::completed) {
-      delete this;
-      told.set_value();
-    } else if (state == job_state::failed) {
-      std::exception_ptr failure;
-      try {
-        failure = std::make_exception_ptr(job_failed{reason != nullptr ? *reason : std::string{}});
-      } catch (...) {
-        failure = std::current_exception();
-      }
-      delete this;
-      told.set_exception(std::move(failure));
-    } else {
-      delete this;
-      told.set_error(errc::cancelled);
-    }
-  }
-};
 
 /// What a store tells a queue.
 class queue_observer final : public store_listener {
@@ -176,6 +157,15 @@ class job_queue {
   {
     return try_add(Payload(payload), o);
   }
+  // With a name in front, in place of enqueue_options::name.
+  template <std::convertible_to<std::string_view> Name, std::convertible_to<Payload> P = Payload>
+  result<job_id> add(const Name& name, P&& payload, enqueue_options o = {}) {
+    return add(std::forward<P>(payload), named(o, name));
+  }
+  template <std::convertible_to<std::string_view> Name, std::convertible_to<Payload> P = Payload>
+  result<job_id> try_add(const Name& name, P&& payload, enqueue_options o = {}) {
+    return try_add(std::forward<P>(payload), named(o, name));
+  }
 
   /// Several with the same options: all of them or none, in one step. An id for each.
   result<std::vector<job_id>> add_bulk(std::span<Payload> payloads, const enqueue_options& o = {},
@@ -198,19 +188,26 @@ class job_queue {
     return store_->add(entries, now(), added);
   }
 
-  /// With a future. Waits for room.
-  result<submitted_job> submit(Payload&& payload, const enqueue_options& o = {}, const wait_limits& limits = {}) {
-    return when_room(limits, [&] { return try_submit(std::move(payload), o); });
+  /// With a future: `submit(mail)` of its end, `submit<int>(mail)` of the number that the handler gives. Waits for room.
+  template <job_value R = void>
+  result<submitted_job<R>> submit(Payload&& payload, const enqueue_options& o = {}, const wait_limits& limits = {}) {
+    return when_room(limits, [&] { return try_submit<R>(std::move(payload), o); });
   }
-  result<submitted_job> submit(const Payload& payload, const enqueue_options& o = {}, const wait_limits& limits = {})
+  template <job_value R = void>
+  result<submitted_job<R>> submit(const Payload& payload, const enqueue_options& o = {}, const wait_limits& limits = {})
     requires std::copy_constructible<Payload>
   {
-    return submit(Payload(payload), o, limits);
+    return submit<R>(Payload(payload), o, limits);
+  }
+  template <job_value R = void, std::convertible_to<std::string_view> Name, std::convertible_to<Payload> P = Payload>
+  result<submitted_job<R>> submit(const Name& name, P&& payload, enqueue_options o = {}, const wait_limits& limits = {}) {
+    return submit<R>(std::forward<P>(payload), named(o, name), limits);
   }
   /// Never waits: errc::full.
-  result<submitted_job> try_submit(Payload&& payload, const enqueue_options& o = {}) {
-    auto watch = std::make_unique<detail::finished_promise>();
-    submitted_job job{.finished = watch->finished.get_future()};
+  template <job_value R = void>
+  result<submitted_job<R>> try_submit(Payload&& payload, const enqueue_options& o = {}) {
+    auto watch = std::make_unique<detail::finished_promise<R>>();
+    submitted_job<R> job{.finished = watch->finished.get_future()};
     job_added added;
     const entry one{&payload, &o, watch.get()};
     if (auto r = store_->add({&one, 1}, now(), {&added, 1}); !r) return r.error();
@@ -254,6 +251,10 @@ class job_queue {
   [[nodiscard]] job_time now() const noexcept { return job_time{clock_.now()}; }
 
  private:
+  static enqueue_options& named(enqueue_options& o, std::string_view name) {
+    o.name = name;
+    return o;
+  }
   std::shared_ptr<detail::queue_observer> observe(const job_queue_options& o) {
     auto observer = std::make_shared<detail::queue_observer>(o.event_capacity);
     store_->subscribe(observer);

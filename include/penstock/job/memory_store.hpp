@@ -153,10 +153,11 @@ class memory_store {
 
   /// errc::stale, of both, if the lease was lost.
   result<void> progress(const lease_type& lease, double done) noexcept {
-    std::scoped_lock guard{lock_};
-    if (lease.node_ == nullptr || !jobs::holds(*lease.node_, lease.fence_)) return errc::stale;
-    lease.node_->progress = done;
-    return {};
+    return change([&](effects&) -> result<void> {
+      if (lease.node_ == nullptr || !jobs::holds(*lease.node_, lease.fence_)) return errc::stale;
+      jobs_.progress(*lease.node_, done);
+      return {};
+    });
   }
   /// Throws std::bad_alloc.
   result<void> log(const lease_type& lease, std::string line) {
@@ -172,13 +173,14 @@ class memory_store {
 
   /// Nothing is fetched until resume(). What runs goes on.
   result<void> pause() noexcept {
-    std::scoped_lock guard{lock_};
-    jobs_.paused = true;
-    return {};
+    return change([&](effects&) -> result<void> {
+      jobs_.pause(true);
+      return {};
+    });
   }
   result<void> resume() noexcept {
     return change([&](effects& e) -> result<void> {
-      jobs_.paused = false;
+      jobs_.pause(false);
       e.ready = true;
       return {};
     });
@@ -364,6 +366,7 @@ class memory_store {
       node* there = nullptr;
       if (job_id id = jobs_.duplicate_of(*entry.options, now, there)) {
         jobs_.extend_guard(*entry.options, now);
+        jobs_.duplicated(id);
         if (entry.watch != nullptr) jobs::watch(there, *entry.watch, e);
         return {.id = std::move(id), .duplicate = true};
       }
@@ -380,7 +383,7 @@ class memory_store {
     if (s.stale) return;
     switch (s.how) {
       case settle_as::completed:
-        return jobs_.complete(n, now, e);
+        return jobs_.complete(n, std::move(s.value), now, e);
       case settle_as::failed:
         return jobs_.fail(n, std::move(s.why), now, e);
       case settle_as::retry:

@@ -39,7 +39,8 @@ inline constexpr bool handler_gives = penstock::detail::handles_jobs<Answer (*)(
 static_assert(handler_gives<void> && handler_gives<result<void>> && handler_gives<job_outcome>);
 static_assert(handler_gives<task<>> && handler_gives<task<result<void>>> && handler_gives<task<job_outcome>> &&
               handler_gives<penstock::future<void>>);
-static_assert(!handler_gives<int> && !handler_gives<task<int>> && !penstock::detail::handles_jobs<void (*)(job<int>&), letter>);
+static_assert(handler_gives<int> && handler_gives<task<result<bool>>> && !handler_gives<void*> && !handler_gives<task<letter>> &&
+              !penstock::detail::handles_jobs<void (*)(job<int>&), letter>);
 static_assert(penstock::job_store<memory_store<letter>>);
 
 TEST_CASE("job_queue: what is not added stays its caller's", "[job_queue]") {

@@ -106,7 +106,7 @@ TEST_CASE("job_worker: runs what is added, and settles it as the handler says", 
     if (j.payload() == 5) throw 5;
     return job_outcome::done();
   }}};
-  std::vector<penstock::submitted_job> jobs;
+  std::vector<penstock::submitted_job<>> jobs;
   for (int i = 1; i <= 5; ++i) jobs.push_back(b.queue.submit(i, {.attempts = i == 3 || i == 4 ? 9U : 1U}).value());
   jobs.push_back(b.queue.submit(6, {.delay = 1h}).value());
   b.loop.run_all();

@@ -3,18 +3,33 @@
 
 #include <concepts>
 #include <exception>
+#include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/core/task.hpp>
 #include <penstock/job/job.hpp>
+#include <penstock/job/job_codec.hpp>
 
 namespace penstock::inline v0_1::detail {
 
-template <class R>
-concept job_answer = std::is_void_v<R> || std::same_as<R, result<void>> || std::same_as<R, job_outcome>;
+/// What one of several handlers has given, or will give (job_handlers.hpp).
+struct eventual_outcome {
+  std::optional<task<job_outcome>> later = {};
+  job_outcome now = job_outcome::done();
+};
 
+template <class R>
+inline constexpr bool ends_a_run = std::same_as<R, job_outcome> || job_value<R>;
+template <class T>
+inline constexpr bool ends_a_run<result<T>> = job_value<T>;
+template <class R>
+concept job_answer = ends_a_run<std::remove_cvref_t<R>> || std::same_as<R, eventual_outcome>;
+
+/// What a run ends with, and whether that is to be awaited.
 template <class R>
 struct job_answer_of {
   using type = R;
@@ -31,8 +46,19 @@ concept handles_jobs =
     std::invocable<F&, job<Payload>&> && job_answer<typename job_answer_of<std::invoke_result_t<F&, job<Payload>&>>::type>;
 
 inline job_outcome outcome_of(job_outcome o) noexcept { return o; }
-inline job_outcome outcome_of(const result<void>& r) {
-  return r ? job_outcome::done() : job_outcome::failed(r.error().message());
+inline job_outcome outcome_of(std::string value) { return job_outcome::done(std::move(value)); }
+template <job_encodable T>
+job_outcome outcome_of(const T& value) {
+  return job_outcome::done(value);
+}
+template <class T>
+job_outcome outcome_of(result<T> r) {
+  if (!r) return job_outcome::failed(r.error().message());
+  if constexpr (std::is_void_v<T>) {
+    return job_outcome::done();
+  } else {
+    return outcome_of(*std::move(r));
+  }
 }
 inline job_outcome outcome_of_failure(std::exception_ptr failure) noexcept {
   try {

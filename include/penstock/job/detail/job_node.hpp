@@ -62,6 +62,7 @@ struct job_node {
   std::unique_ptr<job_extras> extras;
   std::vector<std::string> log;
   job_text why;
+  job_text value;  // of a completed one
   job_watch* watches = nullptr;
   union {
     Payload payload;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -43,6 +44,7 @@ class job_runner final : public job_run<Payload> {
   }
   const Payload& payload() const noexcept override { return batch[current].payload(); }
   job_id id() const noexcept override { return batch[current].id(); }
+  std::string_view name() const noexcept override { return batch[current].name(); }
   unsigned attempt() const noexcept override { return batch[current].attempt(); }
   std::uint64_t fence() const noexcept override { return batch[current].fence(); }
   result<void> progress(double done) override { return store.progress(batch[current], done); }

@@ -76,7 +76,7 @@ class memory_jobs {
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] std::size_t held() const noexcept { return waiting() + delayed_.size() + active_.size(); }
   [[nodiscard]] bool room_for(std::size_t jobs) const noexcept { return held() <= capacity_ && jobs <= capacity_ - held(); }
-  [[nodiscard]] bool something_ready() const noexcept { return !paused && waiting() != 0; }
+  [[nodiscard]] bool something_ready() const noexcept { return !paused_ && waiting() != 0; }
   [[nodiscard]] job_time next_due() const noexcept { return delayed_.empty() ? no_time : job_time{delayed_.top().major}; }
   [[nodiscard]] job_counts counts() const noexcept {
     return {.waiting = waiting(),
@@ -85,7 +85,7 @@ class memory_jobs {
             .completed = completed_.size(),
             .failed = failed_.size(),
             .waiting_children = 0,
-            .paused = paused};
+            .paused = paused_};
   }
   [[nodiscard]] node* find(const job_id& id) const noexcept {
     if (id.number() != 0) return slab_.find(id.number());
@@ -99,6 +99,8 @@ class memory_jobs {
             .stalled = n.stalled,
             .progress = n.progress,
             .why = n.why,
+            .value = n.value,
+            .name = n.extras != nullptr ? n.extras->kind : nullptr,
             .added_at = n.added_at,
             .due_at = n.due,
             .started_at = n.started_at,
@@ -118,6 +120,10 @@ class memory_jobs {
 
   // Adding.
 
+  /// Somebody wanted to add it once more.
+  void duplicated(const job_id& id) noexcept {
+    if (recording_) emit({.what = job_event::kind::duplicate, .id = id});
+  }
   /// The job that counts in place of this one; no job: none does.
   [[nodiscard]] job_id duplicate_of(const enqueue_options& o, job_time now, node*& there) noexcept {
     there = nullptr;
@@ -190,7 +196,7 @@ class memory_jobs {
   }
   /// Null: nothing is ready. Pinned once.
   [[nodiscard]] node* start_next(job_time now, job_time lease_until) noexcept {
-    if (paused) return nullptr;
+    if (paused_) return nullptr;
     node* n = nullptr;
     if (!ready_.empty()) {
       n = ready_.front();
@@ -220,23 +226,27 @@ class memory_jobs {
   static void watch(node* n, job_watch& w, effects& e) noexcept {
     if (n != nullptr && n->state != job_state::completed && n->state != job_state::failed) return link(*n, w);
     w.how = n != nullptr ? n->state : job_state::waiting;
-    if (n != nullptr) w.why = n->why;
+    if (n != nullptr) w.why = n->state == job_state::completed ? n->value : n->why;
     w.next = e.told;
     e.told = &w;
   }
   /// Precondition, of these: it is active, and who asks holds the lease.
-  void complete(node& n, job_time now, effects& e) noexcept {
+  void complete(node& n, job_text&& value, job_time now, effects& e) noexcept {
     deactivate(n);
     const unsigned attempt = ++n.attempts_made;
+    n.value = std::move(value);
     emit(job_event::kind::completed, n, attempt);
     end(n, job_state::completed, now, e);
+    emit_if_drained();
   }
   void fail(node& n, job_text&& why, job_time now, effects& e) noexcept {
     deactivate(n);
     const unsigned attempt = ++n.attempts_made;
     n.why = std::move(why);
     emit(job_event::kind::failed, n, attempt);
+    if (attempt >= (n.extras != nullptr ? n.extras->policy.attempts : 1)) emit(job_event::kind::retries_exhausted, n, attempt);
     end(n, job_state::failed, now, e);
+    emit_if_drained();
   }
   void retry(node& n, job_text&& why, job_time at, job_time now, effects& e) noexcept {
     deactivate(n);
@@ -262,6 +272,7 @@ class memory_jobs {
           n->why = why;
           emit(job_event::kind::failed, *n, n->attempts_made + 1);
           end(*n, job_state::failed, now, e);
+          emit_if_drained();
         } else {
           ++taken.back;
           make_ready(*n, true, e);
@@ -272,8 +283,19 @@ class memory_jobs {
     return taken;
   }
 
+  /// Precondition: it is active, and who asks holds the lease.
+  void progress(node& n, double done) noexcept {
+    n.progress = done;
+    emit(job_event::kind::progress, n, n.attempts_made + 1);
+  }
+
   // By hand.
 
+  void pause(bool wanted) noexcept {
+    if (paused_ == wanted) return;
+    paused_ = wanted;
+    if (recording_) emit({.what = wanted ? job_event::kind::paused : job_event::kind::resumed});
+  }
   void remove(node& n, effects& e) noexcept {
     leave(n);
     emit(job_event::kind::removed, n, 0);
@@ -330,11 +352,10 @@ class memory_jobs {
       std::destroy_at(std::addressof(dead->payload));
       dead->extras.reset();
       dead->why.reset();
+      dead->value.reset();
       std::vector<std::string>{}.swap(dead->log);
     }
   }
-
-  bool paused = false;
 
  private:
   [[nodiscard]] std::size_t waiting() const noexcept { return ready_.size() + prioritized_.size(); }
@@ -435,7 +456,7 @@ class memory_jobs {
       job_watch* const w = n.watches;
       n.watches = w->next;
       w->how = how;
-      w->why = n.why;
+      w->why = how == job_state::completed ? n.value : n.why;
       w->next = e.told;
       e.told = w;
     }
@@ -443,11 +464,22 @@ class memory_jobs {
   void emit(job_event::kind what, const node& n, unsigned attempt) noexcept {
     if (!recording_) [[likely]]
       return;
+    emit({.what = what,
+          .id = n.id(),
+          .attempt = attempt,
+          .why = n.why,
+          .value = n.value,
+          .progress = what == job_event::kind::progress ? n.progress : 0});
+  }
+  void emit_if_drained() noexcept {
+    if (recording_ && waiting() == 0 && active_.empty()) emit({.what = job_event::kind::drained});
+  }
+  void emit(job_event e) noexcept {
     if (events_.size() == events_.capacity()) {
       ++events_lost_;
       return;
     }
-    events_.push_back({.what = what, .id = n.id(), .attempt = attempt, .why = n.why});
+    events_.push_back(std::move(e));
   }
 
   const std::size_t capacity_;
@@ -467,6 +499,7 @@ class memory_jobs {
   std::vector<job_event> events_;
   std::uint64_t events_lost_ = 0;
   bool recording_ = false;
+  bool paused_ = false;
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -92,7 +93,15 @@ class worker_core {
           job<Payload> j{r};
           using answer_type = std::invoke_result_t<F&, job<Payload>&>;
           using value_type = typename job_answer_of<answer_type>::type;
-          if constexpr (!job_answer_of<answer_type>::awaited) {
+          if constexpr (std::same_as<answer_type, eventual_outcome>) {
+            auto answer = handle(j);
+            if (answer.later) {
+              auto rest = stoppable(*std::move(answer.later), r);
+              outcome = co_await std::move(rest);
+            } else {
+              outcome = std::move(answer.now);
+            }
+          } else if constexpr (!job_answer_of<answer_type>::awaited) {
             if constexpr (std::is_void_v<value_type>) {
               handle(j);
             } else {
@@ -200,7 +209,7 @@ class worker_core {
     const auto& lease = r.batch[i];
     const job_policy& policy = lease.policy();
     const bool again = lease.attempt() < policy.attempts;
-    job_settlement<typename Store::lease_type> s{.lease = &r.batch[i], .why = outcome.why()};
+    job_settlement<typename Store::lease_type> s{.lease = &r.batch[i], .why = outcome.why(), .value = outcome.value()};
     switch (outcome.what()) {
       case job_outcome::kind::done:
         break;
