@@ -69,7 +69,11 @@ struct noted_listener final : penstock::store_listener {
                                             "retried", "released", "stalled",          "promoted",          "redriven",
                                             "removed", "progress", "waiting_children", "retries_exhausted", "duplicate",
                                             "drained", "paused",   "resumed"};
-    for (const auto& e : all) events += std::string{events.empty() ? "" : " "} + names[static_cast<int>(e.what)];
+    for (const auto& e : all) {
+      events += std::string{events.empty() ? "" : " "} + names[static_cast<int>(e.what)];
+      if (e.value != nullptr) events += "=" + *e.value;
+      if (e.progress != 0) events += "=" + std::to_string(static_cast<int>(e.progress * 100));
+    }
   }
   int ready = 0;
   int room = 0;
@@ -112,9 +116,11 @@ struct user {
     leases.erase(payload);
     return l;
   }
-  /// "ok" or "stale".
+  /// "ok" or "stale". What an odd one gives is itself a hundredfold, others give nothing.
   std::string settle(lease&& l, settle_as as = settle_as::completed, penstock::job_time at = {}) {
     penstock::job_settlement<lease> s{.lease = &l, .how = as, .at = at, .why = std::make_shared<const std::string>("why")};
+    if (as == settle_as::completed && l.payload() % 2 != 0)
+      s.value = std::make_shared<const std::string>(std::to_string(100 * l.payload()));
     store.settle({&s, 1}, now).value();
     return s.stale ? "stale" : "ok";
   }
@@ -412,7 +418,7 @@ void telling() {
   noted_watch done, dead, removed, twin, late;
   static_cast<void>(u.try_add(1, {.job_id = "one"}, &done).value());
   static_cast<void>(u.try_add(9, {.job_id = "one"}, &twin).value());
-  static_cast<void>(u.try_add(2, {}, &dead).value());
+  static_cast<void>(u.try_add(2, {.name = "second", .attempts = 2}, &dead).value());
   static_cast<void>(u.try_add(3, {.delay = 1s}, &removed).value());
   same(std::to_string(listener->ready), "3");
   same(u.fetch(9), "1 2");
@@ -421,9 +427,13 @@ void telling() {
   u.settle(2, settle_as::failed);
   u.store.remove(u.ids[3]).value();
   static_cast<void>(u.try_add(9, {.job_id = "one"}, &late).value());
-  same(seq({std::to_string(done.calls), std::to_string(twin.calls), std::to_string(late.calls), std::to_string(dead.calls),
-            dead.said, std::to_string(removed.calls)}),
-       "1111why1");
+  same(seq({std::to_string(done.calls), done.said, std::to_string(twin.calls), std::to_string(late.calls), late.said,
+            std::to_string(dead.calls), dead.said, std::to_string(removed.calls)}),
+       "1100111001why1");
+  const auto first = u.store.find(u.ids[1]).value();
+  const auto second = u.store.find(u.ids[2]).value();
+  same(seq({*first.value, std::to_string(first.name == nullptr), *second.name, std::to_string(second.value == nullptr)}),
+       "1001second1");
   same(seq({std::to_string(done.state == job_state::completed), std::to_string(late.state == job_state::completed),
             std::to_string(dead.state == job_state::failed), std::to_string(removed.state == job_state::delayed)}),
        "1111");
@@ -438,11 +448,18 @@ void telling() {
   u.store.take_back_stalled(u.now, 1).value();
   same(seq({u.fetch(), u.settle(2, settle_as::retry, u.now + 1s)}), "2ok");
   u.store.promote(u.ids[2]).value();
+  same(seq({u.fetch(), std::string{u.leases.at(2).name()}, how(u.store.progress(u.leases.at(2), 0.5)),
+            u.settle(2, settle_as::failed)}),
+       "2#2secondokok");
+  u.store.pause().value();
+  u.store.pause().value();
+  u.store.resume().value();
   same(listener->events,
-       "added added delayed started started completed failed removed redriven started released started stalled started retried "
-       "promoted");
+       "added duplicate added delayed started started completed=100 failed drained removed duplicate "
+       "redriven started released started stalled started retried promoted started progress=50 failed retries_exhausted drained "
+       "paused resumed");
   // Room is told of if somebody was refused for want of it, once there is enough.
-  for (int p = 10; p < 17; ++p) u.add(p);
+  for (int p = 10; p < 18; ++p) u.add(p);
   int payloads[] = {20, 21};
   const penstock::enqueue_options o;
   const penstock::job_entry<int> two[] = {{&payloads[0], &o}, {&payloads[1], &o}};
