@@ -13,7 +13,8 @@
 // Time           `timeout` bounds the whole, `attempt_timeout` each attempt: stop is then requested of it (of a function only if it takes a stop
 //                token: one that does not is never interrupted), and what it still delivers counts; ending with errc::cancelled it has failed with
 //                errc::timeout. A pause that would not end before the whole's deadline is not begun, nor one of nanoseconds::max(): that failure is
-//                the last. The first attempt begins even if the deadline has passed, with stop requested.
+//                the last; and so it is if the deadline passes before the next attempt has begun (on_retry took long, or the thread had to wait for
+//                its processor). The first attempt begins even if the deadline has passed, with stop requested.
 // Cancellation   a stop request reaches the attempt, ends the pause, and lets no attempt begin. What the attempt then ends with is the end; in the
 //                pause, or before the first attempt: errc::cancelled, thrown as a std::system_error unless f gives results.
 // Side effects   what failed may have been done all the same (its answer was lost): retry what may be done twice.
@@ -94,9 +95,7 @@ class retrying {
   /// Until when the attempt that begins now may take.
   [[nodiscard]] deadline begin_attempt() noexcept {
     ++report_.attempts;
-    if (options_.attempt_timeout.count() <= 0) return end_;
-    const deadline own = options_.clock.after(options_.attempt_timeout);
-    return left(end_) < left(own) ? end_ : own;
+    return options_.attempt_timeout.count() <= 0 ? end_ : within(options_.attempt_timeout);
   }
   /// How long to wait before the next one; nothing: there is none.
   template <class R>
@@ -118,7 +117,13 @@ class retrying {
     tell();
     return delay;
   }
-  [[nodiscard]] deadline pause_end(std::chrono::nanoseconds delay) const noexcept { return options_.clock.after(delay); }
+  [[nodiscard]] deadline pause_end(std::chrono::nanoseconds delay) const noexcept { return within(delay); }
+  /// Whether the deadline has passed since then: there is no further attempt.
+  [[nodiscard]] bool overslept() noexcept {
+    if (!end_.passed() || stop().stop_requested()) return false;
+    ended(retry_end::out_of_time);
+    return true;
+  }
 
   /// Stop was requested while none ran.
   template <class R>
@@ -132,6 +137,11 @@ class retrying {
   }
 
  private:
+  // From now on, or until the whole's end.
+  [[nodiscard]] deadline within(std::chrono::nanoseconds length) const noexcept {
+    const deadline own = options_.clock.after(length);
+    return left(end_) < left(own) ? end_ : own;
+  }
   // Deadlines may be by different clocks: what is compared is how long they have yet.
   static std::int64_t left(const deadline& d) noexcept {
     if (d.is_never()) return never;
@@ -161,17 +171,14 @@ attempt_result<F> retry_blocking(F& f, const retry_policy& policy, retry_options
   retrying all{policy, o};
   event never_set;  // what the pauses wait for
   while (!all.stop().stop_requested()) {
-    std::chrono::nanoseconds pause;
-    {
-      attempt<value> now;
-      now.call(f, all.stop(), all.begin_attempt());
-      const auto next = all.pause_after(now);
-      if (!next) return now.take_plain();
-      pause = *next;
+    attempt<value> now;
+    now.call(f, all.stop(), all.begin_attempt());
+    const auto pause = all.pause_after(now);
+    if (!pause) return now.take_plain();
+    if (pause->count() > 0) {
+      static_cast<void>(never_set.wait(wait_limits{.stop = all.stop(), .deadline = all.pause_end(*pause)}));
     }
-    if (pause.count() > 0) {
-      static_cast<void>(never_set.wait(wait_limits{.stop = all.stop(), .deadline = all.pause_end(pause)}));
-    }
+    if (all.overslept()) return now.take_plain();
   }
   return all.cancelled<value>();
 }
@@ -184,38 +191,35 @@ task<attempt_value<F>> retry_task(F f, retry_policy policy, retry_options o) {
   retrying all{policy, o};
   event never_set;
   while (!all.stop().stop_requested()) {
-    std::chrono::nanoseconds pause;
-    {
-      attempt<value> now;
-      const deadline until = all.begin_attempt();
-      if constexpr (awaitable<attempt_result<F>>) {
-        try {
-          if (!until.is_never()) {
-            auto limited_call = call_with_stop(f, all.stop()) | with_deadline(until);
-            now.keep_value(co_await std::move(limited_call));
+    attempt<value> now;
+    const deadline until = all.begin_attempt();
+    if constexpr (awaitable<attempt_result<F>>) {
+      try {
+        if (!until.is_never()) {
+          auto limited_call = call_with_stop(f, all.stop()) | with_deadline(until);
+          now.keep_value(co_await std::move(limited_call));
+        } else {
+          auto call = call_with_stop(f, all.stop());
+          if constexpr (std::is_void_v<value>) {
+            co_await std::move(call);
+            now.keep_value({});
           } else {
-            auto call = call_with_stop(f, all.stop());
-            if constexpr (std::is_void_v<value>) {
-              co_await std::move(call);
-              now.keep_value({});
-            } else {
-              now.keep_value(co_await std::move(call));
-            }
+            now.keep_value(co_await std::move(call));
           }
-        } catch (...) {
-          now.keep_thrown();
         }
-      } else {
-        now.call(f, all.stop(), until);
+      } catch (...) {
+        now.keep_thrown();
       }
-      const auto next = all.pause_after(now);
-      if (!next) co_return now.take_plain();
-      pause = *next;
+    } else {
+      now.call(f, all.stop(), until);
     }
-    if (pause.count() > 0) {
-      auto wait = never_set.async_wait() | with_deadline(all.pause_end(pause));
+    const auto pause = all.pause_after(now);
+    if (!pause) co_return now.take_plain();
+    if (pause->count() > 0) {
+      auto wait = never_set.async_wait() | with_deadline(all.pause_end(*pause));
       static_cast<void>(co_await std::move(wait));
     }
+    if (all.overslept()) co_return now.take_plain();
   }
   co_return all.cancelled<value>();
 }

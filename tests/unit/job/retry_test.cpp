@@ -225,6 +225,22 @@ TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and e
   CHECK(failures == std::vector<std::error_code>{errc::timeout, errc::not_found});
   auto late = [](const std::stop_token& stop) { return stop.stop_requested(); };
   CHECK(retry(late, {}, {.timeout = 0s, .clock = clock}));
+  // Where on_retry takes its time, the pause ends with the whole, and what would begin after that does not.
+  const auto slow_hook = [&](const attempt_failure&, nanoseconds) { clock.advance(30ms); };
+  CHECK(retry(broken, {.backoff = {}}, {.timeout = 30ms, .on_retry = slow_hook, .report = &report, .clock = clock}) == refused);
+  CHECK(broken.runs == 2);
+  CHECK(report.end == retry_end::out_of_time);
+  auto begin = [&] { return broken.begin(); };
+  auto cut = spawn(retry(begin, {.backoff = backoff::fixed(50ms)},
+                         {.timeout = 70ms, .on_retry = slow_hook, .report = &report, .clock = clock}));
+  clock.advance(40ms - 1ns);
+  CHECK_FALSE(cut.done());
+  clock.advance(1ns);
+  REQUIRE(cut.done());
+  CHECK(cut.result() == refused);
+  CHECK(broken.runs == 3);
+  CHECK(report.end == retry_end::out_of_time);
+
 }
 
 TEST_CASE("retry: delays follow the server's hint, or a function of one's own, and are the same for the same seed", "[retry]") {
