@@ -53,14 +53,14 @@ namespace penstock::inline v0_1 {
 enum class retry_end : std::uint8_t {
   success,      ///< the last one succeeded
   exhausted,    ///< there were as many as the policy allows
-  not_retried,  ///< retry_if says that the failure is not worth another one
+  not_retried,  ///< retry_if says that the failure is not worth another one; or a function of the policy, or on_retry, has thrown
   out_of_time,  ///< the deadline is nearer than the next attempt
   no_budget,    ///< the policy's budget refused it
   cancelled,    ///< stop was requested
 };
 
 struct retry_report {
-  unsigned attempts = 0;               ///< that were begun
+  unsigned attempts = 0;               ///< that were begun; the one that runs, too
   retry_end end = retry_end::success;  ///< meaningful at the end
   std::chrono::nanoseconds paused{0};  ///< all delays together
 };
@@ -95,6 +95,7 @@ class retrying {
   /// Until when the attempt that begins now may take.
   [[nodiscard]] deadline begin_attempt() noexcept {
     ++report_.attempts;
+    ended(retry_end::not_retried);  // which is what the report says if an exception leads out
     return options_.attempt_timeout.count() <= 0 ? end_ : within(options_.attempt_timeout);
   }
   /// How long to wait before the next one; nothing: there is none.

@@ -137,6 +137,22 @@ TEST_CASE("retry: ends with the last failure as it was, and the report says why 
   };
   retry(plain, {.attempts = retry_policy::unlimited, .backoff = {}}, {.report = &report});
   CHECK(report.attempts == 100);
+
+  // What a function of the policy or the hook throws takes the failure's place; the report counts the attempt, and tells of no success.
+  const auto count_and_fail = [&]() -> result<int> {
+    CHECK(report.attempts == 1);  // the one that runs
+    return refused;
+  };
+  report = {};
+  const auto no_hook = [](const attempt_failure&, nanoseconds) { throw std::runtime_error{"on_retry"}; };
+  CHECK_THROWS_WITH(retry(count_and_fail, at_once, {.on_retry = no_hook, .report = &report}), "on_retry");
+  CHECK(report.attempts == 1);
+  CHECK(report.end == retry_end::not_retried);
+  const retry_policy undecided{.backoff = {},
+                               .retry_if = [](const attempt_failure&) -> bool { throw std::runtime_error{"retry_if"}; }};
+  auto running = spawn(async_retry(count_and_fail, undecided, {.report = &report}));
+  CHECK_THROWS_WITH(running.result(), "retry_if");
+  CHECK(report.end == retry_end::not_retried);
 }
 
 TEST_CASE("retry: a stop request ends the pause, reaches the attempt, and lets none begin", "[retry]") {
