@@ -88,13 +88,12 @@ class retrying {
   retrying(const retry_policy& policy, retry_options& o) : policy_{policy}, options_{o}, end_{o.limits.deadline} {
     const deadline timed = o.timeout == std::chrono::nanoseconds::max() ? deadline{} : o.clock.after(o.timeout);
     if (left(timed) < left(end_)) end_ = timed;
-    policy_.budget.deposit();
   }
 
   [[nodiscard]] const std::stop_token& stop() const noexcept { return options_.limits.stop; }
   /// Until when the attempt that begins now may take.
   [[nodiscard]] deadline begin_attempt() noexcept {
-    ++report_.attempts;
+    if (++report_.attempts == 1) policy_.budget.deposit();
     ended(retry_end::not_retried);  // which is what the report says if an exception leads out
     return options_.attempt_timeout.count() <= 0 ? end_ : within(options_.attempt_timeout);
   }

@@ -225,22 +225,6 @@ TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and e
   CHECK(report.end == retry_end::out_of_time);
   CHECK(clock.now() == now);
 
-  // A function that takes a stop token is told of its time; it moves the clock itself.
-  int calls = 0;
-  auto takes_long = [&](const std::stop_token& stop) -> result<int> {
-    clock.advance(100ms);
-    CHECK(stop.stop_requested());
-    ++calls;
-    if (calls == 1) return errc::cancelled;
-    if (calls == 2) return errc::not_found;
-    return 7;  // what it delivers all the same counts
-  };
-  std::vector<std::error_code> failures;
-  auto note = [&](const attempt_failure& f, nanoseconds) { failures.push_back(f.code()); };
-  CHECK(retry(takes_long, {.backoff = {}}, {.attempt_timeout = 100ms, .on_retry = note, .clock = clock}) == 7);
-  CHECK(failures == std::vector<std::error_code>{errc::timeout, errc::not_found});
-  auto late = [](const std::stop_token& stop) { return stop.stop_requested(); };
-  CHECK(retry(late, {}, {.timeout = 0s, .clock = clock}));
   // Where on_retry takes its time, the pause ends with the whole, and what would begin after that does not.
   const auto slow_hook = [&](const attempt_failure&, nanoseconds) { clock.advance(30ms); };
   CHECK(retry(broken, {.backoff = {}}, {.timeout = 30ms, .on_retry = slow_hook, .report = &report, .clock = clock}) == refused);
@@ -257,6 +241,22 @@ TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and e
   CHECK(broken.runs == 3);
   CHECK(report.end == retry_end::out_of_time);
 
+  // A function that takes a stop token is told of its time; it moves the clock itself.
+  int calls = 0;
+  auto takes_long = [&](const std::stop_token& stop) -> result<int> {
+    clock.advance(100ms);
+    CHECK(stop.stop_requested());
+    ++calls;
+    if (calls == 1) return errc::cancelled;
+    if (calls == 2) return errc::not_found;
+    return 7;  // what it delivers all the same counts
+  };
+  std::vector<std::error_code> failures;
+  auto note = [&](const attempt_failure& f, nanoseconds) { failures.push_back(f.code()); };
+  CHECK(retry(takes_long, {.backoff = {}}, {.attempt_timeout = 100ms, .on_retry = note, .clock = clock}) == 7);
+  CHECK(failures == std::vector<std::error_code>{errc::timeout, errc::not_found});
+  auto late = [](const std::stop_token& stop) { return stop.stop_requested(); };
+  CHECK(retry(late, {}, {.timeout = 0s, .clock = clock}));
 }
 
 TEST_CASE("retry: delays follow the server's hint, or a function of one's own, and are the same for the same seed", "[retry]") {
@@ -350,6 +350,9 @@ TEST_CASE("retry: asks the budget before each further attempt, and tells it of e
   retry_report report;
   flaky well{0};
   for (int i = 0; i < 3; ++i) CHECK(retry(well, policy).has_value());
+  std::stop_source stopped;  // no attempt begins: that was no request
+  stopped.request_stop();
+  for (int i = 0; i < 9; ++i) CHECK(retry(well, policy, {.limits = {.stop = stopped.get_token()}}) == errc::cancelled);
   flaky broken{1000};
   CHECK_FALSE(retry(broken, policy, {.report = &report}));
   CHECK(broken.runs == 3);  // four requests have earned two retries
