@@ -68,14 +68,17 @@ struct retry_policy {
     return retry_if ? retry_if(f) : f.code() != std::errc::operation_canceled;
   }
 
-  /// As a hook: after how long, or nothing: that was the last attempt.
+  /// As a hook: after how long, or nothing: that was the last attempt. So it is, as for retry(), before a pause of nanoseconds::max().
   template <detail::tells_failure Failure>
   [[nodiscard]] std::optional<std::chrono::nanoseconds> operator()(const Failure& failure) const {
     const attempt_failure f{failure.exception, failure.error, failure.attempt};
     if (f.attempt <= 1) budget.deposit();
-    if (!wants_another(f) || !budget.try_withdraw()) return std::nullopt;
+    if (!wants_another(f)) return std::nullopt;
     splitmix64 random{(seed != 0 ? seed : detail::fresh_seed()) + f.attempt};
-    return delay_after(f, random, f.attempt > 1 ? backoff.growth_at(f.attempt - 1) : std::chrono::nanoseconds{});
+    const std::chrono::nanoseconds before = f.attempt > 1 ? backoff.growth_at(f.attempt - 1) : std::chrono::nanoseconds{};
+    const std::chrono::nanoseconds after = delay_after(f, random, before);
+    if (after == std::chrono::nanoseconds::max() || !budget.try_withdraw()) return std::nullopt;
+    return after;
   }
 
   /// How long to wait after a failure. `previous`: what this gave the last time (backoff::next_delay()).

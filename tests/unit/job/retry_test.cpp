@@ -302,6 +302,17 @@ TEST_CASE("retry_policy: is the retry hook of other parts, too", "[retry]") {
   CHECK_FALSE(hook(penstock::write_failure{.error = errc::timeout, .attempt = 3}));
   CHECK_FALSE(hook(penstock::write_failure{.error = errc::cancelled, .attempt = 2}));
   CHECK(hook(penstock::write_failure{.error = errc::timeout, .attempt = 2}) == nanoseconds{2s});
+
+  // The budget is asked last: neither for a pause that would never end (a circuit breaker that is forced open), nor for a function that throws.
+  clock.advance(20s);
+  retry_policy odd = policy;
+  odd.retry_after = [](const attempt_failure& f) -> std::optional<nanoseconds> {
+    if (f.code() == errc::timeout) throw std::runtime_error{"retry_after"};
+    return nanoseconds::max();
+  };
+  CHECK_FALSE(odd(attempt_failure{.error = refused, .attempt = 2}));
+  CHECK_THROWS_WITH(odd(attempt_failure{.error = errc::timeout, .attempt = 2}), "retry_after");
+  CHECK(budget.available() == 1);
 }
 
 TEST_CASE("retry_budget: allows its share of the window's requests and the reserve, and no more", "[retry]") {
