@@ -81,9 +81,9 @@ class [[nodiscard]] task {
   friend task operator|(task t, detail::scheduler_modifier m) noexcept { return std::move(t).change(std::move(m)); }
   /// Limits the whole task: gives a task<result<T>>, or a task of the same type if T is a result already. `timeout` counts from
   /// when the task begins. At the deadline stop is requested of the task, and the task is waited for: what it still delivers
-  /// counts. If it then ends with errc::cancelled, as its result or thrown as a std::system_error, the result is errc::timeout.
-  /// Other exceptions pass. A deadline that has passed already lets the task begin with stop requested. Of several deadlines the
-  /// earliest counts.
+  /// counts. If it then ends with errc::cancelled, or another std::errc::operation_canceled, as its result or thrown as a
+  /// std::system_error, the result is errc::timeout. Other exceptions pass. A deadline that has passed already lets the task begin with
+  /// stop requested. Of several deadlines the earliest counts.
   friend auto operator|(task t, detail::timeout_modifier m)
     requires(!std::is_reference_v<T>)
   {

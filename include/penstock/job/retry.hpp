@@ -11,10 +11,11 @@
 // Ends           with the first success, or with the last attempt's failure just as it was: its exception, or its result. Why there was no further
 //                attempt, and how many there were, is in the report (retry_options::report).
 // Time           `timeout` bounds the whole, `attempt_timeout` each attempt: stop is then requested of it (of a function only if it takes a stop
-//                token: one that does not is never interrupted), and what it still delivers counts; ending with errc::cancelled it has failed with
-//                errc::timeout. A pause that would not end before the whole's deadline is not begun, nor one of nanoseconds::max(): that failure is
-//                the last; and so it is if the deadline passes before the next attempt has begun (on_retry took long, or the thread had to wait for
-//                its processor). The first attempt begins even if the deadline has passed, with stop requested.
+//                token: one that does not is never interrupted), and what it still delivers counts; ending with errc::cancelled, or
+//                another std::errc::operation_canceled, it has failed with errc::timeout. A pause that would not end before the whole's deadline is
+//                not begun, nor one of nanoseconds::max(): that failure is the last; and so it is if the deadline passes before the next attempt has
+//                begun (on_retry took long, or the thread had to wait for its processor). The first attempt begins even if the deadline has passed,
+//                with stop requested.
 // Cancellation   a stop request reaches the attempt, ends the pause, and lets no attempt begin. What the attempt then ends with is the end; in the
 //                pause, or before the first attempt: errc::cancelled, thrown as a std::system_error unless f gives results.
 // Side effects   what failed may have been done all the same (its answer was lost): retry what may be done twice.

@@ -247,7 +247,7 @@ TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and e
     clock.advance(100ms);
     CHECK(stop.stop_requested());
     ++calls;
-    if (calls == 1) return errc::cancelled;
+    if (calls == 1) return std::make_error_code(std::errc::operation_canceled);  // as other libraries have it
     if (calls == 2) return errc::not_found;
     return 7;  // what it delivers all the same counts
   };
@@ -255,6 +255,16 @@ TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and e
   auto note = [&](const attempt_failure& f, nanoseconds) { failures.push_back(f.code()); };
   CHECK(retry(takes_long, {.backoff = {}}, {.attempt_timeout = 100ms, .on_retry = note, .clock = clock}) == 7);
   CHECK(failures == std::vector<std::error_code>{errc::timeout, errc::not_found});
+  auto complies = [&]() -> task<int> {
+    if (++calls == 5) co_return calls;
+    static_cast<void>(co_await never.async_wait());
+    throw std::system_error{std::make_error_code(std::errc::operation_canceled)};
+  };
+  auto again = spawn(async_retry(complies, {.backoff = {}}, {.attempt_timeout = 100ms, .on_retry = note, .clock = clock}));
+  clock.advance(100ms);
+  REQUIRE(again.done());
+  CHECK(again.result() == 5);
+  CHECK(failures.back() == errc::timeout);
   auto late = [](const std::stop_token& stop) { return stop.stop_requested(); };
   CHECK(retry(late, {}, {.timeout = 0s, .clock = clock}));
 }

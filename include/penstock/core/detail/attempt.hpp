@@ -53,7 +53,7 @@ class attempt {
   using value = limited<R>;
 
   /// Calls f, and keeps what it gives or throws. At `until` stop is requested of it, if it takes a stop token; if it then ends with errc::cancelled,
-  /// it has failed with errc::timeout. Throws what arming a timer throws: then f was not called.
+  /// or another std::errc::operation_canceled, it has failed with errc::timeout. Throws what arming a timer throws: then f was not called.
   template <class F>
   void call(F& f, const std::stop_token& stop, const deadline& until) {
     if constexpr (takes_stop_token<F>) {

@@ -34,7 +34,7 @@ class task_limit {
   }
   [[nodiscard]] std::stop_token get_stop_token() const noexcept { return stop_.get_token(); }
   [[nodiscard]] bool timed_out(const std::error_code& why) const noexcept {
-    return why == errc::cancelled && first_ == outcome::timeout;
+    return why == std::errc::operation_canceled && first_ == outcome::timeout;  // ours, or another library's
   }
 
   struct on_stop {
