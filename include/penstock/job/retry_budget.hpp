@@ -11,7 +11,8 @@
 //                 window. The window moves on in steps of a tenth of it. A thread that stands still inside try_withdraw() while a step passes may be
 //                 one more.
 // Thread safety   every member may be called concurrently. No locks.
-// Time            a clock that steps back: what comes counts in the step that is there already.
+// Time            a clock that steps back: what comes counts in the step that is there already. Steps count from the construction, and 2^31 of them are
+//                 told apart (2.5 days for a window of 1 ms, 68 years for the default's): who rests for longer may find what was left there.
 // Cost            a look at the clock and one compare-exchange; a withdrawal reads ten words besides. Nothing allocates.
 // Bounds          a step counts up to two million retries, earned or made; what is more is not counted.
 // Source          Finagle's RetryBudget (percentCanRetry 0.2, minRetriesPerSec 10, ttl 10 s: the defaults here) and its WindowedAdder; written anew.
@@ -26,6 +27,7 @@
 #include <string>
 
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/clock.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/retry_allowance.hpp>
 #include <penstock/job/detail/budget_window.hpp>
@@ -44,6 +46,7 @@ class retry_budget {
   /// Throws std::invalid_argument that names the option which cannot be.
   explicit retry_budget(retry_budget_options o = {})
       : clock_{o.clock},
+        began_{clock_.now()},
         step_{o.window.count() / static_cast<std::int64_t>(window::steps)},
         window_{thousandths(checked(o.ratio, 1000, "ratio")),
                 thousandths(checked(o.min_per_second, 1'000'000, "min_per_second") *
@@ -62,7 +65,8 @@ class retry_budget {
   using window = detail::budget_window<detail::std_sync>;
 
   [[nodiscard]] std::int32_t step_now() const noexcept {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(static_cast<std::uint64_t>(clock_.now() / step_)));
+    return static_cast<std::int32_t>(
+        static_cast<std::uint32_t>(static_cast<std::uint64_t>(detail::saturating_difference(clock_.now(), began_) / step_)));
   }
 
   static std::int64_t thousandths(double n) noexcept { return std::llround(n * static_cast<double>(window::one)); }
@@ -80,6 +84,7 @@ class retry_budget {
   }
 
   const any_clock clock_;
+  const detail::nanoseconds_point began_;
   const std::int64_t step_;  // ns
   window window_;
 };

@@ -360,6 +360,13 @@ TEST_CASE("retry_budget: allows its share of the window's requests and the reser
   CHECK(withdraw_all() == 0);
   clock.advance(1h);
   CHECK(withdraw_all() == 2);
+  // Whatever the clock says when it begins: more steps than 31 bits hold.
+  manual_clock late{manual_clock::time_point{72h}};
+  retry_budget short_one{{.ratio = 1, .min_per_second = 0, .window = 1ms, .clock = late}};
+  for (int i = 0; i < 5; ++i) short_one.deposit();
+  CHECK(short_one.available() == 5);
+  late.advance(1ms);
+  CHECK(short_one.available() == 0);
   CHECK_THROWS_AS(retry_budget({.ratio = -1}), std::invalid_argument);
   CHECK_THROWS_AS(retry_budget({.window = 0s}), std::invalid_argument);
 }
