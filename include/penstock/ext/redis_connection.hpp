@@ -72,6 +72,7 @@ concept redis_transport = requires(T& t, const T& c, const redis_commands& comma
   { t.interrupt() } noexcept;
   { t.clear_interrupt() } noexcept;
   { c.last_error_text() } -> std::convertible_to<std::string_view>;
+  { c.generation() } -> std::convertible_to<std::uint64_t>;
 };
 
 class redis_connection {
