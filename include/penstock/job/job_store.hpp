@@ -82,8 +82,8 @@ struct job_event {
     progress,
     waiting_children,   ///< it was run, or added, and waits for jobs that came with it
     retries_exhausted,  ///< after `failed`: no attempt was left
-    duplicate,          ///< another one like it was added, and nothing done
-    drained,            ///< about no job: the last one that waited was fetched and settled, and none is left
+    duplicate,          ///< another one like it was to be added, and was not
+    drained,            ///< about no job: one is over, and none waits or is active (delayed ones do not count)
     paused,             ///< about no job
     resumed,            ///< about no job
   };

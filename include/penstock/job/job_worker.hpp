@@ -4,9 +4,10 @@
 //   ...
 //   sender.shutdown({.deadline = penstock::deadline::after(30s)});   // finishes what runs, hands back what cannot be finished in time
 //
-// The handler    gets a job<Payload>&, and gives nothing, a result<void>, a job_outcome, or something to be awaited that gives one of these. It must be fit
-//                to be called by several threads at a time if concurrency > 1. What it throws, and an error that it gives, is a failed attempt: tried
-//                again after the job's backoff if attempts are left, else a dead letter with the exception's what().
+// The handler    gets a job<Payload>&, and gives nothing, a value (job_codec.hpp), a result of either, a job_outcome, or something to be awaited that
+//                gives one of these. It must be fit to be called by several threads at a time if concurrency > 1. What it throws, and an error that it
+//                gives, is a failed attempt: tried again after the job's backoff if attempts are left, else a dead letter with the exception's what().
+//                Several, by the names of jobs: job_handlers.hpp.
 // Context        the handlers run on it (a worker_pool, a strand, any scheduler), beside what else does. One that blocks takes a thread of it; coroutines
 //                take none while they wait. With `any_scheduler{}` they run on whatever thread makes work known, those of the clock's timers too, which
 //                must not block.
