@@ -1,6 +1,7 @@
 // What handlers give, and which of them runs which job.
 #include <penstock/job/job_handlers.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -117,6 +118,7 @@ TEST_CASE("job_codec: texts of numbers and bools are those of any language, and 
 
 TEST_CASE("job_worker: what a handler gives goes to who waits for it, and is kept", "[job_worker][job_handlers]") {
   penstock::event turn;
+  int stopped = 0;
   job_handlers<int> handlers;
   handlers.on("void", [](job<int>&) {})
       .on("int", [](job<int>& j) { return j.payload() + 1; })
@@ -131,7 +133,8 @@ TEST_CASE("job_worker: what a handler gives goes to who waits for it, and is kep
           [&](job<int>& j) -> task<int> {
             const int twice = 2 * j.payload();
             auto wait = turn.async_wait();
-            static_cast<void>(co_await std::move(wait));
+            const result<void> waited = co_await std::move(wait);
+            if (!waited) ++stopped;
             co_return twice;
           })
       .on("", [](job<int>& j) -> task<job_outcome> { co_return job_outcome::done("none" + std::string{j.name()}); });
@@ -159,6 +162,18 @@ TEST_CASE("job_worker: what a handler gives goes to who waits for it, and is kep
   CHECK(b.queue.submit<int>(4, {.job_id = "four"}).value().finished.get() == 8);  // it is over, and its value kept
   const auto info = b.queue.find(f.id).value();
   CHECK((*info.value == "8" && *info.name == "later"));
+  // What comes after a job in its place has nothing of it.
+  static_cast<void>(b.queue.submit<int>("int", 1, {.remove_on_complete = true}).value());
+  b.loop.run_all();
+  const auto next = b.queue.find(b.queue.add(9, {.delay = std::chrono::hours{1}}).value()).value();
+  CHECK((next.value == nullptr && next.name == nullptr));
+  // A coroutine that a job's name has led to observes that job's stop token.
+  turn.reset();
+  b.queue.add("later", 5).value();
+  b.loop.run_all();
+  b.worker.request_stop();
+  b.loop.run_all();
+  CHECK(stopped == 1);
 }
 
 TEST_CASE("job_handlers: run the jobs of their names, and a job that nobody can run is a dead letter", "[job_handlers]") {
