@@ -54,7 +54,7 @@ struct breaker_transition {
 };
 
 struct circuit_breaker_options {
-  /// Opens when so large a share of the window's calls failed, in (0, 1].
+  /// Opens when so large a share of the window's calls failed, in (0, 1], to a millionth.
   double failure_rate = 0.5;
   /// As long as the window holds fewer calls nothing opens; at least 1. (No more than window_calls where that counts.)
   std::uint32_t minimum_calls = 10;
@@ -64,7 +64,7 @@ struct circuit_breaker_options {
   std::chrono::nanoseconds window{0};
   /// A call that takes so long is slow, however it ends (unless ignored). 0: none is, and the clock is not looked at for it.
   std::chrono::nanoseconds slow_call{0};
-  /// Opens when so large a share of the window's calls was slow, in (0, 1].
+  /// Opens when so large a share of the window's calls was slow, in (0, 1], to a millionth.
   double slow_rate = 1;
   /// How long it stays open: the first time, the second time in a row, ...
   penstock::backoff open_for = backoff::fixed(std::chrono::seconds{30});

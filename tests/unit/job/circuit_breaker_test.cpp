@@ -98,6 +98,18 @@ TEST_CASE("circuit_breaker: opens when too large a share of the last calls faile
     CHECK(b.last().calls == 6);
     CHECK(b.breaker.stats().succeeded == 8);
   }
+  SECTION("shares that no binary fraction is, and very small ones") {
+    bench thirds{{.failure_rate = 2.0 / 3, .minimum_calls = 3, .window_calls = 3, .trial_calls = 3}};
+    CHECK(thirds.calls("FSFS") == 3);
+    CHECK(thirds.state() == breaker_state::open);
+    thirds.clock.advance(30s);
+    CHECK(thirds.calls("FSFS") == 3);
+    CHECK(thirds.last().from == breaker_state::half_open);
+    CHECK(thirds.state() == breaker_state::open);
+    bench tiny{{.failure_rate = 1e-9, .minimum_calls = 2, .window_calls = 2}};
+    CHECK(tiny.calls("SSS") == 3);
+    CHECK(tiny.state() == breaker_state::closed);
+  }
 }
 
 TEST_CASE("circuit_breaker: by time, only the calls of the window count", "[breaker]") {

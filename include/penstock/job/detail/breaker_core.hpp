@@ -10,9 +10,9 @@
 // Changes     one step makes one transition at the most, which the caller tells of after unlocking.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -143,8 +143,9 @@ class basic_breaker_core {
 
   static constexpr std::uint64_t whole = 1'000'000;
 
+  // Rounded down, so that two of three are two thirds; but one at least, for none is no share.
   static std::uint64_t millionths(double share) noexcept {
-    return static_cast<std::uint64_t>(std::llround(share * static_cast<double>(whole)));
+    return std::max<std::uint64_t>(1, static_cast<std::uint64_t>(share * static_cast<double>(whole)));
   }
   static constexpr breaker_state state_of(std::uint64_t word) noexcept { return static_cast<breaker_state>(word & 7); }
 
