@@ -54,7 +54,7 @@ class cron {
     using namespace std::chrono;
     const seconds given = whole_seconds(after.time_since_epoch());
     if (given >= last_moment().time_since_epoch()) return sys_seconds::max();
-    const sys_seconds from = sys_seconds{std::max(given, first_moment().time_since_epoch())} + seconds{1};
+    const sys_seconds from = sys_seconds{given} + seconds{1};
     const sys_days day = floor<days>(from);
     const year_month_day date{day};
     int y = static_cast<int>(date.year());
@@ -74,11 +74,11 @@ class cron {
     }
   }
 
-  /// Whether a time is one of its times (to the second; of any second's fraction).
+  /// Whether a time is one of its times (to the second; of any second's fraction). None outside the years -32767 to 32767 is.
   template <class Duration>
   [[nodiscard]] bool matches(std::chrono::sys_time<Duration> t) const noexcept {
-    const auto second = std::chrono::floor<std::chrono::seconds>(t);
-    return next(second - std::chrono::seconds{1}) == second;
+    const std::chrono::sys_seconds second{whole_seconds(t.time_since_epoch())};
+    return second > before_first_moment() && second <= last_moment() && next(second - seconds{1}) == second;
   }
 
   friend bool operator==(const cron&, const cron&) = default;
@@ -87,21 +87,25 @@ class cron {
   using seconds = std::chrono::seconds;
   static constexpr seconds none = seconds::max();
 
-  static constexpr std::chrono::sys_seconds first_moment() noexcept {
-    return std::chrono::sys_days{std::chrono::year{-32766} / 1 / 1};
+  // The last second before the calendar, and its last one.
+  static constexpr std::chrono::sys_seconds before_first_moment() noexcept {
+    return std::chrono::sys_days{std::chrono::year{-32767} / 1 / 1} - seconds{1};
   }
   static constexpr std::chrono::sys_seconds last_moment() noexcept {
     return std::chrono::sys_days{std::chrono::year{32767} / 12 / 31} + std::chrono::hours{24} - seconds{1};
   }
 
-  // Rounded down; what lies outside the calendar may be any such time.
+  // Rounded down; what lies outside the calendar is the second before it, or after it.
   template <class Duration>
   static constexpr seconds whole_seconds(Duration d) noexcept {
-    if constexpr (std::ratio_greater_v<typename Duration::period, std::ratio<1>>) {  // else it would overflow
-      if (d >= std::chrono::ceil<Duration>(last_moment().time_since_epoch())) return last_moment().time_since_epoch();
-      if (d <= std::chrono::floor<Duration>(first_moment().time_since_epoch())) return first_moment().time_since_epoch();
+    constexpr seconds begin = before_first_moment().time_since_epoch(), end = last_moment().time_since_epoch() + seconds{1};
+    using rep = typename Duration::rep;
+    // Else it would overflow; not a number is after it.
+    if constexpr (std::ratio_greater_v<typename Duration::period, std::ratio<1>> || std::chrono::treat_as_floating_point_v<rep>) {
+      if (!(d < std::chrono::ceil<Duration>(end))) return end;
+      if (d <= std::chrono::floor<Duration>(begin)) return begin;
     }
-    return std::chrono::floor<seconds>(d);
+    return std::clamp(std::chrono::floor<seconds>(d), begin, end);
   }
 
   // The first time of day that is not earlier than `t`.

@@ -151,6 +151,16 @@ TEST_CASE("cron: holds to the ends of the calendar", "[cron]") {
   CHECK(text(c.next(sys_days{std::chrono::year{32764} / 2 / 29})) == "never");
   CHECK(c.next(sys_seconds::max()) == sys_seconds::max());
   CHECK(c.next(sys_seconds::min()) == sys_days{std::chrono::year{-32764} / 2 / 29});
+  const cron yearly{"@yearly"};
+  CHECK(yearly.next(sys_seconds::min()) == sys_days{std::chrono::year::min() / 1 / 1});
+  CHECK(yearly.matches(sys_days{std::chrono::year::min() / 1 / 1}));
+  CHECK_FALSE(yearly.matches(sys_seconds::min()));
+  CHECK_FALSE(c.matches(sys_seconds::max()));
+  CHECK_FALSE(cron{"* * * * * *"}.matches(std::chrono::sys_time<std::chrono::hours>::max()));
+  using fractions = std::chrono::sys_time<std::chrono::duration<double>>;
+  CHECK(yearly.next(fractions::max()) == sys_seconds::max());
+  CHECK(yearly.next(fractions::min()) == yearly.next(sys_seconds::min()));
+  CHECK(yearly.next(fractions{-0.5s}) == sys_seconds{});
   CHECK(cron{"* * * * * *"}.next(std::chrono::sys_time<std::chrono::hours>::max()) == sys_seconds::max());
   CHECK(text(cron{"59 23 31 12 *"}.next(sys_days{std::chrono::year{32767} / 12 / 31})) == "32767-12-31 23:59:00");
 }
