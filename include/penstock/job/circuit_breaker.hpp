@@ -113,7 +113,8 @@ class circuit_breaker {
     return permit{*this, *passed, options_.slow_call.count() > 0 ? options_.clock.now() : 0};
   }
 
-  /// Calls f() or f(stop), unless it is open. Where f gives T, a result<T>, and where it gives a result that result; an error in it is a failure.
+  /// Calls f() or f(stop), unless it is open. Where f gives T, a result<T>, and where it gives a result that result; an error in it is a failure,
+  /// as it is in a std::expected (which is such a T).
   template <class F>
   auto call(F&& f, const std::stop_token& stop = {}) -> detail::limited<detail::attempt_result<F>> {
     using value = detail::attempt_result<F>;

@@ -7,7 +7,8 @@
 //   reply r = co_await std::move(asking);    // in two steps: g++ 12 destroys the temporaries of a co_await expression twice
 //
 // Attempts       one after the other, the first at once; how many, which failures are worth another one, and after how long: the policy
-//                (core/retry_policy.hpp). An attempt fails by throwing, or by giving a result with an error.
+//                (core/retry_policy.hpp). An attempt fails by throwing, or by giving a result (or a std::expected) with an error. (Of an
+//                expected whose error is no std::error_code the policy learns that it failed, and not how.)
 // Ends           with the first success, or with the last attempt's failure just as it was: its exception, or its result. Why there was no further
 //                attempt, and how many there were, is in the report (retry_options::report).
 // Time           `timeout` bounds the whole, `attempt_timeout` each attempt: stop is then requested of it (of a function only if it takes a stop
@@ -130,11 +131,7 @@ class retrying {
   template <class R>
   R cancelled() {
     ended(retry_end::cancelled);
-    if constexpr (is_result<R>) {
-      return errc::cancelled;
-    } else {
-      throw std::system_error{errc::cancelled, "penstock::retry"};
-    }
+    return given_as_error<R>(errc::cancelled, "penstock::retry");
   }
 
  private:

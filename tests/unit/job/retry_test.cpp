@@ -66,6 +66,22 @@ struct pauses {
   }
 };
 
+// std::expected, which C++20 does not have yet: by its shape.
+template <class E>
+struct expecting {
+  using value_type = int;
+  using error_type = E;
+  struct unexpected_type {
+    E error;
+  };
+  int value_ = 0;
+  std::optional<E> error_ = {};
+  expecting(int v) : value_{v} {}
+  explicit expecting(unexpected_type e) : error_{e.error} {}
+  bool has_value() const { return !error_; }
+  const E& error() const { return *error_; }
+};
+
 }  // namespace
 
 TEST_CASE("retry: calls until it succeeds, with the backoff's delays between, whether it blocks or is awaited", "[retry]") {
@@ -129,6 +145,26 @@ TEST_CASE("retry: ends with the last failure as it was, and the report says why 
               {.report = &report}) == refused);
   CHECK(picky.runs == 3);
   CHECK(report.end == retry_end::not_retried);
+
+  // What gives a std::expected fails with that.
+  int runs = 0;
+  auto expects = [&]() -> expecting<std::error_code> {
+    if (++runs == 3) return 3;
+    return expecting<std::error_code>{{errc::timeout}};
+  };
+  CHECK(retry(expects, at_once).value_ == 3);
+  CHECK(retry(expects, {.attempts = 1}, {.report = &report}).error() == errc::timeout);
+  CHECK(report.end == retry_end::exhausted);
+  std::stop_source stopped;
+  stopped.request_stop();
+  CHECK(retry(expects, at_once, {.limits = {.stop = stopped.get_token()}}).error() == errc::cancelled);
+  auto tells_little = [&]() -> task<expecting<char>> {
+    ++runs;
+    co_return expecting<char>{expecting<char>::unexpected_type{'x'}};
+  };
+  runs = 0;
+  CHECK(spawn(retry(tells_little, at_once)).result().error() == 'x');
+  CHECK(runs == 4);
 
   // A function that gives plain values, as many attempts as it takes.
   int left = 100;

@@ -1,7 +1,8 @@
 // penstock/core/detail/attempt.hpp: one call of a user's function that may have to be called again: how it is called, and how it ended.
 //
 // The function is called as f() or, if it takes one, f(std::stop_token); what it gives may be an awaitable, which its caller awaits. Where it gives
-// T, an attempt keeps a result<T>, for it may have ended by its deadline; where it gives a result, that.
+// T, an attempt keeps a result<T>, for it may have ended by its deadline; where it gives a result, that. A std::expected is such a T, but fails with its
+// error.
 #pragma once
 
 #include <concepts>
@@ -46,6 +47,22 @@ struct attempt_value_of<F> {
 template <class F>
 using attempt_value = typename attempt_value_of<F>::type;
 
+/// A std::expected with the error that a result has.
+template <class R>
+concept expected_with_code = expected_like<R> && std::same_as<typename R::error_type, std::error_code>;
+
+/// What a function that gives R would give as an error: thrown where it has no other way.
+template <class R>
+R given_as_error(std::error_code error, const char* what) {
+  if constexpr (is_result<R>) {
+    return error;
+  } else if constexpr (expected_with_code<R>) {
+    return R(typename R::unexpected_type(error));
+  } else {
+    throw std::system_error{error, what};
+  }
+}
+
 /// How one attempt ended.
 template <class R>
 class attempt {
@@ -80,10 +97,17 @@ class attempt {
   void keep_thrown() noexcept { thrown_ = std::current_exception(); }
   void keep_value(value v) { value_.emplace(std::move(v)); }
 
-  [[nodiscard]] bool failed() const noexcept { return thrown_ != nullptr || !value_->has_value(); }
-  /// Of the `number`-th attempt, which failed.
+  [[nodiscard]] bool failed() const noexcept {
+    if (thrown_ != nullptr || !value_->has_value()) return true;
+    if constexpr (expected_like<R>) return !(*value_)->has_value();
+    return false;
+  }
+  /// Of the `number`-th attempt, which failed. Of an expected with another type of error no more is told than that.
   [[nodiscard]] attempt_failure failure(unsigned number) const {
-    return {thrown_, thrown_ != nullptr ? std::error_code{} : value_->error(), number};
+    if (thrown_ != nullptr) return {thrown_, {}, number};
+    if (!value_->has_value()) return {nullptr, value_->error(), number};
+    if constexpr (expected_with_code<R>) return {nullptr, (*value_)->error(), number};
+    return {nullptr, {}, number};
   }
   /// Once.
   value take() {
@@ -95,7 +119,11 @@ class attempt {
     if constexpr (std::is_same_v<value, R>) {
       return take();
     } else {
-      return static_cast<R>(take().value());
+      value ended = take();
+      if constexpr (expected_with_code<R>) {
+        if (!ended) return given_as_error<R>(ended.error(), "");
+      }
+      return static_cast<R>(std::move(ended).value());
     }
   }
 
