@@ -14,7 +14,8 @@
 //                longer if open_for grows. It changes when somebody calls: there is no thread and no timer.
 // Late outcomes  a call that began before the last change decides nothing.
 // Thread safety  every member may be called concurrently, by on_transition and is_failure too. A permit belongs to one thread at a time.
-// Cancellation   nothing here waits. Calls that are cancelled are ignored; one on trial gives its place to another.
+// Cancellation   nothing here waits. Calls that are cancelled are ignored; one on trial gives its place to another. So is what a deadline outside
+//                cancels: one that is to count as a failure belongs inside, `async_call([&] { return load(id) | with_timeout(300ms); })`.
 // Exceptions     an exception that leaves call()'s function counts as a failure (is_failure) and passes through; what is_failure throws takes
 //                its place. What on_transition throws is dropped, and counted.
 // Destruction    all permits must have ended, and all tasks of async_call().

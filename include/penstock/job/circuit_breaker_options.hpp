@@ -72,7 +72,7 @@ struct circuit_breaker_options {
   std::uint64_t seed = 0;
   /// Half-open: so many calls pass on trial, at least 1. It opens, or closes, by the same shares of them, as soon as they are certain.
   std::uint32_t trial_calls = 5;
-  /// Half-open for so long, and still waiting for calls on trial to end: it opens again when the next call comes. 0: it waits for ever.
+  /// Half-open for so long, and refusing calls because those on trial have not ended: it opens again when the next one comes. 0: it waits for ever.
   std::chrono::nanoseconds trial_timeout{0};
   /// Of what call() and async_call() see fail: whether it counts. Default: all but errc::cancelled (std::errc::operation_canceled), which is
   /// ignored. False: ignored.

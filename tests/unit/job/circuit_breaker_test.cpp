@@ -62,6 +62,8 @@ struct bench {
   }
 };
 
+task<result<void>> waits_for(event& e) { co_return co_await e.async_wait(); }
+
 }  // namespace
 
 TEST_CASE("circuit_breaker: opens when too large a share of the last calls failed, but not before there are enough",
@@ -287,6 +289,15 @@ TEST_CASE("circuit_breaker: call() and async_call() tell how the call ended, and
   auto throws = spawn(breaker.async_call([] { throw std::runtime_error{"as it was"}; }));
   CHECK_THROWS_WITH(throws.result(), "as it was");
   CHECK(breaker.stats().failed == 3);
+  // A deadline inside it is the other side's fault, one outside says nothing.
+  ready.reset();
+  auto inside = spawn(breaker.async_call([&] { return waits_for(ready) | penstock::with_timeout(1s, b.clock); }));
+  auto outside = spawn(breaker.async_call([&] { return waits_for(ready); }) | penstock::with_timeout(1s, b.clock));
+  b.clock.advance(1s);
+  CHECK(inside.result() == errc::timeout);
+  CHECK(outside.result() == errc::timeout);
+  CHECK(breaker.stats().failed == 4);
+  CHECK(breaker.stats().ignored == 2);
   breaker.force_open();
   CHECK(spawn(breaker.async_call(waits)).result() == errc::rejected);
   CHECK(breaker.call([] {}) == errc::rejected);
