@@ -14,7 +14,9 @@
 // Thread safety  backoff: a value. A generator and a backoff_delays belong to one thread at a time.
 // Reproducible   the same generator state gives the same delays, with every compiler and standard library (no std::uniform_int_distribution).
 // Source         M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: the names full, equal and decorrelated, and their
-//                formulas. G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014: splitmix64.
+//                formulas; but a decorrelated delay is drawn from what lies below the cap, where the article cuts at the cap what was drawn: then
+//                two of three delays that have grown so far are the cap itself, and clients come back together.
+//                G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014: splitmix64.
 #pragma once
 
 #include <chrono>

@@ -225,7 +225,8 @@ task<attempt_value<F>> retry_task(F f, retry_policy policy, retry_options o) {
 }  // namespace detail
 
 /// A task that does it; f, called as f() or f(std::stop_token), gives a value or anything that can be awaited. Awaiting the task gives what f gives,
-/// or what awaiting that gives. The pauses block no thread.
+/// or what awaiting that gives. The pauses block no thread. After one the task goes on on its scheduler; without a scheduler on the thread of the timers,
+/// where f must not block: `async_retry(f) | via(pool)`.
 template <class F>
 [[nodiscard]] auto async_retry(F f, retry_policy policy = {}, retry_options options = {}) -> task<detail::attempt_value<F>> {
   const std::stop_token stop = options.limits.stop;

@@ -11,8 +11,8 @@
 //                 window. The window moves on in steps of a tenth of it. A thread that stands still inside try_withdraw() while a step passes may be
 //                 one more.
 // Thread safety   every member may be called concurrently. No locks.
-// Time            a clock that steps back: what comes counts in the step that is there already. Steps count from the construction, and 2^31 of them are
-//                 told apart (2.5 days for a window of 1 ms, 68 years for the default's): who rests for longer may find what was left there.
+// Time            a clock that steps back: what comes counts in the step that is there already. Steps count from the construction, and 2^31 of them
+//                 are told apart (2.5 days for a window of 1 ms, 68 years for the default): who rests for longer may find what was left there.
 // Cost            a look at the clock and one compare-exchange; a withdrawal reads ten words besides. Nothing allocates.
 // Bounds          a step counts up to two million retries, earned or made; what is more is not counted.
 // Source          Finagle's RetryBudget (percentCanRetry 0.2, minRetriesPerSec 10, ttl 10 s: the defaults here) and its WindowedAdder; written anew.
