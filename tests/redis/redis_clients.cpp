@@ -71,7 +71,8 @@ void checks_arguments_and_replies(redis_connection& c) {
   const auto counted = c.pipeline(batch);
   check("a pipeline keeps the order", counted && counted->size() == 10'000 && counted->back().integer() == 10'000);
   const auto mixed = c.pipeline(redis_commands{}.add("LPUSH", "n", 1).add("GET", "n"));
-  check("an error reply in a pipeline is in its place", mixed && (*mixed)[0].error() == redis_errc::wrong_type && (*mixed)[1].integer() == -7);
+  check("an error reply in a pipeline is in its place",
+        mixed && (*mixed)[0].error() == redis_errc::wrong_type && (*mixed)[1].integer() == -7);
 }
 
 void checks_scripts(redis_connection& c) {
@@ -145,7 +146,8 @@ void checks_waits(redis_connection& c, const redis_options& options) {
   check("a command that waits has its own time besides", none && none->is_nil(), told(none, waits));
   c.command("CLIENT", "PAUSE", 2000, "ALL").value();
   const auto late = waits.command("PING");
-  check("no reply in time", !late && late.error() == redis_errc::timeout && late.error() == std::errc::timed_out, told(late, waits));
+  check("no reply in time", !late && late.error() == redis_errc::timeout && late.error() == std::errc::timed_out,
+        told(late, waits));
   check("gives the connection up", !waits.is_connected());
   c.command("CLIENT", "UNPAUSE").value();
 
@@ -154,7 +156,8 @@ void checks_waits(redis_connection& c, const redis_options& options) {
   killer.command("CLIENT", "KILL", "ID", id->integer()).value();
   const std::uint64_t before = c.generation();
   const auto after = c.command("PING");
-  check("a connection that was killed while idle is replaced before anything is sent", after && c.generation() == before + 1, told(after, c));
+  check("a connection that was killed while idle is replaced before anything is sent", after && c.generation() == before + 1,
+        told(after, c));
   c.command("SUBSCRIBE", "news").value();
   killer.command("PUBLISH", "news", "hello").value();
   const auto news = c.receive(5s);
@@ -189,7 +192,8 @@ void checks_waits(redis_connection& c, const redis_options& options) {
   nobody.reconnect_within = 0s;
   redis_connection refused{nobody};
   const auto lost = refused.command("PING");
-  check("nobody is there", !lost && lost.error() == redis_errc::not_connected && was_not_executed(lost.error()), told(lost, refused));
+  check("nobody is there", !lost && lost.error() == redis_errc::not_connected && was_not_executed(lost.error()),
+        told(lost, refused));
 }
 
 int connection(const redis_options& options) {
@@ -236,7 +240,8 @@ int outage(const redis_options& options) {
       check("and a hasty one", answer.has_value(), told(answer, gives_up));
     } else if (word == "down") {
       const auto answer = gives_up.command("PING");
-      check("a hasty client has an error", !answer && (answer.error() == redis_errc::not_connected || answer.error() == redis_errc::timeout),
+      check("a hasty client has an error",
+            !answer && (answer.error() == redis_errc::not_connected || answer.error() == redis_errc::timeout),
             told(answer, gives_up));
     }
     std::cout << word << std::endl;
@@ -245,7 +250,9 @@ int outage(const redis_options& options) {
 }
 
 void print(const std::vector<std::array<std::int64_t, 3>>& rows) {
-  for (const auto& row : rows) std::printf("%lld %lld %lld\n", static_cast<long long>(row[0]), static_cast<long long>(row[1]), static_cast<long long>(row[2]));
+  for (const auto& row : rows)
+    std::printf("%lld %lld %lld\n", static_cast<long long>(row[0]), static_cast<long long>(row[1]),
+                static_cast<long long>(row[2]));
 }
 
 // 100 a second, a burst of 5. One thread waits with acquire(), one tries, and a coroutine waits on a pool.
