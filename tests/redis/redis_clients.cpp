@@ -20,7 +20,7 @@
 #include <thread>
 #include <vector>
 
-#include <penstock/core/spawn.hpp>
+#include <penstock/combine/when_all.hpp>
 #include <penstock/core/sync_wait.hpp>
 #include <penstock/ext/redis_connection.hpp>
 #include <penstock/ext/redis_semaphore.hpp>
@@ -255,49 +255,51 @@ void print(const std::vector<std::array<std::int64_t, 3>>& rows) {
                 static_cast<long long>(row[2]));
 }
 
-// 100 a second, a burst of 5. One thread waits with acquire(), one tries, and a coroutine waits on a pool.
+// 100 a second, a burst of 5. Six threads want as many at a time, so that a second's worth stands in line when two processes do; one tries; two coroutines
+// on a pool lose patience in the middle of the line.
 int take_tokens(redis_options options, const std::string& name, std::chrono::seconds length) {
   options.reconnect_within = 10s;
   redis_token_bucket tokens{options, name, rate{100, 1s}, 5};
   const auto end = std::chrono::steady_clock::now() + length;
   std::stop_source over;
-  std::vector<std::array<std::int64_t, 3>> waited, tried, awaited;
-  std::uint64_t errors = 0;
+  std::array<std::vector<std::array<std::int64_t, 3>>, 9> rows;
   worker_pool pool{{.threads = 1}};
-  const auto coroutine = [&]() -> task<> {
+  const auto coroutine = [&](std::size_t mine) -> task<> {
     while (std::chrono::steady_clock::now() < end) {
       const std::int64_t began = now();
-      const result<void> had = co_await tokens.async_acquire(pool);
-      if (had) awaited.push_back({began, now(), 1});
+      const result<void> had = co_await (tokens.async_acquire(pool) | with_timeout(rows[mine].size() % 2 == 0 ? 2s : 300ms));
+      if (had) rows[mine].push_back({began, now(), 1});
     }
   };
   {
-    std::jthread acquiring{[&] {
-      for (std::int64_t n = 1; std::chrono::steady_clock::now() < end; n = n % 3 + 1) {
-        const std::int64_t began = now();
-        const auto had = tokens.acquire({.stop = over.get_token(), .deadline = std::chrono::steady_clock::now() + 500ms}, n);
-        if (had) {
-          waited.push_back({began, now(), n});
-        } else if (had.error() != errc::timeout && had.error() != errc::cancelled) {
-          ++errors;
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < 6; ++i) {
+      threads.emplace_back([&, i] {
+        while (std::chrono::steady_clock::now() < end) {
+          const std::int64_t began = now();
+          const auto n = static_cast<std::int64_t>(i);
+          const auto had =
+              tokens.acquire({.stop = over.get_token(), .deadline = std::chrono::steady_clock::now() + 900ms}, i == 0 ? 1 : n);
+          if (had) rows[i].push_back({began, now(), i == 0 ? 1 : n});
         }
-      }
-    }};
-    std::jthread trying{[&] {
+      });
+    }
+    threads.emplace_back([&] {
       while (std::chrono::steady_clock::now() < end) {
         const std::int64_t began = now();
-        if (tokens.try_acquire()) tried.push_back({began, now(), 1});
+        if (tokens.try_acquire()) rows[6].push_back({began, now(), 1});
         std::this_thread::sleep_for(3ms);
       }
-    }};
-    sync_wait(coroutine());
+    });
+    sync_wait(when_all(coroutine(7), coroutine(8)));
     over.request_stop();
   }
-  print(waited);
-  print(tried);
-  print(awaited);
-  std::fprintf(stderr, "%zu waited, %zu tried, %zu awaited, %llu errors\n", waited.size(), tried.size(), awaited.size(),
-               static_cast<unsigned long long>(errors));
+  for (const auto& of_one : rows) print(of_one);
+  const auto s = tokens.stats();
+  std::fprintf(stderr, "bucket: %llu tokens, %llu calls refused, %llu waited, %llu waits given up, %llu failed\n",
+               static_cast<unsigned long long>(s.granted), static_cast<unsigned long long>(s.refused),
+               static_cast<unsigned long long>(s.waited), static_cast<unsigned long long>(s.abandoned),
+               static_cast<unsigned long long>(s.failed));
   return 0;
 }
 
@@ -337,8 +339,8 @@ int hold_permits(redis_options options, const std::string& name, std::chrono::se
     sync_wait(coroutine());
   }
   for (const auto& of_one : rows) print(of_one);
-  std::fprintf(stderr, "%zu %zu %zu %zu held, %llu lost\n", rows[0].size(), rows[1].size(), rows[2].size(), rows[3].size(),
-               static_cast<unsigned long long>(lost));
+  std::fprintf(stderr, "semaphore: held %zu, %zu, %zu and %zu times, %llu lost\n", rows[0].size(), rows[1].size(), rows[2].size(),
+               rows[3].size(), static_cast<unsigned long long>(lost));
   return 0;
 }
 
