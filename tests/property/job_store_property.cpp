@@ -1,0 +1,31 @@
+// A memory_store does what a sequential model of vectors and maps does, whatever it is asked: see support/store_model.hpp.
+#include <rapidcheck.h>
+
+#include <penstock/job/memory_store.hpp>
+
+#include "support/property.hpp"
+#include "support/store_model.hpp"
+
+namespace {
+
+struct bench {
+  penstock::memory_store<int>& store() { return store_; }
+  penstock::memory_store<int> store_{{.capacity = store_model::capacity,
+                                      .keep_completed = {.count = store_model::kept_completed},
+                                      .keep_failed = {.count = store_model::kept_failed}}};
+};
+
+}  // namespace
+
+int main() {
+  test_support::try_cases("seed=1 max_success=1500", "max_success=50000");
+  return rc::check("a memory_store does what the sequential one does",
+                   [] {
+                     const int steps = *rc::gen::inRange(1, 250);
+                     // Of all sizes from the first case on.
+                     store_model::follow<bench>([](int n) { return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange(0, n)); },
+                                                steps);
+                   })
+             ? 0
+             : 1;
+}
