@@ -40,7 +40,7 @@ struct difference : std::runtime_error {
   using runtime_error::runtime_error;
 };
 
-inline constexpr std::size_t capacity = 8;
+inline constexpr std::size_t usual_capacity = 8;
 inline constexpr std::size_t kept_completed = 2;
 inline constexpr std::size_t kept_failed = 3;
 
@@ -79,6 +79,7 @@ class sequential {
   std::map<std::uint32_t, std::vector<int>> waiting;
   std::vector<int> delayed, active, completed, failed;
   bool paused = false;
+  std::size_t capacity = usual_capacity;
 
   // What the last step was to bring about.
   std::map<int, std::vector<std::pair<event, unsigned>>> happened;
@@ -323,7 +324,11 @@ class follower {
   using settlement = penstock::job_settlement<lease>;
 
  public:
-  explicit follower(std::function<int(int)> below) : below_{std::move(below)} { store_.subscribe(ears_); }
+  follower(std::function<int(int)> below, std::size_t capacity)
+      : below_{std::move(below)}, bench_{make(capacity)}, store_{bench_->store()} {
+    model_.capacity = capacity;
+    store_.subscribe(ears_);
+  }
 
   void step() {
     model_.begin_step();
@@ -382,6 +387,13 @@ class follower {
     std::uint64_t fence;
   };
 
+  static std::unique_ptr<Bench> make(std::size_t capacity) {
+    if constexpr (std::is_constructible_v<Bench, std::size_t>) {
+      return std::make_unique<Bench>(capacity);
+    } else {
+      return std::make_unique<Bench>();
+    }
+  }
   int pick(int n) { return n <= 1 ? 0 : below_(n); }
   bool chance(int in) { return pick(in) == in - 1; }  // seldom; 0, to which a test case shrinks, is no
   std::size_t index(std::size_t n) { return static_cast<std::size_t>(pick(static_cast<int>(n))); }
@@ -422,16 +434,16 @@ class follower {
     if (chance(4)) o.keep_logs = static_cast<std::size_t>(pick(3));
     if (chance(4)) {
       o.job_id = "name " + std::to_string(pick(3));
-    } else if (chance(3)) {
-      // The keys of one ending have the same ttl, if any.
-      const int which = pick(4);
+    } else if (chance(2)) {
+      // Each key has the same ttl, if any, every time.
+      const int which = pick(3);
       o.deduplicate = penstock::deduplication{
-          .id = "key " + std::to_string(which), .ttl = seconds(which < 2 ? 0 : 3), .extend = chance(2), .replace = chance(2)};
+          .id = "key " + std::to_string(which), .ttl = seconds(which == 0 ? 0 : 3), .extend = chance(2), .replace = chance(2)};
     }
     return o;
   }
   void add() {
-    const std::size_t n = chance(4) ? 1 + index(3) : 1;
+    const std::size_t n = chance(4) ? 1 + index(1 + model_.capacity / 4) : 1;
     std::vector<penstock::enqueue_options> options;
     for (std::size_t i = 0; i < n; ++i) options.push_back(any_options());
     std::vector<int> serials(n);
@@ -473,7 +485,7 @@ class follower {
     if (model_.room() < most) {
       sequential trial = model_;
       for (std::size_t i = 0; i < n; ++i) trial.add(serials[i], {}, options[i], {}, now_);
-      require(trial.held() <= capacity, "there was room");
+      require(trial.held() <= trial.capacity, "there was room");
     }
     for (std::size_t i = 0; i < n; ++i) {
       const auto there = model_.twin_of(options[i], now_);
@@ -865,8 +877,8 @@ class follower {
   std::vector<std::pair<std::size_t, telling>> told_;
   std::deque<noted_watch> watches_;  // they outlive the store, which may still tell them
   std::shared_ptr<listener> ears_ = std::make_shared<listener>();
-  Bench bench_;
-  store_type& store_ = bench_.store();
+  std::unique_ptr<Bench> bench_;
+  store_type& store_;
   std::vector<hold> held_;
   sequential model_;
   job_time now_ = std::chrono::hours{1};
@@ -878,10 +890,10 @@ class follower {
   std::string trace_;
 };
 
-/// `steps` random ones. Throws `difference`.
+/// `steps` random ones. Throws `difference`. Another capacity is for a bench that is made with it.
 template <class Bench>
-void follow(std::function<int(int)> below, int steps) {
-  follower<Bench> f{std::move(below)};
+void follow(std::function<int(int)> below, int steps, std::size_t capacity = usual_capacity) {
+  follower<Bench> f{std::move(below), capacity};
   for (int i = 0; i < steps; ++i) f.step();
 }
 
