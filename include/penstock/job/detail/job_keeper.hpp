@@ -115,23 +115,28 @@ class job_keeper {
   }
   /// Takes the jobs away from the runs that go on, so that others may run them, and requests stop of those.
   void give_up_runs() noexcept {
-    try {
-      for (const auto& r : runners_) {
-        std::vector<lease_ticket> tickets;
-        std::optional<std::stop_source> stop;
-        {
-          std::scoped_lock guard{r->lock};
-          for (std::size_t i = std::max(r->settled, r->finished); i < r->held.size(); ++i) {
-            tickets.push_back(r->held[i]);
-            r->held[i].lost = true;
-          }
-          if (r->running) stop = r->unwant();
-        }
-        if (const result<void> back = store_.hand_back(tickets, now()); !back) report(back.error());
-        if (stop) request_stop(*stop);
+    for (const auto& r : runners_) {
+      std::vector<lease_ticket> tickets;
+      std::optional<std::stop_source> stop;
+      try {
+        tickets.reserve(options_.batch);
+      } catch (...) {
+        report(std::make_error_code(std::errc::not_enough_memory));
       }
-    } catch (...) {
-      report(std::make_error_code(std::errc::not_enough_memory));
+      {
+        std::scoped_lock guard{r->lock};
+        for (std::size_t i = std::max(r->settled, r->finished); i < r->held.size(); ++i) {
+          if (tickets.size() < tickets.capacity()) tickets.push_back(r->held[i]);
+          r->held[i].lost = true;
+        }
+        if (r->running) stop = r->unwant();
+      }
+      try {
+        if (const result<void> back = store_.hand_back(tickets, now()); !back) report(back.error());
+      } catch (...) {
+        report(std::make_error_code(std::errc::not_enough_memory));
+      }
+      if (stop) request_stop(*stop);  // also if the store could not be told: the runner will
     }
   }
 
@@ -153,8 +158,8 @@ class job_keeper {
   job_time upkeep() noexcept {
     const job_time t = now();
     if (t >= renew_at_) {
-      renew(t);
-      renew_at_ = later(t, options_.lock_duration / 2);
+      // After an error soon again, while the leases hold still.
+      renew_at_ = later(t, renew(t) ? options_.lock_duration / 2 : std::min(options_.error_pause, options_.lock_duration / 8));
     }
     if (t >= stalled_at_) {
       try {
@@ -173,7 +178,8 @@ class job_keeper {
     }
     return std::min({renew_at_, stalled_at_, stop_next, job_time{wake}});
   }
-  void renew(job_time t) noexcept {
+  // False: the store's error.
+  bool renew(job_time t) noexcept {
     try {
       tickets_.clear();
       owners_.clear();
@@ -185,15 +191,16 @@ class job_keeper {
           owners_.push_back(r.get());
         }
       }
-      if (tickets_.empty()) return;
+      if (tickets_.empty()) return true;
       if (const result<void> done = store_.extend(tickets_, t, later(t, options_.lock_duration)); !done)
-        return report(done.error());
+        return report(done.error()), false;
     } catch (...) {
-      return report(std::make_error_code(std::errc::not_enough_memory));
+      return report(std::make_error_code(std::errc::not_enough_memory)), false;
     }
     for (std::size_t n = 0; n < tickets_.size(); ++n) {
       if (tickets_[n].lost) lose(*owners_[n], tickets_[n].fence);
     }
+    return true;
   }
   void lose(runner& r, std::uint64_t fence) noexcept {
     std::optional<std::stop_source> stop;

@@ -68,13 +68,15 @@ class job_runner final : public job_run<Payload> {
     stop_at = stop_when;
     return true;
   }
-  void end() noexcept {
+  /// True: the job was taken from this run, or was to be.
+  bool end() noexcept {
     std::optional<std::stop_source> gone;  // destroyed after unlocking
     std::scoped_lock guard{lock};
     gone.swap(stop);
     running = false;
     finished = current + 1;
     stop_at = no_time;
+    return held[current].lost;
   }
   /// With the lock held: the run that goes on is not wanted any more. Stop is to be requested of what this gives, without the lock; if nobody has asked for the
   /// token yet, the wish is kept.

@@ -204,7 +204,7 @@ class worker_core {
     return true;
   }
   void end(runner& r, std::size_t i, const job_outcome& outcome) noexcept {
-    r.end();
+    const bool given_up = r.end();
     if (options.pace.release) released_pace();
     const auto& lease = r.batch[i];
     const job_policy& policy = lease.policy();
@@ -229,6 +229,10 @@ class worker_core {
         s.at = later(now(), outcome.delay());
         hold_until(s.at);
         break;
+    }
+    if (given_up && s.how != settle_as::completed) {  // it was stopped: if the job is here still, that is no failure of its own
+      s.how = settle_as::released;
+      s.at = {};
     }
     r.results.push_back(std::move(s));
     if (i + 1 < r.batch.size() && now() - r.fetched_at >= options.settle_within) tell(r, i + 1);
