@@ -98,7 +98,15 @@ class backoff {
     return b;
   }
 
+  enum class growth : std::uint8_t { fixed, linear, exponential };
+
+  // What it was made of, for who keeps or sends it.
+
+  [[nodiscard]] constexpr growth kind() const noexcept { return growth_; }
+  [[nodiscard]] constexpr duration first() const noexcept { return duration{first_}; }
   [[nodiscard]] constexpr duration cap() const noexcept { return duration{cap_}; }
+  [[nodiscard]] constexpr double factor() const noexcept { return factor_; }
+  [[nodiscard]] constexpr jitter spread() const noexcept { return jitter_; }
 
   /// Before jitter: the delay after the `attempt`-th failure. Attempts count from 1 (0 is as 1). Decorrelated delays do not depend on it.
   [[nodiscard]] constexpr duration growth_at(std::uint64_t attempt) const noexcept {
@@ -141,8 +149,6 @@ class backoff {
   }
 
  private:
-  enum class growth : std::uint8_t { fixed, linear, exponential };
-
   constexpr backoff(std::int64_t first, std::int64_t cap, growth g, double factor)
       : first_{first}, cap_{cap}, factor_{factor}, growth_{g} {
     if (cap < first) throw std::invalid_argument{"penstock::backoff: the cap is less than the first delay"};
