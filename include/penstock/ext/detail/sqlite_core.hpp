@@ -1,0 +1,368 @@
+// penstock/ext/detail/sqlite_core.hpp: what a sqlite_store is without its payload's type: steps in one line to one connection, looks over another one, and who is told.
+//
+// A step is done by whoever leads the line (commit_line.hpp), many in a transaction. If one of them fails, or the commit, the transaction is undone, and each
+// is done again in one of its own: only those fail that have a reason to. What follows from a step is handed to its caller, who tells.
+//
+// Guarded by the leadership  the connection that writes, jobs_, watches_, wanted_room_.
+// Guarded by lock_           listeners, and the events on their way to them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <span>
+#include <stop_token>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/fresh_seed.hpp>
+#include <penstock/core/detail/polled_mutex.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/ext/detail/commit_line.hpp>
+#include <penstock/ext/detail/sqlite_jobs.hpp>
+#include <penstock/ext/detail/sqlite_reader.hpp>
+#include <penstock/ext/sqlite_error.hpp>
+#include <penstock/sync/event.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+class sqlite_core {
+ public:
+  using listeners = std::vector<std::shared_ptr<store_listener>>;
+  static constexpr std::size_t event_backlog = 4096;
+
+  sqlite_core(const std::string& path, const sqlite_store_options& o)
+      : db_{open(path, o)},
+        jobs_{*db_, o, static_cast<std::int64_t>(fresh_seed() >> 2) + 1},
+        reader_{path, o},
+        listeners_{std::make_shared<const listeners>()},
+        poll_interval_{o.poll_interval} {
+    if (o.poll_interval != std::chrono::nanoseconds::max()) {
+      poller_ = std::jthread{[this](const std::stop_token& stop) { poll(stop); }};
+    }
+  }
+  sqlite_core(const sqlite_core&) = delete;
+  sqlite_core& operator=(const sqlite_core&) = delete;
+  ~sqlite_core() {
+    if (poller_.joinable()) {
+      poller_.request_stop();
+      poller_.join();
+    }
+    for (auto& [job, first] : watches_) {
+      for (job_watch* w = first; w != nullptr;) {
+        job_watch* const next = w->next;
+        w->over(job_state::waiting, nullptr);
+        w = next;
+      }
+    }
+  }
+
+  /// f(jobs, effects) in a transaction, and what follows from it. Its answer, or the error of the file. Throws what f throws besides. `watches`: how many
+  /// it brings at the most.
+  template <class F>
+  auto change(F f, std::size_t watches = 0) -> std::invoke_result_t<F&, sqlite_jobs&, sqlite_effects&> {
+    typed_step<F> mine{f};
+    mine.watches = watches;
+    line_.pass(mine, [this](commit_line::step* first) noexcept { do_all(static_cast<step*>(first)); });
+    if (mine.error) return mine.error;
+    if (mine.failure) std::rethrow_exception(std::move(mine.failure));
+    tell(mine);
+    return std::move(mine.answer);
+  }
+
+  /// f(reader), or the error of the file.
+  template <class F>
+  auto look(F f) -> std::invoke_result_t<F&, sqlite_reader&> {
+    try {
+      return f(reader_);
+    } catch (const std::system_error& e) {
+      if (e.code().category() != sqlite_error_category()) throw;
+      return e.code();
+    }
+  }
+
+  /// What other processes did: jobs of theirs that somebody here waits for are over, there is room.
+  result<void> look_around() {
+    return change([](sqlite_jobs& jobs, sqlite_effects& e) -> result<void> {
+      jobs.look_for_endings(e);
+      return {};
+    });
+  }
+
+  void subscribe(std::shared_ptr<store_listener> listener) {
+    std::scoped_lock one_change{listening_};
+    auto changed = std::make_shared<listeners>(*all_listeners());
+    changed->push_back(std::move(listener));
+    set_listeners(std::move(changed));
+  }
+  void unsubscribe(const store_listener& listener) noexcept {
+    std::scoped_lock one_change{listening_};
+    try {
+      auto changed = std::make_shared<listeners>(*all_listeners());
+      std::erase_if(*changed, [&](const auto& l) { return l.get() == &listener; });
+      set_listeners(std::move(changed));
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  [[nodiscard]] std::uint64_t events_lost() const noexcept {
+    std::scoped_lock guard{lock_};
+    return events_lost_;
+  }
+  [[nodiscard]] std::chrono::nanoseconds poll_interval() const noexcept { return poll_interval_; }
+
+ private:
+  using watch_map = std::unordered_map<std::uint64_t, job_watch*>;
+
+  struct step : commit_line::step {
+    virtual void run(sqlite_jobs&) = 0;
+    sqlite_effects effects;
+    std::error_code error;
+    std::exception_ptr failure;  // any other
+    std::size_t watches = 0;
+    job_watch* told = nullptr;  // to be called, linked by `next`
+    bool events = false;        // some are on their way
+    bool room = false;
+
+   protected:
+    ~step() = default;
+  };
+  template <class F>
+  struct typed_step final : step {
+    explicit typed_step(F& f) noexcept : what{f} {}
+    void run(sqlite_jobs& jobs) override {
+      this->effects.clear();
+      answer = what(jobs, this->effects);
+    }
+    F& what;
+    std::invoke_result_t<F&, sqlite_jobs&, sqlite_effects&> answer{errc::cancelled};
+  };
+  static step* after(const step& s) noexcept { return static_cast<step*>(static_cast<commit_line::step*>(s.after)); }
+
+  static std::unique_ptr<sqlite_database> open(const std::string& path, const sqlite_store_options& o) {
+    auto db = std::make_unique<sqlite_database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, o.vfs);
+    set_up(*db, o);
+    return db;
+  }
+
+  // By the leader.
+
+  void do_all(step* first) noexcept {
+    if (!begin(first, nullptr) || do_together(first, nullptr) || after(*first) == nullptr) return;
+    for (step* s = first; s != nullptr; s = after(*s)) {
+      s->error.clear();
+      if (begin(s, after(*s))) static_cast<void>(do_together(s, after(*s)));
+    }
+  }
+  /// False: it could not even begin, and all have the reason.
+  bool begin(step* from, step* to) noexcept {
+    try {
+      begin_.run();
+      return true;
+    } catch (...) {
+      fail(from, to);
+      return false;
+    }
+  }
+  /// False: nothing has happened, and all have the reason.
+  bool do_together(step* from, step* to) noexcept {
+    try {
+      jobs_.load();
+      jobs_.recording = somebody_records();
+      std::size_t watches = 0;
+      for (step* s = from; s != to; s = after(*s)) {
+        s->run(jobs_);
+        watches += s->watches;
+      }
+      if (watches != 0) prepare(watches);
+      static_cast<void>(jobs_.save());
+      commit_.run();
+    } catch (...) {
+      fail(from, to);
+      roll_back();
+      return false;
+    }
+    for (step* s = from; s != to; s = after(*s)) conclude(*s);
+    return true;
+  }
+  static void fail(step* from, step* to) noexcept {
+    std::error_code why;
+    try {
+      throw;
+    } catch (const std::system_error& e) {
+      why = e.code();
+    } catch (...) {
+      // Of one alone: of several each is tried again. An exception that two threads throw is shared by them.
+      if (after(*from) == to) from->failure = std::current_exception();
+    }
+    for (step* s = from; s != to; s = after(*s)) s->error = why;
+  }
+  void roll_back() noexcept {
+    if (!db_->in_transaction()) return;  // some errors undo it themselves
+    try {
+      roll_back_.run();
+    } catch (...) {
+      // What follows cannot begin, and says so.
+    }
+  }
+  /// So that conclude() does not allocate.
+  void prepare(std::size_t watches) {
+    watches_.reserve(watches_.size() + watches);
+    while (spare_.size() < watches) {
+      watch_map one;
+      one.emplace(0, nullptr);
+      spare_.push_back(one.extract(one.begin()));
+    }
+  }
+  void conclude(step& s) noexcept {
+    if (s.effects.endings_seen >= 0) jobs_.saw_endings(s.effects.endings_seen);
+    for (auto& n : s.effects.notices) {
+      if (n.watch == nullptr) {
+        if (auto gone = watches_.extract(n.job)) {
+          for (job_watch* w = gone.mapped(); w != nullptr;) over(s, *std::exchange(w, w->next), n);
+        }
+      } else if (n.job == 0) {
+        over(s, *n.watch, n);
+      } else {
+        n.watch->next = nullptr;
+        if (const auto there = watches_.find(n.job); there != watches_.end()) {
+          n.watch->next = std::exchange(there->second, n.watch);
+        } else {
+          auto node = std::move(spare_.back());
+          spare_.pop_back();
+          node.key() = n.job;
+          node.mapped() = n.watch;
+          watches_.insert(std::move(node));
+        }
+      }
+    }
+    if (!jobs_.now.something_ready() && jobs_.now.of(job_state::delayed) == 0) s.effects.ready = false;
+    if (s.effects.wanted_room != 0) {
+      wanted_room_ = wanted_room_ == 0 ? s.effects.wanted_room : std::min(wanted_room_, s.effects.wanted_room);
+    } else if (wanted_room_ != 0 && jobs_.room_for(wanted_room_)) {
+      wanted_room_ = 0;
+      s.room = true;
+    }
+    const bool polls = !watches_.empty() || wanted_room_ != 0;
+    if (polls && !polls_.exchange(polls)) wake_poller_.set();
+    if (!polls) polls_.store(false);
+    if (s.effects.events.empty()) return;
+    s.events = true;
+    std::scoped_lock guard{lock_};
+    for (auto& e : s.effects.events) {
+      if (events_.size() == events_.capacity()) {
+        ++events_lost_;
+      } else {
+        events_.push_back(std::move(e));
+      }
+    }
+  }
+  static void over(step& s, job_watch& w, const sqlite_effects::notice& n) noexcept {
+    w.how = n.how;
+    w.why = n.text;
+    w.next = s.told;
+    s.told = &w;
+  }
+  bool somebody_records() {
+    std::scoped_lock guard{lock_};
+    for (const auto& l : *listeners_) {
+      if (!l->wants_events()) continue;
+      if (events_.capacity() < event_backlog) {
+        events_.reserve(event_backlog);
+        on_their_way_.reserve(event_backlog);
+      }
+      return true;
+    }
+    return false;
+  }
+
+  // By the step's caller.
+
+  void tell(step& s) {
+    for (job_watch* w = s.told; w != nullptr;) {
+      job_watch* const next = w->next;  // read first: it may destroy itself
+      w->over(w->how, w->why);
+      w = next;
+    }
+    if (s.events) deliver();
+    if (!s.effects.ready && !s.room) return;
+    const std::shared_ptr<const listeners> all = all_listeners();
+    for (const auto& l : *all) {
+      if (s.effects.ready) l->work_ready();
+      if (s.room) l->room_made();
+    }
+  }
+  // One thread at a time, so that events are told in their order: others leave theirs to it.
+  void deliver() noexcept {
+    std::unique_lock guard{lock_};
+    if (delivering_) return;
+    delivering_ = true;
+    while (!events_.empty()) {
+      std::swap(on_their_way_, events_);
+      const std::shared_ptr<const listeners> all = listeners_;
+      guard.unlock();
+      for (const auto& l : *all) l->happened(on_their_way_);
+      on_their_way_.clear();
+      guard.lock();
+    }
+    delivering_ = false;
+  }
+
+  // By the poller.
+
+  void poll(const std::stop_token& stop) noexcept {
+    std::int64_t seen = -1;
+    while (!stop.stop_requested()) {
+      wait_limits until{.stop = stop};
+      if (polls_.load()) until.deadline = deadline::after(poll_interval_);
+      static_cast<void>(wake_poller_.wait(until));
+      if (stop.stop_requested() || !polls_.load()) continue;
+      try {
+        const std::int64_t version = reader_.tallies().version;
+        if (std::exchange(seen, version) != version) static_cast<void>(look_around());
+      } catch (...) {
+        // Looked at again in a while; who asks the store himself gets the error.
+      }
+    }
+  }
+
+  std::shared_ptr<const listeners> all_listeners() const noexcept {
+    std::scoped_lock guard{lock_};
+    return listeners_;
+  }
+  void set_listeners(std::shared_ptr<const listeners> l) noexcept {
+    std::scoped_lock guard{lock_};
+    listeners_.swap(l);
+  }
+
+  std::unique_ptr<sqlite_database> db_;
+  sqlite_statement begin_{*db_, "BEGIN IMMEDIATE"};
+  sqlite_statement commit_{*db_, "COMMIT"};
+  sqlite_statement roll_back_{*db_, "ROLLBACK"};
+  sqlite_jobs jobs_;
+  watch_map watches_;
+  std::vector<watch_map::node_type> spare_;
+  std::size_t wanted_room_ = 0;  // the least that somebody asked for in vain, since listeners were told; 0: nobody did
+  commit_line line_;
+  sqlite_reader reader_;
+  mutable polled_mutex<> lock_;
+  std::shared_ptr<const listeners> listeners_;  // replaced as a whole
+  std::vector<job_event> events_;
+  std::vector<job_event> on_their_way_;  // of who delivers
+  std::uint64_t events_lost_ = 0;
+  bool delivering_ = false;
+  std::mutex listening_;  // one change of listeners_ at a time
+  const std::chrono::nanoseconds poll_interval_;
+  std::atomic<bool> polls_{false};  // there is something to poll for
+  auto_reset_event wake_poller_;
+  std::jthread poller_;
+};
+
+}  // namespace penstock::inline v0_1::detail

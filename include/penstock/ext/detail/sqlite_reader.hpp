@@ -1,0 +1,128 @@
+// penstock/ext/detail/sqlite_reader.hpp: looking at jobs over a connection of its own, beside who writes: each look sees what was committed before it.
+//
+// Thread safety  every member may be called concurrently: one after the other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <penstock/ext/detail/sqlite_rows.hpp>
+#include <penstock/job/job_store.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+class sqlite_reader {
+ public:
+  sqlite_reader(const std::string& path, const sqlite_store_options& o) : db_{path, SQLITE_OPEN_READWRITE, o.vfs} {
+    tune(db_, o);
+    rows_.emplace(db_);
+    for (const char* order : {"major, minor", "minor"}) {
+      lists_.push_back(std::make_unique<sqlite_statement>(
+          db_, std::string{info_columns} + " FROM jobs WHERE state=?1 ORDER BY " + order + " LIMIT ?2 OFFSET ?3"));
+    }
+    info_.emplace(db_, std::string{info_columns} + " FROM jobs WHERE id=?1");
+    payload_.emplace(db_, "SELECT payload FROM jobs WHERE id=?1");
+    large_.emplace(db_, "SELECT payload FROM payloads WHERE job=?1");
+    logs_.emplace(db_, "SELECT text FROM logs WHERE job=?1 ORDER BY line");
+    first_due_.emplace(db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1");
+  }
+
+  /// Nothing waits: what fetch() would say without doing anything.
+  [[nodiscard]] std::optional<job_fetched> nothing_to_fetch(job_time now) {
+    std::scoped_lock guard{lock_};
+    const sqlite_tallies t = rows_->tallies();
+    if (t.something_ready()) return std::nullopt;
+    job_fetched f;
+    if (t.of(job_state::delayed) != 0) f.next_due = job_time{first_due_->integer().value_or(0)};
+    if (f.next_due <= now) return std::nullopt;
+    return f;
+  }
+  [[nodiscard]] sqlite_tallies tallies() {
+    std::scoped_lock guard{lock_};
+    return rows_->tallies();
+  }
+  [[nodiscard]] std::optional<job_info> find(const job_id& id) {
+    std::scoped_lock guard{lock_};
+    const std::int64_t number = number_of(id);
+    auto q = info_->ask(number);
+    if (!q.next()) return std::nullopt;
+    return info(q);
+  }
+  [[nodiscard]] std::vector<job_info> list(job_state s, std::size_t first, std::size_t count) {
+    std::scoped_lock guard{lock_};
+    std::vector<job_info> found;
+    auto q = lists_[s == job_state::active ? 1 : 0]->ask(static_cast<std::int64_t>(s), bounded(count), bounded(first));
+    while (q.next()) found.push_back(info(q));
+    return found;
+  }
+  [[nodiscard]] std::optional<std::vector<std::string>> logs(const job_id& id) {
+    std::scoped_lock guard{lock_};
+    const std::int64_t number = number_of(id);
+    if (!rows_->find(number)) return std::nullopt;
+    std::vector<std::string> lines;
+    auto q = logs_->ask(number);
+    while (q.next()) lines.emplace_back(q.bytes(0));
+    return lines;
+  }
+  [[nodiscard]] std::optional<std::string> payload(const job_id& id) {
+    std::scoped_lock guard{lock_};
+    const std::int64_t number = number_of(id);
+    const auto row = rows_->find(number);
+    if (!row) return std::nullopt;
+    auto q = (row->has(sqlite_row::large) ? large_ : payload_)->ask(number);
+    if (!q.next()) return std::nullopt;
+    return std::string{q.bytes(0)};
+  }
+
+ private:
+  static constexpr const char* info_columns =
+      "SELECT id, job_id, state, priority, made, stalled, progress, why, value, name, added, due, started, ended, major";
+
+  [[nodiscard]] static std::int64_t bounded(std::size_t n) noexcept {
+    return static_cast<std::int64_t>(n > static_cast<std::size_t>(no_time.count()) ? static_cast<std::size_t>(no_time.count())
+                                                                                   : n);
+  }
+  [[nodiscard]] static job_time time_of(const sqlite_statement::query& q, int column) noexcept {
+    return q.null(column) ? no_time : job_time{q.integer(column)};
+  }
+  [[nodiscard]] static job_info info(const sqlite_statement::query& q) {
+    job_info i{.id = job_id{static_cast<std::uint64_t>(q.integer(0)), q.text(1)},
+               .state = static_cast<job_state>(q.integer(2)),
+               .priority = static_cast<std::uint32_t>(q.integer(3)),
+               .attempts_made = static_cast<unsigned>(q.integer(4)),
+               .stalled = static_cast<unsigned>(q.integer(5)),
+               .progress = q.real(6),
+               .why = q.text(7),
+               .value = q.text(8),
+               .name = q.text(9)};
+    i.added_at = time_of(q, 10);
+    i.due_at = time_of(q, 11);
+    i.started_at = time_of(q, 12);
+    i.ended_at = time_of(q, 13);
+    if (i.state == job_state::active) i.leased_until = time_of(q, 14);
+    return i;
+  }
+  /// 0: there is none.
+  [[nodiscard]] std::int64_t number_of(const job_id& id) {
+    if (id.number() != 0) return static_cast<std::int64_t>(id.number());
+    return id.name() != nullptr ? rows_->named(*id.name()).value_or(0) : 0;
+  }
+
+  std::mutex lock_;
+  sqlite_database db_;
+  std::optional<sqlite_rows> rows_;
+  std::vector<std::unique_ptr<sqlite_statement>> lists_;
+  std::optional<sqlite_statement> info_;
+  std::optional<sqlite_statement> payload_;
+  std::optional<sqlite_statement> large_;
+  std::optional<sqlite_statement> logs_;
+  std::optional<sqlite_statement> first_due_;
+};
+
+}  // namespace penstock::inline v0_1::detail

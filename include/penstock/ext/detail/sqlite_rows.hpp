@@ -1,0 +1,345 @@
+// penstock/ext/detail/sqlite_rows.hpp: jobs as rows of a SQLite file, and the statements that read and write them. What the states mean is in sqlite_jobs.hpp.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <penstock/ext/detail/sqlite_database.hpp>
+#include <penstock/ext/detail/sqlite_schema.hpp>
+#include <penstock/job/job_store.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+/// The row of `meta`.
+struct sqlite_tallies {
+  std::int64_t version = 0;  ///< of the file's contents: one more with each transaction
+  std::int64_t next_id = 1;
+  std::int64_t fences = 0;
+  std::int64_t front = 0;    ///< the numbers of what goes before the others
+  std::int64_t back = 0;     ///< and of what goes behind
+  std::int64_t endings = 0;  ///< the last number in `endings`
+  std::int64_t paused = 0;
+  std::array<std::int64_t, 5> in = {};  ///< by job_state
+
+  [[nodiscard]] std::int64_t& of(job_state s) noexcept { return in[static_cast<std::size_t>(s)]; }
+  [[nodiscard]] std::int64_t of(job_state s) const noexcept { return in[static_cast<std::size_t>(s)]; }
+  [[nodiscard]] std::int64_t held() const noexcept {
+    return of(job_state::waiting) + of(job_state::delayed) + of(job_state::active);
+  }
+  [[nodiscard]] bool something_ready() const noexcept { return paused == 0 && of(job_state::waiting) != 0; }
+};
+
+/// What steps decide by and change.
+struct sqlite_row {
+  // Of `flags`.
+  static constexpr std::int64_t lifo = 1;
+  static constexpr std::int64_t remove_on_complete = 2;
+  static constexpr std::int64_t remove_on_fail = 4;
+  static constexpr std::int64_t large = 8;
+  static constexpr std::int64_t logged = 16;
+
+  std::int64_t id = 0;
+  job_state state = job_state::waiting;
+  std::int64_t major = 0;
+  std::int64_t minor = 0;
+  std::int64_t priority = 0;
+  std::int64_t flags = 0;
+  std::int64_t made = 0;
+  std::int64_t stalled = 0;
+  std::int64_t fence = 0;
+  std::int64_t due = 0;
+  std::int64_t started = no_time.count();
+  std::int64_t ended = no_time.count();
+  double progress = 0;
+  std::int64_t watcher = 0;  ///< the store that has somebody who waits for its end; 0: none, -1: several
+  std::string job_id = {};
+  std::string key = {};
+
+  [[nodiscard]] bool has(std::int64_t flag) const noexcept { return (flags & flag) != 0; }
+};
+
+/// A job that was fetched.
+struct sqlite_fetched {
+  std::uint64_t number = 0;
+  job_text job_id = {};
+  std::uint64_t fence = 0;
+  unsigned attempt = 0;
+  job_policy policy = {};
+  std::string name = {};
+  std::string payload = {};
+};
+
+inline job_text text_of(std::string_view s) { return s.empty() ? nullptr : std::make_shared<const std::string>(s); }
+
+/// "kind first cap factor spread", in numbers; none: no delay.
+inline std::string write_backoff(const backoff& b) {
+  if (b.first().count() == 0) return {};
+  std::array<char, 160> text;
+  const int n = std::snprintf(text.data(), text.size(), "%d %lld %lld %a %d", static_cast<int>(b.kind()),
+                              static_cast<long long>(b.first().count()), static_cast<long long>(b.cap().count()), b.factor(),
+                              static_cast<int>(b.spread()));
+  return {text.data(), static_cast<std::size_t>(n)};
+}
+inline backoff read_backoff(std::string_view text) {
+  int kind = 0;
+  int spread = 0;
+  long long first = 0;
+  long long cap = 0;
+  double factor = 1;
+  if (text.empty() || std::sscanf(std::string{text}.c_str(), "%d %lld %lld %la %d", &kind, &first, &cap, &factor, &spread) != 5) {
+    return {};
+  }
+  using std::chrono::nanoseconds;
+  const auto made = [&] {
+    switch (static_cast<backoff::growth>(kind)) {
+      case backoff::growth::linear:
+        return backoff::linear(nanoseconds{first}, nanoseconds{cap});
+      case backoff::growth::exponential:
+        return backoff::exponential(nanoseconds{first}, nanoseconds{cap}, factor);
+      default:
+        return backoff::fixed(nanoseconds{first});
+    }
+  };
+  return made().with_jitter(static_cast<jitter>(spread));
+}
+
+class sqlite_rows {
+ public:
+  explicit sqlite_rows(sqlite_database& db) : db_{db} {}
+
+  [[nodiscard]] sqlite_tallies tallies() {
+    auto q = tallies_.ask();
+    sqlite_tallies t;
+    if (!q.next()) throw_sqlite(SQLITE_CORRUPT, "penstock::sqlite_store: " + db_.path());
+    t.version = q.integer(0);
+    t.next_id = q.integer(1);
+    t.fences = q.integer(2);
+    t.front = q.integer(3);
+    t.back = q.integer(4);
+    t.endings = q.integer(5);
+    t.paused = q.integer(6);
+    for (int i = 0; i < 5; ++i) t.in[static_cast<std::size_t>(i)] = q.integer(7 + i);
+    return t;
+  }
+  void put(const sqlite_tallies& t) {
+    put_tallies_.run(t.version, t.next_id, t.fences, t.front, t.back, t.endings, t.paused, t.in[0], t.in[1], t.in[2], t.in[3],
+                     t.in[4]);
+  }
+
+  [[nodiscard]] std::optional<sqlite_row> find(std::int64_t id) {
+    auto q = find_.ask(id);
+    if (!q.next()) return std::nullopt;
+    return row(q);
+  }
+  [[nodiscard]] std::optional<sqlite_row> find(const job_id& id) {
+    if (id.number() != 0) return find(static_cast<std::int64_t>(id.number()));
+    if (id.name() == nullptr) return std::nullopt;
+    const auto number = named_.integer(std::string_view{*id.name()});
+    return number ? find(*number) : std::nullopt;
+  }
+  [[nodiscard]] std::optional<std::int64_t> named(std::string_view name) { return named_.integer(name); }
+  /// The first ones of a line.
+  [[nodiscard]] std::vector<sqlite_row> first(job_state s, std::int64_t most) {
+    return all(first_.ask(static_cast<std::int64_t>(s), most));
+  }
+  /// Of the delayed or active ones: whose time has come.
+  [[nodiscard]] std::vector<sqlite_row> due(job_state s, std::int64_t now, std::int64_t most) {
+    return all(due_.ask(static_cast<std::int64_t>(s), now, most));
+  }
+  [[nodiscard]] job_time first_due() {
+    const auto t = first_major_.integer();
+    return t ? job_time{*t} : no_time;
+  }
+  /// What is known of how a job ended: of a completed one what it gave, of others the last failure.
+  [[nodiscard]] job_text text(const sqlite_row& r) {
+    auto q = texts_.ask(r.id);
+    return q.next() ? q.text(r.state == job_state::completed ? 1 : 0) : nullptr;
+  }
+
+  void insert(const sqlite_row& r, std::int64_t added, const enqueue_options& o, std::string_view backoff_text,
+              std::string_view payload) {
+    insert_.run(r.id, static_cast<std::int64_t>(r.state), r.major, r.minor, r.priority, r.flags, r.due, added, r.watcher,
+                std::int64_t{o.attempts}, std::int64_t{o.timeout.count()}, backoff_text, static_cast<std::int64_t>(o.keep_logs),
+                std::string_view{o.name}, std::string_view{o.job_id}, std::string_view{r.key},
+                sqlite_blob{r.has(sqlite_row::large) ? std::string_view{} : payload});
+    if (r.has(sqlite_row::large)) insert_payload_.run(r.id, sqlite_blob{payload});
+  }
+  /// What the latest failure, or the job, gave is left as it was if it is null.
+  void put(const sqlite_row& r, const job_text& why = nullptr, const job_text& value = nullptr) {
+    put_.run(r.id, static_cast<std::int64_t>(r.state), r.major, r.minor, r.made, r.stalled, r.fence, r.due, r.started, r.ended,
+             r.progress, r.watcher, r.flags, why, value);
+  }
+  void erase(const sqlite_row& r) {
+    erase_.run(r.id);
+    if (r.has(sqlite_row::large)) erase_payload_.run(r.id);
+    if (r.has(sqlite_row::logged)) erase_logs_.run(r.id);
+  }
+  /// The next ones that wait, with all that a lease needs, `fence` apart.
+  void ready(std::int64_t most, std::vector<sqlite_row>& rows, std::vector<sqlite_fetched>& got) {
+    auto q = ready_.ask(most);
+    while (q.next()) {
+      rows.push_back(row(q));
+      const sqlite_row& r = rows.back();
+      sqlite_fetched f{
+          .number = static_cast<std::uint64_t>(r.id), .job_id = text_of(r.job_id), .attempt = static_cast<unsigned>(r.made) + 1};
+      f.policy.attempts = static_cast<unsigned>(q.integer(columns));
+      f.policy.timeout = std::chrono::nanoseconds{q.integer(columns + 1)};
+      f.policy.backoff = read_backoff(q.bytes(columns + 2));
+      f.name = q.bytes(columns + 3);
+      if (!r.has(sqlite_row::large)) f.payload = q.bytes(columns + 4);
+      got.push_back(std::move(f));
+    }
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (!rows[i].has(sqlite_row::large)) continue;
+      auto p = payload_.ask(rows[i].id);
+      if (!p.next()) throw_sqlite(SQLITE_CORRUPT, "penstock::sqlite_store: " + db_.path());
+      got[i].payload = p.bytes(0);
+    }
+  }
+  void log(sqlite_row& r, std::string_view line) {
+    const auto keep = keep_logs_.integer(r.id).value_or(0);
+    if (keep == 0) return;
+    const std::int64_t number = last_line_.integer(r.id).value_or(0) + 1;
+    insert_log_.run(r.id, number, line);
+    if (number > keep) trim_logs_.run(r.id, number - keep);
+    if (r.has(sqlite_row::logged)) return;
+    r.flags |= sqlite_row::logged;
+    put(r);
+  }
+
+  // Keys that keep others of the same kind away.
+
+  struct guard {
+    std::int64_t job = 0;
+    job_text name = {};
+    bool live = false;
+    std::int64_t expires = no_time.count();  ///< no_time: with the job
+  };
+  [[nodiscard]] std::optional<guard> guarded(std::string_view key, std::int64_t now) {
+    auto q = guard_.ask(key);
+    if (!q.next()) return std::nullopt;
+    guard g{.job = q.integer(0), .name = q.text(1), .live = q.integer(2) != 0};
+    g.expires = q.integer(3);
+    const bool counts = g.expires == no_time.count() ? g.live : now < g.expires;
+    return counts ? std::optional{std::move(g)} : std::nullopt;
+  }
+  void add_guard(std::string_view key, std::int64_t job, std::string_view name, std::int64_t expires, std::int64_t now) {
+    sweep_guards_.run(now);
+    add_guard_.run(key, job, name, expires);
+  }
+  void extend_guard(std::string_view key, std::int64_t expires) { extend_guard_.run(key, expires); }
+  /// That job is over: it guards no longer than its ttl says.
+  void guard_over(std::string_view key, std::int64_t job) {
+    drop_guard_.run(key, job, no_time.count());
+    unlive_guard_.run(key, job);
+  }
+
+  // What ended and is waited for in other processes.
+
+  void add_ending(std::int64_t number, std::int64_t job, job_state how, const job_text& text, std::int64_t at) {
+    add_ending_.run(number, job, static_cast<std::int64_t>(how), text, at);
+    sweep_endings_.run(at - std::int64_t{3'600'000'000'000});
+  }
+  struct ending {
+    std::int64_t number;
+    std::int64_t job;
+    job_state how;
+    job_text text;
+  };
+  [[nodiscard]] std::vector<ending> endings_after(std::int64_t number) {
+    std::vector<ending> found;
+    auto q = endings_.ask(number);
+    while (q.next()) {
+      found.push_back({q.integer(0), q.integer(1), static_cast<job_state>(q.integer(2)), q.text(3)});
+    }
+    return found;
+  }
+
+ private:
+  static constexpr int columns = 16;
+  static sqlite_row row(const sqlite_statement::query& q) {
+    sqlite_row r;
+    r.id = q.integer(0);
+    r.state = static_cast<job_state>(q.integer(1));
+    r.major = q.integer(2);
+    r.minor = q.integer(3);
+    r.priority = q.integer(4);
+    r.flags = q.integer(5);
+    r.made = q.integer(6);
+    r.stalled = q.integer(7);
+    r.fence = q.integer(8);
+    r.due = q.integer(9);
+    if (!q.null(10)) r.started = q.integer(10);
+    if (!q.null(11)) r.ended = q.integer(11);
+    r.progress = q.real(12);
+    r.watcher = q.integer(13);
+    r.job_id = q.bytes(14);
+    r.key = q.bytes(15);
+    return r;
+  }
+  static std::vector<sqlite_row> all(sqlite_statement::query q) {
+    std::vector<sqlite_row> found;
+    while (q.next()) found.push_back(row(q));
+    return found;
+  }
+  static std::string select(std::string_view more, std::string_view where) {
+    std::string sql{
+        "SELECT id, state, major, minor, priority, flags, made, stalled, fence, due, started, ended, progress, watcher, job_id, "
+        "key"};
+    return sql.append(more).append(" FROM jobs WHERE ").append(where);
+  }
+
+  sqlite_database& db_;
+  sqlite_statement tallies_{
+      db_,
+      "SELECT version, next_id, fences, front, back, endings, paused, waiting, delayed, active, completed, failed FROM meta"};
+  sqlite_statement put_tallies_{
+      db_,
+      "UPDATE meta SET version=?1, next_id=?2, fences=?3, front=?4, back=?5, endings=?6, paused=?7, waiting=?8, delayed=?9, "
+      "active=?10, completed=?11, failed=?12"};
+  sqlite_statement find_{db_, select("", "id=?1")};
+  sqlite_statement first_{db_, select("", "state=?1 ORDER BY major, minor LIMIT ?2")};
+  sqlite_statement due_{db_, select("", "state=?1 AND major<=?2 ORDER BY major, minor LIMIT ?3")};
+  sqlite_statement ready_{db_, select(", attempts, timeout, backoff, name, payload", "state=0 ORDER BY major, minor LIMIT ?1")};
+  sqlite_statement named_{db_, "SELECT id FROM jobs WHERE job_id=?1"};
+  sqlite_statement first_major_{db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1"};
+  sqlite_statement texts_{db_, "SELECT why, value FROM jobs WHERE id=?1"};
+  sqlite_statement payload_{db_, "SELECT payload FROM payloads WHERE job=?1"};
+  sqlite_statement insert_{db_,
+                           "INSERT INTO jobs(id, state, major, minor, priority, flags, due, added, watcher, attempts, timeout, "
+                           "backoff, keep_logs, name, "
+                           "job_id, key, payload, made, stalled, fence, progress) "
+                           "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 0, 0, 0, 0)"};
+  sqlite_statement insert_payload_{db_, "INSERT INTO payloads VALUES(?1, ?2)"};
+  sqlite_statement put_{
+      db_,
+      "UPDATE jobs SET state=?2, major=?3, minor=?4, made=?5, stalled=?6, fence=?7, due=?8, started=?9, ended=?10, progress=?11, "
+      "watcher=?12, flags=?13, why=coalesce(?14, why), value=coalesce(?15, value) WHERE id=?1"};
+  sqlite_statement erase_{db_, "DELETE FROM jobs WHERE id=?1"};
+  sqlite_statement erase_payload_{db_, "DELETE FROM payloads WHERE job=?1"};
+  sqlite_statement erase_logs_{db_, "DELETE FROM logs WHERE job=?1"};
+  sqlite_statement keep_logs_{db_, "SELECT keep_logs FROM jobs WHERE id=?1"};
+  sqlite_statement last_line_{db_, "SELECT max(line) FROM logs WHERE job=?1"};
+  sqlite_statement insert_log_{db_, "INSERT INTO logs VALUES(?1, ?2, ?3)"};
+  sqlite_statement trim_logs_{db_, "DELETE FROM logs WHERE job=?1 AND line<=?2"};
+  sqlite_statement guard_{db_, "SELECT job, name, live, expires FROM keys WHERE key=?1"};
+  sqlite_statement add_guard_{db_, "INSERT OR REPLACE INTO keys VALUES(?1, ?2, ?3, 1, ?4)"};
+  sqlite_statement extend_guard_{db_, "UPDATE keys SET expires=?2 WHERE key=?1"};
+  sqlite_statement drop_guard_{db_, "DELETE FROM keys WHERE key=?1 AND job=?2 AND expires=?3"};
+  sqlite_statement unlive_guard_{db_, "UPDATE keys SET live=0 WHERE key=?1 AND job=?2"};
+  sqlite_statement sweep_guards_{db_,
+                                 "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE live=0 AND expires<=?1 LIMIT 2)"};
+  sqlite_statement add_ending_{db_, "INSERT INTO endings VALUES(?1, ?2, ?3, ?4, ?5)"};
+  sqlite_statement sweep_endings_{
+      db_, "DELETE FROM endings WHERE number IN (SELECT number FROM endings ORDER BY number LIMIT 2) AND at<?1"};
+  sqlite_statement endings_{db_, "SELECT number, job, state, text FROM endings WHERE number>?1 ORDER BY number"};
+};
+
+}  // namespace penstock::inline v0_1::detail

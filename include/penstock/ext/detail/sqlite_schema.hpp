@@ -1,0 +1,88 @@
+// penstock/ext/detail/sqlite_schema.hpp: the tables of a store of jobs, and how a connection to them is set up.
+//
+// One index, `line`, holds every line that jobs stand in: by state, and in it by (major, minor), which is (priority, place) of those that wait, (due, place)
+// of delayed ones, (the lease's end, place) of active ones and (order of ends, 0) of those that are over. A place is a number of a counter that goes up at
+// the back of the line and down at its front. So fetching and settling are O(log n) whatever waits.
+// The counters, and how many jobs are in each state, are the one row of `meta`, which each transaction reads first and writes last.
+// A payload of more than `inline_payload` bytes lies in a table of its own, where it is written once whatever becomes of its job.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include <penstock/ext/detail/sqlite_database.hpp>
+#include <penstock/ext/sqlite_store_options.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+inline constexpr std::int64_t sqlite_application = 0x504a4f42;  // "PJOB"
+inline constexpr std::int64_t sqlite_schema_version = 1;
+inline constexpr std::size_t inline_payload = 1000;
+
+inline constexpr const char* sqlite_schema = R"(
+CREATE TABLE jobs(
+  id INTEGER PRIMARY KEY, state INTEGER NOT NULL, major INTEGER NOT NULL, minor INTEGER NOT NULL, priority INTEGER NOT NULL,
+  flags INTEGER NOT NULL, made INTEGER NOT NULL, stalled INTEGER NOT NULL, fence INTEGER NOT NULL, due INTEGER NOT NULL,
+  added INTEGER NOT NULL, started INTEGER, ended INTEGER, progress REAL NOT NULL, watcher INTEGER NOT NULL,
+  attempts INTEGER NOT NULL, timeout INTEGER NOT NULL, backoff TEXT, keep_logs INTEGER NOT NULL, name TEXT, job_id TEXT, key TEXT,
+  why TEXT, value BLOB, payload BLOB);
+CREATE INDEX line ON jobs(state, major, minor);
+CREATE UNIQUE INDEX names ON jobs(job_id) WHERE job_id IS NOT NULL;
+CREATE TABLE payloads(job INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+CREATE TABLE keys(key TEXT PRIMARY KEY, job INTEGER NOT NULL, name TEXT, live INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX old_keys ON keys(expires) WHERE live = 0;
+CREATE TABLE logs(job INTEGER NOT NULL, line INTEGER NOT NULL, text TEXT, PRIMARY KEY(job, line)) WITHOUT ROWID;
+CREATE TABLE endings(number INTEGER PRIMARY KEY, job INTEGER NOT NULL, state INTEGER NOT NULL, text BLOB, at INTEGER NOT NULL);
+CREATE TABLE meta(
+  one INTEGER PRIMARY KEY CHECK(one = 1), version INTEGER NOT NULL, next_id INTEGER NOT NULL, fences INTEGER NOT NULL,
+  front INTEGER NOT NULL, back INTEGER NOT NULL, endings INTEGER NOT NULL, paused INTEGER NOT NULL, waiting INTEGER NOT NULL,
+  delayed INTEGER NOT NULL, active INTEGER NOT NULL, completed INTEGER NOT NULL, failed INTEGER NOT NULL);
+INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+)";
+
+/// What both connections need.
+inline void tune(sqlite_database& db, const sqlite_store_options& o) {
+  db.check(sqlite3_busy_timeout(db.handle(), static_cast<int>(o.busy_timeout.count())));
+  db.run("PRAGMA cache_size = -" + std::to_string(o.cache_bytes / 1024 + 1));
+  db.run("PRAGMA temp_store = MEMORY");
+}
+
+/// Makes the tables in an empty file, and refuses one that is something else.
+inline void set_up(sqlite_database& db, const sqlite_store_options& o) {
+  const auto integer = [&db](const char* sql) { return sqlite_statement{db, sql}.integer().value_or(0); };
+  tune(db, o);
+  const auto refuse = [&db](sqlite_errc why) { throw_sqlite(static_cast<int>(why), "penstock::sqlite_store: " + db.path()); };
+  if (sqlite3_db_readonly(db.handle(), "main") == 1) throw_sqlite(SQLITE_READONLY, "penstock::sqlite_store: " + db.path());
+  // Looked at before anything is changed.
+  const std::int64_t application = integer("PRAGMA application_id");
+  if (application != sqlite_application && (application != 0 || integer("SELECT count(*) FROM sqlite_schema") != 0)) {
+    refuse(sqlite_errc::other_file);
+  }
+  if (integer("PRAGMA user_version") > sqlite_schema_version) refuse(sqlite_errc::newer_version);
+  if (application == 0) db.run("PRAGMA page_size = " + std::to_string(o.page_bytes));
+  {
+    sqlite_statement wal{db, "PRAGMA journal_mode = WAL"};
+    auto mode = wal.ask();
+    if (!mode.next() || mode.bytes(0) != "wal") refuse(sqlite_errc::no_wal);
+  }
+  db.run(o.durability == sqlite_durability::full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+  const std::int64_t page = integer("PRAGMA page_size");
+  db.run("PRAGMA wal_autocheckpoint = " + std::to_string(static_cast<std::int64_t>(o.checkpoint_bytes) / page + 1));
+  if (o.max_bytes != 0) db.run("PRAGMA max_page_count = " + std::to_string(static_cast<std::int64_t>(o.max_bytes) / page + 1));
+  if (application != 0) return;
+  db.run("BEGIN IMMEDIATE");
+  try {
+    if (integer("SELECT count(*) FROM sqlite_schema") == 0) {  // else another process was quicker
+      db.run(sqlite_schema);
+      db.run("PRAGMA application_id = " + std::to_string(sqlite_application));
+      db.run("PRAGMA user_version = " + std::to_string(sqlite_schema_version));
+    }
+    db.run("COMMIT");
+  } catch (...) {
+    if (db.in_transaction()) sqlite3_exec(db.handle(), "ROLLBACK", nullptr, nullptr, nullptr);
+    throw;
+  }
+}
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,308 @@
+// penstock/ext/sqlite_store.hpp: jobs in a file, which outlive the process; several processes may share it. CMake's target penstock::sqlite.
+//
+//   std::chrono::system_clock wall;
+//   penstock::sqlite_store<mail> store{"mails.db"};
+//   penstock::job_queue<mail, penstock::sqlite_store<mail>> mails{store, {.clock = wall}};   // the rest as in memory
+//
+// A job_store (job_store.hpp says what its parts mean, memory_store.hpp what each member does). Payloads go through job_codec<Payload>.
+//
+// Time           the file outlives the process, and processes share it: the queue's clock is one on which all agree, std::chrono::system_clock.
+// Durability     full: what a call has done is on the disk when it returns. Many threads' calls travel in one transaction, so a thousand of them may cost one wait
+//                for the disk. With normal there is no wait, and a loss of power takes the last ones.
+// Processes      one writes at a time; others wait, busy_timeout at the most. A process knows of its own jobs at once, and of those of others every
+//                poll_interval: workers ask again by then, and what ended elsewhere is told. All use the same options.
+// Errors         a full disk, a file that cannot be written, a lock that is held for too long: the call gives an error of sqlite_error.hpp, nothing has changed, and one
+//                may ask again. A file that is something else, corrupt, or of a later version is refused at construction, unchanged.
+// What it cannot do   groups, families and schedules: errc::unsupported.
+// Bad payloads   one that the codec cannot read (another version wrote it) is a dead letter, and its reason says so.
+// Thread safety  every member may be called concurrently, but for construction and destruction. Every member may wait for the disk.
+// User code      codecs run, and everybody is told, on the thread that asks, under no lock.
+// Cancellation   nothing can be stopped.
+// Destruction    leaves the jobs in the file; who watches one is told that it is gone. Leases may outlive it.
+// Cost           O(log n) for each job; one transaction for all that came while the last one was on its way.
+// Allocation     the encoded payloads, leases, what is read.
+// Fork           a child must not use it: SQLite's connections do not survive that.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <cassert>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/result.hpp>
+#include <penstock/ext/detail/sqlite_core.hpp>
+#include <penstock/ext/sqlite_error.hpp>
+#include <penstock/ext/sqlite_lease.hpp>
+#include <penstock/ext/sqlite_store_options.hpp>
+#include <penstock/job/job_codec.hpp>
+#include <penstock/job/job_store.hpp>
+
+namespace penstock::inline v0_1 {
+
+template <class Payload>
+class sqlite_store {
+  static_assert(job_encodable<Payload>, "a payload that leaves the process needs a job_codec");
+  static_assert(std::is_nothrow_move_constructible_v<Payload> && std::is_nothrow_destructible_v<Payload>,
+                "the payload of a job moves without throwing");
+  using jobs = detail::sqlite_jobs;
+  using effects = detail::sqlite_effects;
+  using reader = detail::sqlite_reader;
+
+ public:
+  using payload_type = Payload;
+  using options_type = sqlite_store_options;
+  using lease_type = sqlite_lease<Payload>;
+  static constexpr bool blocks = true;
+
+  /// Makes the file if there is none. Throws std::system_error of sqlite_errc that names it, and std::invalid_argument of options out of their ranges.
+  explicit sqlite_store(const std::string& path, const sqlite_store_options& o = {})
+      : capacity_{checked(o).capacity}, core_{std::make_unique<detail::sqlite_core>(path, o)} {}
+
+  /// Adds all of them, or none: errc::full; listeners are told when there is room for as many. Throws what the codec throws besides.
+  result<void> add(std::span<const job_entry<Payload>> entries, job_time now, std::span<job_added> added = {}) {
+    assert(added.empty() || added.size() == entries.size());
+    if (entries.size() > capacity_) {
+      throw std::invalid_argument{"penstock::sqlite_store: " + std::to_string(entries.size()) + " jobs at a time, and room for " +
+                                  std::to_string(capacity_)};
+    }
+    std::vector<std::string> texts;
+    std::vector<detail::sqlite_new_job> fresh;
+    texts.reserve(entries.size());
+    fresh.reserve(entries.size());
+    std::size_t watches = 0;
+    for (const auto& e : entries) {
+      detail::check(*e.options);
+      if (!e.options->group.empty() || e.options->parent || e.parent != job_entry<Payload>::no_entry) return errc::unsupported;
+      texts.push_back(job_codec<Payload>::encode(*e.payload));
+      fresh.push_back({.options = e.options, .payload = texts.back(), .watch = e.watch});
+      if (e.watch != nullptr) ++watches;
+    }
+    return core_->change([&](jobs& j, effects& f) { return j.add(fresh, now, added, f); }, watches);
+  }
+
+  result<job_fetched> fetch(const fetch_request& r, std::span<job_settlement<lease_type>> first,
+                            std::vector<lease_type>& leases) {
+    if (first.empty()) {  // then perhaps there is nothing to be written
+      auto idle = core_->look([&](reader& look) -> result<std::optional<job_fetched>> { return look.nothing_to_fetch(r.now); });
+      if (!idle) return idle.error();
+      if (*idle) return polled(**idle, r.now);
+    }
+    auto settlements = translated(first);
+    if (!settlements) return settlements.error();
+    std::vector<detail::sqlite_fetched> got;
+    result<job_fetched> fetched =
+        core_->change([&](jobs& j, effects& e) -> result<job_fetched> { return j.fetch(r, *settlements, got, e); });
+    if (!fetched) return fetched;
+    answer(first, *settlements);
+    open(got, r.now, leases);
+    return polled(*fetched, r.now);
+  }
+
+  result<void> settle(std::span<job_settlement<lease_type>> settlements, job_time now) {
+    if (settlements.empty()) return {};
+    auto all = translated(settlements);
+    if (!all) return all.error();
+    const result<void> done = core_->change([&](jobs& j, effects& e) -> result<void> {
+      j.settle(*all, now, e);
+      return {};
+    });
+    if (done) answer(settlements, *all);
+    return done;
+  }
+  result<void> extend(std::span<lease_ticket> tickets, job_time /*now*/, job_time until) {
+    if (tickets.empty()) return {};
+    return core_->change([&](jobs& j, effects&) -> result<void> {
+      j.extend(tickets, until);
+      return {};
+    });
+  }
+  result<void> hand_back(std::span<lease_ticket> tickets, job_time now) {
+    if (tickets.empty()) return {};
+    return core_->change([&](jobs& j, effects& e) -> result<void> {
+      j.hand_back(tickets, now, e);
+      return {};
+    });
+  }
+  result<stalled_jobs> take_back_stalled(job_time now, unsigned max_stalled) {
+    static const job_text why = std::make_shared<const std::string>("stalled more often than allowed");
+    return core_->change([&](jobs& j, effects& e) -> result<stalled_jobs> { return j.take_back(now, max_stalled, why, e); });
+  }
+  result<void> progress(const lease_type& lease, double done) {
+    return core_->change([&](jobs& j, effects&) { return j.progress({.id = lease.id(), .fence = lease.fence()}, done); });
+  }
+  result<void> log(const lease_type& lease, std::string line) {
+    return core_->change([&](jobs& j, effects&) { return j.log({.id = lease.id(), .fence = lease.fence()}, line); });
+  }
+
+  result<void> pause() { return pause(true); }
+  result<void> resume() { return pause(false); }
+
+  [[nodiscard]] result<job_counts> counts() const {
+    return core_->look([](reader& look) -> result<job_counts> {
+      const detail::sqlite_tallies t = look.tallies();
+      const auto of = [&t](job_state s) { return static_cast<std::size_t>(t.of(s)); };
+      return job_counts{.waiting = of(job_state::waiting),
+                        .delayed = of(job_state::delayed),
+                        .active = of(job_state::active),
+                        .completed = of(job_state::completed),
+                        .failed = of(job_state::failed),
+                        .paused = t.paused != 0};
+    });
+  }
+  [[nodiscard]] result<job_info> find(const job_id& id) const {
+    return core_->look([&](reader& look) { return found(look.find(id)); });
+  }
+  [[nodiscard]] result<std::vector<job_info>> list(job_state s, std::size_t first, std::size_t count) const {
+    return core_->look([&](reader& look) -> result<std::vector<job_info>> { return look.list(s, first, count); });
+  }
+  [[nodiscard]] result<std::vector<std::string>> logs(const job_id& id) const {
+    return core_->look([&](reader& look) { return found(look.logs(id)); });
+  }
+  /// errc::not_found, and the codec's errors.
+  [[nodiscard]] result<Payload> payload(const job_id& id) {
+    const result<std::string> text = core_->look([&](reader& look) { return found(look.payload(id)); });
+    if (!text) return text.error();
+    return job_codec<Payload>::decode(*text);
+  }
+
+  result<void> remove(const job_id& id) {
+    return core_->change([&](jobs& j, effects& e) { return j.remove(id, e); });
+  }
+  result<void> promote(const job_id& id) {
+    return core_->change([&](jobs& j, effects& e) { return j.promote(id, e); });
+  }
+  result<void> redrive(const job_id& id) {
+    return core_->change([&](jobs& j, effects& e) { return j.redrive(id, e); });
+  }
+  result<std::size_t> redrive_all(std::size_t most) {
+    return core_->change([&](jobs& j, effects& e) -> result<std::size_t> { return j.redrive_all(most, e); });
+  }
+  result<std::size_t> drain(bool delayed_too) {
+    return core_->change([&](jobs& j, effects& e) -> result<std::size_t> { return j.drain(delayed_too, e); });
+  }
+  result<std::size_t> clean(job_state s, job_time ended_by, std::size_t most) {
+    return core_->change([&](jobs& j, effects& e) -> result<std::size_t> { return j.clean(s, ended_by, most, e); });
+  }
+  result<void> obliterate(bool active_too) {
+    return core_->change([&](jobs& j, effects& e) { return j.obliterate(active_too, e); });
+  }
+
+  [[nodiscard]] result<std::vector<job_child>> children(const job_id&) const { return errc::unsupported; }
+  result<void> set_group(std::string_view, const job_group_rule&) { return errc::unsupported; }
+  [[nodiscard]] result<std::vector<job_group_info>> groups() const { return errc::unsupported; }
+  result<void> put_schedule(const job_schedule_options&, const Payload&, job_time) { return errc::unsupported; }
+  result<void> remove_schedule(std::string_view) { return errc::unsupported; }
+  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return errc::unsupported; }
+
+  void subscribe(std::shared_ptr<store_listener> listener) { core_->subscribe(std::move(listener)); }
+  void unsubscribe(const store_listener& listener) noexcept { core_->unsubscribe(listener); }
+  /// Events that were not told, for too many came at a time.
+  [[nodiscard]] std::uint64_t events_lost() const noexcept { return core_->events_lost(); }
+
+  /// Looks at once, without waiting for the poll_interval, for what other processes did.
+  result<void> look_around() { return core_->look_around(); }
+
+ private:
+  static const sqlite_store_options& checked(const sqlite_store_options& o) {
+    const auto refuse = [](const char* what) { throw std::invalid_argument{std::string{"penstock::sqlite_store: "} + what}; };
+    if (o.capacity == 0) refuse("capacity is 0");
+    if (o.keep_completed.age.count() < 0 || o.keep_failed.age.count() < 0) refuse("a keep_rule's age is negative");
+    if (o.poll_interval.count() <= 0) refuse("poll_interval is not positive");
+    if (o.busy_timeout.count() < 0) refuse("busy_timeout is negative");
+    return o;
+  }
+  template <class T>
+  static result<T> found(std::optional<T>&& value) {
+    if (!value) return errc::not_found;
+    return std::move(*value);
+  }
+  result<void> pause(bool paused) {
+    return core_->change([&](jobs& j, effects& e) -> result<void> {
+      j.pause(paused, e);
+      return {};
+    });
+  }
+  /// Without a word of other processes one asks again.
+  [[nodiscard]] job_fetched polled(job_fetched f, job_time now) const noexcept {
+    const job_time again{detail::saturating_add(now.count(), core_->poll_interval().count())};
+    if (again < f.next_due) f.next_due = again;
+    return f;
+  }
+  static result<std::vector<detail::sqlite_settlement>> translated(std::span<const job_settlement<lease_type>> all) {
+    std::vector<detail::sqlite_settlement> s;
+    s.reserve(all.size());
+    for (const auto& one : all) {
+      if (!one.then.empty() || one.how == settle_as::waiting_children) return errc::unsupported;
+      s.push_back({.job = static_cast<std::int64_t>(one.lease->id().number()),
+                   .fence = one.lease->fence(),
+                   .how = one.how,
+                   .at = one.at,
+                   .why = &one.why,
+                   .value = &one.value});
+    }
+    return s;
+  }
+  static void answer(std::span<job_settlement<lease_type>> to, const std::vector<detail::sqlite_settlement>& from) noexcept {
+    for (std::size_t i = 0; i < to.size(); ++i) to[i].stale = from[i].stale;
+  }
+
+  /// The leases of what was fetched. Payloads that the codec cannot read are dead letters.
+  void open(std::vector<detail::sqlite_fetched>& got, job_time now, std::vector<lease_type>& leases) {
+    std::vector<job_text> reasons;
+    std::vector<detail::sqlite_settlement> bad;
+    leases.reserve(leases.size() + got.size());
+    reasons.reserve(got.size());
+    bad.reserve(got.size());
+    for (auto& g : got) {
+      std::string why;
+      settle_as how = settle_as::failed;
+      try {
+        result<Payload> payload = job_codec<Payload>::decode(g.payload);
+        if (payload) {
+          std::string{}.swap(g.payload);
+          leases.push_back(lease_type{std::move(g), std::move(*payload)});
+          continue;
+        }
+        why = payload.error().message();
+      } catch (const std::bad_alloc&) {
+        how = settle_as::released;
+      } catch (const std::exception& e) {
+        why = e.what();
+      } catch (...) {
+        why = "an exception";
+      }
+      reasons.push_back(std::make_shared<const std::string>("the payload cannot be read: " + why));
+      bad.push_back({.job = static_cast<std::int64_t>(g.number),
+                     .fence = g.fence,
+                     .how = how,
+                     .at = now,
+                     .why = &reasons.back(),
+                     .value = &none_});
+    }
+    if (bad.empty()) return;
+    static_cast<void>(core_->change([&](jobs& j, effects& e) -> result<void> {  // if that does not go, their leases run out
+      j.settle(bad, now, e);
+      return {};
+    }));
+  }
+
+  static inline const job_text none_ = nullptr;
+  std::size_t capacity_;
+  std::unique_ptr<detail::sqlite_core> core_;
+};
+
+}  // namespace penstock::inline v0_1

@@ -1,0 +1,36 @@
+// penstock/ext/sqlite_store_options.hpp: how safe a file of jobs is, how many it holds, and how often it is looked at for what other processes did.
+//
+//   penstock::sqlite_store<mail> store{"mails.db", {.durability = penstock::sqlite_durability::normal, .capacity = 100'000}};
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include <penstock/job/memory_store_options.hpp>
+
+namespace penstock::inline v0_1 {
+
+enum class sqlite_durability : std::uint8_t {
+  full,    ///< what a call has done is on the disk when it returns
+  normal,  ///< it outlives the process; a loss of power may take the last steps, whole ones and the latest first
+};
+
+struct sqlite_store_options {
+  sqlite_durability durability = sqlite_durability::full;
+  std::size_t capacity = 1'000'000;           ///< jobs that are not over; at least 1
+  keep_rule keep_completed = {.count = 100};  ///< those beyond are gone
+  keep_rule keep_failed = {.count = 10'000};  ///< the dead letters
+  /// How often the file is looked at for what other processes have done: added, ended, made room. max(): no other process uses it.
+  std::chrono::nanoseconds poll_interval = std::chrono::milliseconds{100};
+  /// How long a call waits for another process that writes; then sqlite_errc::busy.
+  std::chrono::milliseconds busy_timeout{10'000};
+  std::size_t max_bytes = 0;  ///< the file grows no larger, then sqlite_errc::full; 0: while there is room on the disk
+  std::size_t cache_bytes = 32 * 1024 * 1024;       ///< of the file, in memory
+  std::size_t page_bytes = 4096;                    ///< of a new file: a power of two from 512 to 65,536
+  std::size_t checkpoint_bytes = 16 * 1024 * 1024;  ///< the log is written back to the file when it is so long
+  std::string vfs = {};                             ///< the name of a sqlite3_vfs; empty: the default
+};
+
+}  // namespace penstock::inline v0_1
