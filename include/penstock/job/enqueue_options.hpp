@@ -41,8 +41,8 @@ struct deduplication {
 
 /// What becomes of a parent when a child of it has failed for good.
 enum class child_failure : std::uint8_t {
-  fail_parent,      ///< it fails, too, without being run; and so on upwards, as it says itself
-  continue_parent,  ///< it is run at once, without waiting for the others, and sees who failed
+  fail_parent,  ///< it fails, too, without being run, as soon as it waits for its children; and so on upwards, as it says itself
+  continue_parent,  ///< it is run as soon as it waits for its children, without waiting for the others, and sees who failed
   ignore,           ///< the child counts as over: the parent waits for the others
 };
 
@@ -66,7 +66,8 @@ struct enqueue_options {
   std::size_t keep_logs = 100;      ///< the newest lines of its log
   /// Of a tenant, a user: jobs of different groups take turns, however many each has (job_group.hpp). Empty: with all others that have none.
   std::string group = {};
-  /// A job that is active, or waits for its children: it is run (again) when this one and its other children are over. None: no job.
+  /// A job that is active, or waits for its children: if it does, or settles so (settle_as::waiting_children), it is run when this one and its other
+  /// children are over. None: no job. Of another job that is known errc::stale, else errc::not_found.
   penstock::job_id parent = {};
   child_failure on_failure = child_failure::fail_parent;  ///< what becomes of the parent if this one fails for good
 };

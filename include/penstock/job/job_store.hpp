@@ -23,7 +23,10 @@
 //                     only errc::full and what is written at the members.
 // Listening           a store tells its listeners that there may be work. One that cannot know (other processes add to it) gives in `next_due` when
 //                     it wants to be asked again.
-// Families            parents that wait for their children are jobs in `waiting_children`, which the settlement of the last child moves in the same step.
+// Families            a parent that waits for its children is in `waiting_children`, and the step that ends the last of them makes it ready (or delayed, if its
+//                     delay has not passed). A child has one parent. How each child ended, and what it gave, is kept with the parent. Who fails for good
+//                     has its parent fail, run at once, or not mind (child_failure), upwards to the top in the same step. A child that is removed
+//                     is waited for no longer. A store that has no families says so with `static constexpr bool families = false`.
 // Groups, schedules   are for the store alone: fetch() takes turns between groups, and adds what a schedule says is due.
 // What it cannot do   a store says so: errc::unsupported, of an option of a job too, and nothing is added.
 #pragma once
@@ -80,7 +83,7 @@ struct job_event {
     redriven,
     removed,
     progress,
-    waiting_children,   ///< it was run, or added, and waits for jobs that came with it
+    waiting_children,  ///< it was run, or added, and waits for jobs that came with it; `promoted` or `delayed` when they are over
     retries_exhausted,  ///< after `failed`: no attempt was left
     duplicate,          ///< another one like it was to be added, and was not
     drained,            ///< about no job: one is over, and none waits or is active (delayed ones do not count)
@@ -160,14 +163,16 @@ struct job_entry {
   const enqueue_options* options;
   job_watch* watch = nullptr;  ///< of a duplicate: linked to the job that is there; called at once if that one is over
   /// The place in the same addition, before its own, of the job that is its parent: that one waits for its children. Children of a duplicate are its
-  /// duplicates: they are not added.
+  /// duplicates: they are not added, and have no id. A child that is itself a duplicate is waited for as well if the job that counts has no other parent.
+  /// In job_settlement::then also `settled_job`.
   std::size_t parent = no_entry;
 
   static constexpr std::size_t no_entry = static_cast<std::size_t>(-1);
+  static constexpr std::size_t settled_job = static_cast<std::size_t>(-2);  ///< if that one waits for its children; else none
 };
 struct job_added {
   job_id id = {};
-  bool duplicate = false;  ///< nothing was added: `id` is the job that counts instead
+  bool duplicate = false;  ///< nothing was added: `id` is the job that counts instead; none of a child of a duplicate
 };
 
 struct fetch_request {
@@ -196,7 +201,8 @@ struct job_settlement {
   job_time at{0};
   job_text why = {};
   job_text value = {};  ///< of completed: what the handler gives
-  /// Jobs that are added in the same step, if the lease counts; also beyond the store's capacity, since whoever settles cannot wait for room.
+  /// Jobs that are added in the same step, if the lease counts; also beyond the store's capacity, since whoever settles cannot wait for room. One whose
+  /// enqueue_options::parent is over or gone by then is added without. After the job has changed its state: it is no duplicate of one that has ended.
   std::span<const job_entry<typename Lease::payload_type>> then = {};
   bool stale = false;  ///< the answer: the lease was lost, and nothing was changed
 };
