@@ -63,6 +63,7 @@
 #include <penstock/job/enqueue_options.hpp>
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_codec.hpp>
+#include <penstock/job/job_flow.hpp>
 #include <penstock/job/job_group.hpp>
 #include <penstock/job/job_handlers.hpp>
 #include <penstock/job/job_id.hpp>

@@ -24,6 +24,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <penstock/core/result.hpp>
 #include <penstock/job/job_codec.hpp>
@@ -34,7 +35,7 @@ namespace penstock::inline v0_1 {
 /// How a run went. A handler may also give nothing, a value (job_codec.hpp), or a result of either, and throw.
 class job_outcome {
  public:
-  enum class kind : std::uint8_t { done, failed, unrecoverable, retry_after, rate_limited };
+  enum class kind : std::uint8_t { done, failed, unrecoverable, retry_after, rate_limited, wait_for_children };
 
   [[nodiscard]] static job_outcome done() noexcept { return {}; }
   /// With a value, by its job_codec: it is kept with the job, and goes to who waits for it (job_queue::submit()). These throw std::bad_alloc, and what
@@ -61,6 +62,14 @@ class job_outcome {
     job_outcome o;
     o.what_ = kind::rate_limited;
     o.delay_ = pause;
+    return o;
+  }
+
+  /// Not over, and no attempt: the job waits for its children, those of job::add_child() too, and then is run again, with job::children(). At once, if it has
+  /// none that are not over.
+  [[nodiscard]] static job_outcome wait_for_children() noexcept {
+    job_outcome o;
+    o.what_ = kind::wait_for_children;
     return o;
   }
 
@@ -126,6 +135,8 @@ class job_run {
   virtual result<void> progress(double done) = 0;
   virtual result<void> log(std::string line) = 0;
   virtual std::stop_token get_stop_token() = 0;
+  virtual result<void> enqueue(Payload&& payload, const enqueue_options& o, bool child) = 0;
+  virtual result<std::vector<job_child>> children() const = 0;
 
  protected:
   ~job_run() = default;
@@ -154,6 +165,15 @@ class job {
   /// Tells the store. errc::stale: the job was taken from this run, and what it does does not count.
   result<void> progress(double done) { return run_->progress(done); }
   result<void> log(std::string line) { return run_->log(std::move(line)); }
+
+  /// Adds a job in the step that settles this run, if it completes or waits for its children: then both have happened, or neither. What it adds
+  /// if it fails, or its lease is lost, is dropped. There is room for it in any case, and no id yet: name it (enqueue_options::job_id) to find it.
+  /// errc::unsupported: the store has no families. Throws std::invalid_argument of options out of their ranges, std::bad_alloc.
+  result<void> enqueue(Payload payload, const enqueue_options& o = {}) { return run_->enqueue(std::move(payload), o, false); }
+  /// The same, and it is a child of this job if that waits for its children (job_outcome::wait_for_children()); else of nobody.
+  result<void> add_child(Payload payload, const enqueue_options& o = {}) { return run_->enqueue(std::move(payload), o, true); }
+  /// Those that it has waited for, and how they ended, in the order in which they were added; none in the first run of one that was added without.
+  [[nodiscard]] result<std::vector<job_child>> children() const { return run_->children(); }
 
   /// Stop is requested when the job's timeout has passed, when its lease is lost, and when the worker gives up waiting for it.
   [[nodiscard]] std::stop_token get_stop_token() { return run_->get_stop_token(); }

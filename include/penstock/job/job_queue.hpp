@@ -40,6 +40,7 @@
 #include <penstock/job/detail/finished_promise.hpp>
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_codec.hpp>
+#include <penstock/job/job_flow.hpp>
 #include <penstock/job/memory_store.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/future.hpp>
@@ -172,10 +173,7 @@ class job_queue {
                                        const wait_limits& limits = {}) {
     std::vector<job_added> added(payloads.size());
     if (auto r = when_room(limits, [&] { return put(payloads, o, added); }); !r) return r.error();
-    std::vector<job_id> ids;
-    ids.reserve(added.size());
-    for (job_added& a : added) ids.push_back(std::move(a.id));
-    return ids;
+    return ids_of(added);
   }
   /// The same without ids: cheaper.
   result<void> put_bulk(std::span<Payload> payloads, const enqueue_options& o = {}, const wait_limits& limits = {}) {
@@ -186,6 +184,20 @@ class job_queue {
   /// The same with options for each. Never waits.
   result<void> try_add_entries(std::span<const entry> entries, std::span<job_added> added = {}) {
     return store_->add(entries, now(), added);
+  }
+
+  /// A job and those that it waits for: all of them or none, in one step. An id for each, as they stand in the flow: a job, then those below it; none for
+  /// what is below a duplicate, which is not added. The payloads of what was not added are the caller's still. Waits for room for all.
+  result<std::vector<job_id>> add_flow(job_flow<Payload>&& flow, const wait_limits& limits = {}) {
+    const std::vector<entry> entries = detail::entries_of(flow);
+    std::vector<job_added> added(entries.size());
+    if (auto r = when_room(limits, [&] { return store_->add(entries, now(), added); }); !r) return r.error();
+    return ids_of(added);
+  }
+  result<std::vector<job_id>> add_flow(job_flow<Payload> const& flow, const wait_limits& limits = {})
+    requires std::copy_constructible<Payload>
+  {
+    return add_flow(job_flow<Payload>(flow), limits);
   }
 
   /// With a future: `submit(mail)` of its end, `submit<int>(mail)` of the number that the handler gives. Waits for room.
@@ -225,6 +237,7 @@ class job_queue {
   result<void> pause() { return store_->pause(); }
   result<void> resume() { return store_->resume(); }
   [[nodiscard]] result<job_counts> counts() const { return store_->counts(); }
+  [[nodiscard]] result<std::vector<job_child>> children(const job_id& id) const { return store_->children(id); }
   [[nodiscard]] result<job_info> find(const job_id& id) const { return store_->find(id); }
   [[nodiscard]] result<std::vector<job_info>> list(job_state s, std::size_t first = 0, std::size_t count = 100) const {
     return store_->list(s, first, count);
@@ -271,6 +284,12 @@ class job_queue {
       if (auto r = put_in(); r || r.error() != errc::full) return r;
       if (const result<void> made = observer_->room.wait(limits); !made) return made.error();
     }
+  }
+  static std::vector<job_id> ids_of(std::vector<job_added>& added) {
+    std::vector<job_id> ids;
+    ids.reserve(added.size());
+    for (job_added& a : added) ids.push_back(std::move(a.id));
+    return ids;
   }
   result<void> put(std::span<Payload> payloads, const enqueue_options& o, std::span<job_added> added) {
     std::vector<entry> entries;

@@ -66,6 +66,7 @@ struct job_worker_stats {
   std::uint64_t failed = 0;    ///< for good
   std::uint64_t retried = 0;   ///< attempts that failed, and will be followed by others
   std::uint64_t released = 0;  ///< handed back
+  std::uint64_t waited = 0;    ///< runs that ended with waiting for children
   std::uint64_t lost = 0;      ///< runs whose lease was lost: what they did does not count
   std::uint64_t store_errors = 0;
   std::size_t running = 0;  ///< handlers

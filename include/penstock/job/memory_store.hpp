@@ -5,15 +5,16 @@
 //
 // A job_store (job_store.hpp says what its parts mean). Payloads are kept as they are, and never serialised; they live no longer than the process.
 //
-// Invariants     at the most `capacity` jobs wait, are delayed or active; redriving needs room, too. Of those that are over, the newest are kept as the options
-//                say. Jobs of priority 0 are a list, the others and the delayed ones heaps: O(1), and O(log n).
+// Invariants     at the most `capacity` jobs are not over, but for those that settlements add (job_settlement::then); redriving needs room, too. Of those
+//                that are over, the newest are kept as the options say. A parent keeps what its children gave until it is gone itself. Jobs of priority 0 are a list, the others and the delayed ones heaps: O(1), and O(log n).
 // User code      payloads move in under the lock, without throwing; they are destroyed, and everybody is told, under none.
 // Thread safety  every member may be called concurrently, but for construction and destruction. Leases outlive a job, but not the store.
 // Cancellation   nothing waits.
 // Destruction    destroys the payloads; who watches a job is told that it was removed. No lease may be left (asserted).
 // Cost           one lock an operation, however many jobs it is about, and a second one if payloads are to be destroyed.
 // Allocation     chunks of 256 jobs, which are used again and never given back; one more for a job with attempts, a timeout, a name, a key or `remove_…`;
-//                one for each name and key. Fetching and settling allocate nothing.
+//                one for each name and key; two for a child, one for a parent. Fetching and settling allocate nothing, but for `then` and the reason of a
+//                parent that fails with its child (without memory: the child's own).
 // Fork           a child has a copy of the jobs, which are run twice if it has workers of its own.
 #pragma once
 
@@ -25,6 +26,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -69,31 +71,29 @@ class memory_store {
     static_cast<void>(obliterate(true));
   }
 
-  /// Adds all of them, or none: errc::full; listeners are told when there is room for as many. `added` is empty, or gets an answer for each. Throws
-  /// std::invalid_argument of options out of their ranges or more of them than the capacity, std::bad_alloc; then nothing has changed.
+  /// Adds all of them, or none: errc::full; listeners are told when there is room for as many. errc::stale and errc::not_found, if a parent that is named
+  /// has ended, has not begun, or is gone. `added` is empty, or gets an answer for each. Throws std::invalid_argument of options out of their ranges, a
+  /// parent that is not before its child, or more of them than the capacity, std::bad_alloc; then nothing has changed.
   result<void> add(std::span<const job_entry<Payload>> entries, job_time now, std::span<job_added> added = {}) {
     assert(added.empty() || added.size() == entries.size());
     if (entries.size() > jobs_.capacity()) {
       throw std::invalid_argument{"penstock::memory_store: " + std::to_string(entries.size()) + " jobs at a time, and room for " +
                                   std::to_string(jobs_.capacity())};
     }
-    typename jobs::keys::new_keys fresh;
-    std::vector<std::unique_ptr<detail::job_extras>> extras;
-    for (std::size_t i = 0; i < entries.size(); ++i) prepare(*entries[i].options, i, entries.size(), fresh, extras);
+    addition a{entries.size()};
+    prepare(entries, 0, false, a);
     return change([&](effects& e) -> result<void> {
+      if (const result<void> there = find_parents(entries, a, now); !there) return there;
       if (!jobs_.room_for(entries.size())) {
-        const std::size_t fresh_ones = new_ones(entries, now);
+        const std::size_t fresh_ones = new_ones(entries, a, now);
         if (!jobs_.room_for(fresh_ones)) {
           wanted_room_ = wanted_room_ == 0 ? fresh_ones : std::min(wanted_room_, fresh_ones);
           return errc::full;
         }
       }
-      jobs_.reserve(entries.size());
-      if (!fresh.empty()) jobs_.reserve(fresh, now);
-      for (std::size_t i = 0; i < entries.size(); ++i) {
-        job_added a = add_one(entries[i], extras.empty() ? nullptr : std::move(extras[i]), fresh, now, e);
-        if (!added.empty()) added[i] = std::move(a);
-      }
+      reserve(a, now);
+      reserve_parents(entries, a);
+      add_all(entries, 0, nullptr, a, now, e, added);
       return {};
     });
   }
@@ -103,8 +103,9 @@ class memory_store {
   result<job_fetched> fetch(const fetch_request& r, std::span<job_settlement<lease_type>> first,
                             std::vector<lease_type>& leases) {
     leases.reserve(leases.size() + r.most);
+    std::optional<addition> a = prepare(first);
     return change([&](effects& e) -> result<job_fetched> {
-      for (auto& s : first) settle_one(s, r.now, e);
+      settle_all(first, a, r.now, e);
       jobs_.promote_due(r.now, e);
       for (std::size_t i = 0; i < r.most; ++i) {
         node* const n = jobs_.start_next(r.now, r.lease_until);
@@ -116,10 +117,12 @@ class memory_store {
     });
   }
 
-  /// Each settlement says afterwards whether it counts or was `stale`; its lease is used up either way.
-  result<void> settle(std::span<job_settlement<lease_type>> settlements, job_time now) noexcept {
+  /// Each settlement says afterwards whether it counts or was `stale`; its lease is used up either way. Throws, if there is something in a `then`, what add()
+  /// throws but for the capacity; then nothing has changed.
+  result<void> settle(std::span<job_settlement<lease_type>> settlements, job_time now) {
+    std::optional<addition> a = prepare(settlements);
     return change([&](effects& e) -> result<void> {
-      for (auto& s : settlements) settle_one(s, now, e);
+      settle_all(settlements, a, now, e);
       return {};
     });
   }
@@ -228,13 +231,12 @@ class memory_store {
     return result<Payload>{std::in_place, n->payload};
   }
 
-  /// errc::not_found; errc::busy of an active one.
+  /// With the jobs below it that are not over. errc::not_found; errc::busy if it or one of those is active: then nothing happens.
   result<void> remove(const job_id& id) noexcept {
     return change([&](effects& e) -> result<void> {
       node* const n = jobs_.find(id);
       if (n == nullptr) return errc::not_found;
-      if (n->state == job_state::active) return errc::busy;
-      jobs_.remove(*n, e);
+      if (!jobs_.remove_family(*n, e)) return errc::busy;
       return {};
     });
   }
@@ -247,12 +249,13 @@ class memory_store {
       return {};
     });
   }
-  /// A dead letter is tried again, with all its attempts. errc::not_found if there is none of that id, errc::full.
+  /// A dead letter is tried again, with all its attempts; a parent that failed with it, and with no other child, waits for it again. One that has failed with
+  /// a child, and is redriven itself, is run without that one. errc::not_found if there is none of that id, errc::full.
   result<void> redrive(const job_id& id) noexcept {
     return change([&](effects& e) -> result<void> {
       node* const n = jobs_.find(id);
       if (n == nullptr || n->state != job_state::failed) return errc::not_found;
-      if (!jobs_.room_for(1)) return errc::full;
+      if (!jobs_.room_for(jobs_.redriven_with(*n))) return errc::full;
       jobs_.redrive(*n, e);
       return {};
     });
@@ -261,11 +264,14 @@ class memory_store {
   result<std::size_t> redrive_all(std::size_t most) noexcept {
     return change([&](effects& e) -> result<std::size_t> {
       std::size_t n = 0;
-      for (; n < most && jobs_.oldest_failed() != nullptr && jobs_.room_for(1); ++n) jobs_.redrive(*jobs_.oldest_failed(), e);
+      for (node* oldest; n < most && (oldest = jobs_.oldest_failed()) != nullptr; ++n) {
+        if (!jobs_.room_for(jobs_.redriven_with(*oldest))) break;
+        jobs_.redrive(*oldest, e);
+      }
       return n;
     });
   }
-  /// Removes those that wait, and with `delayed_too` those; how many.
+  /// Removes those that wait, and with `delayed_too` those; and parents that would, because all their children went. How many.
   result<std::size_t> drain(bool delayed_too) noexcept {
     return change([&](effects& e) -> result<std::size_t> { return jobs_.drain(delayed_too, e); });
   }
@@ -282,7 +288,13 @@ class memory_store {
     });
   }
 
-  [[nodiscard]] result<std::vector<job_child>> children(const job_id&) const { return errc::unsupported; }
+  /// The children of a job, in the order in which they came, without those that were removed. errc::not_found. Throws std::bad_alloc.
+  [[nodiscard]] result<std::vector<job_child>> children(const job_id& id) const {
+    std::scoped_lock guard{lock_};
+    const node* const n = jobs_.find(id);
+    if (n == nullptr) return errc::not_found;
+    return jobs_.families().children(*n);
+  }
   result<void> set_group(std::string_view, const job_group_rule&) { return errc::unsupported; }
   [[nodiscard]] result<std::vector<job_group_info>> groups() const { return errc::unsupported; }
   result<void> put_schedule(const job_schedule_options&, const Payload&, job_time) { return errc::unsupported; }
@@ -332,14 +344,50 @@ class memory_store {
     }
     return o;
   }
-  static void prepare(const enqueue_options& o, std::size_t i, std::size_t n, typename jobs::keys::new_keys& fresh,
-                      std::vector<std::unique_ptr<detail::job_extras>>& extras) {
+  /// What a step needs that adds jobs, of one span of entries or those of several settlements.
+  struct addition {
+    explicit addition(std::size_t n) noexcept : size{n} {}
+    std::size_t size;
+    typename jobs::keys::new_keys fresh = {};
+    std::vector<std::unique_ptr<detail::job_extras>> extras = {};  // empty: nobody has any
+    // If there are parents among them, else empty:
+    std::vector<node*> nodes = {};  // of what was added; null: a duplicate
+    std::vector<bool> duplicates = {};
+  };
+
+  static void prepare(std::span<const job_entry<Payload>> entries, std::size_t from, bool settling, addition& a) {
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const std::size_t parent = entries[i].parent;
+      const bool child = prepare_parent(entries[i], i, from, settling, a);
+      prepare(*entries[i].options, from + i, child, a);
+      if (child) detail::reserve_child(a.extras[from + i]->kin, *entries[i].options);
+      if (parent < i) detail::reserve_parent(a.extras[from + parent]->kin), a.extras[from + parent]->kin->gathering = true;
+    }
+  }
+  // Whether it is a child. Its parent has extras then, if it is among them.
+  static bool prepare_parent(const job_entry<Payload>& entry, std::size_t i, std::size_t from, bool settling, addition& a) {
+    constexpr std::size_t none = job_entry<Payload>::no_entry;
+    constexpr std::size_t settled = job_entry<Payload>::settled_job;
+    if (entry.parent == none) return static_cast<bool>(entry.options->parent);
+    if (entry.options->parent || (entry.parent >= i && !(settling && entry.parent == settled))) {
+      throw std::invalid_argument{"penstock::job_entry: the parent of entry " + std::to_string(i) +
+                                  (entry.options->parent ? " is named twice" : " is not before it")};
+    }
+    if (entry.parent != settled) {
+      if (a.extras.empty()) a.extras.resize(a.size);
+      if (a.nodes.empty()) a.nodes.resize(a.size), a.duplicates.resize(a.size);
+      auto& x = a.extras[from + entry.parent];
+      if (x == nullptr) x = std::make_unique<detail::job_extras>();
+    }
+    return true;
+  }
+  static void prepare(const enqueue_options& o, std::size_t i, bool child, addition& a) {
     detail::check(o);
     if (o.attempts == 1 && o.timeout.count() == 0 && o.name.empty() && o.job_id.empty() && !o.deduplicate &&
-        !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs) {
+        !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs && !child) {
       return;
     }
-    if (extras.empty()) extras.resize(n);
+    if (a.extras.empty()) a.extras.resize(a.size);
     auto x = std::make_unique<detail::job_extras>();
     x->policy = {.attempts = o.attempts, .backoff = o.backoff, .timeout = o.timeout};
     if (!o.job_id.empty()) x->name = std::make_shared<const std::string>(o.job_id);
@@ -348,33 +396,115 @@ class memory_store {
     x->keep_logs = o.keep_logs;
     x->remove_on_complete = o.remove_on_complete;
     x->remove_on_fail = o.remove_on_fail;
-    fresh.prepare(o);
-    extras[i] = std::move(x);
+    a.fresh.prepare(o);
+    a.extras[i] = std::move(x);
+  }
+  /// None: nothing is added.
+  static std::optional<addition> prepare(std::span<const job_settlement<lease_type>> settlements) {
+    std::size_t size = 0;
+    for (const auto& s : settlements) size += s.then.size();
+    if (size == 0) return std::nullopt;
+    std::optional<addition> a{std::in_place, size};
+    std::size_t from = 0;
+    for (const auto& s : settlements) prepare(s.then, std::exchange(from, from + s.then.size()), true, *a);
+    return a;
+  }
+  // These are the last that may fail.
+  void reserve(const addition& a, job_time now) {
+    jobs_.reserve(a.size);
+    if (!a.fresh.empty()) jobs_.reserve(a.fresh, now);
+  }
+  void reserve_parents(std::span<const job_entry<Payload>> entries, const addition& a) {
+    if (a.extras.empty()) return;
+    for (const auto& entry : entries) {
+      if (!entry.options->parent) continue;
+      if (node* const p = jobs_.find(entry.options->parent)) detail::reserve_parent(p->kin);
+    }
+  }
+  // Of those that will be added.
+  result<void> find_parents(std::span<const job_entry<Payload>> entries, const addition& a, job_time now) noexcept {
+    if (a.extras.empty()) return {};
+    for (const auto& entry : entries) {
+      if (!entry.options->parent) continue;
+      node* there = nullptr;
+      if (jobs_.duplicate_of(*entry.options, now, there)) continue;
+      const node* const p = jobs_.find(entry.options->parent);
+      if (p == nullptr) return errc::not_found;
+      if (!jobs_.families().takes_children(*p)) return errc::stale;
+    }
+    return {};
   }
   // How many of them need room.
-  std::size_t new_ones(std::span<const job_entry<Payload>> entries, job_time now) noexcept {
+  std::size_t new_ones(std::span<const job_entry<Payload>> entries, addition& a, job_time now) noexcept {
     std::size_t n = 0;
-    for (const auto& entry : entries) {
+    for (std::size_t i = 0; i < entries.size(); ++i) {
       node* there = nullptr;
-      if (!jobs_.duplicate_of(*entry.options, now, there)) ++n;
+      const bool duplicate =
+          (entries[i].parent < i && a.duplicates[entries[i].parent]) || jobs_.duplicate_of(*entries[i].options, now, there);
+      if (!duplicate) ++n;
+      if (duplicate && !a.duplicates.empty()) a.duplicates[i] = true;
     }
     return n;
   }
-  job_added add_one(const job_entry<Payload>& entry, std::unique_ptr<detail::job_extras>&& extras,
-                    typename jobs::keys::new_keys& fresh, job_time now, effects& e) noexcept {
+  // `settled`: whose children they may be.
+  void add_all(std::span<const job_entry<Payload>> entries, std::size_t from, node* settled, addition& a, job_time now,
+               effects& e, std::span<job_added> added) noexcept {
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      job_added one = add_one(entries[i], from + i, from, settled, a, now, e);
+      if (!added.empty()) added[i] = std::move(one);
+    }
+    if (a.nodes.empty()) return;
+    for (std::size_t i = from; i < from + entries.size(); ++i) {
+      if (a.nodes[i] != nullptr) jobs_.gathered(*a.nodes[i], now, e);
+    }
+  }
+  job_added add_one(const job_entry<Payload>& entry, std::size_t at, std::size_t from, node* settled, addition& a, job_time now,
+                    effects& e) noexcept {
+    using other = job_entry<Payload>;
+    std::unique_ptr<detail::job_extras> extras = a.extras.empty() ? nullptr : std::move(a.extras[at]);
+    node* parent = nullptr;
     if (extras != nullptr) {
+      if (entry.parent == other::settled_job) {
+        parent = settled;
+      } else if (entry.parent != other::no_entry) {
+        parent = a.nodes[from + entry.parent];
+        if (parent == nullptr) {
+          if (entry.watch != nullptr) jobs::watch(nullptr, *entry.watch, e);
+          return {.duplicate = true};
+        }
+      } else if (entry.options->parent) {
+        parent = jobs_.find(entry.options->parent);
+        if (parent != nullptr && (parent->kin == nullptr || !jobs_.families().takes_children(*parent))) parent = nullptr;
+      }
       node* there = nullptr;
       if (job_id id = jobs_.duplicate_of(*entry.options, now, there)) {
         jobs_.extend_guard(*entry.options, now);
         jobs_.duplicated(id);
+        if (parent != nullptr && there != nullptr) jobs_.adopt(*parent, *there, extras->kin, now, e);
         if (entry.watch != nullptr) jobs::watch(there, *entry.watch, e);
         return {.id = std::move(id), .duplicate = true};
       }
     }
-    return {.id = jobs_.add(std::move(*entry.payload), *entry.options, std::move(extras), fresh, entry.watch, now, e)};
+    job_id id = jobs_.add(std::move(*entry.payload), *entry.options, std::move(extras), a.fresh, entry.watch, parent, now, e);
+    if (!a.nodes.empty()) a.nodes[at] = jobs_.find(id);
+    return {.id = std::move(id)};
   }
 
-  void settle_one(job_settlement<lease_type>& s, job_time now, effects& e) noexcept {
+  void settle_all(std::span<job_settlement<lease_type>> settlements, std::optional<addition>& a, job_time now, effects& e) {
+    if (a) {
+      reserve(*a, now);
+      for (const auto& s : settlements) {
+        if (s.how == settle_as::waiting_children && !s.then.empty()) detail::reserve_parent(s.lease->node_->kin);
+        reserve_parents(s.then, *a);
+      }
+    }
+    std::size_t from = 0;
+    for (auto& s : settlements) {
+      settle_one(s, a ? &*a : nullptr, from, now, e);
+      from += s.then.size();
+    }
+  }
+  void settle_one(job_settlement<lease_type>& s, addition* a, std::size_t from, job_time now, effects& e) noexcept {
     assert(s.lease->node_ != nullptr && "a lease was settled twice");
     node& n = *std::exchange(s.lease->node_, nullptr);
     --leases_;
@@ -383,15 +513,23 @@ class memory_store {
     if (s.stale) return;
     switch (s.how) {
       case settle_as::completed:
-        return jobs_.complete(n, std::move(s.value), now, e);
+        jobs_.complete(n, std::move(s.value), now, e);
+        break;
       case settle_as::failed:
-        return jobs_.fail(n, std::move(s.why), now, e);
+        jobs_.fail(n, std::move(s.why), now, e);
+        break;
       case settle_as::retry:
-        return jobs_.retry(n, std::move(s.why), s.at, now, e);
+        jobs_.retry(n, std::move(s.why), s.at, now, e);
+        break;
       case settle_as::released:
+        jobs_.release(n, s.at, now, e);
+        break;
       case settle_as::waiting_children:
-        return jobs_.release(n, s.at, now, e);
+        jobs_.wait_for_children(n);
+        if (!s.then.empty()) add_all(s.then, from, &n, *a, now, e, {});
+        return jobs_.gathered(n, now, e);
     }
+    if (!s.then.empty()) add_all(s.then, from, nullptr, *a, now, e, {});
   }
   void drop(lease_type& lease) noexcept {
     static_cast<void>(change([&](effects& e) -> result<void> {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/job/detail/job_families.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -27,6 +28,7 @@ struct job_extras {
   std::size_t keep_logs = 100;
   bool remove_on_complete = false;
   bool remove_on_fail = false;
+  std::unique_ptr<job_kin> kin = {};  // until the job is added
 };
 
 template <class Payload>
@@ -60,6 +62,7 @@ struct job_node {
   job_time ended_at = no_time;
   double progress = 0;
   std::unique_ptr<job_extras> extras;
+  std::unique_ptr<job_kin> kin;  // null: it has no family
   std::vector<std::string> log;
   job_text why;
   job_text value;  // of a completed one

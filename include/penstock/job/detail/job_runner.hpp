@@ -14,6 +14,7 @@
 
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/job/detail/job_outbox.hpp>
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/sync/event.hpp>
@@ -49,6 +50,12 @@ class job_runner final : public job_run<Payload> {
   std::uint64_t fence() const noexcept override { return batch[current].fence(); }
   result<void> progress(double done) override { return store.progress(batch[current], done); }
   result<void> log(std::string line) override { return store.log(batch[current], std::move(line)); }
+  result<void> enqueue(Payload&& payload, const enqueue_options& o, bool child) override {
+    if constexpr (!has_families<Store>) return errc::unsupported;
+    outbox.put(std::move(payload), o, child);
+    return {};
+  }
+  result<std::vector<job_child>> children() const override { return store.children(id()); }
   std::stop_token get_stop_token() override {
     std::scoped_lock guard{lock};
     if (!stop) {
@@ -102,6 +109,7 @@ class job_runner final : public job_run<Payload> {
   std::vector<lease> batch;
   std::vector<lease> next;
   std::vector<job_settlement<lease>> results;  // of the batch, that the store was not told of
+  job_outbox<Payload> outbox;                  // what these are to add
   job_time fetched_at{0};
   std::size_t current = 0;
 

@@ -1,8 +1,9 @@
 // penstock/job/detail/memory_jobs.hpp: the states of jobs in memory, and every step between them. Guarded by the store's lock; what a step causes that must
 // not happen under it (destroying payloads, telling who waits, observers) it leaves in `effects`.
 //
-// Invariants   a job is in exactly one line: ready_ or prioritized_ (waiting), delayed_, active_, completed_, failed_, or in none (`!known`: it is over and
-//              not kept, its node waits for leases that pin it). held() == waiting + delayed + active <= capacity, but for what is redriven.
+// Invariants   a job is in exactly one line: ready_ or prioritized_ (waiting), delayed_, active_, waiting_children_, completed_, failed_, or in none (`!known`: it
+//              is over and not kept, its node waits for leases that pin it). held(), of the first four, <= capacity, but for what is redriven and
+//              what settlements add.
 //              A job is active if and only if its fence is not 0, and that fence was given with the latest lease.
 // No step that changes something fails: what it needs is reserved before.
 #pragma once
@@ -19,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/job/detail/job_families.hpp>
 #include <penstock/job/detail/job_keys.hpp>
 #include <penstock/job/detail/job_node.hpp>
 #include <penstock/job/job_store.hpp>
@@ -53,7 +55,7 @@ class memory_jobs {
   // Reserving: these throw std::bad_alloc, and change nothing then.
 
   void reserve(std::size_t jobs) {
-    slab_.reserve(jobs);
+    slab_.reserve(jobs);  // also for those whose children are over, or that are redriven
     prioritized_.reserve(slab_.size());
     delayed_.reserve(slab_.size());
   }
@@ -74,7 +76,9 @@ class memory_jobs {
   // Looking.
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-  [[nodiscard]] std::size_t held() const noexcept { return waiting() + delayed_.size() + active_.size(); }
+  [[nodiscard]] std::size_t held() const noexcept {
+    return waiting() + delayed_.size() + active_.size() + waiting_children_.size();
+  }
   [[nodiscard]] bool room_for(std::size_t jobs) const noexcept { return held() <= capacity_ && jobs <= capacity_ - held(); }
   [[nodiscard]] bool something_ready() const noexcept { return !paused_ && waiting() != 0; }
   [[nodiscard]] job_time next_due() const noexcept { return delayed_.empty() ? no_time : job_time{delayed_.top().major}; }
@@ -84,7 +88,7 @@ class memory_jobs {
             .active = active_.size(),
             .completed = completed_.size(),
             .failed = failed_.size(),
-            .waiting_children = 0,
+            .waiting_children = waiting_children_.size(),
             .paused = paused_};
   }
   [[nodiscard]] node* find(const job_id& id) const noexcept {
@@ -101,6 +105,8 @@ class memory_jobs {
             .why = n.why,
             .value = n.value,
             .name = n.extras != nullptr ? n.extras->kind : nullptr,
+            .parent = n.kin != nullptr ? n.kin->parent : job_id{},
+            .children = n.kin != nullptr ? n.kin->pending : 0,
             .added_at = n.added_at,
             .due_at = n.due,
             .started_at = n.started_at,
@@ -113,6 +119,7 @@ class memory_jobs {
     if (s == job_state::waiting) append(all, ready_), append(all, prioritized_);
     if (s == job_state::delayed) append(all, delayed_);
     if (s == job_state::active) append(all, active_);
+    if (s == job_state::waiting_children) append(all, waiting_children_);
     if (s == job_state::completed) append(all, completed_);
     if (s == job_state::failed) append(all, failed_);
     return all;
@@ -137,14 +144,15 @@ class memory_jobs {
     return g->of;
   }
 
-  /// One that is no duplicate. Room was reserved.
+  /// One that is no duplicate. Room was reserved. A parent has kin.
   job_id add(Payload&& payload, const enqueue_options& o, std::unique_ptr<job_extras>&& extras, typename keys::new_keys& fresh,
-             job_watch* watch, job_time now, effects& e) noexcept {
+             job_watch* watch, node* parent, job_time now, effects& e) noexcept {
     node& n = slab_.take();
     std::construct_at(std::addressof(n.payload), std::move(payload));
     n.has_payload = true;
     n.known = true;
     n.extras = std::move(extras);
+    if (n.extras != nullptr) n.kin = std::move(n.extras->kin);
     n.priority = o.priority;
     n.lifo = o.lifo;
     n.attempts_made = 0;
@@ -155,6 +163,7 @@ class memory_jobs {
     n.ended_at = no_time;
     n.fence = 0;
     if (watch != nullptr) link(n, *watch);
+    if (parent != nullptr) families_.join(*parent, n);  // before another child is replaced, which may have been the last
     node* replaced = nullptr;
     if (n.extras != nullptr) {
       if (!o.job_id.empty()) keys_.add_name(fresh, o.job_id, n);
@@ -169,7 +178,9 @@ class memory_jobs {
     }
     if (replaced != nullptr) remove(*replaced, e);
     n.due = later(now, o.delay);
-    if (o.delay.count() > 0) {
+    if (n.kin != nullptr && n.kin->gathering) {
+      wait(n, 0);
+    } else if (o.delay.count() > 0) {
       delay(n, e);
       emit(job_event::kind::delayed, n, 0);
     } else {
@@ -233,8 +244,8 @@ class memory_jobs {
   /// Precondition, of these: it is active, and who asks holds the lease.
   void complete(node& n, job_text&& value, job_time now, effects& e) noexcept {
     deactivate(n);
-    const unsigned attempt = ++n.attempts_made;
     n.value = std::move(value);
+    const unsigned attempt = ++n.attempts_made;
     emit(job_event::kind::completed, n, attempt);
     end(n, job_state::completed, now, e);
     emit_if_drained();
@@ -259,6 +270,13 @@ class memory_jobs {
     deactivate(n);
     emit(job_event::kind::released, n, n.attempts_made + 1);
     again(n, at, now, true, e);
+  }
+  /// Until gathered(): children may be added before.
+  void wait_for_children(node& n) noexcept {
+    deactivate(n);
+    n.due = n.added_at;  // it has begun
+    if (n.kin != nullptr) n.kin->gathering = true;
+    wait(n, n.attempts_made + 1);
   }
   [[nodiscard]] stalled_jobs take_back(job_time now, unsigned max_stalled, const job_text& why, effects& e) noexcept {
     stalled_jobs taken;
@@ -289,6 +307,21 @@ class memory_jobs {
     emit(job_event::kind::progress, n, n.attempts_made + 1);
   }
 
+  // Families (job_families.hpp).
+
+  /// No child is added any more with the parent: it may go on.
+  void gathered(node& n, job_time now, effects& e) noexcept {
+    if (n.kin != nullptr) n.kin->gathering = false;
+    look_after(&n, now, e);
+  }
+  /// A duplicate is a child, too. False: it has another parent.
+  bool adopt(node& parent, node& child, std::unique_ptr<job_kin>& kin, job_time now, effects& e) noexcept {
+    if (!families_.adopt(parent, child, kin)) return false;
+    look_after(&parent, now, e);
+    return true;
+  }
+  [[nodiscard]] const auto& families() const noexcept { return families_; }
+
   // By hand.
 
   void pause(bool wanted) noexcept {
@@ -299,27 +332,61 @@ class memory_jobs {
   void remove(node& n, effects& e) noexcept {
     leave(n);
     emit(job_event::kind::removed, n, 0);
+    node* const parent = n.kin != nullptr ? families_.removed(n) : nullptr;
     forget(n, n.state, e);
+    look_after(parent, job_time::min(),
+               e);  // one that is not to be run yet is delayed, and so looked at by the next who knows the time
+  }
+  /// And who is below it and not over. False, and nothing happens, if one of them is active.
+  [[nodiscard]] bool remove_family(node& top, effects& e) noexcept {
+    if (top.kin == nullptr) return top.state != job_state::active && (remove(top, e), true);
+    families_.descend(top);
+    for (const node* n = &top; n != nullptr; n = families_.next(*n)) {
+      if (n->state == job_state::active) return false;
+    }
+    for (node* n = &top; n != nullptr;) {
+      node* const next = families_.next(*n);
+      remove(*n, e);
+      n = next;
+    }
+    return true;
   }
   void promote(node& n, effects& e) noexcept {
     delayed_.erase(n);
     make_ready(n, n.lifo, e);
     emit(job_event::kind::promoted, n, 0);
   }
-  void redrive(node& n, effects& e) noexcept {
-    failed_.erase(n);
-    n.attempts_made = 0;
-    n.stalled = 0;
-    n.progress = 0;
-    n.ended_at = no_time;
-    emit(job_event::kind::redriven, n, 0);
-    make_ready(n, false, e);
+  /// How many wait again with it: those that failed because of it, too.
+  [[nodiscard]] std::size_t redriven_with(const node& n) const noexcept {
+    std::size_t count = 1;
+    for (const node* at = &n; families_.only_cause(*at); at = families_.parent_of(*at)) ++count;
+    return count;
+  }
+  void redrive(node& failed, effects& e) noexcept {
+    for (node* at = &failed; at != nullptr;) {
+      node& n = *at;
+      failed_.erase(n);
+      n.attempts_made = 0;
+      n.stalled = 0;
+      n.progress = 0;
+      n.ended_at = no_time;
+      emit(job_event::kind::redriven, n, 0);
+      at = n.kin != nullptr ? families_.redriven(n) : nullptr;
+      if (n.kin != nullptr && n.kin->pending != 0) {
+        wait(n, 0);
+      } else {
+        make_ready(n, false, e);
+      }
+    }
   }
   std::size_t drain(bool delayed_too, effects& e) noexcept {
     std::size_t n = 0;
-    for (; !ready_.empty(); ++n) remove(*ready_.front(), e);
-    for (; !prioritized_.empty(); ++n) remove(*prioritized_.top().node, e);
-    for (; delayed_too && !delayed_.empty(); ++n) remove(*delayed_.top().node, e);
+    for (std::size_t before = n + 1; n != before;) {  // again: those whose children all went
+      before = n;
+      for (; !ready_.empty(); ++n) remove(*ready_.front(), e);
+      for (; !prioritized_.empty(); ++n) remove(*prioritized_.top().node, e);
+      for (; delayed_too && !delayed_.empty(); ++n) remove(*delayed_.top().node, e);
+    }
     return n;
   }
   std::size_t clean(job_state s, job_time ended_by, std::size_t most, effects& e) noexcept {
@@ -330,6 +397,7 @@ class memory_jobs {
     return n;
   }
   void remove_all(effects& e) noexcept {
+    while (!waiting_children_.empty()) remove(*waiting_children_.front(), e);  // first, so that none goes on
     drain(true, e);
     while (!active_.empty()) remove(*active_.front(), e);
     while (!completed_.empty()) remove(*completed_.front(), e);
@@ -353,6 +421,7 @@ class memory_jobs {
       dead->extras.reset();
       dead->why.reset();
       dead->value.reset();
+      dead->kin.reset();
       std::vector<std::string>{}.swap(dead->log);
     }
   }
@@ -418,23 +487,58 @@ class memory_jobs {
         failed_.erase(n);
         break;
       case job_state::waiting_children:
+        waiting_children_.erase(n);
         break;
     }
   }
+  void wait(node& n, unsigned attempt) noexcept {
+    n.state = job_state::waiting_children;
+    waiting_children_.push_back(n);
+    emit(job_event::kind::waiting_children, n, attempt);
+  }
 
-  void end(node& n, job_state how, job_time now, effects& e) noexcept {
+  void end(node& n, job_state how, job_time now, effects& e) noexcept { look_after(end_one(n, how, now, e), now, e); }
+  /// Something happened to a child of it, or to itself, by which it may go on or fail; and so its parent.
+  void look_after(node* at, job_time now, effects& e) noexcept {
+    while (at != nullptr) {
+      node& n = *at;
+      at = nullptr;
+      const auto fate = families_.of(n);
+      if (fate == decltype(fate)::stays) continue;
+      waiting_children_.erase(n);
+      if (fate == decltype(fate)::fails) {
+        n.kin->by_child = true;
+        n.why = families_.why(n);
+        emit(job_event::kind::failed, n, n.attempts_made);
+        at = end_one(n, job_state::failed, now, e);
+      } else {
+        if (n.kin != nullptr) n.kin->goes_on = false;
+        const bool due = n.due <= now || n.due <= n.added_at;
+        due ? make_ready(n, n.lifo, e) : delay(n, e);
+        emit(due ? job_event::kind::promoted : job_event::kind::delayed, n, 0);
+      }
+    }
+  }
+  /// Its parent, if that one is to be looked after.
+  [[nodiscard]] node* end_one(node& n, job_state how, job_time now, effects& e) noexcept {
+    node* const parent = n.kin != nullptr ? families_.ended(n, how) : nullptr;
+    keep(n, how, now, e);
+    return parent;
+  }
+  void keep(node& n, job_state how, job_time now, effects& e) noexcept {
     const bool completed = how == job_state::completed;
     const bool at_once = n.extras != nullptr && (completed ? n.extras->remove_on_complete : n.extras->remove_on_fail);
-    const keep_limits& keep = completed ? keep_completed_ : keep_failed_;
+    const keep_limits& limits = completed ? keep_completed_ : keep_failed_;
     n.ended_at = now;
-    if (at_once || keep.count == 0) return forget(n, how, e);
+    if (at_once || limits.count == 0) return forget(n, how, e);
     n.state = how;
     tell(n, how, e);
     if (n.extras != nullptr && !n.extras->deduplication_id.empty()) keys_.over(n.extras->deduplication_id, n);
     list& over = completed ? completed_ : failed_;
     over.push_back(n);
     // Two at the most a time: what a job adds is paid for, and a change of the clock makes nobody wait.
-    for (int i = 0; i < 2 && (over.size() > keep.count || now - over.front()->ended_at > keep.age); ++i) remove(*over.front(), e);
+    for (int i = 0; i < 2 && (over.size() > limits.count || now - over.front()->ended_at > limits.age); ++i)
+      remove(*over.front(), e);
   }
   /// It is in no line any more.
   void forget(node& n, job_state how, effects& e) noexcept {
@@ -486,11 +590,13 @@ class memory_jobs {
   const keep_limits keep_completed_;
   const keep_limits keep_failed_;
   job_slab<Payload> slab_;
+  const job_families<job_slab<Payload>> families_{slab_};
   keys keys_;
   list ready_;                  // of priority 0
   job_heap<node> prioritized_;  // by priority, then in order
   job_heap<node> delayed_;      // by their time
   list active_;
+  list waiting_children_;
   list completed_;  // in the order of their ends, as the next one
   list failed_;
   std::uint64_t fences_ = 0;

@@ -141,6 +141,7 @@ class worker_core {
             .failed = of(settled_[static_cast<std::size_t>(settle_as::failed)]),
             .retried = of(settled_[static_cast<std::size_t>(settle_as::retry)]),
             .released = of(settled_[static_cast<std::size_t>(settle_as::released)]),
+            .waited = of(settled_[static_cast<std::size_t>(settle_as::waiting_children)]),
             .lost = of(settled_[lost_at]),
             .store_errors = keeper.store_errors(),
             .running = running};
@@ -229,11 +230,15 @@ class worker_core {
         s.at = later(now(), outcome.delay());
         hold_until(s.at);
         break;
+      case job_outcome::kind::wait_for_children:
+        s.how = settle_as::waiting_children;
+        break;
     }
     if (given_up && s.how != settle_as::completed) {  // it was stopped: if the job is here still, that is no failure of its own
       s.how = settle_as::released;
       s.at = {};
     }
+    s.then = r.outbox.close(s.how == settle_as::completed || s.how == settle_as::waiting_children);
     r.results.push_back(std::move(s));
     if (i + 1 < r.batch.size() && now() - r.fetched_at >= options.settle_within) tell(r, i + 1);
   }
@@ -253,6 +258,7 @@ class worker_core {
     std::array<std::uint64_t, lost_at + 1> n{};  // summed first: other runners count in the same words
     for (const auto& s : r.results) ++n[s.stale ? lost_at : static_cast<std::size_t>(s.how)];
     r.results.clear();
+    r.outbox.clear();
     for (std::size_t i = 0; i < n.size(); ++i) {
       if (n[i] != 0) settled_[i].fetch_add(n[i], std::memory_order_relaxed);  // relaxed: a count
     }
