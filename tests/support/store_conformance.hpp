@@ -3,7 +3,7 @@
 //   TEST_CASE("my_store: runs jobs in their order", "[my_store]") { store_conformance::order<my_bench>(); }
 //
 // `Bench` is default constructible and has `store()`, a penstock::job_store of int with room for eight jobs that keeps the newest two of those that have
-// completed, and the newest three of those that have failed. Time is what a test says it is. What is looked at are texts: few assertions, and a failure tells much.
+// completed, and the newest three of those that have failed. `static constexpr bool families = false` in it: the store has none. Time is what a test says it is. What is looked at are texts: few assertions, and a failure tells much.
 #pragma once
 
 #include <chrono>
@@ -97,6 +97,31 @@ struct user {
     return added.id;
   }
   job_id add(int payload, const penstock::enqueue_options& o = {}) { return try_add(payload, o).value(); }
+  struct member {
+    int payload;
+    std::size_t parent = penstock::job_entry<int>::no_entry;  // its place
+    penstock::enqueue_options options = {};
+  };
+  static std::vector<penstock::job_entry<int>> entries(std::vector<member>& all) {
+    std::vector<penstock::job_entry<int>> list;
+    for (member& m : all) list.push_back({.payload = &m.payload, .options = &m.options, .parent = m.parent});
+    return list;
+  }
+  /// "ok" or the error; with a "d" for each duplicate.
+  std::string add_all(std::vector<member> all) {
+    std::vector<penstock::job_added> added(all.size());
+    if (const auto r = store.add(entries(all), now, added); !r) return r.error().message();
+    std::string how = "ok";
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (added[i].duplicate) {
+        how += "d";
+      } else {
+        ids[all[i].payload] = added[i].id;
+        payloads[added[i].id.to_string()] = all[i].payload;
+      }
+    }
+    return how;
+  }
 
   /// The payloads, and with "#2" the number of a further attempt.
   std::string fetch(std::size_t most = 1, std::chrono::nanoseconds lease_for = 30s) {
@@ -128,6 +153,36 @@ struct user {
     return settle(take(payload), as, at);
   }
 
+  /// With what it gives, and jobs that are added with it.
+  std::string finish(int payload, settle_as as, const char* value, std::vector<member> then = {}) {
+    lease l = take(payload);
+    const auto list = entries(then);
+    penstock::job_settlement<lease> s{.lease = &l,
+                                      .how = as,
+                                      .why = std::make_shared<const std::string>(value),
+                                      .value = std::make_shared<const std::string>(value),
+                                      .then = list};
+    store.settle({&s, 1}, now).value();
+    return s.stale ? "stale" : "ok";
+  }
+  /// "2 completed two, 3 waiting"; a "?" for one that was added by a settlement.
+  std::string children(int payload) {
+    static constexpr const char* names[] = {"waiting", "delayed", "active", "completed", "failed", "waiting_children"};
+    std::string all;
+    const std::vector<penstock::job_child> family = store.children(ids.at(payload)).value();
+    for (const auto& c : family) {
+      const auto known = payloads.find(c.id.to_string());
+      all += (all.empty() ? "" : ", ") + (known != payloads.end() ? std::to_string(known->second) : "?") +
+             (c.name != nullptr ? *c.name : "") + " " + names[static_cast<int>(c.state)] +
+             (c.text != nullptr ? " " + *c.text : "");
+    }
+    return all;
+  }
+  std::string why(int payload) {
+    const auto text = store.find(ids.at(payload)).value().why;
+    return text != nullptr ? *text : "";
+  }
+
   std::string in(job_state s, std::size_t first = 0, std::size_t count = 100) {
     std::string all;
     const std::vector<penstock::job_info> jobs = store.list(s, first, count).value();
@@ -140,7 +195,7 @@ struct user {
     const penstock::job_counts c = store.counts().value();
     return "waiting " + std::to_string(c.waiting) + ", delayed " + std::to_string(c.delayed) + ", active " +
            std::to_string(c.active) + ", completed " + std::to_string(c.completed) + ", failed " + std::to_string(c.failed) +
-           (c.paused ? ", paused" : "");
+           (c.waiting_children != 0 ? ", for children " + std::to_string(c.waiting_children) : "") + (c.paused ? ", paused" : "");
   }
   penstock::lease_ticket ticket(int payload) { return {.id = leases.at(payload).id(), .fence = leases.at(payload).fence()}; }
   std::string extend(penstock::lease_ticket t, std::chrono::nanoseconds by) {
@@ -478,6 +533,135 @@ void telling() {
   listener->ready = 0;
   u.store.resume().value();
   same(std::to_string(listener->ready), "0");
+}
+
+/// Parents, and those that they wait for.
+template <class Bench>
+void families() {
+  user<Bench> u;
+  using penstock::child_failure;
+  constexpr std::size_t settled = penstock::job_entry<int>::settled_job;
+  constexpr std::size_t none = penstock::job_entry<int>::no_entry;
+  if constexpr (requires { requires !Bench::families; }) {
+    u.add(1);
+    same(seq({u.add_all({{2}, {3, 0}}), how(u.try_add(2, {.parent = u.ids[1]})), how(u.store.children(u.ids[1]))}),
+         text(errc::unsupported) + text(errc::unsupported) + text(errc::unsupported));
+    same(u.fetch(9), "1");
+    typename user<Bench>::lease l = u.take(1);
+    int payload = 2;
+    const penstock::enqueue_options o;
+    const penstock::job_entry<int> then{&payload, &o};
+    penstock::job_settlement<typename user<Bench>::lease> s{.lease = &l, .then = {&then, 1}};
+    same(seq({how(u.store.settle({&s, 1}, u.now)), u.counts()}),
+         text(errc::unsupported) + "waiting 0, delayed 0, active 1, completed 0, failed 0");
+  } else {
+    const auto listener = std::make_shared<noted_listener>();
+    u.store.subscribe(listener);
+    // A parent is run when all below it are over, with what they gave, in its own order, and not before its own time.
+    same(u.add_all({{1, none, {.priority = 1, .job_id = "film"}}, {2, 0, {.name = "cut", .job_id = "a"}}, {3, 0}, {4, 2}}), "ok");
+    same(u.counts(), "waiting 2, delayed 0, active 0, completed 0, failed 0, for children 2");
+    same(seq({std::to_string(u.store.find(u.ids[3]).value().parent == u.ids[1]),
+              std::to_string(u.store.find(u.ids[1]).value().children), "|", u.in(job_state::waiting_children)}),
+         "12|1 3");
+    same(seq({u.add_all({{5, none, {.job_id = "film"}}, {6, 0}, {7, 1}}), u.fetch(9)}), "okddd2 4");
+    same(seq({u.finish(2, settle_as::completed, "two"), u.finish(4, settle_as::completed, "four"), u.children(1)}),
+         "okok2cut completed two, 3 waiting");
+    same(listener->events, "waiting_children added waiting_children added started started completed completed promoted");
+    u.store.unsubscribe(*listener);
+    u.add(9);
+    same(seq({u.fetch(1), u.finish(3, settle_as::completed, ""), u.fetch(9), "|", u.children(3)}), "3ok9 1|4 completed four");
+    same(seq({u.settle(1), u.settle(9), u.children(1)}), "okok2cut completed two, 3 completed ");  // whatever became of them
+    same(u.add_all({{1, none, {.delay = 5s}}, {2, 0}, {3, none, {.delay = 1s}}, {4, 2}}), "ok");
+    same(seq({u.fetch(9), u.settle(2), u.in(job_state::delayed)}), "2 4ok1");
+    u.now += 1s;
+    same(seq({u.settle(4), u.fetch(9)}), "ok3");
+    u.now += 4s;
+    same(seq({u.fetch(9), u.settle(1), u.settle(3)}), "1okok");
+
+    // Who fails for good: the parent fails, too, and those above it; a dead letter that is redriven has them wait again.
+    same(u.add_all({{1}, {2, 0}, {3, 1}, {4, 0}}), "ok");
+    same(seq({u.fetch(1), u.finish(3, settle_as::retry, ""), u.fetch(2), u.finish(3, settle_as::failed, "bad")}), "3ok4 3#2ok");
+    same(seq({u.in(job_state::failed), "|", u.why(2), "|", u.why(1)}),
+         "3 2 1|child " + u.ids[3].to_string() + " has failed: bad|child " + u.ids[2].to_string() + " has failed: bad");
+    same(seq({u.children(1), how(u.store.redrive(u.ids[3])), u.counts()}),
+         "2 failed " + u.why(2) + ", 4 activeokwaiting 1, delayed 0, active 1, completed 2, failed 0, for children 2");
+    same(seq({u.fetch(), u.settle(3), u.fetch(), u.settle(2), u.settle(4), u.fetch(), u.settle(1)}), "3ok2okok1ok");
+    same(u.add_all({{1}, {2, 0}, {3, 0}}), "ok");
+    same(seq({u.fetch(9), u.settle(2, settle_as::failed), u.settle(3, settle_as::failed), how(u.store.redrive(u.ids[2]))}),
+         "2 3okokok");
+    same(seq({u.in(job_state::failed), "|", how(u.store.redrive(u.ids[1])), u.in(job_state::waiting_children)}), "1 3|ok1");
+    same(seq({u.fetch(), u.settle(2), u.fetch(), u.children(1), u.settle(1), how(u.store.remove(u.ids[3]))}),
+         "2ok12 completed, 3 failed whyokok");
+    // It is run without waiting any longer, and sees who failed; or does not mind.
+    same(u.add_all({{1}, {2, 0, {.on_failure = child_failure::continue_parent}}, {3, 0, {.on_failure = child_failure::ignore}}}),
+         "ok");
+    same(seq({u.fetch(9), u.settle(2, settle_as::failed), u.fetch(), u.children(1)}), "2 3ok12 failed why, 3 active");
+    same(seq({u.settle(1, settle_as::waiting_children), u.fetch(), u.settle(3, settle_as::failed), u.fetch(), u.settle(1)}),
+         "okok1ok");
+    u.store.obliterate(false).value();
+
+    // A run adds children, waits for them, and goes on: no attempt; or adds jobs as it completes. What is stale adds nothing.
+    u.add(1);
+    same(
+        seq({u.fetch(), u.finish(1, settle_as::waiting_children, "", {{2, settled, {.name = "part"}}, {3}, {4, 1}}), u.counts()}),
+        "1okwaiting 2, delayed 0, active 0, completed 0, failed 0, for children 2");
+    same(seq({u.children(1), "|", u.fetch(9), u.finish(2, settle_as::completed, "two"), u.settle(4), u.fetch(9), u.children(1)}),
+         "?part waiting|2 4okok1 3?part completed two");
+    same(seq({u.settle(3), u.settle(1, settle_as::waiting_children), u.fetch(),
+              u.finish(1, settle_as::completed, "", {{5}, {6, settled}})}),
+         "okok1ok");
+    same(seq({u.fetch(9), u.settle(5), u.fetch(9, 1s)}), "5 6ok");
+    u.now += 30s;
+    same(std::to_string(u.store.take_back_stalled(u.now, 1).value().back), "1");
+    same(seq({u.finish(6, settle_as::waiting_children, "", {{7, settled}}), u.fetch(9), u.settle(6)}), "stale6ok");
+    // There is room for it in any case.
+    for (int p = 10; p < 18; ++p) u.add(p);
+    same(seq({u.fetch(), u.finish(10, settle_as::waiting_children, "", {{1, settled}, {2, settled}}), how(u.try_add(3))}),
+         "10ok" + text(errc::full));
+    same(u.counts(), "waiting 9, delayed 0, active 0, completed 2, failed 0, for children 1");
+    u.store.obliterate(false).value();
+
+    // To one that is run, or waits: what happened before it waits counts then. Not to others.
+    u.add(1), u.add(2);
+    same(u.fetch(), "1");
+    const penstock::enqueue_options under{.parent = u.ids[1]};
+    same(seq({how(u.try_add(3, under)), how(u.try_add(4, under)), how(u.try_add(5, {.parent = u.ids[2]})),
+              how(u.try_add(5, {.parent = job_id{"none"}}))}),
+         "okok" + text(errc::stale) + text(errc::not_found));
+    same(seq({u.fetch(2), u.fetch(9), u.settle(3, settle_as::failed), u.settle(1, settle_as::waiting_children),
+              u.in(job_state::failed)}),
+         "2 34ok"
+         "ok3 1");
+    u.settle(2), u.settle(4);
+    same(seq({how(u.try_add(5, under)), std::to_string(u.store.find(u.ids[1]).value().children)}), text(errc::stale) + "0");
+    u.store.obliterate(false).value();
+
+    // By hand: a child that goes is not waited for; a parent takes those below it along, unless one is run.
+    same(u.add_all({{1}, {2, 0}, {3, 1}, {4, 1}, {5, 0}}), "ok");
+    same(seq({u.fetch(1), how(u.store.remove(u.ids[1])), how(u.store.remove(u.ids[4])), u.settle(3), u.in(job_state::waiting)}),
+         "3" + text(errc::busy) + "okok5 2");
+    same(seq({how(u.store.remove(u.ids[5])), u.children(1), how(u.store.remove(u.ids[1])), u.counts()}),
+         "ok2 waitingokwaiting 0, delayed 0, active 0, completed 1, failed 0");
+    same(u.add_all({{1}, {2, 0}, {3, 1, {.priority = 1}}, {4}, {5, 3}}), "ok");
+    same(seq({u.fetch(1), std::to_string(u.store.drain(false).value()), u.settle(5), u.fetch(9), u.settle(4)}), "53ok4ok");
+
+    // Children that are there already are waited for, unless they are another's, or wait for it.
+    u.add(1, {.job_id = "x"});
+    same(u.add_all({{2}, {3, 0, {.job_id = "x"}}, {4, 0}, {5}, {6, 3, {.job_id = "x"}}}), "okdd");
+    same(seq({u.in(job_state::waiting), "|", u.fetch(2), u.children(2), how(u.try_add(9, {.job_id = "x", .parent = u.ids[4]}))}),
+         "1 4 5|1 41 active, 4 activeok");
+    same(seq({u.settle(1), u.settle(4), u.fetch(9), u.settle(5), u.settle(2)}), "okok5 2okok");
+    u.add(1, {.job_id = "y"});
+    same(seq({u.fetch(), u.finish(1, settle_as::waiting_children, "", {{2, settled, {.job_id = "z"}}}), u.fetch()}), "1ok2");
+    same(seq({u.finish(2, settle_as::waiting_children, "", {{9, settled, {.job_id = "y"}}}), u.fetch(), u.settle(2), u.fetch(),
+              u.settle(1)}),
+         "ok2ok1ok");
+    u.add(1, {.job_id = "w"});
+    same(seq({u.fetch(), u.settle(1), u.add_all({{2}, {3, 0, {.job_id = "w"}}}), u.fetch(), u.children(2)}),
+         "1okokd21 completed");
+    std::vector<typename user<Bench>::member> wrong{{1, 1}, {2}};
+    CHECK_THROWS_AS(u.store.add(u.entries(wrong), u.now), std::invalid_argument);
+  }
 }
 
 }  // namespace store_conformance

@@ -45,6 +45,7 @@ TEST_CASE("memory_store: a name is one job's at a time", "[memory_store]") { sto
 TEST_CASE("memory_store: keeps others of a key away", "[memory_store]") { store_conformance::deduplication<bench>(); }
 TEST_CASE("memory_store: holds so many and no more", "[memory_store]") { store_conformance::bounds<bench>(); }
 TEST_CASE("memory_store: can be paused, looked at and cleaned", "[memory_store]") { store_conformance::by_hand<bench>(); }
+TEST_CASE("memory_store: parents wait for their children", "[memory_store]") { store_conformance::families<bench>(); }
 TEST_CASE("memory_store: tells who wants to know", "[memory_store]") { store_conformance::telling<bench>(); }
 
 TEST_CASE("memory_store: destroys payloads once, under no lock, and not while somebody reads them", "[memory_store][hazard-17]") {
