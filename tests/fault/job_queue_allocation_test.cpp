@@ -24,6 +24,7 @@ constexpr int jobs = 270;  // more than a store allocates at a time
 struct outcome {
   std::size_t refused = 0;
   std::size_t runs = 0;
+  std::size_t children = 0;
   std::size_t ended = 0;
   bool lawful = true;
 };
@@ -37,6 +38,11 @@ outcome add_and_run(long n, bool running) {
   const auto handle = [&o](penstock::job<payload>& j) {
     ++o.runs;
     if (*j.payload() % 9 == 0 && j.attempt() == 1) throw 1;
+    if (*j.payload() % 45 != 2 || !j.children().value().empty()) return penstock::job_outcome::done();
+    j.add_child(std::make_unique<int>(1)).value();
+    j.enqueue(std::make_unique<int>(1), {.name = "the name of a job that needs an allocation of its own"}).value();
+    o.children += 2;
+    return penstock::job_outcome::wait_for_children();
   };
   const auto work = [&] {
     return std::make_unique<penstock::job_worker<payload>>(queue, penstock::any_scheduler{}, handle,
@@ -63,7 +69,7 @@ outcome add_and_run(long n, bool running) {
   if (!running) worker = work();
   clock.advance(10s);  // a worker that found no memory asks again
   const auto counts = queue.counts().value();
-  o.lawful = o.lawful && counts.waiting + counts.delayed + counts.active == 0;
+  o.lawful = o.lawful && counts.waiting + counts.delayed + counts.active + counts.waiting_children == 0;
   o.ended = worker->stats().completed + worker->stats().failed;
   return o;
 }
@@ -80,7 +86,7 @@ TEST_CASE("job_queue: without memory a job does not go in, and those that are in
       const long after = counting_new::living;
       REQUIRE(after == before);
       REQUIRE(o.lawful);
-      REQUIRE(o.ended == jobs - o.refused);
+      REQUIRE(o.ended == jobs - o.refused + o.children);
       REQUIRE(o.runs >= o.ended);
       refused += o.refused;
     }
