@@ -366,6 +366,7 @@ void names() {
 template <class Bench>
 void deduplication() {
   using penstock::deduplication;
+  constexpr std::size_t none = penstock::job_entry<int>::no_entry;
   user<Bench> u;
   // Until it is over.
   u.add(1, {.deduplicate = deduplication{.id = "k"}});
@@ -401,6 +402,13 @@ void deduplication() {
   u.store.add(batch, u.now).value();
   u.now += 5s;
   same(u.fetch(9), "31");
+  // A name that is free again within the step.
+  const deduplication d{.id = "e", .replace = true};
+  same(u.add_all({{40, none, {.delay = 5s, .job_id = "n", .deduplicate = d}},
+                  {41, none, {.delay = 5s, .deduplicate = d}},
+                  {42, none, {.delay = 5s, .job_id = "n"}}}),
+       "ok");
+  same(u.in(job_state::delayed), "41 42");
 }
 
 template <class Bench>

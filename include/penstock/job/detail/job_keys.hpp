@@ -23,13 +23,13 @@ class job_keys {
   using names_map = std::unordered_map<std::string, Node*>;
   using guards_map = std::unordered_map<std::string, guard>;
 
-  /// The keys of jobs that are about to be added.
+  /// The keys of jobs that are about to be added: one for each, as a key may be given, be free again and be given once more in one step.
   struct new_keys {
-    names_map names;
-    guards_map guards;
+    std::unordered_multimap<std::string, Node*> names;
+    std::unordered_multimap<std::string, guard> guards;
     void prepare(const enqueue_options& o) {
-      if (!o.job_id.empty()) names.try_emplace(o.job_id, nullptr);
-      if (o.deduplicate) guards.try_emplace(o.deduplicate->id);
+      if (!o.job_id.empty()) names.emplace(o.job_id, nullptr);
+      if (o.deduplicate) guards.emplace(o.deduplicate->id, guard{});
     }
     [[nodiscard]] bool empty() const noexcept { return names.empty() && guards.empty(); }
   };
