@@ -622,12 +622,34 @@ void families() {
     u.now += 30s;
     same(std::to_string(u.store.take_back_stalled(u.now, 1).value().back), "1");
     same(seq({u.finish(6, settle_as::waiting_children, "", {{7, settled}}), u.fetch(9), u.settle(6)}), "stale6ok");
+    u.add(1, {.delay = 1s, .deduplicate = penstock::deduplication{.id = "d"}});
+    u.now += 1s;
+    const penstock::enqueue_options again{.delay = 5s, .deduplicate = penstock::deduplication{.id = "e", .replace = true}};
+    same(seq({u.fetch(), u.finish(1, settle_as::waiting_children, "", {{2, settled, again}}), u.in(job_state::waiting_children)}),
+         "1ok1");
+    auto another = again;
+    another.parent = u.ids[1];
+    same(seq({how(u.try_add(3, another)), u.children(1), u.in(job_state::waiting_children), how(u.store.remove(u.ids[3]))}),
+         "ok3 delayed1ok");
+    same(seq({u.in(job_state::waiting), u.fetch(),
+              u.finish(1, settle_as::completed, "", {{4, none, {.deduplicate = penstock::deduplication{.id = "d"}}}}), u.fetch(),
+              u.settle(4)}),
+         "11ok4ok");
+
     // There is room for it in any case.
     for (int p = 10; p < 18; ++p) u.add(p);
     same(seq({u.fetch(), u.finish(10, settle_as::waiting_children, "", {{1, settled}, {2, settled}}), how(u.try_add(3))}),
          "10ok" + text(errc::full));
     same(u.counts(), "waiting 9, delayed 0, active 0, completed 2, failed 0, for children 1");
     u.store.obliterate(false).value();
+
+    same(seq({u.add_all({{1}, {2, 0}, {3, 1}}), u.fetch(), u.settle(3, settle_as::failed)}), "ok3ok");
+    for (int p = 10; p < 16; ++p) u.add(p);
+    same(seq({how(u.store.redrive(u.ids[3])), how(u.store.remove(u.ids[10])), how(u.store.redrive(u.ids[3])), how(u.try_add(9))}),
+         text(errc::full) + "okok" + text(errc::full));
+    same(seq({u.in(job_state::waiting_children), "|", u.fetch(9), how(u.store.obliterate(true)), u.counts()}),
+         "2 1|11 12 13 14 15 3okwaiting 0, delayed 0, active 0, completed 0, failed 0");
+    u.leases.clear();
 
     // To one that is run, or waits: what happened before it waits counts then. Not to others.
     u.add(1), u.add(2);
