@@ -574,7 +574,8 @@ void families() {
     same(seq({u.add_all({{5, none, {.job_id = "film"}}, {6, 0}, {7, 1}}), u.fetch(9)}), "okddd2 4");
     same(seq({u.finish(2, settle_as::completed, "two"), u.finish(4, settle_as::completed, "four"), u.children(1)}),
          "okok2cut completed two, 3 waiting");
-    same(listener->events, "waiting_children added waiting_children added started started completed completed promoted");
+    same(listener->events,
+         "waiting_children added waiting_children added duplicate started started completed=two completed=four promoted");
     u.store.unsubscribe(*listener);
     u.add(9);
     same(seq({u.fetch(1), u.finish(3, settle_as::completed, ""), u.fetch(9), "|", u.children(3)}), "3ok9 1|4 completed four");
@@ -688,7 +689,7 @@ void families() {
          "ok2ok1ok");
     u.add(1, {.job_id = "w"});
     same(seq({u.fetch(), u.settle(1), u.add_all({{2}, {3, 0, {.job_id = "w"}}}), u.fetch(), u.children(2)}),
-         "1okokd21 completed");
+         "1okokd21 completed 100");
     std::vector<typename user<Bench>::member> wrong{{1, 1}, {2}};
     CHECK_THROWS_AS(u.store.add(u.entries(wrong), u.now), std::invalid_argument);
   }

@@ -530,6 +530,7 @@ class memory_store {
         return jobs_.gathered(n, now, e);
     }
     if (!s.then.empty()) add_all(s.then, from, nullptr, *a, now, e, {});
+    if (s.how == settle_as::completed || s.how == settle_as::failed) jobs_.emit_if_drained();
   }
   void drop(lease_type& lease) noexcept {
     static_cast<void>(change([&](effects& e) -> result<void> {

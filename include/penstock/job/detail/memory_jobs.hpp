@@ -248,7 +248,6 @@ class memory_jobs {
     const unsigned attempt = ++n.attempts_made;
     emit(job_event::kind::completed, n, attempt);
     end(n, job_state::completed, now, e);
-    emit_if_drained();
   }
   void fail(node& n, job_text&& why, job_time now, effects& e) noexcept {
     deactivate(n);
@@ -257,7 +256,6 @@ class memory_jobs {
     emit(job_event::kind::failed, n, attempt);
     if (attempt >= (n.extras != nullptr ? n.extras->policy.attempts : 1)) emit(job_event::kind::retries_exhausted, n, attempt);
     end(n, job_state::failed, now, e);
-    emit_if_drained();
   }
   void retry(node& n, job_text&& why, job_time at, job_time now, effects& e) noexcept {
     deactivate(n);
@@ -301,6 +299,10 @@ class memory_jobs {
     return taken;
   }
 
+  /// After a step that ended jobs, and has added what comes with their ends.
+  void emit_if_drained() noexcept {
+    if (recording_ && waiting() == 0 && active_.empty()) emit({.what = job_event::kind::drained});
+  }
   /// Precondition: it is active, and who asks holds the lease.
   void progress(node& n, double done) noexcept {
     n.progress = done;
@@ -574,9 +576,6 @@ class memory_jobs {
           .why = n.why,
           .value = n.value,
           .progress = what == job_event::kind::progress ? n.progress : 0});
-  }
-  void emit_if_drained() noexcept {
-    if (recording_ && waiting() == 0 && active_.empty()) emit({.what = job_event::kind::drained});
   }
   void emit(job_event e) noexcept {
     if (events_.size() == events_.capacity()) {
