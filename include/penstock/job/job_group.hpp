@@ -5,8 +5,11 @@
 //   queue.add(report, {.group = "free"});
 //
 // Within a group jobs run by priority, then in order. Between groups with work the store takes turns: over time each gets starts in proportion to its weight,
-// however many jobs the others have. Jobs without a group are one group, of weight 1.
+// however many jobs the others have. Who had no work gets no credit for it. Jobs without a group are one group, of weight 1, whose name is empty. A group whose
+// bounds are reached keeps no other group waiting.
 //
+// The law        at the most `concurrency` jobs of a group are leased at a time, over all workers; and in any `duration`, not counting its beginning, at the most
+//                `max` are started: first attempts and further ones, also those whose worker hands them back.
 // Thread safety  values.
 #pragma once
 
@@ -20,14 +23,21 @@
 namespace penstock::inline v0_1 {
 
 struct job_group_rule {
-  std::uint32_t weight = 1;                                           ///< its share; at least 1, at most 1,000,000
-  std::size_t concurrency = std::numeric_limits<std::size_t>::max();  ///< that are active at a time, over all workers; at least 1
-  std::size_t max = std::numeric_limits<std::size_t>::max();          ///< starts within any `duration`; at least 1
-  std::chrono::nanoseconds duration{0};                               ///< 0: no limit of the rate
+  std::uint32_t weight = 1;              ///< its share; at least 1, at most 1,000,000
+  std::size_t concurrency = unlimited;   ///< that are active at a time, over all workers; at least 1
+  std::size_t max = unlimited;           ///< starts within any `duration`; from 1 to most_starts
+  std::chrono::nanoseconds duration{0};  ///< of `max`; 0 if that is unlimited
+
+  /// The time of each start is kept, so there is a bound.
+  static constexpr std::size_t most_starts = 1U << 24;
+  static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
+
+  friend bool operator==(const job_group_rule&, const job_group_rule&) = default;
 };
 
+/// Of a group that has jobs which wait or are active, or a rule of its own.
 struct job_group_info {
-  std::string group = {};
+  std::string group = {};  ///< empty: of the jobs that have none
   job_group_rule rule = {};
   std::size_t waiting = 0;
   std::size_t active = 0;
@@ -41,8 +51,13 @@ inline void check(const job_group_rule& r) {
     throw std::invalid_argument{"penstock::job_group_rule: weight is " + std::to_string(r.weight)};
   }
   if (r.concurrency == 0) throw std::invalid_argument{"penstock::job_group_rule: concurrency is 0"};
-  if (r.max == 0) throw std::invalid_argument{"penstock::job_group_rule: max is 0"};
-  if (r.duration.count() < 0) throw std::invalid_argument{"penstock::job_group_rule: duration is negative"};
+  if (r.max == 0 || (r.max > job_group_rule::most_starts && r.max != job_group_rule::unlimited)) {
+    throw std::invalid_argument{"penstock::job_group_rule: max is " + std::to_string(r.max)};
+  }
+  if (r.duration.count() < 0 || (r.duration.count() == 0) != (r.max == job_group_rule::unlimited)) {
+    throw std::invalid_argument{"penstock::job_group_rule: duration is " + std::to_string(r.duration.count()) +
+                                " ns; it goes with max"};
+  }
 }
 
 }  // namespace detail
