@@ -3,7 +3,8 @@
 //   TEST_CASE("my_store: runs jobs in their order", "[my_store]") { store_conformance::order<my_bench>(); }
 //
 // `Bench` is default constructible and has `store()`, a penstock::job_store of int with room for eight jobs that keeps the newest two of those that have
-// completed, and the newest three of those that have failed. `static constexpr bool families = false` in it: the store has none. Time is what a test says it is. What is looked at are texts: few assertions, and a failure tells much.
+// completed, and the newest three of those that have failed. Time is what a test says it is. What is looked at are texts: few assertions, and a failure tells much.
+// A store that cannot do something has a bench that says so (`static constexpr bool families = false`, or groups); then it is to say errc::unsupported.
 #pragma once
 
 #include <chrono>
@@ -692,7 +693,90 @@ void families() {
          "1okokd21 completed 100");
     std::vector<typename user<Bench>::member> wrong{{1, 1}, {2}};
     CHECK_THROWS_AS(u.store.add(u.entries(wrong), u.now), std::invalid_argument);
-  }
-}
+    template <class Bench>
+    constexpr bool has_groups() {
+      if constexpr (requires { Bench::groups; }) return Bench::groups;
+      return true;
+    }
 
-}  // namespace store_conformance
+    template <class Bench>
+    void groups() {
+      user<Bench> u;
+      if constexpr (!has_groups<Bench>()) {
+        same(seq({how(u.store.set_group("a", {})), how(u.store.groups()), how(u.try_add(1, {.group = "a"})), u.counts()}),
+             text(errc::unsupported) + text(errc::unsupported) + text(errc::unsupported) +
+                 "waiting 0, delayed 0, active 0, completed 0, failed 0");
+      } else {
+        const auto seen = [&u] {
+          std::string all;
+          const std::vector<penstock::job_group_info> known = u.store.groups().value();
+          for (const auto& g : known) {
+            all += g.group + ":" + std::to_string(g.rule.weight) + "/" + std::to_string(g.waiting) + "/" +
+                   std::to_string(g.active) + " ";
+          }
+          return all;
+        };
+        // By their weights, whoever has more jobs.
+        u.store.set_group("b", {.weight = 4}).value();
+        u.store.set_group("c", {.weight = 2}).value();
+        const char* const names[] = {"a", "b", "c"};
+        for (int p = 0; p < 6; ++p) u.add(p, {.group = names[p % 3]});
+        u.add(6, {.group = "c"});
+        same(seen(), "a:1/2/0 b:4/2/0 c:2/3/0 ");
+        int started[3] = {};
+        for (int i = 0; i < 70; ++i) {
+          const int p = std::stoi(u.fetch());
+          const int g = p == 6 ? 2 : p % 3;
+          ++started[g];
+          u.settle(p);
+          u.add(p, {.group = names[g]});
+        }
+        for (int g = 0; g < 3; ++g) {
+          const int share = g == 0 ? 10 : g == 1 ? 40 : 20;
+          same(std::to_string(started[g] >= share - 1 && started[g] <= share + 1), "1");
+        }
+        // Without jobs and with the usual rule a group is none.
+        same(std::to_string(u.store.drain(false).value()), "7");
+        u.store.set_group("b", {}).value();
+        same(seen(), "c:2/0/0 ");
+
+        // Who is full, or has had his starts, keeps nobody else waiting; within a group by priority, then in order.
+        u.store.set_group("a", {.concurrency = 2}).value();
+        u.store.set_group("c", {.max = 2, .duration = 10s}).value();
+        for (int p = 10; p < 13; ++p) u.add(p, {.group = "a"});
+        u.add(13, {.priority = 1, .group = "c"});
+        for (int p = 14; p < 16; ++p) u.add(p, {.group = "c"});
+        u.add(17);
+        const std::string first = u.fetch(9);
+        same(seq({std::to_string(first.size()), u.counts(), "|", std::to_string(u.fetched.more)}),
+             "14waiting 2, delayed 0, active 5, completed 2, failed 0|0");
+        same(std::to_string(first.find("12") == std::string::npos && first.find("14") < first.find("15")), "1");
+        same(std::to_string((u.fetched.next_due - u.now) / 1s), "10");
+        const auto listener = std::make_shared<noted_listener>();
+        u.store.subscribe(listener);
+        u.settle(10, settle_as::retry, u.now + 1s);
+        same(seq({std::to_string(listener->ready > 0), u.fetch(9)}), "112");
+        u.now += 1s;
+        same(u.fetch(9), "");  // due, and its group is full
+        penstock::lease_ticket t = u.ticket(12);
+        u.store.hand_back({&t, 1}, u.now).value();
+        same(u.fetch(9), "12");
+        u.settle(11, settle_as::failed);
+        same(u.fetch(9), "10#2");
+        u.settle(10), u.store.redrive(u.ids[11]).value();
+        same(seq({u.fetch(9), "|", *u.store.find(u.ids[11]).value().group, seen()}), "11|a:1/0/1 a:1/0/2 c:1/1/2 ");
+        u.now += 9s - 1ns;
+        same(u.fetch(9), "");
+        u.now += 1ns;
+        same(u.fetch(9), "13");
+        u.store.set_group("c", {.weight = 3}).value();
+        same(seen(), ":1/0/1 a:1/0/2 c:3/0/3 ");
+        u.now += 30s;
+        same(seq({std::to_string(u.store.take_back_stalled(u.now, 1).value().back), seen()}), "6:1/1/0 a:1/2/0 c:3/3/0 ");
+        u.store.unsubscribe(*listener);
+        CHECK_THROWS_AS(u.store.set_group("a", {.weight = 0}), std::invalid_argument);
+        CHECK_THROWS_AS(u.store.set_group("a", {.max = 3}), std::invalid_argument);
+      }
+    }
+
+  }  // namespace store_conformance

@@ -7,14 +7,16 @@
 //
 // Invariants     at the most `capacity` jobs are not over, but for those that settlements add (job_settlement::then); redriving needs room, too. Of those
 //                that are over, the newest are kept as the options say. A parent keeps what its children gave until it is gone itself. Jobs of priority 0 are a list, the others and the delayed ones heaps: O(1), and O(log n).
+//                With groups, each start O(log groups) more.
 // User code      payloads move in under the lock, without throwing; they are destroyed, and everybody is told, under none.
 // Thread safety  every member may be called concurrently, but for construction and destruction. Leases outlive a job, but not the store.
 // Cancellation   nothing waits.
 // Destruction    destroys the payloads; who watches a job is told that it was removed. No lease may be left (asserted).
 // Cost           one lock an operation, however many jobs it is about, and a second one if payloads are to be destroyed.
 // Allocation     chunks of 256 jobs, which are used again and never given back; one more for a job with attempts, a timeout, a name, a key or `remove_…`;
-//                one for each name and key; two for a child, one for a parent. Fetching and settling allocate nothing, but for `then` and the reason of a
-//                parent that fails with its child (without memory: the child's own).
+//                one for each name and key; two for a child, one for a parent; some for a group, which is forgotten when it has neither jobs nor a rule.
+//                Fetching and settling allocate nothing, but for `then`, the reason of a parent that fails with its child (without memory: the child's own),
+//                and room for the times of starts of a group with a `max`: 8 bytes each, doubling.
 // Fork           a child has a copy of the jobs, which are run twice if it has workers of its own.
 #pragma once
 
@@ -62,7 +64,10 @@ class memory_store {
 
   /// Throws std::invalid_argument if the capacity is 0 or an age negative.
   explicit memory_store(memory_store_options o = {})
-      : jobs_{checked(o).capacity, {o.keep_completed.count, o.keep_completed.age}, {o.keep_failed.count, o.keep_failed.age}},
+      : jobs_{checked(o).capacity,
+              {o.keep_completed.count, o.keep_completed.age},
+              {o.keep_failed.count, o.keep_failed.age},
+              o.group_rule},
         listeners_{std::make_shared<const listeners>()} {}
   memory_store(const memory_store&) = delete;
   memory_store& operator=(const memory_store&) = delete;
@@ -295,8 +300,24 @@ class memory_store {
     if (n == nullptr) return errc::not_found;
     return jobs_.families().children(*n);
   }
-  result<void> set_group(std::string_view, const job_group_rule&) { return errc::unsupported; }
-  [[nodiscard]] result<std::vector<job_group_info>> groups() const { return errc::unsupported; }
+  /// From now on; of jobs without a group if the name is empty. memory_store_options::group_rule (of these: job_group_rule{}) lets the group be forgotten when
+  /// it has no jobs. Throws std::invalid_argument that names the value, std::bad_alloc; then nothing has changed.
+  result<void> set_group(std::string_view name, const job_group_rule& rule) {
+    detail::check(rule);
+    detail::new_job_groups<node> fresh;
+    detail::start_log room;
+    if (!name.empty()) static_cast<void>(detail::prepare_group(fresh, name));
+    room.reserve_one();
+    return change([&](effects&) -> result<void> {
+      jobs_.set_group(name, rule, fresh, std::move(room));
+      return {};
+    });
+  }
+  /// In the order of their names. Throws std::bad_alloc.
+  [[nodiscard]] result<std::vector<job_group_info>> groups() const {
+    std::scoped_lock guard{lock_};
+    return jobs_.groups();
+  }
   result<void> put_schedule(const job_schedule_options&, const Payload&, job_time) { return errc::unsupported; }
   result<void> remove_schedule(std::string_view) { return errc::unsupported; }
   [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return errc::unsupported; }
@@ -342,6 +363,7 @@ class memory_store {
     if (o.keep_completed.age.count() < 0 || o.keep_failed.age.count() < 0) {
       throw std::invalid_argument{"penstock::memory_store: a keep_rule's age is negative"};
     }
+    detail::check(o.group_rule);
     return o;
   }
   /// What a step needs that adds jobs, of one span of entries or those of several settlements.
@@ -383,6 +405,7 @@ class memory_store {
   }
   static void prepare(const enqueue_options& o, std::size_t i, bool child, addition& a) {
     detail::check(o);
+    if (!o.group.empty() || !o.job_id.empty() || o.deduplicate) a.fresh.prepare(o);
     if (o.attempts == 1 && o.timeout.count() == 0 && o.name.empty() && o.job_id.empty() && !o.deduplicate &&
         !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs && !child) {
       return;
@@ -396,7 +419,6 @@ class memory_store {
     x->keep_logs = o.keep_logs;
     x->remove_on_complete = o.remove_on_complete;
     x->remove_on_fail = o.remove_on_fail;
-    a.fresh.prepare(o);
     a.extras[i] = std::move(x);
   }
   /// None: nothing is added.
@@ -410,7 +432,7 @@ class memory_store {
     return a;
   }
   // These are the last that may fail.
-  void reserve(const addition& a, job_time now) {
+  void reserve(addition& a, job_time now) {
     jobs_.reserve(a.size);
     if (!a.fresh.empty()) jobs_.reserve(a.fresh, now);
   }
@@ -549,6 +571,7 @@ class memory_store {
     std::unique_lock guard{lock_};
     jobs_.record(somebody_records());
     auto answer = f(e);
+    if (jobs_.group_released()) e.ready = true;
     if (e.ready && !jobs_.something_ready() && jobs_.next_due() == no_time) e.ready = false;  // it was taken in the same step
     events = !jobs_.events().empty();
     const bool room = wanted_room_ != 0 && jobs_.room_for(wanted_room_);

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstddef>
 
+#include <penstock/job/job_group.hpp>
+
 namespace penstock::inline v0_1 {
 
 /// How many jobs that are over a store keeps: the newest `count`, and none that ended longer ago than `age` (looked at when another one ends).
@@ -18,6 +20,7 @@ struct memory_store_options {
   std::size_t capacity = 1'000'000;  ///< jobs that are not over; at least 1
   keep_rule keep_completed = {.count = 100};
   keep_rule keep_failed = {.count = 10'000};  ///< the dead letters; those beyond are gone, and were told as failed
+  job_group_rule group_rule = {};             ///< of each group that has none of its own; not of the jobs without a group
 };
 
 }  // namespace penstock::inline v0_1

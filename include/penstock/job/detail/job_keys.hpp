@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include <penstock/job/detail/job_group_record.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -27,11 +28,16 @@ class job_keys {
   struct new_keys {
     std::unordered_multimap<std::string, Node*> names;
     std::unordered_multimap<std::string, guard> guards;
+    new_job_groups<Node> groups;
     void prepare(const enqueue_options& o) {
+      if (!o.group.empty()) {
+        job_group<Node>& g = prepare_group(groups, o.group);
+        if (o.priority != 0) ++g.coming_prioritized;
+      }
       if (!o.job_id.empty()) names.emplace(o.job_id, nullptr);
       if (o.deduplicate) guards.emplace(o.deduplicate->id, guard{});
     }
-    [[nodiscard]] bool empty() const noexcept { return names.empty() && guards.empty(); }
+    [[nodiscard]] bool empty() const noexcept { return names.empty() && guards.empty() && groups.empty(); }
   };
 
   /// Afterwards those insert without allocating.

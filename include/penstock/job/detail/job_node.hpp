@@ -31,6 +31,9 @@ struct job_extras {
   std::unique_ptr<job_kin> kin = {};  // until the job is added
 };
 
+template <class Node>
+struct job_group;
+
 template <class Payload>
 struct job_node {
   job_node() noexcept {}
@@ -67,6 +70,7 @@ struct job_node {
   job_text why;
   job_text value;  // of a completed one
   job_watch* watches = nullptr;
+  job_group<job_node>* group = nullptr;  // null: none
   union {
     Payload payload;
   };

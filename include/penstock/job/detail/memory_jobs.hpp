@@ -1,7 +1,7 @@
 // penstock/job/detail/memory_jobs.hpp: the states of jobs in memory, and every step between them. Guarded by the store's lock; what a step causes that must
 // not happen under it (destroying payloads, telling who waits, observers) it leaves in `effects`.
 //
-// Invariants   a job is in exactly one line: ready_ or prioritized_ (waiting), delayed_, active_, waiting_children_, completed_, failed_, or in none (`!known`: it
+// Invariants   a job is in exactly one line: one of groups_ (waiting), delayed_, active_, waiting_children_, completed_, failed_, or in none (`!known`: it
 //              is over and not kept, its node waits for leases that pin it). held(), of the first four, <= capacity, but for what is redriven and
 //              what settlements add.
 //              A job is active if and only if its fence is not 0, and that fence was given with the latest lease.
@@ -17,10 +17,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <penstock/job/detail/job_families.hpp>
+#include <penstock/job/detail/job_groups.hpp>
 #include <penstock/job/detail/job_keys.hpp>
 #include <penstock/job/detail/job_node.hpp>
 #include <penstock/job/job_store.hpp>
@@ -49,17 +51,20 @@ class memory_jobs {
     bool ready = false;         // there is work for listeners
   };
 
-  memory_jobs(std::size_t capacity, keep_limits completed, keep_limits failed)
-      : capacity_{capacity}, keep_completed_{completed}, keep_failed_{failed} {}
+  memory_jobs(std::size_t capacity, keep_limits completed, keep_limits failed, const job_group_rule& usual = {})
+      : capacity_{capacity}, keep_completed_{completed}, keep_failed_{failed}, groups_{usual} {}
 
   // Reserving: these throw std::bad_alloc, and change nothing then.
 
   void reserve(std::size_t jobs) {
     slab_.reserve(jobs);  // also for those whose children are over, or that are redriven
-    prioritized_.reserve(slab_.size());
+    groups_.reserve(slab_.size());
     delayed_.reserve(slab_.size());
   }
-  void reserve(const typename keys::new_keys& k, job_time now) { keys_.reserve(k, now); }
+  void reserve(typename keys::new_keys& k, job_time now) {
+    keys_.reserve(k, now);
+    if (!k.groups.empty()) groups_.reserve(k.groups);
+  }
   /// From now on until record(false), events are recorded.
   void record(bool wanted) noexcept {
     recording_ = wanted;
@@ -80,8 +85,12 @@ class memory_jobs {
     return waiting() + delayed_.size() + active_.size() + waiting_children_.size();
   }
   [[nodiscard]] bool room_for(std::size_t jobs) const noexcept { return held() <= capacity_ && jobs <= capacity_ - held(); }
-  [[nodiscard]] bool something_ready() const noexcept { return !paused_ && waiting() != 0; }
-  [[nodiscard]] job_time next_due() const noexcept { return delayed_.empty() ? no_time : job_time{delayed_.top().major}; }
+  [[nodiscard]] bool something_ready() const noexcept { return !paused_ && groups_.something_ready(); }
+  /// Whether a group that could not start jobs can since this was asked.
+  [[nodiscard]] bool group_released() noexcept { return groups_.released() && something_ready(); }
+  [[nodiscard]] job_time next_due() const noexcept {
+    return std::min(delayed_.empty() ? no_time : job_time{delayed_.top().major}, groups_.next_due());
+  }
   [[nodiscard]] job_counts counts() const noexcept {
     return {.waiting = waiting(),
             .delayed = delayed_.size(),
@@ -107,6 +116,7 @@ class memory_jobs {
             .name = n.extras != nullptr ? n.extras->kind : nullptr,
             .parent = n.kin != nullptr ? n.kin->parent : job_id{},
             .children = n.kin != nullptr ? n.kin->pending : 0,
+            .group = n.group != nullptr ? n.group->name : nullptr,
             .added_at = n.added_at,
             .due_at = n.due,
             .started_at = n.started_at,
@@ -116,7 +126,7 @@ class memory_jobs {
   /// The jobs in a state, in its order: as they will be fetched or become due, or as they came to it.
   [[nodiscard]] std::vector<node*> in_order(job_state s) const {
     std::vector<node*> all;
-    if (s == job_state::waiting) append(all, ready_), append(all, prioritized_);
+    if (s == job_state::waiting) groups_.append_to(all);
     if (s == job_state::delayed) append(all, delayed_);
     if (s == job_state::active) append(all, active_);
     if (s == job_state::waiting_children) append(all, waiting_children_);
@@ -162,6 +172,7 @@ class memory_jobs {
     n.started_at = no_time;
     n.ended_at = no_time;
     n.fence = 0;
+    if (!o.group.empty()) groups_.admit(n, fresh.groups, o.group, active_.size());
     if (watch != nullptr) link(n, *watch);
     if (parent != nullptr) families_.join(*parent, n);  // before another child is replaced, which may have been the last
     node* replaced = nullptr;
@@ -204,20 +215,13 @@ class memory_jobs {
     for (std::size_t i = 0; i < promoted_at_once && !delayed_.empty() && job_time{delayed_.top().major} <= now; ++i) {
       promote(*delayed_.top().node, e);
     }
+    groups_.wake(now);
   }
   /// Null: nothing is ready. Pinned once.
   [[nodiscard]] node* start_next(job_time now, job_time lease_until) noexcept {
     if (paused_) return nullptr;
-    node* n = nullptr;
-    if (!ready_.empty()) {
-      n = ready_.front();
-      ready_.erase(*n);
-    } else if (!prioritized_.empty()) {
-      n = prioritized_.top().node;
-      prioritized_.erase(*n);
-    } else {
-      return nullptr;
-    }
+    node* const n = groups_.pop(now);
+    if (n == nullptr) return nullptr;
     n->state = job_state::active;
     n->fence = ++fences_;
     n->lease_until = lease_until;
@@ -385,8 +389,7 @@ class memory_jobs {
     std::size_t n = 0;
     for (std::size_t before = n + 1; n != before;) {  // again: those whose children all went
       before = n;
-      for (; !ready_.empty(); ++n) remove(*ready_.front(), e);
-      for (; !prioritized_.empty(); ++n) remove(*prioritized_.top().node, e);
+      groups_.drain([&](node& waiting) { remove(waiting, e), ++n; });
       for (; delayed_too && !delayed_.empty(); ++n) remove(*delayed_.top().node, e);
     }
     return n;
@@ -406,6 +409,15 @@ class memory_jobs {
     while (!failed_.empty()) remove(*failed_.front(), e);
   }
   [[nodiscard]] node* oldest_failed() const noexcept { return failed_.front(); }
+
+  // Groups.
+
+  /// Throws std::bad_alloc, and changes nothing then.
+  void set_group(std::string_view name, const job_group_rule& rule, new_job_groups<node>& fresh, start_log&& room) {
+    groups_.reserve(fresh);
+    groups_.set_rule(fresh, name, rule, std::move(room), active_.size());
+  }
+  [[nodiscard]] std::vector<job_group_info> groups() const { return groups_.infos(active_.size()); }
 
   // Of the dead: with the lock held again.
   void reuse(node* dead) noexcept {
@@ -429,7 +441,7 @@ class memory_jobs {
   }
 
  private:
-  [[nodiscard]] std::size_t waiting() const noexcept { return ready_.size() + prioritized_.size(); }
+  [[nodiscard]] std::size_t waiting() const noexcept { return groups_.waiting(); }
   [[nodiscard]] static job_time later(job_time now, std::chrono::nanoseconds by) noexcept {
     return job_time{saturating_add(now.count(), by.count())};
   }
@@ -444,14 +456,7 @@ class memory_jobs {
 
   void make_ready(node& n, bool first, effects& e) noexcept {
     n.state = job_state::waiting;
-    e.ready = true;
-    if (n.priority != 0) {
-      prioritized_.push(n.priority, first ? --front_ : ++back_, n);
-    } else if (first) {
-      ready_.push_front(n);
-    } else {
-      ready_.push_back(n);
-    }
+    if (groups_.push(n, first, first ? --front_ : ++back_)) e.ready = true;
   }
   void delay(node& n, effects& e) noexcept {
     n.state = job_state::delayed;
@@ -469,12 +474,13 @@ class memory_jobs {
   }
   void deactivate(node& n) noexcept {
     active_.erase(n);
+    groups_.ended(n);
     n.fence = 0;
   }
   void leave(node& n) noexcept {
     switch (n.state) {
       case job_state::waiting:
-        n.priority != 0 ? prioritized_.erase(n) : ready_.erase(n);
+        groups_.erase(n);
         break;
       case job_state::delayed:
         delayed_.erase(n);
@@ -549,6 +555,7 @@ class memory_jobs {
       if (n.extras->name != nullptr) keys_.forget_name(*n.extras->name);
       if (!n.extras->deduplication_id.empty()) keys_.over(n.extras->deduplication_id, n);
     }
+    groups_.forget(n);
     n.known = false;
     if (++n.generation == 0) n.generation = 1;  // so that no number is 0
     if (n.pins == 0) bury(n, e);
@@ -591,9 +598,8 @@ class memory_jobs {
   job_slab<Payload> slab_;
   const job_families<job_slab<Payload>> families_{slab_};
   keys keys_;
-  list ready_;                  // of priority 0
-  job_heap<node> prioritized_;  // by priority, then in order
-  job_heap<node> delayed_;      // by their time
+  job_groups<node> groups_;  // those that wait
+  job_heap<node> delayed_;   // by their time
   list active_;
   list waiting_children_;
   list completed_;  // in the order of their ends, as the next one
