@@ -107,7 +107,7 @@ struct turn_time {
 
 template <class Node>
 struct job_group {
-  enum class at : std::uint8_t { nowhere, coming, eligible, resting, leaving, expiring };
+  enum class at : std::uint8_t { nowhere, coming, eligible, resting, leaving };
 
   [[nodiscard]] bool paced() const noexcept { return rule.max != job_group_rule::unlimited; }
 

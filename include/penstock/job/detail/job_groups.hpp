@@ -3,11 +3,10 @@
 // Each group with jobs that may start has a virtual time at which its next turn begins (`start`) and one at which it ends, 1/weight later. Of those whose turn
 // has begun the one whose turn ends first is served: so no group is ever ahead of or behind its exact share by more than one job, and turns of a heavy group
 // lie between those of light ones, not before them. The virtual time goes on by 1/(sum of weights) a start, and at least to the earliest turn: for who comes
-// (back) it has gone on meanwhile, and idleness gives no credit.
+// (back) it has gone on meanwhile, so idleness gives no credit, and a group can be forgotten as soon as it has left.
 //
-// A group is in one heap at most: coming (its turn has not begun), eligible (it has), resting (too many starts; by the time at which it may go on); without
-// jobs and a rule of its own: leaving (remembered until the virtual time is beyond its last turn, so that coming back gives nothing) and expiring (until its
-// last start counts no more); then it is forgotten, when jobs are fetched. One that is idle or full is in none.
+// A group is in one heap at most: coming (its turn has not begun), eligible (it has), resting (too many starts; by the time at which it may go on), or, without
+// jobs and a rule of its own, leaving (by the time at which its last start counts no more: then it is forgotten). One that is idle or full is in none.
 //
 // Until a group is used, all of this is a branch: jobs without a group stand in none_'s line.
 // Source       J. Bennett, H. Zhang, Hierarchical packet fair queueing algorithms (WF2Q+), SIGCOMM 1996; the virtual time that goes on by the weights of those
@@ -48,7 +47,7 @@ class job_groups {
     if (static_cast<float>(all + 1) >= static_cast<float>(groups_.bucket_count()) * groups_.max_load_factor()) {
       groups_.reserve(2 * all);
     }
-    for (heap* h : {&coming_, &eligible_, &resting_, &leaving_, &expiring_}) h->reserve(all + 1);
+    for (heap* h : {&coming_, &eligible_, &resting_, &leaving_}) h->reserve(all + 1);
     for (auto& [name, g] : fresh) {
       group* const there = named(name);
       if (there == nullptr) {
@@ -164,10 +163,8 @@ class job_groups {
     now_ = now_.after(weights_);
     take_out(*g);
     g->start = g->start.after(g->rule.weight);
-    latest_ = std::max(latest_, g->start);
     place(*g, true);
-    if (weights_ == 0) now_ = std::max(now_, latest_);
-    sweep();
+    forget_some(now, 2);
     return n;
   }
   void ended(Node& n) noexcept {
@@ -183,12 +180,7 @@ class job_groups {
       g.starts.drop(now, g.rule.duration);
       place(g);
     }
-    for (int i = 0; i < at_once && !expiring_.empty() && expiring_.top().major <= now.count(); ++i) {
-      group& g = *expiring_.top().node;
-      take_out(g);
-      erase(g);
-    }
-    sweep();
+    forget_some(now, 64);
   }
   /// `fresh` has that group, and was reserved for. What the rule needs was reserved in it, too.
   void set_rule(new_groups& fresh, std::string_view name, const job_group_rule& rule, start_log&& room,
@@ -206,7 +198,6 @@ class job_groups {
 
  private:
   using heap = job_heap<group>;
-  static constexpr int at_once = 64;  // so that nobody waits for the leaving of a million
 
   template <class F>
   void for_each(F f) const {
@@ -247,16 +238,14 @@ class job_groups {
     const bool was_ready = g.in == at::coming || g.in == at::eligible;
     take_out(g);
     if (g.line.empty()) {
-      if (g.members == 0 && !g.own_rule && &g != &none_) enter(leaving_, at::leaving, g, g.start);
+      if (g.members == 0 && !g.own_rule && &g != &none_) wait_until_free(leaving_, at::leaving, g, g.starts.size() - 1);
       return;
     }
     if (g.active >= g.rule.concurrency) return;
     if (g.paced() && !g.starts.room(g.rule.max)) {
       // The start that has to be forgotten first. More than `max` of them: the rule was another one.
       const std::size_t oldest = g.starts.size() > g.rule.max ? g.starts.size() - g.rule.max : 0;
-      g.in = at::resting;
-      resting_.push(saturating_add(g.starts[oldest].count(), g.rule.duration.count()), ++order_, g);
-      return;
+      return wait_until_free(resting_, at::resting, g, oldest);
     }
     if (!served && !was_ready) {
       g.start = std::max(g.start, now_);
@@ -265,28 +254,26 @@ class job_groups {
     weights_ += g.rule.weight;
     enter(coming_, at::coming, g, g.start);
   }
-  // Who has left, and can come back without gaining by it, is forgotten.
-  void sweep() noexcept {
-    for (int i = 0; i < at_once && !leaving_.empty() && (weights_ == 0 || leaving_.top().node->start <= now_); ++i) {
+  // Not all at once, so that nobody waits for the leaving of a million; and not when the last job goes: who adds may have counted on the group.
+  void forget_some(job_time now, int most) noexcept {
+    for (; most > 0 && !leaving_.empty() && leaving_.top().major <= now.count(); --most) {
       group& g = *leaving_.top().node;
       take_out(g);
-      if (g.starts.size() != 0) {
-        g.in = group::at::expiring;
-        expiring_.push(saturating_add(g.starts.back().count(), g.rule.duration.count()), ++order_, g);
-      } else {
-        erase(g);
-      }
+      const job_text name = g.name;
+      groups_.erase(std::string_view{*name});
+      rest_if_unused();
     }
-  }
-  void erase(group& g) noexcept {
-    const job_text name = g.name;
-    groups_.erase(std::string_view{*name});
-    rest_if_unused();
   }
   void rest_if_unused() noexcept {
     if (!groups_.empty() || none_.own_rule) return;
     take_out(none_);
     used_ = false;
+  }
+  // Until one of its starts counts no more; at once if it has had none.
+  void wait_until_free(heap& h, typename group::at in, group& g, std::size_t start) noexcept {
+    g.in = in;
+    h.push(g.starts.size() != 0 ? saturating_add(g.starts[start].count(), g.rule.duration.count()) : job_time::min().count(),
+           ++order_, g);
   }
   // Those of the same time in the order in which they came.
   void enter(heap& h, typename group::at in, group& g, turn_time t) noexcept {
@@ -312,9 +299,6 @@ class job_groups {
       case at::leaving:
         leaving_.erase(g);
         break;
-      case at::expiring:
-        expiring_.erase(g);
-        break;
     }
   }
 
@@ -327,11 +311,9 @@ class job_groups {
   heap eligible_;
   heap resting_;
   heap leaving_;
-  heap expiring_;
   std::size_t waiting_ = 0;    // in groups_
   std::uint64_t weights_ = 0;  // of those in coming_ and eligible_
   turn_time now_;
-  turn_time latest_;  // the latest that a turn has ended
   std::uint64_t order_ = 0;
 };
 
