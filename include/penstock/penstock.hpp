@@ -70,6 +70,7 @@
 #include <penstock/job/job_queue.hpp>
 #include <penstock/job/job_schedule.hpp>
 #include <penstock/job/job_store.hpp>
+#include <penstock/job/job_time_zone.hpp>
 #include <penstock/job/job_worker.hpp>
 #include <penstock/job/job_worker_options.hpp>
 #include <penstock/job/memory_lease.hpp>

@@ -4,7 +4,7 @@
 //
 // `Bench` is default constructible and has `store()`, a penstock::job_store of int with room for eight jobs that keeps the newest two of those that have
 // completed, and the newest three of those that have failed. Time is what a test says it is. What is looked at are texts: few assertions, and a failure tells much.
-// A store that cannot do something has a bench that says so (`static constexpr bool families = false`, or groups); then it is to say errc::unsupported.
+// A store that cannot do something has a bench that says so (`static constexpr bool families = false`, groups, schedules); then it is to say errc::unsupported.
 #pragma once
 
 #include <chrono>
@@ -693,90 +693,202 @@ void families() {
          "1okokd21 completed 100");
     std::vector<typename user<Bench>::member> wrong{{1, 1}, {2}};
     CHECK_THROWS_AS(u.store.add(u.entries(wrong), u.now), std::invalid_argument);
-    template <class Bench>
-    constexpr bool has_groups() {
-      if constexpr (requires { Bench::groups; }) return Bench::groups;
-      return true;
-    }
+  }
+}
 
-    template <class Bench>
-    void groups() {
-      user<Bench> u;
-      if constexpr (!has_groups<Bench>()) {
-        same(seq({how(u.store.set_group("a", {})), how(u.store.groups()), how(u.try_add(1, {.group = "a"})), u.counts()}),
-             text(errc::unsupported) + text(errc::unsupported) + text(errc::unsupported) +
-                 "waiting 0, delayed 0, active 0, completed 0, failed 0");
-      } else {
-        const auto seen = [&u] {
-          std::string all;
-          const std::vector<penstock::job_group_info> known = u.store.groups().value();
-          for (const auto& g : known) {
-            all += g.group + ":" + std::to_string(g.rule.weight) + "/" + std::to_string(g.waiting) + "/" +
-                   std::to_string(g.active) + " ";
-          }
-          return all;
-        };
-        // By their weights, whoever has more jobs.
-        u.store.set_group("b", {.weight = 4}).value();
-        u.store.set_group("c", {.weight = 2}).value();
-        const char* const names[] = {"a", "b", "c"};
-        for (int p = 0; p < 6; ++p) u.add(p, {.group = names[p % 3]});
-        u.add(6, {.group = "c"});
-        same(seen(), "a:1/2/0 b:4/2/0 c:2/3/0 ");
-        int started[3] = {};
-        for (int i = 0; i < 70; ++i) {
-          const int p = std::stoi(u.fetch());
-          const int g = p == 6 ? 2 : p % 3;
-          ++started[g];
-          u.settle(p);
-          u.add(p, {.group = names[g]});
-        }
-        for (int g = 0; g < 3; ++g) {
-          const int share = g == 0 ? 10 : g == 1 ? 40 : 20;
-          same(std::to_string(started[g] >= share - 1 && started[g] <= share + 1), "1");
-        }
-        // Without jobs and with the usual rule a group is none.
-        same(std::to_string(u.store.drain(false).value()), "7");
-        u.store.set_group("b", {}).value();
-        same(seen(), "c:2/0/0 ");
+template <class Bench>
+constexpr bool has_groups() {
+  if constexpr (requires { Bench::groups; }) return Bench::groups;
+  return true;
+}
 
-        // Who is full, or has had his starts, keeps nobody else waiting; within a group by priority, then in order.
-        u.store.set_group("a", {.concurrency = 2}).value();
-        u.store.set_group("c", {.max = 2, .duration = 10s}).value();
-        for (int p = 10; p < 13; ++p) u.add(p, {.group = "a"});
-        u.add(13, {.priority = 1, .group = "c"});
-        for (int p = 14; p < 16; ++p) u.add(p, {.group = "c"});
-        u.add(17);
-        const std::string first = u.fetch(9);
-        same(seq({std::to_string(first.size()), u.counts(), "|", std::to_string(u.fetched.more)}),
-             "14waiting 2, delayed 0, active 5, completed 2, failed 0|0");
-        same(std::to_string(first.find("12") == std::string::npos && first.find("14") < first.find("15")), "1");
-        same(std::to_string((u.fetched.next_due - u.now) / 1s), "10");
-        const auto listener = std::make_shared<noted_listener>();
-        u.store.subscribe(listener);
-        u.settle(10, settle_as::retry, u.now + 1s);
-        same(seq({std::to_string(listener->ready > 0), u.fetch(9)}), "112");
-        u.now += 1s;
-        same(u.fetch(9), "");  // due, and its group is full
-        penstock::lease_ticket t = u.ticket(12);
-        u.store.hand_back({&t, 1}, u.now).value();
-        same(u.fetch(9), "12");
-        u.settle(11, settle_as::failed);
-        same(u.fetch(9), "10#2");
-        u.settle(10), u.store.redrive(u.ids[11]).value();
-        same(seq({u.fetch(9), "|", *u.store.find(u.ids[11]).value().group, seen()}), "11|a:1/0/1 a:1/0/2 c:1/1/2 ");
-        u.now += 9s - 1ns;
-        same(u.fetch(9), "");
-        u.now += 1ns;
-        same(u.fetch(9), "13");
-        u.store.set_group("c", {.weight = 3}).value();
-        same(seen(), ":1/0/1 a:1/0/2 c:3/0/3 ");
-        u.now += 30s;
-        same(seq({std::to_string(u.store.take_back_stalled(u.now, 1).value().back), seen()}), "6:1/1/0 a:1/2/0 c:3/3/0 ");
-        u.store.unsubscribe(*listener);
-        CHECK_THROWS_AS(u.store.set_group("a", {.weight = 0}), std::invalid_argument);
-        CHECK_THROWS_AS(u.store.set_group("a", {.max = 3}), std::invalid_argument);
+template <class Bench>
+void groups() {
+  user<Bench> u;
+  if constexpr (!has_groups<Bench>()) {
+    same(seq({how(u.store.set_group("a", {})), how(u.store.groups()), how(u.try_add(1, {.group = "a"})), u.counts()}),
+         text(errc::unsupported) + text(errc::unsupported) + text(errc::unsupported) +
+             "waiting 0, delayed 0, active 0, completed 0, failed 0");
+  } else {
+    const auto seen = [&u] {
+      std::string all;
+      const std::vector<penstock::job_group_info> known = u.store.groups().value();
+      for (const auto& g : known) {
+        all += g.group + ":" + std::to_string(g.rule.weight) + "/" + std::to_string(g.waiting) + "/" + std::to_string(g.active) +
+               " ";
       }
+      return all;
+    };
+    // By their weights, whoever has more jobs.
+    u.store.set_group("b", {.weight = 4}).value();
+    u.store.set_group("c", {.weight = 2}).value();
+    const char* const names[] = {"a", "b", "c"};
+    for (int p = 0; p < 6; ++p) u.add(p, {.group = names[p % 3]});
+    u.add(6, {.group = "c"});
+    same(seen(), "a:1/2/0 b:4/2/0 c:2/3/0 ");
+    int started[3] = {};
+    for (int i = 0; i < 70; ++i) {
+      const int p = std::stoi(u.fetch());
+      const int g = p == 6 ? 2 : p % 3;
+      ++started[g];
+      u.settle(p);
+      u.add(p, {.group = names[g]});
     }
+    for (int g = 0; g < 3; ++g) {
+      const int share = g == 0 ? 10 : g == 1 ? 40 : 20;
+      same(std::to_string(started[g] >= share - 1 && started[g] <= share + 1), "1");
+    }
+    // Without jobs and with the usual rule a group is none.
+    same(std::to_string(u.store.drain(false).value()), "7");
+    u.store.set_group("b", {}).value();
+    same(seen(), "c:2/0/0 ");
 
-  }  // namespace store_conformance
+    // Who is full, or has had his starts, keeps nobody else waiting; within a group by priority, then in order.
+    u.store.set_group("a", {.concurrency = 2}).value();
+    u.store.set_group("c", {.max = 2, .duration = 10s}).value();
+    for (int p = 10; p < 13; ++p) u.add(p, {.group = "a"});
+    u.add(13, {.priority = 1, .group = "c"});
+    for (int p = 14; p < 16; ++p) u.add(p, {.group = "c"});
+    u.add(17);
+    const std::string first = u.fetch(9);
+    same(seq({std::to_string(first.size()), u.counts(), "|", std::to_string(u.fetched.more)}),
+         "14waiting 2, delayed 0, active 5, completed 2, failed 0|0");
+    same(std::to_string(first.find("12") == std::string::npos && first.find("14") < first.find("15")), "1");
+    same(std::to_string((u.fetched.next_due - u.now) / 1s), "10");
+    const auto listener = std::make_shared<noted_listener>();
+    u.store.subscribe(listener);
+    u.settle(10, settle_as::retry, u.now + 1s);
+    same(seq({std::to_string(listener->ready > 0), u.fetch(9)}), "112");
+    u.now += 1s;
+    same(u.fetch(9), "");  // due, and its group is full
+    penstock::lease_ticket t = u.ticket(12);
+    u.store.hand_back({&t, 1}, u.now).value();
+    same(u.fetch(9), "12");
+    u.settle(11, settle_as::failed);
+    same(u.fetch(9), "10#2");
+    u.settle(10), u.store.redrive(u.ids[11]).value();
+    same(seq({u.fetch(9), "|", *u.store.find(u.ids[11]).value().group, seen()}), "11|a:1/0/1 a:1/0/2 c:1/1/2 ");
+    u.now += 9s - 1ns;
+    same(u.fetch(9), "");
+    u.now += 1ns;
+    same(u.fetch(9), "13");
+    u.store.set_group("c", {.weight = 3}).value();
+    same(seen(), ":1/0/1 a:1/0/2 c:3/0/3 ");
+    u.now += 30s;
+    same(seq({std::to_string(u.store.take_back_stalled(u.now, 1).value().back), seen()}), "6:1/1/0 a:1/2/0 c:3/3/0 ");
+    u.store.unsubscribe(*listener);
+    CHECK_THROWS_AS(u.store.set_group("a", {.weight = 0}), std::invalid_argument);
+    CHECK_THROWS_AS(u.store.set_group("a", {.max = 3}), std::invalid_argument);
+  }
+}
+
+template <class Bench>
+constexpr bool has_schedules() {
+  if constexpr (requires { Bench::schedules; }) return Bench::schedules;
+  return true;
+}
+
+template <class Bench>
+void schedules() {
+  user<Bench> u;
+  if constexpr (!has_schedules<Bench>()) {
+    same(seq({how(u.store.put_schedule({.id = "s", .every = 1s}, 1, u.now)), how(u.store.remove_schedule("s")),
+              how(u.store.schedules())}),
+         text(errc::unsupported) + text(errc::unsupported) + text(errc::unsupported));
+  } else {
+    u.now = 1000s;
+    // "name: jobs until now, the next one in so many seconds".
+    const auto seen = [&u] {
+      std::string all;
+      const std::vector<penstock::job_schedule_info> known = u.store.schedules().value();
+      for (const auto& i : known) {
+        all += i.options.id + ":" + std::to_string(i.made) + "," +
+               (i.next_at == penstock::no_time ? "never" : std::to_string((i.next_at - u.now) / 1s)) + " ";
+      }
+      return all;
+    };
+    const auto run = [&u] {
+      const std::string got = u.fetch(9);
+      while (!u.leases.empty()) u.settle(u.leases.begin()->first);
+      return got;
+    };
+    const auto put = [&u](const penstock::job_schedule_options& o, int payload) {
+      return how(u.store.put_schedule(o, payload, u.now));
+    };
+    const auto listener = std::make_shared<noted_listener>();
+    u.store.subscribe(listener);
+    // At once, and then so often, whenever somebody asks; what nobody asked for is one job.
+    same(seq({put({.id = "e", .every = 10s}, 1), seen(), std::to_string(listener->ready)}), "oke:0,0 1");
+    same(seq({run(), seen(), std::to_string((u.fetched.next_due - u.now) / 1s), run()}), "1e:1,10 10");
+    u.now += 10s - 1ns;
+    same(run(), "");
+    u.now += 37s;
+    same(seq({run(), seen()}), "1e:2,3 ");
+    // Put again, it goes on; with other times it begins anew, but for the count.
+    const penstock::enqueue_options o{.priority = 3, .group = has_groups<Bench>() ? "g" : ""};
+    same(seq({put({.id = "e", .every = 10s, .limit = 4, .options = o}, 2), seen()}), "oke:2,3 ");
+    u.now += 3s + 1ns;
+    same(seq({run(), seen()}), "2e:3,10 ");
+    same(std::to_string(u.store.find(u.store.schedules().value().at(0).last).value().priority), "3");
+    same(seq({put({.id = "e", .every = 5s, .limit = 4}, 3), run(), seen()}), "ok3e:4,never ");
+    u.now += 1h;
+    same(seq({run(), how(u.store.remove_schedule("e")), how(u.store.remove_schedule("e")), seen()}),
+         "ok" + text(errc::not_found));
+
+    // From a start on, to an end; those before it was put are not missed. By the calendar.
+    u.now = 5000s;
+    same(seq({put({.id = "a", .every = 10s, .start = 4995s, .end = 5015s}, 1),
+              put({.id = "b", .when = "*/2 * * * *", .start = 5101s}, 2), seen()}),
+         "okoka:0,5 b:0,160 ");
+    u.now = 5015s;
+    same(seq({run(), seen()}), "1b:0,145 a:1,never ");
+    u.now = 5160s;
+    same(seq({run(), seen()}), "2b:1,120 a:1,never ");
+    u.store.obliterate(false).value();
+    same(seen(), "");
+
+    // Without overlap: a time at which the last one was not over is left out, also if nobody asked then.
+    same(seq({put({.id = "o", .every = 10s, .overlap = false}, 1), u.fetch(9)}), "ok1");
+    u.now += 12s;
+    same(seq({u.fetch(9), seen()}), "o:1,8 ");
+    u.now += 9s;
+    same(seq({u.settle(1), u.fetch(9), seen()}), "oko:1,9 ");
+    u.now += 9s;
+    same(seq({u.fetch(9), u.settle(1, settle_as::failed), u.fetch(9), seen()}), "1oko:2,10 ");
+    u.now += 10s;
+    same(u.fetch(9), "1");
+    u.now += 1s;
+    u.settle(1, settle_as::retry, u.now + 60s);
+    u.now += 59s;
+    same(seq({u.fetch(9), seen()}), "o:3,10 ");
+
+    // None while the store is paused, or full; then one.
+    u.store.obliterate(false).value();
+    same(seq({put({.id = "f", .every = 10s}, 1), run()}), "ok1");
+    for (int p = 10; p < 18; ++p) u.add(p, {.delay = 1h});
+    u.now += 25s;
+    same(seq({u.fetch(9), std::to_string(u.fetched.next_due - u.now > 10min)}), "1");
+    listener->ready = 0;
+    u.store.remove(u.ids[10]).value();
+    same(seq({std::to_string(listener->ready > 0), run(), seen()}), "11f:2,5 ");
+    u.store.pause().value();
+    u.now += 25s;
+    same(seq({u.fetch(9), std::to_string(u.fetched.next_due - u.now > 10min)}), "1");
+    listener->ready = 0;
+    u.store.resume().value();
+    same(seq({std::to_string(listener->ready > 0), run(), seen()}), "11f:3,10 ");
+    // What its options keep away is left out, and not counted.
+    same(seq({put({.id = "f", .every = 10s, .options = {.job_id = "one"}}, 1), seen()}), "okf:3,10 ");
+    u.now += 10s;
+    same(u.fetch(9), "1");
+    u.now += 10s;
+    same(seq({u.fetch(9), seen()}), "f:4,10 ");
+    u.store.unsubscribe(*listener);
+    CHECK_THROWS_AS(put({.id = "x"}, 1), std::invalid_argument);
+    CHECK_THROWS_AS(put({.id = "x", .every = 1s, .when = "* * * * *"}, 1), std::invalid_argument);
+    CHECK_THROWS_AS(put({.id = "x", .when = "60 * * * *"}, 1), std::invalid_argument);
+    CHECK_THROWS_AS(put({.every = 1s}, 1), std::invalid_argument);
+  }
+}
+
+}  // namespace store_conformance

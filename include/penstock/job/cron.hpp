@@ -3,7 +3,7 @@
 //   const penstock::cron backups{"30 3 * * MON-FRI"};
 //   std::chrono::sys_seconds t = backups.next(std::chrono::system_clock::now());     // the first of its times after that
 //
-// Fields         [second] minute hour day-of-month month day-of-week: five of them, at second 0, or six. In UTC.
+// Fields         [second] minute hour day-of-month month day-of-week: five of them, at second 0, or six. In UTC; other zones: job_time_zone.hpp.
 //
 //                | field        | values                      | besides                                                                          |
 //                |--------------|-----------------------------|----------------------------------------------------------------------------------|
@@ -80,6 +80,9 @@ class cron {
     const std::chrono::sys_seconds second{whole_seconds(t.time_since_epoch())};
     return second > before_first_moment() && second <= last_moment() && next(second - seconds{1}) == second;
   }
+
+  /// Whether no hour is left out, as with * in the field of hours. It matters where clocks are changed (job_time_zone.hpp).
+  [[nodiscard]] bool each_hour() const noexcept { return f_.hours == (1U << 24) - 1; }
 
   friend bool operator==(const cron&, const cron&) = default;
 

@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -49,7 +50,7 @@
 namespace penstock::inline v0_1 {
 
 struct job_queue_options {
-  any_clock clock = {};               ///< on which all who use the store agree; must outlive the queue
+  any_clock clock = {};  ///< on which all who use the store agree; must outlive the queue. Calendars need a system_clock
   std::size_t event_capacity = 1024;  ///< events that a slow observer may be behind
 };
 
@@ -258,6 +259,26 @@ class job_queue {
     return store_->clean(s, now() - at_least, most);
   }
   result<void> obliterate(bool active_too = false) { return store_->obliterate(active_too); }
+
+  // Tenants: see job_group.hpp.
+
+  result<void> set_group(std::string_view name, const job_group_rule& rule) { return store_->set_group(name, rule); }
+  [[nodiscard]] result<std::vector<job_group_info>> groups() const { return store_->groups(); }
+
+  // What comes again: see job_schedule.hpp.
+
+  /// In place of the schedule of that name. Throws std::invalid_argument that names the value; also of a calendar (`when`) while the queue's clock is the
+  /// steady one, which knows no date: job_queue_options::clock.
+  result<void> schedule(const job_schedule_options& o, const Payload& payload) {
+    if (!o.when.empty() && clock_.after(std::chrono::nanoseconds{0}).queue() == nullptr) {
+      throw std::invalid_argument{"penstock::job_queue: \"" + o.when +
+                                  "\" needs a clock that tells the date: give job_queue_options::clock a system_clock"};
+    }
+    return store_->put_schedule(o, payload, now());
+  }
+  /// errc::not_found. What it has added stays.
+  result<void> unschedule(std::string_view id) { return store_->remove_schedule(id); }
+  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return store_->schedules(); }
 
   [[nodiscard]] Store& store() noexcept { return *store_; }
   [[nodiscard]] const any_clock& clock() const noexcept { return clock_; }

@@ -39,6 +39,7 @@
 
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/job/detail/job_schedules.hpp>
 #include <penstock/job/detail/memory_jobs.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/memory_lease.hpp>
@@ -54,6 +55,7 @@ class memory_store {
   using jobs = detail::memory_jobs<Payload>;
   using node = typename jobs::node;
   using effects = typename jobs::effects;
+  using schedule_records = detail::job_schedules<Payload>;
   using listeners = std::vector<std::shared_ptr<store_listener>>;
 
  public:
@@ -64,7 +66,8 @@ class memory_store {
 
   /// Throws std::invalid_argument if the capacity is 0 or an age negative.
   explicit memory_store(memory_store_options o = {})
-      : jobs_{checked(o).capacity,
+      : time_zones_{o.time_zones},
+        jobs_{checked(o).capacity,
               {o.keep_completed.count, o.keep_completed.age},
               {o.keep_failed.count, o.keep_failed.age},
               o.group_rule},
@@ -103,14 +106,16 @@ class memory_store {
     });
   }
 
-  /// Settles `first`, then leases up to `most` jobs, which are appended to `leases`: by priority, and in order. Those whose time has come are promoted before.
-  /// Throws std::bad_alloc; then nothing has changed.
+  /// Settles `first`, then leases up to `most` jobs, which are appended to `leases`: by priority, and in order. Those whose time has come are promoted before,
+  /// and those that schedules say are due added. Throws std::bad_alloc, and what copying a schedule's payload throws; then nothing has changed.
   result<job_fetched> fetch(const fetch_request& r, std::span<job_settlement<lease_type>> first,
                             std::vector<lease_type>& leases) {
     leases.reserve(leases.size() + r.most);
-    std::optional<addition> a = prepare(first);
+    due_schedules due = look_for_due(r.now);
+    std::optional<addition> a = prepare(first, due);
     return change([&](effects& e) -> result<job_fetched> {
       settle_all(first, a, r.now, e);
+      if (!due.empty()) add_due(due, *a, r.now, e);
       jobs_.promote_due(r.now, e);
       for (std::size_t i = 0; i < r.most; ++i) {
         node* const n = jobs_.start_next(r.now, r.lease_until);
@@ -118,7 +123,7 @@ class memory_store {
         ++leases_;
         leases.push_back(lease_type{*this, *n});
       }
-      return job_fetched{.more = jobs_.something_ready(), .next_due = jobs_.next_due()};
+      return job_fetched{.more = jobs_.something_ready(), .next_due = next_due()};
     });
   }
 
@@ -284,11 +289,14 @@ class memory_store {
   result<std::size_t> clean(job_state s, job_time ended_by, std::size_t most) noexcept {
     return change([&](effects& e) -> result<std::size_t> { return jobs_.clean(s, ended_by, most, e); });
   }
-  /// Removes everything. errc::busy, and nothing happens, while some are active; with `active_too` these lose their leases.
+  /// Removes everything, schedules too, but for the rules of groups. errc::busy, and nothing happens, while some are active; with `active_too` these lose
+  /// their leases.
   result<void> obliterate(bool active_too) noexcept {
+    typename schedule_records::ids schedules;  // destroyed without the lock
     return change([&](effects& e) -> result<void> {
       if (!active_too && jobs_.counts().active != 0) return errc::busy;
       jobs_.remove_all(e);
+      schedules = schedules_.erase_all();
       return {};
     });
   }
@@ -318,9 +326,54 @@ class memory_store {
     std::scoped_lock guard{lock_};
     return jobs_.groups();
   }
-  result<void> put_schedule(const job_schedule_options&, const Payload&, job_time) { return errc::unsupported; }
-  result<void> remove_schedule(std::string_view) { return errc::unsupported; }
-  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return errc::unsupported; }
+  /// See job_schedule.hpp. errc::unsupported if payloads cannot be copied, or it names a time zone and the store's options have none. Throws
+  /// std::invalid_argument that names the value, std::bad_alloc, and what copying the payload and asking the zone throw; then nothing has changed.
+  result<void> put_schedule(const job_schedule_options& o, const Payload& payload, job_time now) {
+    detail::check(o);
+    if constexpr (std::copy_constructible<Payload>) {
+      std::shared_ptr<const job_time_zone> zone;
+      if (!o.time_zone.empty()) {
+        if (!time_zones_) return errc::unsupported;
+        zone = time_zones_(o.time_zone);
+        if (zone == nullptr) throw std::invalid_argument{"penstock::memory_store: there is no time zone \"" + o.time_zone + "\""};
+      }
+      bool done = false;
+      while (!done) {
+        typename schedule_records::ptr old;
+        job_time old_next = no_time;
+        std::uint64_t made = 0;
+        {
+          std::scoped_lock guard{lock_};
+          old = schedules_.named(o.id);
+          if (old != nullptr) old_next = old->next, made = old->run->made;
+        }
+        typename schedule_records::single fresh = schedule_records::prepare(o, payload, zone, now, old, old_next, made);
+        static_cast<void>(change([&](effects& e) -> result<void> {
+          done = schedules_.put(fresh, old, old_next);
+          e.ready = done;
+          return {};
+        }));
+      }
+      return {};
+    } else {
+      static_cast<void>(payload), static_cast<void>(now);
+      return errc::unsupported;
+    }
+  }
+  /// What it has added stays. errc::not_found.
+  result<void> remove_schedule(std::string_view id) noexcept {
+    typename schedule_records::ptr gone;  // destroyed without the lock
+    std::scoped_lock guard{lock_};
+    gone = schedules_.named(id);
+    if (gone == nullptr) return errc::not_found;
+    schedules_.erase(*gone);
+    return {};
+  }
+  /// The next one first. Throws std::bad_alloc.
+  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const {
+    std::scoped_lock guard{lock_};
+    return schedules_.infos();
+  }
 
   /// Throws std::bad_alloc.
   void subscribe(std::shared_ptr<store_listener> listener) {
@@ -422,13 +475,22 @@ class memory_store {
     a.extras[i] = std::move(x);
   }
   /// None: nothing is added.
-  static std::optional<addition> prepare(std::span<const job_settlement<lease_type>> settlements) {
-    std::size_t size = 0;
+  static std::optional<addition> prepare(std::span<const job_settlement<lease_type>> settlements,
+                                         std::span<const typename schedule_records::due_schedule> due = {}) {
+    std::size_t size = due.size();
     for (const auto& s : settlements) size += s.then.size();
     if (size == 0) return std::nullopt;
     std::optional<addition> a{std::in_place, size};
     std::size_t from = 0;
     for (const auto& s : settlements) prepare(s.then, std::exchange(from, from + s.then.size()), true, *a);
+    for (const auto& d : due) {
+      const std::size_t at = from++;
+      if (!d.make) continue;
+      prepare(d.of->options.options, at, false, *a);
+      if (a->extras.empty()) a->extras.resize(size);
+      if (a->extras[at] == nullptr) a->extras[at] = std::make_unique<detail::job_extras>();
+      a->extras[at]->schedule = d.of->run;
+    }
     return a;
   }
   // These are the last that may fail.
@@ -512,6 +574,44 @@ class memory_store {
     return {.id = std::move(id)};
   }
 
+  using due_schedules = std::vector<typename schedule_records::due_schedule>;
+  // Without the lock but for a look: copying payloads is user's code.
+  due_schedules look_for_due(job_time now) {
+    due_schedules due;
+    if constexpr (std::copy_constructible<Payload>) {
+      if (schedules_.next_at() > now) [[likely]]
+        return due;
+      {
+        std::scoped_lock guard{lock_};
+        if (!jobs_.paused()) due = schedules_.due(now);
+      }
+      for (auto& d : due) schedule_records::look(d, now);
+    }
+    return due;
+  }
+  // They are the last of the addition.
+  void add_due(due_schedules& due, addition& a, job_time now, effects& e) noexcept {
+    schedules_.starved = false;
+    const std::size_t from = a.size - due.size();
+    for (std::size_t i = 0; i < due.size() && !jobs_.paused(); ++i) {
+      auto& d = due[i];
+      if (!schedule_records::current(d)) continue;
+      const enqueue_options& o = d.of->options.options;
+      node* there = nullptr;
+      job_added added{.duplicate = true};
+      if (d.make && (jobs_.room_for(1) || jobs_.duplicate_of(o, now, there))) {
+        added = add_one({&*d.payload, &o}, from + i, from, nullptr, a, now, e);
+      } else if (d.make) {
+        schedules_.starved = true;
+        return;
+      }
+      schedules_.move_on(d, added);
+    }
+  }
+  [[nodiscard]] job_time next_due() const noexcept {
+    return std::min(jobs_.next_due(), jobs_.paused() || schedules_.starved ? no_time : schedules_.next_at());
+  }
+
   void settle_all(std::span<job_settlement<lease_type>> settlements, std::optional<addition>& a, job_time now, effects& e) {
     if (a) {
       reserve(*a, now);
@@ -572,7 +672,8 @@ class memory_store {
     jobs_.record(somebody_records());
     auto answer = f(e);
     if (jobs_.group_released()) e.ready = true;
-    if (e.ready && !jobs_.something_ready() && jobs_.next_due() == no_time) e.ready = false;  // it was taken in the same step
+    if (schedules_.starved && jobs_.room_for(1)) schedules_.starved = false, e.ready = true;
+    if (e.ready && !jobs_.something_ready() && next_due() == no_time) e.ready = false;  // it was taken in the same step
     events = !jobs_.events().empty();
     const bool room = wanted_room_ != 0 && jobs_.room_for(wanted_room_);
     if (room) wanted_room_ = 0;
@@ -630,8 +731,10 @@ class memory_store {
     listeners_.swap(l);
   }
 
+  const job_time_zones time_zones_;
   mutable detail::polled_mutex<> lock_;
-  jobs jobs_;  // guarded by lock_, as are the next five
+  jobs jobs_;                   // guarded by lock_, as are the next six
+  schedule_records schedules_;  // but for next_at()
   std::size_t leases_ = 0;
   std::size_t wanted_room_ = 0;  // the least that somebody asked for in vain, since listeners were told; 0: nobody did
   std::shared_ptr<const listeners> listeners_;  // replaced as a whole

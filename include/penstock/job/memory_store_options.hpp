@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include <penstock/job/job_group.hpp>
+#include <penstock/job/job_time_zone.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -21,6 +22,7 @@ struct memory_store_options {
   keep_rule keep_completed = {.count = 100};
   keep_rule keep_failed = {.count = 10'000};  ///< the dead letters; those beyond are gone, and were told as failed
   job_group_rule group_rule = {};             ///< of each group that has none of its own; not of the jobs without a group
+  job_time_zones time_zones = {};             ///< that schedules may name; none: errc::unsupported of a schedule that does
 };
 
 }  // namespace penstock::inline v0_1

@@ -309,3 +309,32 @@ TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one 
   CHECK(queue.counts().value().completed == 1);
   CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, handle, {.concurrency = 0}}), std::invalid_argument);
 }
+
+TEST_CASE("job_worker: runs what schedules say is due, when it is due", "[job_worker][job_schedule]") {
+  std::string ran;
+  bench b{handler{[&](job<int>& j) {
+    ran += std::to_string(j.payload());
+    return job_outcome::done();
+  }}};
+  b.queue.schedule({.id = "daily", .when = "30 1 * * *"}, 1).value();  // the clock begins an hour after its epoch
+  b.queue.schedule({.id = "often", .every = 20min}, 2).value();
+  const auto pass = [&](std::chrono::nanoseconds by) {
+    b.pass(by);
+    return std::exchange(ran, {});
+  };
+  std::string all = pass(0s);
+  for (const auto by : {19min, 1min, 10min, 9min, 1min}) all += "|" + pass(by);
+  CHECK(all == "2||2|1||2");
+  CHECK(b.queue.unschedule("often").has_value());
+  CHECK(pass(24h) == "1");
+  CHECK(b.queue.schedules().value().at(0).made == 2);
+  // Two at a time of a group, whoever runs them.
+  b.queue.set_group("g", {.max = 2, .duration = 10s}).value();
+  for (const int p : {3, 4, 5}) b.queue.add(p, {.group = "g"}).value();
+  all = pass(0s);
+  for (const auto by : {9s, 1s}) all += "|" + pass(by);
+  CHECK(all == "34||5");
+  CHECK(b.queue.groups().value().at(0).waiting == 0);
+  job_queue<int> steady{b.store};
+  CHECK_THROWS_AS(steady.schedule({.id = "x", .when = "@daily"}, 1), std::invalid_argument);
+}

@@ -19,12 +19,36 @@
 
 namespace penstock::inline v0_1::detail {
 
+/// What becomes of a schedule's jobs; it goes on when another schedule of that name takes its place.
+struct schedule_run {
+  std::uint64_t made = 0;
+  job_id last = {};
+  bool over = true;            // the last one
+  job_time over_at = no_time;  // if it ended by itself
+
+  void begun(const job_id& id) noexcept {
+    ++made;
+    last = id;
+    over = false;
+    over_at = no_time;
+  }
+  void ended(std::uint64_t number, job_time at) noexcept {
+    if (number != last.number() || over) return;
+    over = true;
+    over_at = at;
+  }
+  void again(std::uint64_t number) noexcept {
+    if (number == last.number()) over = false;
+  }
+};
+
 /// What few jobs have.
 struct job_extras {
   job_policy policy = {};
   job_text name = {};  // enqueue_options::job_id
   job_text kind = {};  // enqueue_options::name
   std::string deduplication_id = {};
+  std::shared_ptr<schedule_run> schedule = {};  // null: nobody's
   std::size_t keep_logs = 100;
   bool remove_on_complete = false;
   bool remove_on_fail = false;

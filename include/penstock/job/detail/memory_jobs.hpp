@@ -114,9 +114,9 @@ class memory_jobs {
             .why = n.why,
             .value = n.value,
             .name = n.extras != nullptr ? n.extras->kind : nullptr,
+            .group = n.group != nullptr ? n.group->name : nullptr,
             .parent = n.kin != nullptr ? n.kin->parent : job_id{},
             .children = n.kin != nullptr ? n.kin->pending : 0,
-            .group = n.group != nullptr ? n.group->name : nullptr,
             .added_at = n.added_at,
             .due_at = n.due,
             .started_at = n.started_at,
@@ -330,6 +330,7 @@ class memory_jobs {
 
   // By hand.
 
+  [[nodiscard]] bool paused() const noexcept { return paused_; }
   void pause(bool wanted) noexcept {
     if (paused_ == wanted) return;
     paused_ = wanted;
@@ -376,6 +377,7 @@ class memory_jobs {
       n.stalled = 0;
       n.progress = 0;
       n.ended_at = no_time;
+      if (n.extras != nullptr && n.extras->schedule != nullptr) n.extras->schedule->again(n.number());
       emit(job_event::kind::redriven, n, 0);
       at = n.kin != nullptr ? families_.redriven(n) : nullptr;
       if (n.kin != nullptr && n.kin->pending != 0) {
@@ -538,6 +540,7 @@ class memory_jobs {
     const bool at_once = n.extras != nullptr && (completed ? n.extras->remove_on_complete : n.extras->remove_on_fail);
     const keep_limits& limits = completed ? keep_completed_ : keep_failed_;
     n.ended_at = now;
+    if (n.extras != nullptr && n.extras->schedule != nullptr) n.extras->schedule->ended(n.number(), now);
     if (at_once || limits.count == 0) return forget(n, how, e);
     n.state = how;
     tell(n, how, e);
@@ -552,6 +555,7 @@ class memory_jobs {
   void forget(node& n, job_state how, effects& e) noexcept {
     tell(n, how, e);
     if (n.extras != nullptr) {
+      if (n.extras->schedule != nullptr) n.extras->schedule->ended(n.number(), no_time);
       if (n.extras->name != nullptr) keys_.forget_name(*n.extras->name);
       if (!n.extras->deduplication_id.empty()) keys_.over(n.extras->deduplication_id, n);
     }
