@@ -512,16 +512,18 @@ void telling() {
   u.store.take_back_stalled(u.now, 1).value();
   same(seq({u.fetch(), u.settle(2, settle_as::retry, u.now + 1s)}), "2ok");
   u.store.promote(u.ids[2]).value();
+  u.add(5);
   same(seq({u.fetch(), std::string{u.leases.at(2).name()}, how(u.store.progress(u.leases.at(2), 0.5)),
             u.settle(2, settle_as::failed)}),
        "2#2secondokok");
+  same(seq({u.fetch(), u.settle(5)}), "5ok");
   u.store.pause().value();
   u.store.pause().value();
   u.store.resume().value();
   same(listener->events,
        "added duplicate added delayed started started completed=100 failed drained removed duplicate "
-       "redriven started released started stalled started retried promoted started progress=50 failed retries_exhausted drained "
-       "paused resumed");
+       "redriven started released started stalled started retried promoted added started progress=50 failed retries_exhausted "
+       "started completed=500 drained paused resumed");
   // Room is told of if somebody was refused for want of it, once there is enough.
   for (int p = 10; p < 18; ++p) u.add(p);
   int payloads[] = {20, 21};
