@@ -29,8 +29,9 @@ class finished_promise final : public job_watch {
     if (state != job_state::completed && state != job_state::failed) return told.set_error(errc::cancelled);
     std::exception_ptr failure;
     try {
-      if (state == job_state::failed) throw job_failed{text != nullptr ? *text : std::string{}};
-      if constexpr (std::is_void_v<R>) {
+      if (state == job_state::failed) {
+        failure = std::make_exception_ptr(job_failed{text != nullptr ? *text : std::string{}});
+      } else if constexpr (std::is_void_v<R>) {
         told.set_value();
       } else {
         told.set_value(decoded(text));
