@@ -70,6 +70,7 @@ TEST_CASE("memory_store: destroys payloads once, under no lock, and not while so
     leases.clear();
     CHECK(curious::living == 0);
     curious last{nullptr};
+    CHECK(store.put_schedule({.id = "s", .every = 1s}, last, 12s).error() == penstock::errc::unsupported);  // it cannot be copied
     const enqueue_options plain;
     const job_entry<curious> one{&last, &plain};
     CHECK(store.add({&one, 1}, 12s));  // goes with the store
