@@ -11,7 +11,9 @@ configure_package_config_file(
 # Before 1.0 a minor version may break the interface, so 0.2 does not satisfy a request for 0.1.
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/penstock-config-version.cmake" COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES "${PROJECT_BINARY_DIR}/penstock-config.cmake" "${PROJECT_BINARY_DIR}/penstock-config-version.cmake" DESTINATION "${config_dir}")
-install(FILES "${CMAKE_CURRENT_LIST_DIR}/penstock-redis.cmake" DESTINATION "${config_dir}")
+foreach(component IN LISTS penstock_components)
+  install(FILES "${CMAKE_CURRENT_LIST_DIR}/penstock-${component}.cmake" DESTINATION "${config_dir}")
+endforeach()
 
 set(PENSTOCK_PC_CFLAGS "")
 if(PENSTOCK_PORTABLE_PARK)
