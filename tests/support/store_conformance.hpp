@@ -641,6 +641,11 @@ void families() {
               u.finish(1, settle_as::completed, "", {{4, none, {.deduplicate = penstock::deduplication{.id = "d"}}}}), u.fetch(),
               u.settle(4)}),
          "11ok4ok");
+    same(seq({u.add_all({{1}, {2, 0}}), u.fetch()}), "ok2");  // the last one may bring another
+    same(seq({u.finish(2, settle_as::completed, "", {{3, none, {.parent = u.ids[1]}}}), u.in(job_state::waiting_children),
+              u.fetch()}),
+         "ok13");
+    same(seq({u.settle(3), u.fetch(), u.settle(1)}), "ok1ok");
 
     // There is room for it in any case.
     for (int p = 10; p < 18; ++p) u.add(p);

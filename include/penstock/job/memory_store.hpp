@@ -39,6 +39,7 @@
 
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/job/detail/job_addition.hpp>
 #include <penstock/job/detail/job_schedules.hpp>
 #include <penstock/job/detail/memory_jobs.hpp>
 #include <penstock/job/job_store.hpp>
@@ -56,6 +57,7 @@ class memory_store {
   using node = typename jobs::node;
   using effects = typename jobs::effects;
   using schedule_records = detail::job_schedules<Payload>;
+  using addition = detail::job_addition<Payload>;
   using listeners = std::vector<std::shared_ptr<store_listener>>;
 
  public:
@@ -89,7 +91,7 @@ class memory_store {
                                   std::to_string(jobs_.capacity())};
     }
     addition a{entries.size()};
-    prepare(entries, 0, false, a);
+    a.prepare(entries, 0, false);
     return change([&](effects& e) -> result<void> {
       if (const result<void> there = find_parents(entries, a, now); !there) return there;
       if (!jobs_.room_for(entries.size())) {
@@ -419,62 +421,7 @@ class memory_store {
     detail::check(o.group_rule);
     return o;
   }
-  /// What a step needs that adds jobs, of one span of entries or those of several settlements.
-  struct addition {
-    explicit addition(std::size_t n) noexcept : size{n} {}
-    std::size_t size;
-    typename jobs::keys::new_keys fresh = {};
-    std::vector<std::unique_ptr<detail::job_extras>> extras = {};  // empty: nobody has any
-    // If there are parents among them, else empty:
-    std::vector<node*> nodes = {};  // of what was added; null: a duplicate
-    std::vector<bool> duplicates = {};
-  };
-
-  static void prepare(std::span<const job_entry<Payload>> entries, std::size_t from, bool settling, addition& a) {
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const std::size_t parent = entries[i].parent;
-      const bool child = prepare_parent(entries[i], i, from, settling, a);
-      prepare(*entries[i].options, from + i, child, a);
-      if (child) detail::reserve_child(a.extras[from + i]->kin, *entries[i].options);
-      if (parent < i) detail::reserve_parent(a.extras[from + parent]->kin), a.extras[from + parent]->kin->gathering = true;
-    }
-  }
-  // Whether it is a child. Its parent has extras then, if it is among them.
-  static bool prepare_parent(const job_entry<Payload>& entry, std::size_t i, std::size_t from, bool settling, addition& a) {
-    constexpr std::size_t none = job_entry<Payload>::no_entry;
-    constexpr std::size_t settled = job_entry<Payload>::settled_job;
-    if (entry.parent == none) return static_cast<bool>(entry.options->parent);
-    if (entry.options->parent || (entry.parent >= i && !(settling && entry.parent == settled))) {
-      throw std::invalid_argument{"penstock::job_entry: the parent of entry " + std::to_string(i) +
-                                  (entry.options->parent ? " is named twice" : " is not before it")};
-    }
-    if (entry.parent != settled) {
-      if (a.extras.empty()) a.extras.resize(a.size);
-      if (a.nodes.empty()) a.nodes.resize(a.size), a.duplicates.resize(a.size);
-      auto& x = a.extras[from + entry.parent];
-      if (x == nullptr) x = std::make_unique<detail::job_extras>();
-    }
-    return true;
-  }
-  static void prepare(const enqueue_options& o, std::size_t i, bool child, addition& a) {
-    detail::check(o);
-    if (!o.group.empty() || !o.job_id.empty() || o.deduplicate) a.fresh.prepare(o);
-    if (o.attempts == 1 && o.timeout.count() == 0 && o.name.empty() && o.job_id.empty() && !o.deduplicate &&
-        !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs && !child) {
-      return;
-    }
-    if (a.extras.empty()) a.extras.resize(a.size);
-    auto x = std::make_unique<detail::job_extras>();
-    x->policy = {.attempts = o.attempts, .backoff = o.backoff, .timeout = o.timeout};
-    if (!o.job_id.empty()) x->name = std::make_shared<const std::string>(o.job_id);
-    if (!o.name.empty()) x->kind = std::make_shared<const std::string>(o.name);
-    if (o.deduplicate) x->deduplication_id = o.deduplicate->id;
-    x->keep_logs = o.keep_logs;
-    x->remove_on_complete = o.remove_on_complete;
-    x->remove_on_fail = o.remove_on_fail;
-    a.extras[i] = std::move(x);
-  }
-  /// None: nothing is added.
+  /// Of what settlements and schedules add; none: nothing.
   static std::optional<addition> prepare(std::span<const job_settlement<lease_type>> settlements,
                                          std::span<const typename schedule_records::due_schedule> due = {}) {
     std::size_t size = due.size();
@@ -482,17 +429,18 @@ class memory_store {
     if (size == 0) return std::nullopt;
     std::optional<addition> a{std::in_place, size};
     std::size_t from = 0;
-    for (const auto& s : settlements) prepare(s.then, std::exchange(from, from + s.then.size()), true, *a);
+    for (const auto& s : settlements) a->prepare(s.then, std::exchange(from, from + s.then.size()), true);
     for (const auto& d : due) {
       const std::size_t at = from++;
       if (!d.make) continue;
-      prepare(d.of->options.options, at, false, *a);
+      a->prepare(d.of->options.options, at, false);
       if (a->extras.empty()) a->extras.resize(size);
       if (a->extras[at] == nullptr) a->extras[at] = std::make_unique<detail::job_extras>();
       a->extras[at]->schedule = d.of->run;
     }
     return a;
   }
+
   // These are the last that may fail.
   void reserve(addition& a, job_time now) {
     jobs_.reserve(a.size);
@@ -633,6 +581,7 @@ class memory_store {
     s.stale = !jobs::holds(n, s.lease->fence_);
     jobs_.unpin(n, e);  // one that is known stays
     if (s.stale) return;
+    node* const held = s.then.empty() ? nullptr : jobs_.hold_parent(n);  // it may get others with the last of its children
     switch (s.how) {
       case settle_as::completed:
         jobs_.complete(n, std::move(s.value), now, e);
@@ -649,9 +598,11 @@ class memory_store {
       case settle_as::waiting_children:
         jobs_.wait_for_children(n);
         if (!s.then.empty()) add_all(s.then, from, &n, *a, now, e, {});
-        return jobs_.gathered(n, now, e);
+        jobs_.gathered(n, now, e);
+        break;
     }
-    if (!s.then.empty()) add_all(s.then, from, nullptr, *a, now, e, {});
+    if (s.how != settle_as::waiting_children && !s.then.empty()) add_all(s.then, from, nullptr, *a, now, e, {});
+    if (held != nullptr) jobs_.gathered(*held, now, e);
     if (s.how == settle_as::completed || s.how == settle_as::failed) jobs_.emit_if_drained();
   }
   void drop(lease_type& lease) noexcept {

@@ -315,6 +315,12 @@ class memory_jobs {
 
   // Families (job_families.hpp).
 
+  /// The parent of one that is about to be settled does not go on until gathered(). Null: none.
+  [[nodiscard]] node* hold_parent(const node& n) const noexcept {
+    node* const parent = families_.parent_of(n);
+    if (parent != nullptr) parent->kin->gathering = true;
+    return parent;
+  }
   /// No child is added any more with the parent: it may go on.
   void gathered(node& n, job_time now, effects& e) noexcept {
     if (n.kin != nullptr) n.kin->gathering = false;
