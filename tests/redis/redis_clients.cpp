@@ -196,12 +196,125 @@ void checks_waits(redis_connection& c, const redis_options& options) {
         told(lost, refused));
 }
 
+// So slow that none comes meanwhile.
+void checks_bucket(redis_connection& c, const redis_options& options) {
+  const rate slow{1, 1h};
+  redis_token_bucket empty{options, "b:empty", slow, 5};
+  check("a bucket that the server does not know is empty", empty.try_acquire() == errc::empty && empty.available() == 0);
+  redis_token_bucket full{options, "b:full", slow, 5, {.start = warm_start::full}};
+  redis_token_bucket same{options, "b:full", slow, 5, {.start = warm_start::full}};
+  check("or full, if that is wanted",
+        full.available() == 5 && full.try_acquire(3) && same.try_acquire(2) && same.try_acquire() == errc::empty);
+  const auto wait = same.retry_after(2);
+  check("when there are as many", wait && *wait > 119min && *wait <= 120min);
+  check("what is given back can be had by others",
+        same.refund(2) && full.available() == 2 && full.try_acquire(2) && same.refund(5) && full.available() == 5);
+
+  check("a timed wait that cannot be served takes nothing",
+        full.try_acquire(5) && full.try_acquire_for(5ms) == errc::timeout && full.available() == 0);
+  std::stop_source first_stop;
+  std::stop_source last_stop;
+  result<void> first;
+  result<void> last;
+  {
+    std::jthread waiting{[&] { first = full.acquire(first_stop.get_token()); }};
+    while (same.available() != -1) {
+    }
+    std::jthread behind{[&] { last = same.acquire(last_stop.get_token(), 2); }};
+    while (same.available() != -3) {
+    }
+    first_stop.request_stop();
+    waiting.join();
+    check("who is stopped in the middle of the line loses its place", first == errc::cancelled && full.available() == -3);
+    last_stop.request_stop();
+  }
+  check("who is stopped at its end gives it back", last == errc::cancelled && full.available() == -1);
+  check("nothing is given back past those who wait", full.refund(5) && full.available() == -1);
+
+  // As if it had been written before the server started, and read from its disk.
+  std::string state = c.command("GET", "b:empty")->text();
+  state.replace(0, state.find(' '), "1");
+  c.command("SET", "b:empty", state).value();
+  check("one that was not used for long is full", empty.available() == 5);
+  state.replace(state.rfind(' ') + 1, 4, "0000");
+  c.command("SET", "b:empty", state).value();
+  check("unless an earlier run of the server has said so", empty.available() == 0);
+  const auto stats = full.stats();
+  check("counts", stats.granted == 10 && stats.refused == 1 && stats.waited == 1 && stats.abandoned == 1 && stats.failed == 0);
+  c.command("DEL", "b:list").value();
+  c.command("LPUSH", "b:list", 1).value();
+  redis_token_bucket list{options, "b:list", slow, 5};
+  check("a key of another type is an error",
+        list.try_acquire() == redis_errc::wrong_type && list.stats().failed == 1 && !list.last_error_text().empty());
+  std::jthread closing{[&list, &full] {
+    full.close();
+    list.close();
+  }};
+  check("close() ends what waits", full.acquire() == errc::closed && full.available() == errc::closed);
+  const auto refused = [&](auto make) {
+    try {
+      make();
+    } catch (const std::invalid_argument&) {
+      return true;
+    }
+    return false;
+  };
+  check("numbers that the server could not count exactly are refused",
+        refused([&] { redis_token_bucket{options, "b", rate{1, 1h}, 1 << 22}; }) &&
+            refused([&] { redis_token_bucket{options, "b", slow, 0}; }) &&
+            refused([&] { static_cast<void>(empty.try_acquire(6)); }));
+}
+
+void checks_semaphore(redis_connection& c, const redis_options& options) {
+  while (c.command("INFO", "server")->text().find("uptime_in_seconds:0") != std::string::npos) {
+  }
+  redis_semaphore some{options, "s:some", 2, {.lease = 500ms, .poll = 2ms}};
+  redis_semaphore same{options, "s:some", 2, {.lease = 500ms, .poll = 2ms}};
+  auto one = some.try_acquire_permit_for(30s);  // the server may be young yet
+  auto two = same.try_acquire_permit();
+  check("permits are shared",
+        one && two && two->fence() > one->fence() && some.try_acquire_permit().error() == errc::empty && some.available() == 0);
+  check("a timed wait ends", some.try_acquire_permit_for(5ms).error() == errc::timeout);
+  std::stop_source stop;
+  {
+    result<redis_permit> stopped{errc::empty};
+    std::jthread waiting{[&] { stopped = some.acquire_permit(stop.get_token()); }};
+    stop.request_stop();
+    waiting.join();
+    check("a stopped one, too", !stopped && stopped.error() == errc::cancelled);
+  }
+  one->release();
+  auto three = some.acquire_permit();
+  check("what is given back can be had",
+        three && three->fence() > two->fence() && !three->is_lost() && three->expires_in() > 0ms);
+  // The server forgets: they say again that they hold them.
+  c.command("DEL", "s:some").value();
+  while (c.command("ZCARD", "s:some")->integer() != 2) {
+  }
+  check("holders that the server has forgotten are entered again", !three->is_lost() && !two->is_lost());
+  // And somebody else has them meanwhile: that is a loss.
+  c.command("DEL", "s:some").value();
+  c.command("ZADD", "s:some", "9e15", "x", "9e15", "y").value();
+  while (!two->lost().stop_requested() || !three->lost().stop_requested()) {
+  }
+  check("unless others hold them all", two->is_lost() && c.command("ZCARD", "s:some")->integer() == 2);
+  c.command("DEL", "s:some").value();
+  {
+    std::jthread closing{[&some] { some.close(); }};
+    result<redis_permit> last = some.acquire_permit();
+    while (last) last = some.acquire_permit();
+    check("close() ends what waits", last.error() == errc::closed);
+  }
+}
+
 int connection(const redis_options& options) {
   redis_connection c{options};
   checks_arguments_and_replies(c);
   checks_scripts(c);
   checks_refusals(c, options);
   checks_waits(c, options);
+  checks_bucket(c, options);
+  checks_semaphore(c, options);
   return all_well ? 0 : 1;
 }
 

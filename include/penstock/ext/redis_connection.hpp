@@ -6,7 +6,7 @@
 //   auto answers = redis.pipeline(redis_commands{}.add("INCR", "hits").add("GET", "greeting"));   // one round trip
 //   auto job = redis.command_blocking(5s, "BLPOP", "jobs", 5);                             // waits on the server for 5 s
 //
-//   resource_pool<redis_connection> pool{[] { return std::make_unique<redis_connection>(options); }, {.max = 16}};   // for many threads
+//   resource_pool<std::unique_ptr<redis_connection>> pool{[&] { return std::make_unique<redis_connection>(options); }, {.max_size = 16}};   // for many threads
 //
 // hiredis reads the protocol (Debian's libhiredis-dev; 0.14 or later); CMake's target penstock::redis links it. The socket is ours: hiredis's own raises
 // SIGPIPE, and its timeouts are for each read rather than for a reply.
