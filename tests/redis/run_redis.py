@@ -263,7 +263,7 @@ def disturb(server):
 
 
 def restart(server):
-    time.sleep(1.2)
+    time.sleep(1 + (0.8 - time.time()) % 1)  # towards the end of a second: of its age it knows whole seconds, and soon says one too many
     server.kill()
     server.start()
 
@@ -272,7 +272,7 @@ def shared_by_two(server, clients):
     for what, seconds, meanwhile in (
         ("", 3, lambda: None),
         (" while connections are killed and scripts forgotten", 2, lambda: [disturb(server) for _ in range(6)]),
-        (" while the server is killed and starts again with nothing", 5, lambda: restart(server)),
+        (" while the server is killed and starts again with nothing", 6, lambda: restart(server)),
     ):
         tokens = Two(clients, "bucket", server, f"tokens{what}", seconds)
         permits = Two(clients, "semaphore", server, f"permits{what}", seconds)

@@ -13,7 +13,7 @@
 //
 // Fairness       none between processes; within one, who waits asks in turns.
 // Waiting        asks again when this object has given one back, when a lease ends, and each `poll`.
-// Lost data      a server that has started less than a lease ago gives no permit: holders that it may have forgotten say until then that they hold one,
+// Lost data      a server that has started less than a lease (and a second or two) ago gives no permit: holders that it may have forgotten say until then that they hold one,
 //                so a restart does not break the law. (What takes over from a failed server without having all of its data, or FLUSHALL, may.) All users of
 //                a name must say the same `permits` and `lease`.
 // Loss           is told by lost() a sixth of a lease before the server forgets the permit, and is final.

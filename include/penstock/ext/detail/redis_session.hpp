@@ -6,6 +6,7 @@
 // Thread safety  ask() and interrupt() may be called concurrently; questions take turns.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <mutex>
@@ -84,11 +85,11 @@ class redis_session {
     const redis_reply& time = (*replies)[1];
     if (!info.is_text() || time.size() != 2) return redis_errc::unexpected_reply;
     const std::int64_t now = time[0].integer() * 1'000'000 + time[1].integer();
-    std::int64_t uptime = 0;  // whole seconds, rounded down
+    std::int64_t uptime = 0;  // the difference of two times in whole seconds: up to one too many
     const std::string_view seconds = field(info.text(), "uptime_in_seconds:");
     std::from_chars(seconds.data(), seconds.data() + seconds.size(), uptime);
     run_.id = field(info.text(), "run_id:");
-    run_.started = now - uptime * 1'000'000;
+    run_.started = now - std::max<std::int64_t>(0, uptime - 1) * 1'000'000;
     run_generation_ = transport_.generation();
     if (run_.id.empty()) return redis_errc::unexpected_reply;
     return {};
