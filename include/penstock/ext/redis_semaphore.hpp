@@ -16,6 +16,7 @@
 // Lost data      a server that has started less than a lease (and a second or two) ago gives no permit: holders that it may have forgotten say until then that they hold one,
 //                so a restart does not break the law. (What takes over from a failed server without having all of its data, or FLUSHALL, may.) All users of
 //                a name must say the same `permits` and `lease`.
+// Time           leases end by the server's clock: set forward it ends them early, and somebody else may have a permit before its holder is told.
 // Loss           is told by lost() a sixth of a lease before the server forgets the permit, and is final.
 // Thread safety  every member may be called concurrently; acquiring takes turns at one connection. A permit belongs to one thread at a time. No permit may
 //                outlive its semaphore, whose destructor gives back what was released; destroy it when no member runs.
