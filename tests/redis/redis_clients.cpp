@@ -196,10 +196,24 @@ void checks_waits(redis_connection& c, const redis_options& options) {
         told(lost, refused));
 }
 
+// Another client, as far as anybody can tell.
+struct another_client {
+  redis_connection hidden;
+  explicit another_client(const redis_options& options) : hidden{options} {}
+  result<std::vector<redis_reply>> pipeline(const redis_commands& commands) { return hidden.pipeline(commands); }
+  result<redis_reply> execute(const redis_commands& command, std::chrono::nanoseconds block) {
+    return hidden.execute(command, block);
+  }
+  void interrupt() noexcept { hidden.interrupt(); }
+  void clear_interrupt() noexcept { hidden.clear_interrupt(); }
+  std::string_view last_error_text() const { return hidden.last_error_text(); }
+  std::uint64_t generation() const { return hidden.generation(); }
+};
+
 // So slow that none comes meanwhile.
 void checks_bucket(redis_connection& c, const redis_options& options) {
   const rate slow{1, 1h};
-  redis_token_bucket empty{options, "b:empty", slow, 5};
+  basic_redis_token_bucket<another_client> empty{options, "b:empty", slow, 5};
   check("a bucket that the server does not know is empty", empty.try_acquire() == errc::empty && empty.available() == 0);
   redis_token_bucket full{options, "b:full", slow, 5, {.start = warm_start::full}};
   redis_token_bucket same{options, "b:full", slow, 5, {.start = warm_start::full}};
@@ -246,11 +260,17 @@ void checks_bucket(redis_connection& c, const redis_options& options) {
   redis_token_bucket list{options, "b:list", slow, 5};
   check("a key of another type is an error",
         list.try_acquire() == redis_errc::wrong_type && list.stats().failed == 1 && !list.last_error_text().empty());
-  std::jthread closing{[&list, &full] {
+  worker_pool pool{{.threads = 1}};
+  std::jthread closing{[&] {
+    while (same.available() != -3) {
+    }
     full.close();
-    list.close();
   }};
-  check("close() ends what waits", full.acquire() == errc::closed && full.available() == errc::closed);
+  std::jthread waiting{[&] { first = full.acquire(); }};
+  last = sync_wait(full.async_acquire(pool));
+  waiting.join();
+  check("close() ends what waits, threads and coroutines",
+        first == errc::closed && last == errc::closed && full.available() == errc::closed);
   const auto refused = [&](auto make) {
     try {
       make();

@@ -1,4 +1,4 @@
-// penstock/ext/redis_connection.hpp: a connection to a Redis server, and what stands for one.
+// penstock/ext/redis_connection.hpp: a connection to a Redis server.
 //
 //   penstock::redis_connection redis{{.host = "10.0.0.7", .password = secret}};            // connects when it is first needed
 //   auto reply = redis.command("SET", "greeting", "hello", "EX", 60);
@@ -26,7 +26,6 @@
 
 #include <array>
 #include <chrono>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -44,36 +43,9 @@
 #include <penstock/ext/redis_commands.hpp>
 #include <penstock/ext/redis_errc.hpp>
 #include <penstock/ext/redis_reply.hpp>
+#include <penstock/ext/redis_transport.hpp>
 
 namespace penstock::inline v0_1 {
-
-struct redis_options {
-  std::string host = "127.0.0.1";
-  std::uint16_t port = 6379;
-  std::string unix_path = {};  ///< of a unix socket; then host and port do not count
-  std::string username = {};   ///< empty: the server's default user
-  std::string password = {};   ///< empty: none is sent
-  int database = 0;
-  std::string client_name = {};                                        ///< as CLIENT LIST shows it; empty: none
-  std::chrono::nanoseconds connect_timeout = std::chrono::seconds{2};  ///< for one attempt, until the server answers
-  std::chrono::nanoseconds command_timeout = std::chrono::seconds{5};  ///< for the replies to what is sent at once
-  backoff reconnect = backoff::exponential(std::chrono::milliseconds{20}, std::chrono::seconds{1})
-                          .with_jitter(jitter::equal);  ///< between attempts
-  /// How long a command goes on trying when there is no connection. Zero: one attempt.
-  std::chrono::nanoseconds reconnect_within = std::chrono::seconds{2};
-};
-
-/// What the stores and limiters on Redis need of a connection, so that another client than hiredis can serve them.
-template <class T>
-concept redis_transport = requires(T& t, const T& c, const redis_commands& commands, std::chrono::nanoseconds block) {
-  // As redis_connection's members of these names say.
-  { t.pipeline(commands) } -> std::same_as<result<std::vector<redis_reply>>>;
-  { t.execute(commands, block) } -> std::same_as<result<redis_reply>>;
-  { t.interrupt() } noexcept;
-  { t.clear_interrupt() } noexcept;
-  { c.last_error_text() } -> std::convertible_to<std::string_view>;
-  { c.generation() } -> std::convertible_to<std::uint64_t>;
-};
 
 class redis_connection {
  public:
@@ -133,7 +105,8 @@ class redis_connection {
   }
 
   /// Sends all at once; one reply for each, in order, and error replies are among them. Of those that the server was sent an error tells nothing: some may
-  /// have been executed. This is no transaction, unless MULTI and EXEC are in it. Scripts that the server did not know come after the others.
+  /// have been executed. This is no transaction, unless MULTI and EXEC are in it. Scripts that the server did not know come after the others, but are not sent again from
+  /// within a transaction.
   result<std::vector<redis_reply>> pipeline(const redis_commands& commands) { return run(commands, {}); }
 
   /// What the server sends unasked, after SUBSCRIBE: waits for `timeout` at the most. errc::timeout leaves the connection as it is; redis_errc::
