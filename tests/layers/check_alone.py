@@ -3,13 +3,14 @@
 
     check_alone.py [--cxx COMPILER] [--jobs N] INCLUDE_FOLDER
 
-It looks at the syntax only. That what the headers define compiles without a warning, and may be in several sources, is penstock_every_header's affair.
+Of ext/, headers are left out whose package is not installed; they are named. It looks at the syntax only. That what the headers define compiles without a warning, and may be in several sources, is penstock_every_header's affair.
 """
 
 import argparse
 import concurrent.futures
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -26,15 +27,21 @@ def main():
     def compile_alone(header):
         return subprocess.run(command, input=f"#include <{header}>\n", capture_output=True, text=True, check=False)
 
-    failed = 0
+    failed = skipped = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for header, compiled in zip(headers, pool.map(compile_alone, headers)):
-            if compiled.returncode != 0:
+            if compiled.returncode == 0:
+                continue
+            missing = re.search(r"fatal error: '?([^\s':]+)", compiled.stderr)
+            if header.startswith("penstock/ext/") and missing and not missing[1].startswith("penstock/"):
+                skipped += 1
+                print(f"{header} is left out: there is no {missing[1]}", flush=True)
+            else:
                 failed += 1
                 print(f"{header} does not compile alone:\n{compiled.stderr[:2000]}", flush=True)
     if not headers:
         sys.exit(f"no headers below {options.folder}")
-    print(f"{len(headers) - failed} passed, {failed} failed")
+    print(f"{len(headers) - failed - skipped} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 

@@ -182,6 +182,21 @@ void checks_waits(redis_connection& c, const redis_options& options) {
   c.clear_interrupt();
   check("until that is taken back", c.command("PING").has_value());
 
+  int port = 20'000 + static_cast<int>(now() / 1000 % 10'000);
+  while (!c.command("CONFIG", "SET", "port", port)) ++port;  // somebody else may have it
+  redis_options over_tcp = options;
+  over_tcp.unix_path.clear();
+  over_tcp.host = "localhost";
+  over_tcp.port = static_cast<std::uint16_t>(port);
+  redis_connection tcp{over_tcp};
+  const auto answer = tcp.command("ECHO", "by way of TCP");
+  check("by the name of a host", answer && answer->text() == "by way of TCP", told(answer, tcp));
+  check("and by its address", redis_connection{{.port = over_tcp.port}}.command("PING").has_value());
+  redis_connection unnamed{{.host = "no such host", .reconnect_within = 0s}};
+  check("of a host that nobody knows it is said", unnamed.command("PING").error() == redis_errc::not_connected &&
+                                                      unnamed.last_error_text().find("no such host") != std::string::npos);
+  c.command("CONFIG", "SET", "port", 0).value();
+
   redis_options nobody;
   nobody.port = 1;
   nobody.reconnect_within = 30s;

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -98,7 +99,11 @@ class redis_lease_keeper {
     for (;;) {
       static_cast<void>(wake_.wait(wait_limits{.deadline = deadline_at(next)}));
       const bool ending = ending_.load(std::memory_order_relaxed);  // relaxed: see the destructor
-      next = round(std_sync::now());
+      try {
+        next = round(std_sync::now());
+      } catch (const std::bad_alloc&) {  // there may be memory again in time
+        next = saturating_add(std_sync::now(), pause());
+      }
       if (ending) return;
     }
   }
