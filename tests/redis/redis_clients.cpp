@@ -404,8 +404,8 @@ void print(const std::vector<std::array<std::int64_t, 3>>& rows) {
                 static_cast<long long>(row[2]));
 }
 
-// 100 a second, a burst of 5. Six threads want as many at a time, so that a second's worth stands in line when two processes do; one tries; two coroutines
-// on a pool lose patience in the middle of the line.
+// 100 a second, a burst of 5. Six threads want as many at a time, so that a second's worth stands in line when two processes do; one tries; two
+// coroutines on a pool lose patience in the middle of the line.
 int take_tokens(redis_options options, const std::string& name, std::chrono::seconds length) {
   options.reconnect_within = 10s;
   redis_token_bucket tokens{options, name, rate{100, 1s}, 5};

@@ -6,13 +6,15 @@
 //   if (done && done->succeeded()) show(done->value["path"]);
 //   else if (done) log(done->exception_type, done->exception_message);
 //
-// Messages are those of Celery's protocol 2 (5.x; tested with 5.2.6) in JSON, in kombu's layout of Redis: a list for a queue, and further ones for the
-// priorities from 3, 6 and 9. Results are those of its Redis backend (`celery-task-meta-` and the id), which a worker keeps for a day by default. Chains,
-// groups and chords are Celery's own affair: none is sent.
+// Messages are those of Celery's protocol 2 (5.x; tested with 5.2.6) in JSON, in kombu's layout of Redis: a list for a queue, and further ones for
+// the priorities from 3, 6 and 9. Results are those of its Redis backend (`celery-task-meta-` and the id), which a worker keeps for a day by
+// default. Chains, groups and chords are Celery's own affair: none is sent.
 //
-// Delivery       once: a message that was sent is in the list, or the error says that it may be (redis_errc::connection_lost, ::timeout). With `task_id` of
-//                one's own a task that is sent again is recognizable. What Celery does with it is at most once by default (task_acks_late changes that).
-// Thread safety  every member may be called concurrently; they take turns at a connection to the broker and one to the results. Destroy it when no member runs.
+// Delivery       once: a message that was sent is in the list, or the error says that it may be (redis_errc::connection_lost, ::timeout). With
+//                `task_id` of one's own a task that is sent again is recognizable. What Celery does with it is at most once by default
+//                (task_acks_late changes that).
+// Thread safety  every member may be called concurrently; they take turns at a connection to the broker and one to the results. Destroy it when no
+//                member runs.
 // Cost           one round trip to send. Waiting for a result asks for it again and again, at intervals that grow from 2 to 200 ms.
 #pragma once
 
@@ -76,8 +78,8 @@ class basic_celery_producer {
   explicit basic_celery_producer(const redis_options& broker, celery_producer_options options = {})
       : options_{std::move(options)}, broker_{broker}, results_{options_.results ? *options_.results : broker} {}
 
-  /// Puts a task into its queue and returns its id. `arguments`: an array. `named`: an object, or null for none. Throws std::invalid_argument if they are
-  /// something else, the task has no name or the priority is not 0 to 9; and nlohmann::json's exception if a text in them is no UTF-8.
+  /// Puts a task into its queue and returns its id. `arguments`: an array. `named`: an object, or null for none. Throws std::invalid_argument if
+  /// they are something else, the task has no name or the priority is not 0 to 9; and nlohmann::json's exception if a text in them is no UTF-8.
   result<std::string> send(std::string_view task, const nlohmann::json& arguments = nlohmann::json::array(),
                            const nlohmann::json& named = {}, const celery_task_options& options = {}) {
     if (task.empty()) refuse("a task without a name");
@@ -112,7 +114,8 @@ class basic_celery_producer {
     if (reply->is_nil()) return errc::empty;
     return detail::celery_result_of<celery_result>(reply->text());
   }
-  /// Waits until the task has ended. errc::timeout, errc::cancelled; errc::closed after close(). Without a deadline it waits for ever for a task that nobody runs.
+  /// Waits until the task has ended. errc::timeout, errc::cancelled; errc::closed after close(). Without a deadline it waits for ever for a task
+  /// that nobody runs.
   result<celery_result> result_of(std::string_view id, const wait_limits& limits = {}) {
     using namespace std::chrono_literals;
     backoff_delays pauses{backoff::exponential(2ms, 200ms, 1.5).with_jitter(jitter::equal), detail::fresh_seed()};

@@ -7,8 +7,8 @@
 //   batch.add_script(add_if_more, {{"counter"}}, {{"5"}});          // keys, then other arguments
 //   auto replies = redis.pipeline(batch);                            // one round trip
 //
-// Arguments are strings, which may hold any bytes, and integers. They are written down in the form in which they are sent, so they need not outlive the
-// call.
+// Arguments are strings, which may hold any bytes, and integers. They are written down in the form in which they are sent, so they need not outlive
+// the call.
 //
 // Thread safety  as any value. A redis_script is constant, and must outlive the commands that name it.
 // Allocation     one string a batch, which clear() keeps.
@@ -89,7 +89,8 @@ class redis_commands {
     return *this;
   }
 
-  /// EVALSHA with the keys and the other arguments. If the server does not know the script, it is sent once more in full, behind the rest of the batch.
+  /// EVALSHA with the keys and the other arguments. If the server does not know the script, it is sent once more in full, behind the rest of the
+  /// batch.
   redis_commands& add_script(const redis_script& script, std::span<const redis_argument> keys,
                              std::span<const redis_argument> arguments) {
     begin(3 + keys.size() + arguments.size());

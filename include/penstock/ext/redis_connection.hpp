@@ -6,18 +6,20 @@
 //   auto answers = redis.pipeline(redis_commands{}.add("INCR", "hits").add("GET", "greeting"));   // one round trip
 //   auto job = redis.command_blocking(5s, "BLPOP", "jobs", 5);                             // waits on the server for 5 s
 //
-//   resource_pool<std::unique_ptr<redis_connection>> pool{[&] { return std::make_unique<redis_connection>(options); }, {.max_size = 16}};   // for many threads
+//   resource_pool<std::unique_ptr<redis_connection>> pool{[&] { return std::make_unique<redis_connection>(options); }, {.max_size = 16}};  // threads
 //
-// hiredis reads the protocol (Debian's libhiredis-dev; 0.14 or later); CMake's target penstock::redis links it. The socket is ours: hiredis's own raises
-// SIGPIPE, and its timeouts are for each read rather than for a reply.
+// hiredis reads the protocol (Debian's libhiredis-dev; 0.14 or later); CMake's target penstock::redis links it. The socket is ours: hiredis's own
+// raises SIGPIPE, and its timeouts are for each read rather than for a reply.
 //
-// Lost connections  a command is sent once and never again by itself. redis_errc::not_connected: it was not sent. redis_errc::connection_lost and ::timeout:
-//                sent, whole or in part, and perhaps executed; whoever sends it again must be able to have it done twice. A connection that was lost while
-//                nothing was asked (a restart, CLIENT KILL, an idle timeout of the server) is noticed before the command is sent, as a rule.
+// Lost connections  a command is sent once and never again by itself. redis_errc::not_connected: it was not sent. redis_errc::connection_lost and
+//                ::timeout: sent, whole or in part, and perhaps executed; whoever sends it again must be able to have it done twice. A connection
+//                that was lost while nothing was asked (a restart, CLIENT KILL, an idle timeout of the server) is noticed before the command is
+//                sent, as a rule.
 // Reconnecting   is what the next command does, with pauses by `reconnect` between the attempts, for `reconnect_within` at the most. A server that
 //                answers LOADING counts as not there yet. Nothing is remembered over a new connection but database, name and password: WATCH, MULTI,
 //                SUBSCRIBE and such end with the old one (see generation()).
-// Thread safety  one thread at a time; interrupt() and clear_interrupt() may be called by others at any time. It may be destroyed when no member runs.
+// Thread safety  one thread at a time; interrupt() and clear_interrupt() may be called by others at any time. It may be destroyed when no member
+//                runs.
 // Cancellation   interrupt(), typically from a std::stop_callback: what waits ends with errc::cancelled and drops the connection.
 // Cost           send, poll and recv, and a look whether it is still there. Buffers are kept.
 #pragma once
@@ -78,8 +80,8 @@ class redis_connection {
   result<redis_reply> command(std::string_view word, const Arguments&... arguments) {
     return command_blocking(std::chrono::nanoseconds{0}, word, arguments...);
   }
-  /// A command that waits on the server, for `block` at the most by its own argument: the reply may take that long and command_timeout. What the server
-  /// gives as soon as there is something can be lost with the connection: take with a command that keeps it safe (BLMOVE) what must not be.
+  /// A command that waits on the server, for `block` at the most by its own argument: the reply may take that long and command_timeout. What the
+  /// server gives as soon as there is something can be lost with the connection: take with a command that keeps it safe (BLMOVE) what must not be.
   template <class... Arguments>
   result<redis_reply> command_blocking(std::chrono::nanoseconds block, std::string_view word, const Arguments&... arguments) {
     one_.clear();
@@ -104,9 +106,9 @@ class redis_connection {
     return reply.error();
   }
 
-  /// Sends all at once; one reply for each, in order, and error replies are among them. Of those that the server was sent an error tells nothing: some may
-  /// have been executed. This is no transaction, unless MULTI and EXEC are in it. Scripts that the server did not know come after the others, but are not sent again from
-  /// within a transaction.
+  /// Sends all at once; one reply for each, in order, and error replies are among them. Of those that the server was sent an error tells nothing:
+  /// some may have been executed. This is no transaction, unless MULTI and EXEC are in it. Scripts that the server did not know come after the
+  /// others, but are not sent again from within a transaction.
   result<std::vector<redis_reply>> pipeline(const redis_commands& commands) { return run(commands, {}); }
 
   /// What the server sends unasked, after SUBSCRIBE: waits for `timeout` at the most. errc::timeout leaves the connection as it is; redis_errc::
@@ -120,7 +122,8 @@ class redis_connection {
     return fail(reply.error());
   }
 
-  /// From another thread: what waits here now, and all that is called later, ends with errc::cancelled, until clear_interrupt(). The connection is lost by it.
+  /// From another thread: what waits here now, and all that is called later, ends with errc::cancelled, until clear_interrupt(). The connection is
+  /// lost by it.
   void interrupt() noexcept { socket_.interrupt(); }
   void clear_interrupt() noexcept { socket_.allow(); }
   [[nodiscard]] bool is_interrupted() noexcept { return socket_.interrupted().is_set(); }

@@ -132,9 +132,9 @@ inline constinit const immortal_redis_errc_category the_redis_errc_category{};
 
 [[nodiscard]] inline std::error_code make_error_code(redis_errc e) noexcept { return {static_cast<int>(e), redis_category()}; }
 
-/// Whether an error tells that the command was not executed, so that sending it again cannot do it twice. False for what leaves it open, and for what is
-/// not of this category. A script that was refused in the middle (out_of_memory, read_only, wrong_type, moved, other, for what a command of it got) has
-/// done what came before: those count as executed.
+/// Whether an error tells that the command was not executed, so that sending it again cannot do it twice. False for what leaves it open, and for
+/// what is not of this category. A script that was refused in the middle (out_of_memory, read_only, wrong_type, moved, other, for what a command of
+/// it got) has done what came before: those count as executed.
 [[nodiscard]] inline bool was_not_executed(const std::error_code& error) noexcept {
   if (error.category() != redis_category()) return false;
   switch (static_cast<redis_errc>(error.value())) {

@@ -4,8 +4,8 @@
 //   if (reply) for (const redis_reply& name : reply->items()) print(name.text());
 //
 // Thread safety  as any value.
-// Exceptions     the accessors throw std::system_error of redis_errc::unexpected_reply if it is of another kind: a server decides what comes, so this is
-//                no precondition.
+// Exceptions     the accessors throw std::system_error of redis_errc::unexpected_reply if it is of another kind: a server decides what comes, so
+//                this is no precondition.
 #pragma once
 
 #include <charconv>

@@ -6,20 +6,20 @@
 //   solve(problem, permit->lost());                    // a stop token: the permit could not be kept
 //   storage.write(result, permit->fence());            // the storage refuses a number that is less than one it has seen
 //
-// A permit is a lease, which a thread of this object renews however busy its holder is, and which ends by itself on the server if the process dies or the
-// network fails. The server never has more leases than permits. But a process that stands still for longer than a lease (a debugger, a
-// suspended machine) works on without knowing; that is what the fencing token is for: each permit's is greater than all before, and whoever is protected by
-// the semaphore refuses lesser ones.
+// A permit is a lease, which a thread of this object renews however busy its holder is, and which ends by itself on the server if the process dies
+// or the network fails. The server never has more leases than permits. But a process that stands still for longer than a lease (a debugger, a
+// suspended machine) works on without knowing; that is what the fencing token is for: each permit's is greater than all before, and whoever is
+// protected by the semaphore refuses lesser ones.
 //
 // Fairness       none between processes; within one, who waits asks in turns.
 // Waiting        asks again when this object has given one back, when a lease ends, and each `poll`.
-// Lost data      a server that has started less than a lease (and a second or two) ago gives no permit: holders that it may have forgotten say until then that they hold one,
-//                so a restart does not break the law. (What takes over from a failed server without having all of its data, or FLUSHALL, may.) All users of
-//                a name must say the same `permits` and `lease`.
+// Lost data      a server that has started less than a lease (and a second or two) ago gives no permit: holders that it may have forgotten say until
+//                then that they hold one, so a restart does not break the law. (What takes over from a failed server without having all of its data,
+//                or FLUSHALL, may.) All users of a name must say the same `permits` and `lease`.
 // Time           leases end by the server's clock: set forward it ends them early, and somebody else may have a permit before its holder is told.
 // Loss           is told by lost() a sixth of a lease before the server forgets the permit, and is final.
-// Thread safety  every member may be called concurrently; acquiring takes turns at one connection. A permit belongs to one thread at a time. No permit may
-//                outlive its semaphore, whose destructor gives back what was released; destroy it when no member runs.
+// Thread safety  every member may be called concurrently; acquiring takes turns at one connection. A permit belongs to one thread at a time. No
+//                permit may outlive its semaphore, whose destructor gives back what was released; destroy it when no member runs.
 // Errors         redis_errc. What was taken and not heard of (connection_lost, timeout) is given back in the background, or ends by itself.
 // Cost           one round trip to acquire; release() is done in the background. Two connections and a thread.
 #pragma once
@@ -106,8 +106,8 @@ class basic_redis_semaphore {
   using count = std::int64_t;
   using permit = basic_redis_permit<keeper>;
 
-  /// `name` is a key, and begins another one, name:fence; in a cluster put {} around a part of it. Throws std::invalid_argument unless permits >= 1, lease is
-  /// 30 ms to a year and poll >= 1 ms; std::system_error if the thread cannot be started.
+  /// `name` is a key, and begins another one, name:fence; in a cluster put {} around a part of it. Throws std::invalid_argument unless permits >= 1,
+  /// lease is 30 ms to a year and poll >= 1 ms; std::system_error if the thread cannot be started.
   basic_redis_semaphore(const redis_options& server, std::string name, count permits, redis_semaphore_options options = {})
       : options_{checked(options, permits)},
         name_{std::move(name)},
@@ -121,7 +121,8 @@ class basic_redis_semaphore {
 
   result<permit> acquire_permit() { return acquire_permit(wait_limits{}); }
   result<permit> acquire_permit(const std::stop_token& stop) { return acquire_permit(wait_limits{.stop = stop}); }
-  /// Also ends with errc::cancelled, errc::timeout, and errc::closed after close(). One that can be had at once is had even if the deadline has passed.
+  /// Also ends with errc::cancelled, errc::timeout, and errc::closed after close(). One that can be had at once is had even if the deadline has
+  /// passed.
   result<permit> acquire_permit(const wait_limits& limits) {
     splitmix64 chance{detail::fresh_seed()};
     for (;;) {
@@ -145,8 +146,8 @@ class basic_redis_semaphore {
     return acquire_permit(wait_limits{.deadline = deadline::after(timeout)});
   }
 
-  /// `co_await x.async_acquire_permit(pool)` is a result<permit>, of a task that moves to the pool to ask the server, and blocks one of its threads for that
-  /// time, but not while it waits. Observes the coroutine's stop token. The pool and *this must outlive it.
+  /// `co_await x.async_acquire_permit(pool)` is a result<permit>, of a task that moves to the pool to ask the server, and blocks one of its threads
+  /// for that time, but not while it waits. Observes the coroutine's stop token. The pool and *this must outlive it.
   template <class Context>
   [[nodiscard]] task<result<permit>> async_acquire_permit(Context& pool) {
     return acquire_on(any_scheduler{pool});

@@ -5,16 +5,18 @@
 //   if (!calls.try_acquire()) return too_many_requests(calls.retry_after());
 //   co_await calls.async_acquire(pool);                                             // the pool's threads talk to the server
 //
-// In any time t no more than burst + rate * t are taken by all who use the name: by token_bucket's law and with its names. Everybody must say the same
-// rate and burst.
+// In any time t no more than burst + rate * t are taken by all who use the name: by token_bucket's law and with its names. Everybody must say the
+// same rate and burst.
 //
 // Algorithm      GCRA (rate/token_bucket.hpp) in one script, whose state is one key, and whose clock is the server's.
-// Waiting        acquire() takes its place with one question, is told the time, waits that long by the local clock, and then asks whether the server is still
-//                in the same run: so all machines stand in one line, first come first served. Who is stopped gives the place back if nobody stands behind
-//                him; else it is lost: the rate is not reached then, but never exceeded. So it is with who dies.
-// Lost data      a server that starts again may have lost all, or the last second. What it did not write in this run counts as used up (`start`), and who waits
-//                takes a place anew, so the law holds over a restart. Where replicas take over the same is true as soon as the client talks to them.
-// Time           the server's, which can be set: back, and nobody is served until it has come to where it was; forward, and one burst is earned early.
+// Waiting        acquire() takes its place with one question, is told the time, waits that long by the local clock, and then asks whether the server
+//                is still in the same run: so all machines stand in one line, first come first served. Who is stopped gives the place back if nobody
+//                stands behind him; else it is lost: the rate is not reached then, but never exceeded. So it is with who dies.
+// Lost data      a server that starts again may have lost all, or the last second. What it did not write in this run counts as used up (`start`),
+//                and who waits takes a place anew, so the law holds over a restart. Where replicas take over the same is true as soon as the client
+//                talks to them.
+// Time           the server's, which can be set: back, and nobody is served until it has come to where it was; forward, and one burst is earned
+//                early.
 // Thread safety  every member may be called concurrently; they take turns at one connection. Destroy it when no member runs.
 // Errors         redis_errc, beside those of token_bucket. After connection_lost and timeout the tokens may be gone.
 // Cost           one round trip; two where it waits. Limits bound the wait, not the round trip: see redis_options.
@@ -43,7 +45,8 @@
 namespace penstock::inline v0_1 {
 
 struct redis_token_bucket_options {
-  /// What a bucket is of which the server knows nothing: the first time, after a restart, and when it was not used for `keep`. full: a burst more then.
+  /// What a bucket is of which the server knows nothing: the first time, after a restart, and when it was not used for `keep`. full: a burst more
+  /// then.
   warm_start start = warm_start::empty;
   std::chrono::milliseconds keep = std::chrono::hours{1};  ///< how long the server remembers a full bucket
 };
@@ -61,9 +64,9 @@ class basic_redis_token_bucket {
  public:
   using count = std::int64_t;
 
-  /// `name` is the key; in a cluster any will do. Connects with the first call. Throws std::invalid_argument unless burst >= 1 and keep >= 1 ms; and if the
-  /// numbers would be too large for exact arithmetic on the server: burst times the nanoseconds of the rate (in lowest terms, with microseconds for unit
-  /// where that is possible) must be below 2^52.
+  /// `name` is the key; in a cluster any will do. Connects with the first call. Throws std::invalid_argument unless burst >= 1 and keep >= 1 ms; and
+  /// if the numbers would be too large for exact arithmetic on the server: burst times the nanoseconds of the rate (in lowest terms, with
+  /// microseconds for unit where that is possible) must be below 2^52.
   basic_redis_token_bucket(const redis_options& server, std::string name, const penstock::rate& rate, count burst,
                            redis_token_bucket_options options = {})
       : session_{server}, name_{std::move(name)}, rate_{rate}, burst_{burst}, options_{options} {

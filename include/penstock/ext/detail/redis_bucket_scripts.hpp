@@ -1,9 +1,10 @@
 // penstock/ext/detail/redis_bucket_scripts.hpp: GCRA on the server.
 //
-// The key holds "us rem run": the theoretical arrival time, us + rem / den microseconds of the server's clock, and the run of the server in which it was
-// written. All arithmetic is on integers below 2^53, in units of 1 / den µs, and so exact: a token is `num` of them.
+// The key holds "us rem run": the theoretical arrival time, us + rem / den microseconds of the server's clock, and the run of the server in which it
+// was written. All arithmetic is on integers below 2^53, in units of 1 / den µs, and so exact: a token is `num` of them.
 //
-// ARGV: 1 run, 2 num, 3 den, 4 burst, 5 what an unknown bucket is ("full" or "empty"), 6 how many ms a full one is kept; and the script's own from 7 on.
+// ARGV: 1 run, 2 num, 3 den, 4 burst, 5 what an unknown bucket is ("full" or "empty"), 6 how many ms a full one is kept; and the script's own from 7
+// on.
 #pragma once
 
 #include <string>

@@ -1,9 +1,11 @@
 // penstock/ext/detail/redis_lease_keeper.hpp: a thread that renews leases, gives back what is not needed any more, and tells who has lost one.
 //
-// Who works with a permit may be busy or stand still: so he renews nothing himself. The thread has a connection of its own, whose timeouts are short: an
-// attempt takes a sixth of a lease at the most, so that there is time for several, and so that a loss is told a sixth of a lease before the server forgets.
+// Who works with a permit may be busy or stand still: so he renews nothing himself. The thread has a connection of its own, whose timeouts are
+// short: an attempt takes a sixth of a lease at the most, so that there is time for several, and so that a loss is told a sixth of a lease before
+// the server forgets.
 //
-// Invariants     good_until of a lease is a lease after what was sent for it last and answered well: by the local clock it is over no later than on the server.
+// Invariants     good_until of a lease is a lease after what was sent for it last and answered well: by the local clock it is over no later than on
+//                the server.
 // Lifetime       a record is shared by its permit and the keeper. Destroying the keeper gives back what was released, in one attempt.
 // Thread safety  every member may be called concurrently. Stop callbacks of the users run on the thread, under no lock.
 #pragma once

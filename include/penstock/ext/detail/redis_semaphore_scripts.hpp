@@ -22,9 +22,9 @@ end
 local function is_room() return redis.call('ZCARD', KEYS[1]) < tonumber(ARGV[2]) end
 )lua";
 
-/// 4 when the server began to run. {1, the fencing token}, or {0, how long it is in µs until there may be a permit}. A server that began less than a lease
-/// ago may have forgotten who holds one: they say so until then. The token is greater than any before, also than those that a restart made it forget,
-/// unless its clock was set back meanwhile. May be asked twice for the same: it is entered once.
+/// 4 when the server began to run. {1, the fencing token}, or {0, how long it is in µs until there may be a permit}. A server that began less than a
+/// lease ago may have forgotten who holds one: they say so until then. The token is greater than any before, also than those that a restart made it
+/// forget, unless its clock was set back meanwhile. May be asked twice for the same: it is entered once.
 inline const redis_script& redis_semaphore_acquire() {
   static const redis_script script{redis_semaphore_state + R"lua(
 local silence = ARGV[4] + ARGV[3] - now

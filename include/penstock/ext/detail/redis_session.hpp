@@ -1,7 +1,7 @@
 // penstock/ext/detail/redis_session.hpp: one connection that several threads share, and which run of the server it is to.
 //
-// What a server has lost by a restart it cannot tell. So whatever counts on what it keeps is told the run: an id that is another one after each start, and
-// when that was. A reply that came over another connection than the run was asked for over is not believed: ask() begins anew.
+// What a server has lost by a restart it cannot tell. So whatever counts on what it keeps is told the run: an id that is another one after each
+// start, and when that was. A reply that came over another connection than the run was asked for over is not believed: ask() begins anew.
 //
 // Thread safety  ask() and interrupt() may be called concurrently; questions take turns.
 #pragma once

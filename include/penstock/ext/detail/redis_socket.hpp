@@ -1,6 +1,7 @@
 // penstock/ext/detail/redis_socket.hpp: a stream socket whose every wait has a deadline and can be ended by another thread.
 //
-// Writing to a lost connection is an error here and no SIGPIPE. Looking up a host's name is the system's affair: it has no deadline and is not interrupted.
+// Writing to a lost connection is an error here and no SIGPIPE. Looking up a host's name is the system's affair: it has no deadline and is not
+// interrupted.
 //
 // Thread safety  interrupt() and allow() may be called at any time; everything else belongs to one thread.
 #pragma once
