@@ -113,7 +113,7 @@ class retrying {
     const std::chrono::nanoseconds delay = policy_.delay_after(f, *random_, previous_);
     if (left(end_) <= delay.count()) return ended(retry_end::out_of_time);
     if (!policy_.budget.try_withdraw()) return ended(retry_end::no_budget);
-    if (!policy_.delay) previous_ = delay;
+    previous_ = delay;
     if (options_.on_retry) options_.on_retry(f, delay);
     report_.paused += std::min(delay, std::chrono::nanoseconds::max() - report_.paused);
     tell();

@@ -216,9 +216,38 @@ TEST_CASE("retry: a stop request ends the pause, reaches the attempt, and lets n
     static_cast<void>(co_await never.async_wait());
     throw std::runtime_error{"told to stop"};
   };
-  auto waiting = spawn(async_retry(patient, {.attempts = 9}));
+  auto waiting = spawn(async_retry(patient, {.attempts = 9, .backoff = {}}, {.report = &report}));
   waiting.request_stop();
   CHECK_THROWS_WITH(waiting.result(), "told to stop");
+  CHECK(report.end == retry_end::cancelled);
+  CHECK(report.attempts == 1);
+
+  // A function that takes a stop token sees the request, whether its attempt has a deadline or not; and it beats the whole's.
+  std::stop_source asked;
+  auto asks = [&](const std::stop_token& token) -> result<int> {
+    CHECK_FALSE(token.stop_requested());
+    asked.request_stop();
+    return token.stop_requested() ? refused : result<int>{1};
+  };
+  for (const auto timeout : {0s, 1s}) {
+    asked = {};
+    CHECK(
+        retry(asks, {}, {.limits = {.stop = asked.get_token()}, .attempt_timeout = timeout, .report = &report, .clock = clock}) ==
+        refused);
+    CHECK(report.end == retry_end::cancelled);
+    CHECK(report.attempts == 1);
+  }
+  asked = {};
+  const auto stops_late = [&](const attempt_failure&, nanoseconds) {
+    clock.advance(1s);
+    asked.request_stop();
+  };
+  CHECK(
+      retry(broken, {.backoff = {}},
+            {.limits = {.stop = asked.get_token()}, .timeout = 1s, .on_retry = stops_late, .report = &report, .clock = clock}) ==
+      errc::cancelled);
+  CHECK(report.end == retry_end::cancelled);
+  CHECK(broken.runs == 2);
 
   // A blocking one sleeps on a clock that nobody moves.
   std::stop_source other;
@@ -260,6 +289,9 @@ TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and e
   CHECK(broken.runs == 1);
   CHECK(report.end == retry_end::out_of_time);
   CHECK(clock.now() == now);
+  CHECK(retry(broken, {.backoff = backoff::fixed(50ms)},  // the earlier one counts
+              {.limits = {.deadline = {now + 1h, clock}}, .timeout = 50ms, .report = &report, .clock = clock}) == refused);
+  broken.runs = 1;
 
   // Where on_retry takes its time, the pause ends with the whole, and what would begin after that does not.
   const auto slow_hook = [&](const attempt_failure&, nanoseconds) { clock.advance(30ms); };
@@ -291,6 +323,8 @@ TEST_CASE("retry: the whole has one deadline, which attempts do not renew, and e
   auto note = [&](const attempt_failure& f, nanoseconds) { failures.push_back(f.code()); };
   CHECK(retry(takes_long, {.backoff = {}}, {.attempt_timeout = 100ms, .on_retry = note, .clock = clock}) == 7);
   CHECK(failures == std::vector<std::error_code>{errc::timeout, errc::not_found});
+  calls = 0;
+  CHECK(spawn(async_retry(takes_long, {.backoff = {}}, {.attempt_timeout = 100ms, .clock = clock})).result() == 7);
   auto complies = [&]() -> task<int> {
     if (++calls == 5) co_return calls;
     static_cast<void>(co_await never.async_wait());
@@ -349,6 +383,19 @@ TEST_CASE("retry_policy: is the retry hook of other parts, too", "[retry]") {
   CHECK_FALSE(hook(penstock::write_failure{.error = errc::cancelled, .attempt = 2}));
   CHECK(hook(penstock::write_failure{.error = errc::timeout, .attempt = 2}) == nanoseconds{2s});
 
+  // Drawn from the seed and the number; what decorrelated jitter goes by is the growth. A first failure is a request of the budget's.
+  const retry_policy drawn{
+      .attempts = 9, .backoff = backoff::exponential(1s, 1h).with_jitter(penstock::jitter::decorrelated), .seed = 7};
+  for (const unsigned n : {1U, 2U, 5U}) {
+    penstock::splitmix64 random{7 + n};
+    CHECK(drawn(attempt_failure{.error = refused, .attempt = n}) ==
+          drawn.backoff.next_delay(n, random, n > 1 ? drawn.backoff.growth_at(n - 1) : nanoseconds{}));
+  }
+  retry_budget by_requests{{.ratio = 1, .min_per_second = 0, .clock = clock}};
+  const retry_policy earns{.backoff = {}, .budget = by_requests};
+  CHECK(earns(attempt_failure{.error = refused, .attempt = 1}) == nanoseconds{0});
+  CHECK_FALSE(earns(attempt_failure{.error = refused, .attempt = 2}));
+
   // The budget is asked last: neither for a pause that would never end (a circuit breaker that is forced open), nor for a function that throws.
   clock.advance(20s);
   retry_policy odd = policy;
@@ -403,8 +450,13 @@ TEST_CASE("retry_budget: allows its share of the window's requests and the reser
   CHECK(short_one.available() == 5);
   late.advance(1ms);
   CHECK(short_one.available() == 0);
+  retry_budget generous{{.ratio = 1000, .min_per_second = 0, .clock = late}};  // a step counts two million
+  for (int i = 0; i < 3000; ++i) generous.deposit();
+  CHECK(generous.available() == 2'147'483);
   CHECK_THROWS_AS(retry_budget({.ratio = -1}), std::invalid_argument);
+  CHECK_THROWS_AS(retry_budget({.min_per_second = 1e7}), std::invalid_argument);
   CHECK_THROWS_AS(retry_budget({.window = 0s}), std::invalid_argument);
+  CHECK_THROWS_AS(retry_budget({.window = 2h}), std::invalid_argument);
 }
 
 TEST_CASE("retry: asks the budget before each further attempt, and tells it of every request", "[retry]") {
