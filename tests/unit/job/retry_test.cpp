@@ -431,6 +431,7 @@ TEST_CASE("retry_budget: allows its share of the window's requests and the reser
   clock.advance(5s);
   CHECK(withdraw_all() == 12);
   clock.advance(5s);  // the requests are too old, the retries are not
+  CHECK(budget.available() == 0);
   CHECK(withdraw_all() == 0);
   for (int i = 0; i < 99; ++i) budget.deposit();
   CHECK(withdraw_all() == 0);
