@@ -100,6 +100,12 @@ TEST_CASE("circuit_breaker: opens when too large a share of the last calls faile
     CHECK(b.last().calls == 6);
     CHECK(b.breaker.stats().succeeded == 8);
   }
+  SECTION("the failure that pushes a success out of the window counts, and opens it for the whole time") {
+    bench full{{.failure_rate = 0.75, .minimum_calls = 4, .window_calls = 4}};
+    CHECK(full.calls("SSFFF") == 5);
+    CHECK(full.state() == breaker_state::open);
+    CHECK(full.breaker.retry_after() == 30s);
+  }
   SECTION("shares that no binary fraction is, and very small ones") {
     bench thirds{{.failure_rate = 2.0 / 3, .minimum_calls = 3, .window_calls = 3, .trial_calls = 3}};
     CHECK(thirds.calls("FSFS") == 3);
@@ -143,6 +149,15 @@ TEST_CASE("circuit_breaker: opens when too many are slow, whether they succeed o
   CHECK(b.calls("ssss") == 3);
   CHECK(b.last().why == breaker_reason::slow_calls);
   CHECK(b.last().slow == 6);
+  // Half-open, those that have not ended may be slow yet.
+  bench half{{.failure_rate = 1, .minimum_calls = 1, .slow_call = 100ms, .slow_rate = 0.5, .trial_calls = 4}};
+  half.calls("F");
+  half.clock.advance(30s);
+  CHECK(half.calls("SS") == 2);
+  CHECK(half.state() == breaker_state::half_open);
+  CHECK(half.calls("ssS") == 2);
+  CHECK(half.last().why == breaker_reason::slow_calls);
+  CHECK(half.state() == breaker_state::open);
 }
 
 TEST_CASE("circuit_breaker: after its time a few calls pass on trial, and decide as soon as they can", "[breaker]") {
@@ -221,6 +236,19 @@ TEST_CASE("circuit_breaker: trials that do not end in time open it again", "[bre
   CHECK(b.state() == breaker_state::closed);
   hangs->failure();
   CHECK(b.state() == breaker_state::closed);
+  // Where there is a place, calls pass, however long another one hangs.
+  bench two{{.minimum_calls = 1, .trial_calls = 2, .trial_timeout = 5s}};
+  two.calls("F");
+  two.clock.advance(30s);
+  auto one_hangs = two.breaker.try_acquire();
+  two.clock.advance(6s);
+  CHECK(two.calls("I") == 1);
+  CHECK(two.state() == breaker_state::half_open);
+  auto other = two.breaker.try_acquire();
+  *one_hangs = std::move(*other);  // which ends the one that hung
+  CHECK(two.breaker.stats().succeeded == 1);
+  one_hangs->success();
+  CHECK(two.state() == breaker_state::closed);
 }
 
 TEST_CASE("circuit_breaker: can be forced, and reset", "[breaker]") {
@@ -237,11 +265,19 @@ TEST_CASE("circuit_breaker: can be forced, and reset", "[breaker]") {
   CHECK(b.state() == breaker_state::closed);
   CHECK(b.calls("FF") == 1);
   CHECK(b.changes.size() == 4);
+  bench again{{.minimum_calls = 1, .open_for = backoff::exponential(1s, 1min)}};
+  again.calls("F");
+  again.breaker.reset();  // as if it were new
+  again.calls("F");
+  CHECK(again.last().open_for == 1s);
   CHECK_THROWS_AS(circuit_breaker({.failure_rate = 0}), std::invalid_argument);
   CHECK_THROWS_AS(circuit_breaker({.minimum_calls = 101}), std::invalid_argument);
   CHECK_THROWS_AS(circuit_breaker({.window = -1s}), std::invalid_argument);
   CHECK_THROWS_AS(circuit_breaker({.slow_rate = 1.1}), std::invalid_argument);
   CHECK_THROWS_AS(circuit_breaker({.trial_calls = 0}), std::invalid_argument);
+  CHECK_THROWS_AS(circuit_breaker({.trial_timeout = -1s}), std::invalid_argument);
+  CHECK_THROWS_AS(circuit_breaker({.slow_call = -1s}), std::invalid_argument);
+  CHECK_THROWS_AS(circuit_breaker({.minimum_calls = 0}), std::invalid_argument);
 }
 
 TEST_CASE("circuit_breaker: on_transition runs under no lock, and what it throws is counted", "[breaker][hazard-17]") {
@@ -289,6 +325,11 @@ TEST_CASE("circuit_breaker: call() and async_call() tell how the call ended, and
   auto throws = spawn(breaker.async_call([] { throw std::runtime_error{"as it was"}; }));
   CHECK_THROWS_WITH(throws.result(), "as it was");
   CHECK(breaker.stats().failed == 3);
+  std::stop_source stop;
+  stop.request_stop();
+  const auto stopped = [](const std::stop_token& token) { return token.stop_requested(); };
+  CHECK(breaker.call(stopped, stop.get_token()) == true);
+  CHECK(spawn(breaker.async_call(stopped) | penstock::with_stop(stop.get_token())).result() == true);
   // A deadline inside it is the other side's fault, one outside says nothing.
   ready.reset();
   auto inside = spawn(breaker.async_call([&] { return waits_for(ready) | penstock::with_timeout(1s, b.clock); }));
