@@ -1,0 +1,231 @@
+#include "options.hpp"
+
+#include <charconv>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace jobs {
+
+const char* const usage =
+    R"(penstock-jobs: a queue of jobs in a file, and workers that run a command for each
+
+  penstock-jobs add --db FILE [options] TEXT...       add jobs; -: one for each line of standard input
+    --attempts N        runs in all, until one succeeds; default 1
+    --backoff TIME      before the second run, then twice as long each time, up to an hour; default: none
+    --delay TIME        not before
+    --priority N        0, the default, runs first
+    --id NAME           adding it again while it is known does nothing
+    --timeout TIME      a run that takes longer is stopped
+
+  penstock-jobs work --db FILE --exec COMMAND [options]    run `sh -c COMMAND` for each job; its text is "$1"
+    --concurrency N     at a time; default: one for each processor
+    --until-empty       end when no job waits, is delayed or runs
+    --lease TIME        how long a worker that died keeps its jobs; default 30s
+    --grace TIME        how long commands may go on after an interrupt; then they are terminated, and their jobs are handed back; default 10s
+    --watch             show how it goes
+    --memory            in place of --db: the jobs are the lines of standard input, with the options of add; ends when they are done
+
+  penstock-jobs counts --db FILE                      how many jobs are in which state
+  penstock-jobs watch --db FILE [options]             the same, rates, and how long jobs wait and run, again and again
+    --every TIME        default 1s
+    --times N           and then end
+    --concurrency N     of all workers together: shows how much of it is used
+
+  penstock-jobs failed --db FILE [options]            the dead letters, oldest first: id, runs, reason, text
+    --first N, --count N
+  penstock-jobs redrive --db FILE [ID...]             try them, or all, again
+
+  Everywhere: --json; --fast, if a loss of power may take the last jobs that were added.
+  A TIME is a number and ms, s, m or h. A command that ends with 0 has done its job; with 65, the job has failed for good; else it is tried again.
+  Exit status: 0 done, 1 work: some jobs have failed for good, 2 error, 130 interrupted.
+)";
+
+namespace {
+
+class argument_reader {
+ public:
+  explicit argument_reader(const std::vector<std::string>& all) : all_{all} {}
+
+  bool next() {
+    if (at_ == all_.size()) return false;
+    name_ = all_[at_++];
+    if (name_ == "--" && !only_operands_) {
+      only_operands_ = true;
+      return next();
+    }
+    return true;
+  }
+  [[nodiscard]] bool is_option() const { return !only_operands_ && name_.size() > 1 && name_.front() == '-'; }
+  [[nodiscard]] bool is(std::string_view option) const { return is_option() && name_ == option; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  std::string value() {
+    if (at_ == all_.size()) throw usage_error{name_ + " needs a value"};
+    return all_[at_++];
+  }
+  std::size_t number(std::size_t least, std::size_t most) {
+    const std::string v = value();
+    std::size_t n = 0;
+    const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
+    if (error != std::errc{} || end != v.data() + v.size()) throw usage_error{name_ + ": " + v + " is not a number"};
+    if (n < least || n > most) throw usage_error{name_ + ": " + v + " is too " + (n < least ? "little" : "much")};
+    return n;
+  }
+  std::chrono::nanoseconds time() {
+    const std::string v = value();
+    std::uint32_t n = 0;
+    const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
+    const std::string_view unit{end, static_cast<std::size_t>(v.data() + v.size() - end)};
+    if (error == std::errc{}) {
+      if (unit == "ms") return std::chrono::milliseconds{n};
+      if (unit == "s") return std::chrono::seconds{n};
+      if (unit == "m") return std::chrono::minutes{n};
+      if (unit == "h") return std::chrono::hours{n};
+    }
+    throw usage_error{name_ + ": " + v + " is no time, as 500ms, 10s, 5m or 2h"};
+  }
+
+ private:
+  const std::vector<std::string>& all_;
+  std::size_t at_ = 0;
+  bool only_operands_ = false;
+  std::string name_;
+};
+
+bool take(argument_reader& a, common_options& o) {
+  if (a.is("--db"))
+    o.file = a.value();
+  else if (a.is("--fast"))
+    o.durable = false;
+  else if (a.is("--json"))
+    o.json = true;
+  else
+    return false;
+  return true;
+}
+bool take_job(argument_reader& a, add_options& o) {
+  constexpr std::size_t most = std::numeric_limits<std::uint32_t>::max();
+  if (a.is("--attempts"))
+    o.job.attempts = static_cast<unsigned>(a.number(1, most));
+  else if (a.is("--priority"))
+    o.job.priority = static_cast<std::uint32_t>(a.number(0, penstock::enqueue_options::lowest_priority));
+  else if (a.is("--delay"))
+    o.job.delay = a.time();
+  else if (a.is("--timeout"))
+    o.job.timeout = a.time();
+  else if (a.is("--backoff"))
+    o.job.backoff = penstock::backoff::exponential(a.time(), std::chrono::hours{1}).with_jitter(penstock::jitter::equal);
+  else
+    return take(a, o);
+  return true;
+}
+[[noreturn]] void refuse(const argument_reader& a) { throw usage_error{a.name() + " is not understood here"}; }
+void need_file(const common_options& o) {
+  if (o.file.empty()) throw usage_error{"--db FILE is missing"};
+}
+
+command parse_add(argument_reader& a) {
+  add_options o;
+  while (a.next()) {
+    if (a.is("--id"))
+      o.job.job_id = a.value();
+    else if (take_job(a, o))
+      continue;
+    else if (a.is_option())
+      refuse(a);
+    else
+      o.texts.push_back(a.name());
+  }
+  need_file(o);
+  if (o.texts.empty()) throw usage_error{"no job"};
+  if (!o.job.job_id.empty() && (o.texts.size() != 1 || o.texts[0] == "-")) throw usage_error{"--id is for one job"};
+  return o;
+}
+command parse_work(argument_reader& a) {
+  work_options o;
+  bool memory = false;
+  while (a.next()) {
+    if (a.is("--exec"))
+      o.command = a.value();
+    else if (a.is("--concurrency"))
+      o.concurrency = a.number(1, 4096);
+    else if (a.is("--lease"))
+      o.lease = a.time();
+    else if (a.is("--grace"))
+      o.grace = a.time();
+    else if (a.is("--until-empty"))
+      o.until_empty = true;
+    else if (a.is("--watch"))
+      o.watch = true;
+    else if (a.is("--memory"))
+      memory = true;
+    else if (!take_job(a, o))
+      refuse(a);
+  }
+  if (o.command.empty()) throw usage_error{"--exec COMMAND is missing"};
+  if (o.lease.count() <= 0) throw usage_error{"--lease is 0"};
+  if (memory == !o.file.empty())
+    throw usage_error{memory ? "--memory and --db at the same time" : "--db FILE or --memory is missing"};
+  return o;
+}
+
+}  // namespace
+
+command parse_command_line(const std::vector<std::string>& arguments) {
+  argument_reader a{arguments};
+  if (!a.next()) throw usage_error{"no command"};
+  const std::string what = a.name();
+  if (what == "--help" || what == "-h" || what == "help") return help_wanted{};
+  if (what == "--version") return version_wanted{};
+  if (what == "add") return parse_add(a);
+  if (what == "work") return parse_work(a);
+  if (what == "counts") {
+    counts_options o;
+    while (a.next()) {
+      if (!take(a, o)) refuse(a);
+    }
+    return need_file(o), o;
+  }
+  if (what == "watch") {
+    watch_options o;
+    while (a.next()) {
+      if (a.is("--every"))
+        o.every = a.time();
+      else if (a.is("--times"))
+        o.times = a.number(1, 1'000'000'000);
+      else if (a.is("--concurrency"))
+        o.concurrency = a.number(1, 1'000'000);
+      else if (!take(a, o))
+        refuse(a);
+    }
+    if (o.every.count() <= 0) throw usage_error{"--every is 0"};
+    return need_file(o), o;
+  }
+  if (what == "failed") {
+    failed_options o;
+    while (a.next()) {
+      if (a.is("--first"))
+        o.first = a.number(0, std::numeric_limits<std::size_t>::max());
+      else if (a.is("--count"))
+        o.count = a.number(1, 1'000'000);
+      else if (!take(a, o))
+        refuse(a);
+    }
+    return need_file(o), o;
+  }
+  if (what == "redrive") {
+    redrive_options o;
+    while (a.next()) {
+      if (take(a, o)) continue;
+      if (a.is_option()) refuse(a);
+      o.ids.push_back(a.name());
+    }
+    return need_file(o), o;
+  }
+  throw usage_error{what + " is no command"};
+}
+
+}  // namespace jobs
