@@ -69,10 +69,7 @@ endfunction()
 
 # After this, SQLite::SQLite3 exists, with full-text search (FTS5).
 function(penstock_need_sqlite)
-  find_package(SQLite3 QUIET)
-  if(TARGET SQLite::SQLite3)
-    set_target_properties(SQLite::SQLite3 PROPERTIES IMPORTED_GLOBAL ON)
-  else()
+  if(NOT TARGET SQLite::SQLite3) # penstock-sqlite.cmake has looked for an installed one
     message(STATUS "penstock: fetching SQLite")
     enable_language(C)
     FetchContent_Declare(
