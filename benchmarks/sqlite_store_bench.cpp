@@ -83,8 +83,10 @@ void BM_through(benchmark::State& state) {
   const auto bulk = static_cast<std::size_t>(state.range(1));
   jobs_on_disk jobs{Durability};
   penstock::worker_pool pool{{.threads = 2}};
-  penstock::job_worker worker{
-      jobs.queue, pool, [](penstock::job<std::string>& j) { benchmark::DoNotOptimize(j.payload()); }, {.concurrency = 2, .batch = 64}};
+  penstock::job_worker worker{jobs.queue,
+                              pool,
+                              [](penstock::job<std::string>& j) { benchmark::DoNotOptimize(j.payload()); },
+                              {.concurrency = 2, .batch = 64}};
   std::uint64_t added = 0;
   const std::size_t round = 64 * 256;
   while (state.KeepRunningBatch(round)) {
@@ -107,7 +109,12 @@ constexpr auto normal = penstock::sqlite_durability::normal;
 BENCHMARK(BM_one_write_and_sync)->UseRealTime();
 BENCHMARK(BM_add<full>)->Name("BM_sqlite_add<full>")->Threads(1)->Threads(8)->Threads(64)->UseRealTime();
 BENCHMARK(BM_add<normal>)->Name("BM_sqlite_add<normal>")->Threads(1)->Threads(64)->UseRealTime();
-BENCHMARK(BM_through<full>)->Name("BM_sqlite_through<full>")->ArgNames({"producers", "bulk"})->Args({4, 64})->Args({64, 1})->UseRealTime();
+BENCHMARK(BM_through<full>)
+    ->Name("BM_sqlite_through<full>")
+    ->ArgNames({"producers", "bulk"})
+    ->Args({4, 64})
+    ->Args({64, 1})
+    ->UseRealTime();
 BENCHMARK(BM_through<normal>)->Name("BM_sqlite_through<normal>")->ArgNames({"producers", "bulk"})->Args({4, 64})->UseRealTime();
 
 }  // namespace

@@ -212,6 +212,7 @@ class sqlite_store {
   void unsubscribe(const store_listener& listener) noexcept { core_->unsubscribe(listener); }
   /// Events that were not told, for too many came at a time.
   [[nodiscard]] std::uint64_t events_lost() const noexcept { return core_->events_lost(); }
+  [[nodiscard]] sqlite_store_stats stats() const noexcept { return core_->stats(); }
 
   /// Looks at once, without waiting for the poll_interval, for what other processes did.
   result<void> look_around() { return core_->look_around(); }

@@ -33,4 +33,10 @@ struct sqlite_store_options {
   std::string vfs = {};                             ///< the name of a sqlite3_vfs; empty: the default
 };
 
+struct sqlite_store_stats {
+  std::uint64_t steps = 0;    ///< calls that changed something, or would have
+  std::uint64_t commits = 0;  ///< transactions for them
+  std::size_t in_line = 0;    ///< calls that wait for the transaction after the one that is on its way
+};
+
 }  // namespace penstock::inline v0_1

@@ -1,13 +1,13 @@
 #include <penstock/ext/sqlite_store.hpp>
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "../../support/store_conformance.hpp"
+#include "../../support/temporary_folder.hpp"
 
 using namespace std::chrono_literals;
 using penstock::enqueue_options;
@@ -18,17 +18,6 @@ using penstock::sqlite_store;
 using penstock::sqlite_store_options;
 
 namespace {
-
-/// A folder that goes with it.
-struct temporary_folder {
-  temporary_folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "penstock-sqlite-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~temporary_folder() { std::filesystem::remove_all(path); }
-  [[nodiscard]] std::string file(const char* name = "jobs.db") const { return (path / name).string(); }
-  std::filesystem::path path;
-};
 
 sqlite_store_options small() {
   return {.durability = penstock::sqlite_durability::normal,

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cassert>
+#include <cstddef>
 #include <mutex>
 #include <utility>
 
@@ -84,6 +85,14 @@ class basic_commit_line {
     }
   }
 
+  /// Steps that wait for the next commit.
+  [[nodiscard]] std::size_t size() const noexcept {
+    std::scoped_lock guard{lock_};
+    std::size_t n = 0;
+    for (const step* s = first_; s != nullptr; s = s->after) ++n;
+    return n;
+  }
+
  private:
   void append(step& s) noexcept {
     if (last_ != nullptr) {
@@ -94,7 +103,7 @@ class basic_commit_line {
     last_ = &s;
   }
 
-  polled_mutex<Sync> lock_;
+  mutable polled_mutex<Sync> lock_;
   step* first_ = nullptr;  // guarded by lock_, as are the next two
   step* last_ = nullptr;
   bool led_ = false;

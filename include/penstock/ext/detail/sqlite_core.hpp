@@ -116,6 +116,12 @@ class sqlite_core {
     std::scoped_lock guard{lock_};
     return events_lost_;
   }
+  [[nodiscard]] sqlite_store_stats stats() const noexcept {
+    // relaxed, both: counts
+    return {.steps = steps_.load(std::memory_order_relaxed),
+            .commits = commits_.load(std::memory_order_relaxed),
+            .in_line = line_.size()};
+  }
   [[nodiscard]] std::chrono::nanoseconds poll_interval() const noexcept { return poll_interval_; }
 
  private:
@@ -189,7 +195,10 @@ class sqlite_core {
       roll_back();
       return false;
     }
-    for (step* s = from; s != to; s = after(*s)) conclude(*s);
+    std::uint64_t steps = 0;
+    for (step* s = from; s != to; s = after(*s), ++steps) conclude(*s);
+    steps_.fetch_add(steps, std::memory_order_relaxed);  // relaxed, both: counts
+    commits_.fetch_add(1, std::memory_order_relaxed);
     return true;
   }
   static void fail(step* from, step* to) noexcept {
@@ -359,6 +368,8 @@ class sqlite_core {
   std::uint64_t events_lost_ = 0;
   bool delivering_ = false;
   std::mutex listening_;  // one change of listeners_ at a time
+  std::atomic<std::uint64_t> steps_{0};
+  std::atomic<std::uint64_t> commits_{0};
   const std::chrono::nanoseconds poll_interval_;
   std::atomic<bool> polls_{false};  // there is something to poll for
   auto_reset_event wake_poller_;
