@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Kills processes that share a file of jobs, again and again, and counts what is left: no job is lost, none is completed twice.
+
+    run_sqlite.py SQLITE_JOBS [KILLS]
+
+Without a number: 20 kills, or 200 where the environment variable PENSTOCK_TIER is long. PENSTOCK_SEED repeats the times at which it kills.
+"""
+
+import collections
+import os
+import pathlib
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+STATES = ["waiting", "delayed", "active", "completed", "failed"]
+failed = 0
+
+
+def check(name, condition, detail=""):
+    global failed
+    if not condition:
+        failed += 1
+    print(f"{'ok' if condition else 'FAILED'} {name}{': ' + str(detail) if detail and not condition else ''}", flush=True)
+
+
+def read_ledger(path):
+    """The jobs whose addition was answered, and how often each one's completion was."""
+    added, completed = set(), collections.Counter()
+    for line in path.read_text().splitlines() if path.exists() else []:
+        words = line.split()
+        if words[0] == "added":
+            added.add(int(words[1]))
+        else:
+            completed[int(words[1])] += 1
+    return added, completed
+
+
+def look(file, ledger, name):
+    added, completed = read_ledger(ledger)
+    with sqlite3.connect(file) as db:
+        whole = db.execute("PRAGMA integrity_check").fetchone()[0]
+        if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:  # killed before it was made
+            db.close()
+            return not added, 0, 0
+        states = dict(db.execute("SELECT id, state FROM jobs"))
+        counted = db.execute("SELECT waiting, delayed, active, completed, failed FROM meta").fetchone()
+    db.close()
+    there = collections.Counter(states.values())
+    problems = []
+    if whole != "ok":
+        problems.append(whole)
+    if tuple(there[s] for s in range(5)) != counted:
+        problems.append(f"{dict(there)} are there, and {counted} counted")
+    if lost := added - states.keys():
+        problems.append(f"{len(lost)} were added and are lost: {sorted(lost)[:5]}")
+    if twice := [job for job, times in completed.items() if times > 1]:
+        problems.append(f"{len(twice)} were completed twice: {sorted(twice)[:5]}")
+    if undone := [job for job in completed if STATES[states.get(job, 0)] != "completed"]:
+        problems.append(f"{len(undone)} were completed and are not: {sorted(undone)[:5]}")
+    if problems:
+        check(name, False, "; ".join(problems))
+    return not problems, len(states), sum(completed.values())
+
+
+def kill(program, folder, kills, rng):
+    file, ledger = folder / "jobs.db", folder / "ledger"
+    processes = []
+
+    def start():
+        processes.append(subprocess.Popen([program, "churn", file, ledger, str(rng.randrange(1 << 32))], stderr=subprocess.PIPE))
+
+    start()
+    start()
+    killed, whole = 0, True
+    while killed < kills and whole:
+        time.sleep(rng.uniform(0.005, 0.12))
+        for _ in range(rng.choice([1, 1, 2])):
+            victim = processes.pop(rng.randrange(len(processes)))
+            ended = victim.poll()
+            if ended is not None:
+                check("the processes go on until they are killed", False, f"{ended}, {victim.stderr.read().decode()[-500:]}")
+                whole = False
+            victim.send_signal(signal.SIGKILL)
+            victim.wait()
+            victim.stderr.close()
+            killed += 1
+        if not processes:  # only then the ledger and the file stand still
+            whole = whole and look(file, ledger, f"after {killed} kills")[0]
+        while len(processes) < 2:
+            start()
+    for p in processes:
+        p.kill()
+        p.wait()
+        p.stderr.close()
+    finished = subprocess.run([program, "finish", file, ledger], timeout=300, check=False)
+    check("what is left can be finished", finished.returncode == 0)
+    whole_at_end, jobs, completions = look(file, ledger, "at the end")
+    check(f"after {killed} kills no job of {jobs} is lost, none of {completions} was completed twice", whole and whole_at_end)
+    with sqlite3.connect(file) as db:
+        unfinished = db.execute("SELECT count(*) FROM jobs WHERE state <> 3").fetchone()[0]
+    db.close()
+    check("all are completed in the end", unfinished == 0, f"{unfinished} are not")
+    check("there was something to kill", jobs > 20 * killed / 10, jobs)
+
+
+def share(program, folder):
+    file = folder / "shared.db"
+    worker = subprocess.Popen([program, "work", file], stdin=subprocess.PIPE)
+    out = subprocess.run([program, "submit", file, "100"], capture_output=True, text=True, timeout=120, check=False).stdout
+    worker.stdin.close()
+    check("a process learns how its jobs ended that another one ran", out == "90 good, 10 bad\n", out)
+    check("the worker ends when it is told to", worker.wait(60) == 0)
+
+
+def main():
+    program = pathlib.Path(sys.argv[1]).resolve()
+    kills = int(sys.argv[2]) if len(sys.argv) > 2 else 200 if os.environ.get("PENSTOCK_TIER") == "long" else 20
+    seed = int(os.environ.get("PENSTOCK_SEED", random.randrange(1 << 32)))
+    print(f"PENSTOCK_SEED={seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="penstock-sqlite-") as folder:
+        share(program, pathlib.Path(folder))
+        kill(program, pathlib.Path(folder), kills, random.Random(seed))
+    sys.exit(1 if failed else 0)
+
+
+main()

@@ -1,0 +1,168 @@
+// What run_sqlite.py starts several of, and kills.
+//
+//   sqlite_jobs churn FILE LEDGER SEED   adds, runs and settles jobs until it is killed. Each line of the ledger is written after the store has answered:
+//                                        "added ID", "completed ID FENCE". A lease is short, and what others left behind is taken back.
+//   sqlite_jobs finish FILE LEDGER       runs what is left, writes the same lines, and ends
+//   sqlite_jobs work FILE                a worker on a pool, until its standard input is closed
+//   sqlite_jobs submit FILE COUNT        submits so many jobs, and waits for each one's end, though no worker is in this process
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <penstock/core/backoff.hpp>
+#include <penstock/ext/sqlite_store.hpp>
+#include <penstock/job/job_queue.hpp>
+#include <penstock/job/job_worker.hpp>
+#include <penstock/pool/worker_pool.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+using store_type = penstock::sqlite_store<std::string>;
+using lease_type = penstock::sqlite_lease<std::string>;
+
+penstock::job_time now() { return std::chrono::system_clock::now().time_since_epoch(); }
+
+penstock::sqlite_store_options options() {
+  return {.keep_completed = {.count = 1'000'000'000}, .keep_failed = {.count = 1'000'000'000}, .poll_interval = 20ms};
+}
+
+class ledger {
+ public:
+  explicit ledger(const char* path) : file_{open(path, O_WRONLY | O_APPEND | O_CREAT, 0600)} {}
+  void write(const std::string& line) const {
+    if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) std::abort();
+  }
+
+ private:
+  int file_;
+};
+
+void add(store_type& store, const ledger& book, std::uint64_t seed) {
+  penstock::splitmix64 random{seed};
+  for (;;) {
+    std::vector<std::string> payloads(1 + random() % 3, std::string(random() % 10 == 0 ? 3000 : 50, 'p'));
+    const penstock::enqueue_options o{.attempts = 3,
+                                      .priority = static_cast<std::uint32_t>(random() % 3),
+                                      .delay = std::chrono::milliseconds{random() % 2 * (random() % 50)}};
+    std::vector<penstock::job_entry<std::string>> entries;
+    for (auto& p : payloads) entries.push_back({&p, &o});
+    std::vector<penstock::job_added> added(entries.size());
+    store.add(entries, now(), added).value();
+    std::string lines;
+    for (const auto& a : added) lines += "added " + a.id.to_string() + "\n";
+    book.write(lines);
+  }
+}
+
+/// Runs a batch. False: there was nothing.
+bool run(store_type& store, const ledger& book, penstock::splitmix64& random, bool only_complete) {
+  std::vector<lease_type> leases;
+  store.fetch({.most = 1 + random() % 8, .now = now(), .lease_until = now() + 200ms}, {}, leases).value();
+  std::vector<penstock::job_settlement<lease_type>> all;
+  for (auto& l : leases) {
+    using penstock::settle_as;
+    static constexpr settle_as ways[] = {settle_as::completed, settle_as::completed, settle_as::completed, settle_as::retry,
+                                         settle_as::released};
+    const settle_as how = only_complete ? settle_as::completed : ways[random() % 5];
+    all.push_back({.lease = &l, .how = how, .at = now()});
+  }
+  store.settle(all, now()).value();
+  std::string lines;
+  for (const auto& s : all) {
+    if (s.how == penstock::settle_as::completed && !s.stale) {
+      lines += "completed " + s.lease->id().to_string() + " " + std::to_string(s.lease->fence()) + "\n";
+    }
+  }
+  if (!lines.empty()) book.write(lines);
+  return !leases.empty();
+}
+
+int churn(const char* path, const char* book_path, std::uint64_t seed) {
+  const ledger book{book_path};
+  store_type store{path, options()};
+  std::vector<std::jthread> threads;
+  for (std::uint64_t t = 0; t < 2; ++t) threads.emplace_back([&, t] { add(store, book, seed + t); });
+  for (std::uint64_t t = 0; t < 2; ++t) {
+    threads.emplace_back([&, t] {
+      penstock::splitmix64 random{seed + 10 + t};
+      for (;;) {
+        if (random() % 16 == 0) static_cast<void>(store.take_back_stalled(now(), 1'000'000).value());
+        static_cast<void>(run(store, book, random, false));
+      }
+    });
+  }
+  return 0;
+}
+
+int finish(const char* path, const char* book_path) {
+  const ledger book{book_path};
+  store_type store{path, options()};
+  penstock::splitmix64 random{1};
+  static_cast<void>(store.take_back_stalled(now() + 1h, 1'000'000).value());
+  for (;;) {
+    const auto delayed = store.list(penstock::job_state::delayed, 0, 1000).value();
+    for (const auto& d : delayed) static_cast<void>(store.promote(d.id));
+    while (run(store, book, random, true)) {
+    }
+    if (store.counts().value().delayed == 0) return 0;
+  }
+}
+
+int work(const char* path) {
+  std::chrono::system_clock wall;
+  store_type store{path, options()};
+  penstock::job_queue<std::string, store_type> jobs{store, {.clock = wall}};
+  penstock::worker_pool pool{{.threads = 2}};
+  penstock::job_worker worker{jobs, pool,
+                              [](penstock::job<std::string>& j) {
+                                if (j.payload() == "bad") throw std::runtime_error{"it was bad"};
+                              },
+                              {.concurrency = 2, .batch = 8}};
+  char byte = 0;
+  while (read(0, &byte, 1) > 0) {
+  }
+  return 0;
+}
+
+int submit(const char* path, int count) {
+  std::chrono::system_clock wall;
+  store_type store{path, options()};
+  penstock::job_queue<std::string, store_type> jobs{store, {.clock = wall}};
+  std::vector<penstock::submitted_job> all;
+  for (int i = 0; i < count; ++i) all.push_back(jobs.submit(std::string{i % 10 == 0 ? "bad" : "good"}).value());
+  int good = 0;
+  int bad = 0;
+  for (auto& one : all) {
+    try {
+      one.finished.get();
+      ++good;
+    } catch (const penstock::job_failed& e) {
+      if (std::string_view{e.what()} == "it was bad") ++bad;
+    }
+  }
+  std::printf("%d good, %d bad\n", good, bad);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> a{argv, argv + argc};
+  if (argc == 5 && a[1] == "churn") return churn(argv[2], argv[3], std::stoull(a[4]));
+  if (argc == 4 && a[1] == "finish") return finish(argv[2], argv[3]);
+  if (argc == 3 && a[1] == "work") return work(argv[2]);
+  if (argc == 4 && a[1] == "submit") return submit(argv[2], std::stoi(a[3]));
+  std::fprintf(stderr, "usage: see the source\n");
+  return 2;
+}
