@@ -142,7 +142,7 @@ class sqlite_store {
     return core_->change([&](jobs& j, effects& e) -> result<stalled_jobs> { return j.take_back(now, max_stalled, why, e); });
   }
   result<void> progress(const lease_type& lease, double done) {
-    return core_->change([&](jobs& j, effects&) { return j.progress({.id = lease.id(), .fence = lease.fence()}, done); });
+    return core_->change([&](jobs& j, effects& e) { return j.progress({.id = lease.id(), .fence = lease.fence()}, done, e); });
   }
   result<void> log(const lease_type& lease, std::string line) {
     return core_->change([&](jobs& j, effects&) { return j.log({.id = lease.id(), .fence = lease.fence()}, line); });

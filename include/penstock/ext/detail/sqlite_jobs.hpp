@@ -155,11 +155,14 @@ class sqlite_jobs {
           ++n->made;
           emit(job_event::kind::completed, *n, n->made, e, nullptr, *s.value);
           end(*n, job_state::completed, at, nullptr, *s.value, e);
+          emit_if_drained(e);
           break;
         case settle_as::failed:
           ++n->made;
           emit(job_event::kind::failed, *n, n->made, e, *s.why);
+          if (n->made >= n->attempts) emit(job_event::kind::retries_exhausted, *n, n->made, e, *s.why);
           end(*n, job_state::failed, at, *s.why, nullptr, e);
+          emit_if_drained(e);
           break;
         case settle_as::retry:
           ++n->made;
@@ -199,6 +202,7 @@ class sqlite_jobs {
         ++taken.failed;
         emit(job_event::kind::failed, n, n.made + 1, e, why);
         end(n, job_state::failed, at, why, nullptr, e);
+        emit_if_drained(e);
       } else {
         ++taken.back;
         make_ready(n, true, e);
@@ -206,11 +210,15 @@ class sqlite_jobs {
     }
     return taken;
   }
-  result<void> progress(const lease_ticket& t, double done) {
+  result<void> progress(const lease_ticket& t, double done, effects& e) {
     std::optional<row> n = rows_.find(t.id);
     if (!n || !holds(*n, t.fence)) return errc::stale;
     n->progress = done;
     put(*n);
+    if (recording) {
+      emit(job_event::kind::progress, *n, n->made + 1, e);
+      e.events.back().progress = done;
+    }
     return {};
   }
   result<void> log(const lease_ticket& t, std::string_view line) {
@@ -224,9 +232,11 @@ class sqlite_jobs {
   // By hand.
 
   void pause(bool paused, effects& e) {
+    e.ready = !paused;
+    if ((now.paused != 0) == paused) return;
     ++changes_;
     now.paused = paused ? 1 : 0;
-    e.ready = !paused;
+    if (recording) e.events.push_back({.what = paused ? job_event::kind::paused : job_event::kind::resumed});
   }
   result<void> remove(const job_id& id, effects& e) {
     std::optional<row> n = rows_.find(id);
@@ -325,6 +335,7 @@ class sqlite_jobs {
           ++changes_;
           rows_.extend_guard(o.deduplicate->id, later(at, o.deduplicate->ttl));
         }
+        if (recording) e.events.push_back({.what = job_event::kind::duplicate, .id = id});
         if (j.watch != nullptr) watch(there, *j.watch, e);
         return {.id = std::move(id), .duplicate = true};
       }
@@ -455,6 +466,12 @@ class sqlite_jobs {
     if (!recording) [[likely]]
       return;
     e.events.push_back({.what = what, .id = id_of(n), .attempt = static_cast<unsigned>(attempt), .why = why, .value = value});
+  }
+
+  void emit_if_drained(effects& e) const {
+    if (recording && now.of(job_state::waiting) == 0 && now.of(job_state::active) == 0) {
+      e.events.push_back({.what = job_event::kind::drained});
+    }
   }
 
   /// The first ones of a line, up to `most` and while `wanted`: `f` takes them out of it.

@@ -58,6 +58,7 @@ struct sqlite_row {
   std::int64_t started = no_time.count();
   std::int64_t ended = no_time.count();
   double progress = 0;
+  std::int64_t attempts = 1;
   std::int64_t watcher = 0;  ///< the store that has somebody who waits for its end; 0: none, -1: several
   std::string job_id = {};
   std::string key = {};
@@ -189,11 +190,11 @@ class sqlite_rows {
       const sqlite_row& r = rows.back();
       sqlite_fetched f{
           .number = static_cast<std::uint64_t>(r.id), .job_id = text_of(r.job_id), .attempt = static_cast<unsigned>(r.made) + 1};
-      f.policy.attempts = static_cast<unsigned>(q.integer(columns));
-      f.policy.timeout = std::chrono::nanoseconds{q.integer(columns + 1)};
-      f.policy.backoff = read_backoff(q.bytes(columns + 2));
-      f.name = q.bytes(columns + 3);
-      if (!r.has(sqlite_row::large)) f.payload = q.bytes(columns + 4);
+      f.policy.attempts = static_cast<unsigned>(r.attempts);
+      f.policy.timeout = std::chrono::nanoseconds{q.integer(columns)};
+      f.policy.backoff = read_backoff(q.bytes(columns + 1));
+      f.name = q.bytes(columns + 2);
+      if (!r.has(sqlite_row::large)) f.payload = q.bytes(columns + 3);
       got.push_back(std::move(f));
     }
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -263,7 +264,7 @@ class sqlite_rows {
   }
 
  private:
-  static constexpr int columns = 16;
+  static constexpr int columns = 17;
   static sqlite_row row(const sqlite_statement::query& q) {
     sqlite_row r;
     r.id = q.integer(0);
@@ -282,6 +283,7 @@ class sqlite_rows {
     r.watcher = q.integer(13);
     r.job_id = q.bytes(14);
     r.key = q.bytes(15);
+    r.attempts = q.integer(16);
     return r;
   }
   static std::vector<sqlite_row> all(sqlite_statement::query q) {
@@ -292,7 +294,7 @@ class sqlite_rows {
   static std::string select(std::string_view more, std::string_view where) {
     std::string sql{
         "SELECT id, state, major, minor, priority, flags, made, stalled, fence, due, started, ended, progress, watcher, job_id, "
-        "key"};
+        "key, attempts"};
     return sql.append(more).append(" FROM jobs WHERE ").append(where);
   }
 
@@ -307,7 +309,7 @@ class sqlite_rows {
   sqlite_statement find_{db_, select("", "id=?1")};
   sqlite_statement first_{db_, select("", "state=?1 ORDER BY major, minor LIMIT ?2")};
   sqlite_statement due_{db_, select("", "state=?1 AND major<=?2 ORDER BY major, minor LIMIT ?3")};
-  sqlite_statement ready_{db_, select(", attempts, timeout, backoff, name, payload", "state=0 ORDER BY major, minor LIMIT ?1")};
+  sqlite_statement ready_{db_, select(", timeout, backoff, name, payload", "state=0 ORDER BY major, minor LIMIT ?1")};
   sqlite_statement named_{db_, "SELECT id FROM jobs WHERE job_id=?1"};
   sqlite_statement first_major_{db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1"};
   sqlite_statement texts_{db_, "SELECT why, value FROM jobs WHERE id=?1"};
