@@ -204,9 +204,25 @@ class sqlite_store {
   [[nodiscard]] result<std::vector<job_child>> children(const job_id&) const { return errc::unsupported; }
   result<void> set_group(std::string_view, const job_group_rule&) { return errc::unsupported; }
   [[nodiscard]] result<std::vector<job_group_info>> groups() const { return errc::unsupported; }
-  result<void> put_schedule(const job_schedule_options&, const Payload&, job_time) { return errc::unsupported; }
-  result<void> remove_schedule(std::string_view) { return errc::unsupported; }
-  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return errc::unsupported; }
+
+  /// See job_schedule.hpp. errc::unsupported of a time zone. Throws std::invalid_argument that names the value, and what the codec throws.
+  result<void> put_schedule(const job_schedule_options& o, const Payload& payload, job_time now) {
+    detail::check(o);
+    if (!o.time_zone.empty() || !o.options.group.empty()) return errc::unsupported;
+    const std::string text = job_codec<Payload>::encode(payload);
+    return core_->change([&](jobs& j, effects& e) -> result<void> {
+      j.put_schedule(o, text, now, e);
+      return {};
+    });
+  }
+  /// What it has added stays. errc::not_found.
+  result<void> remove_schedule(std::string_view id) {
+    return core_->change([&](jobs& j, effects&) { return j.remove_schedule(id); });
+  }
+  /// The next one first.
+  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const {
+    return core_->look([](reader& look) -> result<std::vector<job_schedule_info>> { return look.schedules(); });
+  }
 
   void subscribe(std::shared_ptr<store_listener> listener) { core_->subscribe(std::move(listener)); }
   void unsubscribe(const store_listener& listener) noexcept { core_->unsubscribe(listener); }

@@ -46,3 +46,88 @@ TEST_CASE("sqlite_store: does what every store does", "[sqlite_store][hazard-32]
   store_conformance::by_hand<bench>();
   store_conformance::telling<bench>();
 }
+
+TEST_CASE("sqlite_store: processes that share a file see each other's jobs, endings and room", "[sqlite_store]") {
+  const temporary_folder folder;
+  sqlite_store<int> here{folder.file(), small()};
+  sqlite_store<int> there{folder.file(), small()};  // as another process would
+  const auto listener = std::make_shared<store_conformance::noted_listener>();
+  here.subscribe(listener);
+  store_conformance::noted_watch watches[8];
+  const enqueue_options usual;
+  const enqueue_options nothing_kept{.job_id = "twice", .remove_on_complete = true};
+  for (int i = 0; i < 8; ++i) {
+    int payload = i;
+    const job_entry<int> one{&payload, i == 0 ? &nothing_kept : &usual, &watches[i]};
+    here.add({&one, 1}, 1s).value();
+  }
+  store_conformance::noted_watch also;
+  int payload = 0;
+  const job_entry<int> again{&payload, &nothing_kept, &also};
+  there.add({&again, 1}, 1s).value();
+  const job_entry<int> one{&payload, &usual};
+  CHECK(here.add({&one, 1}, 1s).error() == penstock::errc::full);
+
+  std::vector<penstock::sqlite_lease<int>> mine;
+  std::vector<penstock::sqlite_lease<int>> others;
+  here.fetch({.most = 1, .now = 1s, .lease_until = 2s}, {}, mine).value();
+  CHECK(there.take_back_stalled(2s, 1).value().back == 1);
+  there.fetch({.most = 2, .now = 2s, .lease_until = 9s}, {}, others).value();
+  CHECK(others.at(0).fence() > mine.at(0).fence());
+  using lease = penstock::sqlite_lease<int>;
+  penstock::job_settlement<lease> late{.lease = &mine[0]};
+  here.settle({&late, 1}, 2s).value();
+  CHECK(late.stale);
+  penstock::job_settlement<lease> done[] = {
+      {.lease = &others.at(0), .value = std::make_shared<const std::string>("42")},
+      {.lease = &others.at(1), .how = penstock::settle_as::failed, .why = std::make_shared<const std::string>("why")}};
+  there.settle(done, 3s).value();
+  CHECK(also.calls == 1);
+  CHECK(watches[0].calls + watches[1].calls + listener->room == 0);
+  here.look_around().value();
+  CHECK(watches[0].calls + watches[1].calls == 2);
+  CHECK(watches[0].said == "42");
+  CHECK(watches[1].said == "why");
+  CHECK(watches[1].state == job_state::failed);
+  CHECK(listener->room == 1);
+  here.look_around().value();
+  CHECK(watches[0].calls + watches[2].calls == 1);
+
+  // What a file holds outlives the store, schedules too; who waited is told that it is gone.
+  here.put_schedule({.id = "s", .every = 10s, .options = {.name = "n", .attempts = 3, .backoff = penstock::backoff::fixed(1s)}},
+                    77, 3s)
+      .value();
+  here.drain(false).value();
+  CHECK(watches[2].calls == 1);
+  sqlite_store<int> later{folder.file(), small()};
+  std::vector<lease> leases;
+  later.fetch({.most = 9, .now = 3s, .lease_until = 9s}, {}, leases).value();
+  CHECK(leases.at(0).payload() == 77);
+  CHECK(leases.at(0).name() == "n");
+  CHECK(leases.at(0).policy().attempts == 3);
+  CHECK(leases.at(0).policy().backoff.growth_at(2) == 1s);
+  CHECK(later.schedules().value().at(0).made == 1);
+  CHECK(later.stats().commits > 0);
+}
+
+TEST_CASE("sqlite_store: one that polls asks again by then, and tells without being asked", "[sqlite_store]") {
+  const temporary_folder folder;
+  sqlite_store_options o = small();
+  o.poll_interval = 1ms;
+  sqlite_store<int> here{folder.file(), o};
+  sqlite_store<int> there{folder.file(), small()};
+  struct told final : penstock::job_watch {
+    void over(job_state, const penstock::job_text&) noexcept override { event.set(); }
+    penstock::event event;
+  } watch;
+  std::vector<penstock::sqlite_lease<int>> leases;
+  CHECK(here.fetch({.most = 1, .now = 5s, .lease_until = 9s}, {}, leases).value().next_due == 5s + 1ms);
+  int payload = 1;
+  const enqueue_options usual;
+  const job_entry<int> one{&payload, &usual, &watch};
+  here.add({&one, 1}, 5s).value();
+  there.fetch({.most = 1, .now = 5s, .lease_until = 9s}, {}, leases).value();
+  penstock::job_settlement<penstock::sqlite_lease<int>> done{.lease = &leases.at(0)};
+  there.settle({&done, 1}, 5s).value();
+  watch.event.wait();
+}

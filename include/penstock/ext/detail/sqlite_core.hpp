@@ -188,6 +188,7 @@ class sqlite_core {
         watches += s->watches;
       }
       if (watches != 0) prepare(watches);
+      if (jobs_.feed_schedules()) from->effects.ready = true;
       static_cast<void>(jobs_.save());
       commit_.run();
     } catch (...) {
@@ -252,7 +253,9 @@ class sqlite_core {
         }
       }
     }
-    if (!jobs_.now.something_ready() && jobs_.now.of(job_state::delayed) == 0) s.effects.ready = false;
+    if (!jobs_.now.something_ready() && jobs_.now.of(job_state::delayed) == 0 && jobs_.now.next_schedule() == no_time) {
+      s.effects.ready = false;
+    }
     if (s.effects.wanted_room != 0) {
       wanted_room_ = wanted_room_ == 0 ? s.effects.wanted_room : std::min(wanted_room_, s.effects.wanted_room);
     } else if (wanted_room_ != 0 && jobs_.room_for(wanted_room_)) {

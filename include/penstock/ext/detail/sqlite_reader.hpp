@@ -3,6 +3,7 @@
 // Thread safety  every member may be called concurrently: one after the other.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include <penstock/ext/detail/sqlite_rows.hpp>
+#include <penstock/ext/detail/sqlite_schedules.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -22,6 +24,7 @@ class sqlite_reader {
   sqlite_reader(const std::string& path, const sqlite_store_options& o) : db_{path, SQLITE_OPEN_READWRITE, o.vfs} {
     tune(db_, o);
     rows_.emplace(db_);
+    schedules_.emplace(db_);
     for (const char* order : {"major, minor", "minor"}) {
       lists_.push_back(std::make_unique<sqlite_statement>(
           db_, std::string{info_columns} + " FROM jobs WHERE state=?1 ORDER BY " + order + " LIMIT ?2 OFFSET ?3"));
@@ -40,8 +43,18 @@ class sqlite_reader {
     if (t.something_ready()) return std::nullopt;
     job_fetched f;
     if (t.of(job_state::delayed) != 0) f.next_due = job_time{first_due_->integer().value_or(0)};
+    f.next_due = std::min(f.next_due, t.next_schedule());
     if (f.next_due <= now) return std::nullopt;
     return f;
+  }
+  [[nodiscard]] std::vector<job_schedule_info> schedules() {
+    std::scoped_lock guard{lock_};
+    std::vector<job_schedule_info> found;
+    for (sqlite_schedule& s : schedules_->due(no_time, no_time.count())) {
+      found.push_back(
+          {.options = std::move(s.options), .made = static_cast<std::uint64_t>(s.made), .next_at = s.next, .last = s.last});
+    }
+    return found;
   }
   [[nodiscard]] sqlite_tallies tallies() {
     std::scoped_lock guard{lock_};
@@ -117,6 +130,7 @@ class sqlite_reader {
   std::mutex lock_;
   sqlite_database db_;
   std::optional<sqlite_rows> rows_;
+  std::optional<sqlite_schedules> schedules_;
   std::vector<std::unique_ptr<sqlite_statement>> lists_;
   std::optional<sqlite_statement> info_;
   std::optional<sqlite_statement> payload_;

@@ -26,12 +26,18 @@ struct sqlite_tallies {
   std::int64_t back = 0;     ///< and of what goes behind
   std::int64_t endings = 0;  ///< the last number in `endings`
   std::int64_t paused = 0;
-  std::array<std::int64_t, 5> in = {};  ///< by job_state
+  std::array<std::int64_t, 5> in = {};           ///< by job_state
+  std::int64_t schedule_next = no_time.count();  ///< when the next one of all schedules is due
+  std::int64_t schedules_starve = 0;             ///< what is due waits for room, and who makes some says so
 
   [[nodiscard]] std::int64_t& of(job_state s) noexcept { return in[static_cast<std::size_t>(s)]; }
   [[nodiscard]] std::int64_t of(job_state s) const noexcept { return in[static_cast<std::size_t>(s)]; }
   [[nodiscard]] std::int64_t held() const noexcept {
     return of(job_state::waiting) + of(job_state::delayed) + of(job_state::active);
+  }
+  /// Nobody knows of a job that is due before.
+  [[nodiscard]] job_time next_schedule() const noexcept {
+    return paused != 0 || schedules_starve != 0 ? no_time : job_time{schedule_next};
   }
   [[nodiscard]] bool something_ready() const noexcept { return paused == 0 && of(job_state::waiting) != 0; }
 };
@@ -62,6 +68,7 @@ struct sqlite_row {
   std::int64_t watcher = 0;  ///< the store that has somebody who waits for its end; 0: none, -1: several
   std::string job_id = {};
   std::string key = {};
+  std::string schedule = {};  ///< that has made it
 
   [[nodiscard]] bool has(std::int64_t flag) const noexcept { return (flags & flag) != 0; }
 };
@@ -127,11 +134,13 @@ class sqlite_rows {
     t.endings = q.integer(5);
     t.paused = q.integer(6);
     for (int i = 0; i < 5; ++i) t.in[static_cast<std::size_t>(i)] = q.integer(7 + i);
+    t.schedule_next = q.integer(12);
+    t.schedules_starve = q.integer(13);
     return t;
   }
   void put(const sqlite_tallies& t) {
     put_tallies_.run(t.version, t.next_id, t.fences, t.front, t.back, t.endings, t.paused, t.in[0], t.in[1], t.in[2], t.in[3],
-                     t.in[4]);
+                     t.in[4], t.schedule_next, t.schedules_starve);
   }
 
   [[nodiscard]] std::optional<sqlite_row> find(std::int64_t id) {
@@ -168,7 +177,7 @@ class sqlite_rows {
               std::string_view payload) {
     insert_.run(r.id, static_cast<std::int64_t>(r.state), r.major, r.minor, r.priority, r.flags, r.due, added, r.watcher,
                 std::int64_t{o.attempts}, std::int64_t{o.timeout.count()}, backoff_text, static_cast<std::int64_t>(o.keep_logs),
-                std::string_view{o.name}, std::string_view{o.job_id}, std::string_view{r.key},
+                std::string_view{o.name}, std::string_view{o.job_id}, std::string_view{r.key}, std::string_view{r.schedule},
                 sqlite_blob{r.has(sqlite_row::large) ? std::string_view{} : payload});
     if (r.has(sqlite_row::large)) insert_payload_.run(r.id, sqlite_blob{payload});
   }
@@ -264,7 +273,7 @@ class sqlite_rows {
   }
 
  private:
-  static constexpr int columns = 17;
+  static constexpr int columns = 18;
   static sqlite_row row(const sqlite_statement::query& q) {
     sqlite_row r;
     r.id = q.integer(0);
@@ -284,6 +293,7 @@ class sqlite_rows {
     r.job_id = q.bytes(14);
     r.key = q.bytes(15);
     r.attempts = q.integer(16);
+    r.schedule = q.bytes(17);
     return r;
   }
   static std::vector<sqlite_row> all(sqlite_statement::query q) {
@@ -294,18 +304,19 @@ class sqlite_rows {
   static std::string select(std::string_view more, std::string_view where) {
     std::string sql{
         "SELECT id, state, major, minor, priority, flags, made, stalled, fence, due, started, ended, progress, watcher, job_id, "
-        "key, attempts"};
+        "key, attempts, schedule"};
     return sql.append(more).append(" FROM jobs WHERE ").append(where);
   }
 
   sqlite_database& db_;
   sqlite_statement tallies_{
       db_,
-      "SELECT version, next_id, fences, front, back, endings, paused, waiting, delayed, active, completed, failed FROM meta"};
+      "SELECT version, next_id, fences, front, back, endings, paused, waiting, delayed, active, completed, failed, "
+      "schedule_next, schedules_starve FROM meta"};
   sqlite_statement put_tallies_{
       db_,
       "UPDATE meta SET version=?1, next_id=?2, fences=?3, front=?4, back=?5, endings=?6, paused=?7, waiting=?8, delayed=?9, "
-      "active=?10, completed=?11, failed=?12"};
+      "active=?10, completed=?11, failed=?12, schedule_next=?13, schedules_starve=?14"};
   sqlite_statement find_{db_, select("", "id=?1")};
   sqlite_statement first_{db_, select("", "state=?1 ORDER BY major, minor LIMIT ?2")};
   sqlite_statement due_{db_, select("", "state=?1 AND major<=?2 ORDER BY major, minor LIMIT ?3")};
@@ -316,9 +327,8 @@ class sqlite_rows {
   sqlite_statement payload_{db_, "SELECT payload FROM payloads WHERE job=?1"};
   sqlite_statement insert_{db_,
                            "INSERT INTO jobs(id, state, major, minor, priority, flags, due, added, watcher, attempts, timeout, "
-                           "backoff, keep_logs, name, "
-                           "job_id, key, payload, made, stalled, fence, progress) "
-                           "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 0, 0, 0, 0)"};
+                           "backoff, keep_logs, name, job_id, key, schedule, payload, made, stalled, fence, progress) "
+                           "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 0, 0, 0, 0)"};
   sqlite_statement insert_payload_{db_, "INSERT INTO payloads VALUES(?1, ?2)"};
   sqlite_statement put_{
       db_,

@@ -25,7 +25,7 @@ CREATE TABLE jobs(
   id INTEGER PRIMARY KEY, state INTEGER NOT NULL, major INTEGER NOT NULL, minor INTEGER NOT NULL, priority INTEGER NOT NULL,
   flags INTEGER NOT NULL, made INTEGER NOT NULL, stalled INTEGER NOT NULL, fence INTEGER NOT NULL, due INTEGER NOT NULL,
   added INTEGER NOT NULL, started INTEGER, ended INTEGER, progress REAL NOT NULL, watcher INTEGER NOT NULL,
-  attempts INTEGER NOT NULL, timeout INTEGER NOT NULL, backoff TEXT, keep_logs INTEGER NOT NULL, name TEXT, job_id TEXT, key TEXT,
+  attempts INTEGER NOT NULL, timeout INTEGER NOT NULL, backoff TEXT, keep_logs INTEGER NOT NULL, name TEXT, job_id TEXT, key TEXT, schedule TEXT,
   why TEXT, value BLOB, payload BLOB);
 CREATE INDEX line ON jobs(state, major, minor);
 CREATE UNIQUE INDEX names ON jobs(job_id) WHERE job_id IS NOT NULL;
@@ -34,11 +34,17 @@ CREATE TABLE keys(key TEXT PRIMARY KEY, job INTEGER NOT NULL, name TEXT, live IN
 CREATE INDEX old_keys ON keys(expires) WHERE live = 0;
 CREATE TABLE logs(job INTEGER NOT NULL, line INTEGER NOT NULL, text TEXT, PRIMARY KEY(job, line)) WITHOUT ROWID;
 CREATE TABLE endings(number INTEGER PRIMARY KEY, job INTEGER NOT NULL, state INTEGER NOT NULL, text BLOB, at INTEGER NOT NULL);
+CREATE TABLE schedules(
+  id TEXT PRIMARY KEY, options TEXT NOT NULL, every INTEGER NOT NULL, calendar TEXT, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
+  "limit" INTEGER NOT NULL, overlap INTEGER NOT NULL, first INTEGER NOT NULL, next INTEGER NOT NULL, made INTEGER NOT NULL,
+  last INTEGER NOT NULL, last_name TEXT, over INTEGER NOT NULL, over_at INTEGER NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX schedule_line ON schedules(next, id);
 CREATE TABLE meta(
   one INTEGER PRIMARY KEY CHECK(one = 1), version INTEGER NOT NULL, next_id INTEGER NOT NULL, fences INTEGER NOT NULL,
   front INTEGER NOT NULL, back INTEGER NOT NULL, endings INTEGER NOT NULL, paused INTEGER NOT NULL, waiting INTEGER NOT NULL,
-  delayed INTEGER NOT NULL, active INTEGER NOT NULL, completed INTEGER NOT NULL, failed INTEGER NOT NULL);
-INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  delayed INTEGER NOT NULL, active INTEGER NOT NULL, completed INTEGER NOT NULL, failed INTEGER NOT NULL,
+  schedule_next INTEGER NOT NULL, schedules_starve INTEGER NOT NULL);
+INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9223372036854775807, 0);
 )";
 
 /// What both connections need.

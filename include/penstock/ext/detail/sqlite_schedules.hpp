@@ -1,0 +1,192 @@
+// penstock/ext/detail/sqlite_schedules.hpp: the schedules of a store, as rows of its file: what they say, when the next job is due, and what became of the last one.
+//
+// Their laws are in job_schedule.hpp. When the next one of all is due is in `meta` (sqlite_tallies::schedule_next), so who fetches need not look.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/clock.hpp>
+#include <penstock/ext/detail/sqlite_database.hpp>
+#include <penstock/ext/detail/sqlite_rows.hpp>
+#include <penstock/job/cron.hpp>
+#include <penstock/job/job_schedule.hpp>
+#include <penstock/job/job_store.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+/// A job's options as one text: each field after its length. Read by the same fields in the same order; later versions append.
+inline std::string write_options(const enqueue_options& o) {
+  std::string all;
+  const auto text = [&all](std::string_view s) { all.append(std::to_string(s.size())).append(":").append(s); };
+  const auto number = [&text](std::int64_t n) { text(std::to_string(n)); };
+  text(o.name);
+  number(o.attempts);
+  text(write_backoff(o.backoff));
+  number(o.timeout.count());
+  number(o.priority);
+  number(o.delay.count());
+  number((o.lifo ? 1 : 0) | (o.remove_on_complete ? 2 : 0) | (o.remove_on_fail ? 4 : 0) | (o.deduplicate ? 8 : 0) |
+         (o.deduplicate && o.deduplicate->extend ? 16 : 0) | (o.deduplicate && o.deduplicate->replace ? 32 : 0));
+  text(o.job_id);
+  text(o.deduplicate ? std::string_view{o.deduplicate->id} : std::string_view{});
+  number(o.deduplicate ? o.deduplicate->ttl.count() : 0);
+  number(static_cast<std::int64_t>(o.keep_logs));
+  text(o.group);
+  return all;
+}
+inline enqueue_options read_options(std::string_view all) {
+  const auto text = [&all] {
+    std::size_t size = 0;
+    while (!all.empty() && all.front() != ':') {
+      size = size * 10 + static_cast<std::size_t>(all.front() - '0');
+      all.remove_prefix(1);
+    }
+    if (all.size() <= size) return std::string{};
+    std::string s{all.substr(1, size)};
+    all.remove_prefix(size + 1);
+    return s;
+  };
+  const auto number = [&text] {
+    const std::string s = text();
+    return s.empty() ? std::int64_t{0} : std::int64_t{std::stoll(s)};
+  };
+  enqueue_options o;
+  o.name = text();
+  o.attempts = static_cast<unsigned>(number());
+  o.backoff = read_backoff(text());
+  o.timeout = std::chrono::nanoseconds{number()};
+  o.priority = static_cast<std::uint32_t>(number());
+  o.delay = std::chrono::nanoseconds{number()};
+  const std::int64_t flags = number();
+  o.lifo = (flags & 1) != 0;
+  o.remove_on_complete = (flags & 2) != 0;
+  o.remove_on_fail = (flags & 4) != 0;
+  o.job_id = text();
+  deduplication d{
+      .id = text(), .ttl = std::chrono::nanoseconds{number()}, .extend = (flags & 16) != 0, .replace = (flags & 32) != 0};
+  if ((flags & 8) != 0) o.deduplicate = std::move(d);
+  o.keep_logs = static_cast<std::size_t>(number());
+  o.group = text();
+  return o;
+}
+
+struct sqlite_schedule {
+  job_schedule_options options;
+  std::string payload = {};
+  job_time first{0};  ///< from which `every` counts
+  job_time next = no_time;
+  std::int64_t made = 0;
+  job_id last = {};
+  bool over = true;            ///< the last one
+  job_time over_at = no_time;  ///< if it ended by itself
+
+  /// The first of its times that is not before `t`; no_time: none.
+  [[nodiscard]] job_time from(job_time t) const {
+    using namespace std::chrono;
+    t = std::max(t, first);
+    job_time found = no_time;
+    if (!options.when.empty()) {
+      const sys_seconds at = cron{options.when}.next(floor<seconds>(sys_time<nanoseconds>{t - nanoseconds{1}}));
+      if (at < floor<seconds>(sys_time<nanoseconds>::max())) found = duration_cast<nanoseconds>(at.time_since_epoch());
+    } else {
+      const std::int64_t step = options.every.count();
+      const std::int64_t past = (t - first).count() % step;
+      found = past == 0 ? t : job_time{saturating_add(t.count(), step - past)};
+    }
+    return found <= options.end ? found : no_time;
+  }
+  /// Whether one is to be made of its time that has come at `now`. Without overlap one at which the last one was not over is left out, also if nobody looked then.
+  [[nodiscard]] bool makes(job_time now) const {
+    if (options.overlap) return true;
+    if (!over) return false;
+    return over_at == no_time || over_at <= next || from(over_at) <= now;
+  }
+  void begun(const job_id& id) {
+    ++made;
+    last = id;
+    over = false;
+    over_at = no_time;
+  }
+};
+
+class sqlite_schedules {
+ public:
+  explicit sqlite_schedules(sqlite_database& db) : db_{db} {}
+
+  [[nodiscard]] std::optional<sqlite_schedule> find(std::string_view id) {
+    auto q = find_.ask(id);
+    if (!q.next()) return std::nullopt;
+    return schedule(q);
+  }
+  /// The next ones first.
+  [[nodiscard]] std::vector<sqlite_schedule> due(job_time now, std::int64_t most) {
+    std::vector<sqlite_schedule> found;
+    auto q = due_.ask(now.count(), most);
+    while (q.next()) found.push_back(schedule(q));
+    return found;
+  }
+  [[nodiscard]] job_time next() { return job_time{next_.integer().value_or(no_time.count())}; }
+  void put(const sqlite_schedule& s) {
+    const job_schedule_options& o = s.options;
+    const auto limit = static_cast<std::int64_t>(
+        std::min<std::uint64_t>(o.limit, static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())));
+    put_.run(std::string_view{o.id}, std::string_view{write_options(o.options)}, std::int64_t{o.every.count()},
+             std::string_view{o.when}, std::int64_t{o.start.count()}, std::int64_t{o.end.count()}, limit, std::int64_t{o.overlap},
+             std::int64_t{s.first.count()}, std::int64_t{s.next.count()}, s.made, static_cast<std::int64_t>(s.last.number()),
+             std::string_view{s.last.name() != nullptr ? *s.last.name() : std::string_view{}}, std::int64_t{s.over},
+             std::int64_t{s.over_at.count()}, sqlite_blob{s.payload});
+  }
+  [[nodiscard]] bool erase(std::string_view id) {
+    erase_.run(id);
+    return db_.changes() != 0;
+  }
+  void erase_all() { erase_all_.run(); }
+  /// That job of it is over, or (`again`) is to be run again.
+  void ended(std::string_view id, std::int64_t job, job_time at) { ended_.run(id, job, std::int64_t{at.count()}); }
+  void again(std::string_view id, std::int64_t job) { again_.run(id, job); }
+
+ private:
+  static sqlite_schedule schedule(const sqlite_statement::query& q) {
+    sqlite_schedule s;
+    job_schedule_options& o = s.options;
+    o.id = q.bytes(0);
+    o.options = read_options(q.bytes(1));
+    o.every = std::chrono::nanoseconds{q.integer(2)};
+    o.when = q.bytes(3);
+    o.start = std::chrono::nanoseconds{q.integer(4)};
+    o.end = std::chrono::nanoseconds{q.integer(5)};
+    o.limit = static_cast<std::uint64_t>(q.integer(6));
+    if (q.integer(6) == std::numeric_limits<std::int64_t>::max()) o.limit = std::numeric_limits<std::uint64_t>::max();
+    o.overlap = q.integer(7) != 0;
+    s.first = job_time{q.integer(8)};
+    s.next = job_time{q.integer(9)};
+    s.made = q.integer(10);
+    if (q.integer(11) != 0) s.last = job_id{static_cast<std::uint64_t>(q.integer(11)), q.text(12)};
+    s.over = q.integer(13) != 0;
+    s.over_at = job_time{q.integer(14)};
+    s.payload = q.bytes(15);
+    return s;
+  }
+
+  sqlite_database& db_;
+  sqlite_statement find_{db_, "SELECT * FROM schedules WHERE id=?1"};
+  sqlite_statement due_{db_, "SELECT * FROM schedules WHERE next<=?1 ORDER BY next, id LIMIT ?2"};
+  sqlite_statement next_{db_, "SELECT min(next) FROM schedules"};
+  sqlite_statement put_{
+      db_, "INSERT OR REPLACE INTO schedules VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"};
+  sqlite_statement erase_{db_, "DELETE FROM schedules WHERE id=?1"};
+  sqlite_statement erase_all_{db_, "DELETE FROM schedules"};
+  sqlite_statement ended_{db_, "UPDATE schedules SET over=1, over_at=?3 WHERE id=?1 AND last=?2 AND over=0"};
+  sqlite_statement again_{db_, "UPDATE schedules SET over=0 WHERE id=?1 AND last=?2"};
+};
+
+}  // namespace penstock::inline v0_1::detail
