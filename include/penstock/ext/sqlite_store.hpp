@@ -13,7 +13,7 @@
 //                poll_interval: workers ask again by then, and what ended elsewhere is told. All use the same options.
 // Errors         a full disk, a file that cannot be written, a lock that is held for too long: the call gives an error of sqlite_error.hpp, nothing has changed, and one
 //                may ask again. A file that is something else, corrupt, or of a later version is refused at construction, unchanged.
-// What it cannot do   groups, families and schedules: errc::unsupported.
+// What it cannot do   groups, and schedules in a time zone: errc::unsupported.
 // Bad payloads   one that the codec cannot read (another version wrote it) is a dead letter, and its reason says so.
 // Thread safety  every member may be called concurrently, but for construction and destruction. Every member may wait for the disk.
 // User code      codecs run, and everybody is told, on the thread that asks, under no lock.
@@ -79,19 +79,9 @@ class sqlite_store {
       throw std::invalid_argument{"penstock::sqlite_store: " + std::to_string(entries.size()) + " jobs at a time, and room for " +
                                   std::to_string(capacity_)};
     }
-    std::vector<std::string> texts;
-    std::vector<detail::sqlite_new_job> fresh;
-    texts.reserve(entries.size());
-    fresh.reserve(entries.size());
-    std::size_t watches = 0;
-    for (const auto& e : entries) {
-      detail::check(*e.options);
-      if (!e.options->group.empty() || e.options->parent || e.parent != job_entry<Payload>::no_entry) return errc::unsupported;
-      texts.push_back(job_codec<Payload>::encode(*e.payload));
-      fresh.push_back({.options = e.options, .payload = texts.back(), .watch = e.watch});
-      if (e.watch != nullptr) ++watches;
-    }
-    return core_->change([&](jobs& j, effects& f) { return j.add(fresh, now, added, f); }, watches);
+    addition a;
+    if (!prepare(entries, false, a)) return errc::unsupported;
+    return core_->change([&](jobs& j, effects& e) { return j.add(a.jobs, now, added, e); }, a.watches);
   }
 
   result<job_fetched> fetch(const fetch_request& r, std::span<job_settlement<lease_type>> first,
@@ -101,26 +91,28 @@ class sqlite_store {
       if (!idle) return idle.error();
       if (*idle) return polled(**idle, r.now);
     }
-    auto settlements = translated(first);
-    if (!settlements) return settlements.error();
+    ends settled;
+    if (!translate(first, settled)) return errc::unsupported;
     std::vector<detail::sqlite_fetched> got;
-    result<job_fetched> fetched =
-        core_->change([&](jobs& j, effects& e) -> result<job_fetched> { return j.fetch(r, *settlements, got, e); });
+    result<job_fetched> fetched = core_->change(
+        [&](jobs& j, effects& e) -> result<job_fetched> { return j.fetch(r, settled.all, got, e); }, settled.watches);
     if (!fetched) return fetched;
-    answer(first, *settlements);
+    answer(first, settled.all);
     open(got, r.now, leases);
     return polled(*fetched, r.now);
   }
 
   result<void> settle(std::span<job_settlement<lease_type>> settlements, job_time now) {
     if (settlements.empty()) return {};
-    auto all = translated(settlements);
-    if (!all) return all.error();
-    const result<void> done = core_->change([&](jobs& j, effects& e) -> result<void> {
-      j.settle(*all, now, e);
-      return {};
-    });
-    if (done) answer(settlements, *all);
+    ends settled;
+    if (!translate(settlements, settled)) return errc::unsupported;
+    const result<void> done = core_->change(
+        [&](jobs& j, effects& e) -> result<void> {
+          j.settle(settled.all, now, e);
+          return {};
+        },
+        settled.watches);
+    if (done) answer(settlements, settled.all);
     return done;
   }
   result<void> extend(std::span<lease_ticket> tickets, job_time /*now*/, job_time until) {
@@ -160,6 +152,7 @@ class sqlite_store {
                         .active = of(job_state::active),
                         .completed = of(job_state::completed),
                         .failed = of(job_state::failed),
+                        .waiting_children = of(job_state::waiting_children),
                         .paused = t.paused != 0};
     });
   }
@@ -201,7 +194,9 @@ class sqlite_store {
     return core_->change([&](jobs& j, effects& e) { return j.obliterate(active_too, e); });
   }
 
-  [[nodiscard]] result<std::vector<job_child>> children(const job_id&) const { return errc::unsupported; }
+  [[nodiscard]] result<std::vector<job_child>> children(const job_id& id) const {
+    return core_->look([&](reader& look) { return found(look.children(id)); });
+  }
   result<void> set_group(std::string_view, const job_group_rule&) { return errc::unsupported; }
   [[nodiscard]] result<std::vector<job_group_info>> groups() const { return errc::unsupported; }
 
@@ -259,19 +254,53 @@ class sqlite_store {
     if (again < f.next_due) f.next_due = again;
     return f;
   }
-  static result<std::vector<detail::sqlite_settlement>> translated(std::span<const job_settlement<lease_type>> all) {
-    std::vector<detail::sqlite_settlement> s;
-    s.reserve(all.size());
-    for (const auto& one : all) {
-      if (!one.then.empty() || one.how == settle_as::waiting_children) return errc::unsupported;
-      s.push_back({.job = static_cast<std::int64_t>(one.lease->id().number()),
-                   .fence = one.lease->fence(),
-                   .how = one.how,
-                   .at = one.at,
-                   .why = &one.why,
-                   .value = &one.value});
+  /// Jobs to be added, with their payloads' texts.
+  struct addition {
+    std::vector<std::string> texts = {};
+    std::vector<detail::sqlite_new_job> jobs = {};
+    std::size_t watches = 0;
+  };
+  /// False: they want what there is not.
+  static bool prepare(std::span<const job_entry<Payload>> entries, bool settling, addition& a) {
+    a.texts.reserve(entries.size());
+    a.jobs.reserve(entries.size());
+    using entry = job_entry<Payload>;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const entry& one = entries[i];
+      detail::check(*one.options);
+      if (!one.options->group.empty()) return false;
+      if (one.parent != entry::no_entry &&
+          (one.options->parent || (one.parent >= i && !(settling && one.parent == entry::settled_job)))) {
+        throw std::invalid_argument{"penstock::job_entry: the parent of entry " + std::to_string(i) +
+                                    (one.options->parent ? " is named twice" : " is not before it")};
+      }
+      a.texts.push_back(job_codec<Payload>::encode(*one.payload));
+      a.jobs.push_back({.options = one.options, .payload = a.texts.back(), .watch = one.watch, .parent = one.parent});
+      if (one.watch != nullptr) ++a.watches;
     }
-    return s;
+    return true;
+  }
+  struct ends {
+    std::vector<detail::sqlite_settlement> all = {};
+    std::vector<addition> then = {};
+    std::size_t watches = 0;
+  };
+  static bool translate(std::span<const job_settlement<lease_type>> from, ends& to) {
+    to.all.reserve(from.size());
+    for (const auto& one : from) {
+      to.all.push_back({.job = static_cast<std::int64_t>(one.lease->id().number()),
+                        .fence = one.lease->fence(),
+                        .how = one.how,
+                        .at = one.at,
+                        .why = &one.why,
+                        .value = &one.value});
+      if (one.then.empty()) continue;
+      if (to.then.empty()) to.then.reserve(from.size());
+      if (!prepare(one.then, true, to.then.emplace_back())) return false;
+      to.all.back().then = to.then.back().jobs;
+      to.watches += to.then.back().watches;
+    }
+    return true;
   }
   static void answer(std::span<job_settlement<lease_type>> to, const std::vector<detail::sqlite_settlement>& from) noexcept {
     for (std::size_t i = 0; i < to.size(); ++i) to[i].stale = from[i].stale;

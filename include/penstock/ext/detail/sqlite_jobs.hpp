@@ -28,6 +28,7 @@ struct sqlite_settlement {
   job_time at;
   const job_text* why;
   const job_text* value;
+  std::span<const sqlite_new_job> then = {};
   bool stale = false;
 };
 
@@ -42,20 +43,22 @@ class sqlite_jobs : public sqlite_states {
   // Adding.
 
   result<void> add(std::span<const sqlite_new_job> jobs, job_time at, std::span<job_added> added, effects& e) {
+    for (const sqlite_new_job& j : jobs) {
+      if (!j.options->parent) continue;
+      std::optional<row> there;
+      if (duplicate_of(*j.options, at, there)) continue;
+      const auto parent = rows_.find(j.options->parent);
+      if (!parent) return errc::not_found;
+      if (!sqlite_families::takes_children(*parent)) return errc::stale;
+    }
     if (!room_for(jobs.size())) {
-      const auto fresh = static_cast<std::size_t>(std::count_if(jobs.begin(), jobs.end(), [&](const sqlite_new_job& j) {
-        std::optional<row> there;
-        return !duplicate_of(*j.options, at, there);
-      }));
+      const std::size_t fresh = new_ones(jobs, at);
       if (!room_for(fresh)) {
         e.wanted_room = fresh;
         return errc::full;
       }
     }
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-      job_added a = add_one(jobs[i], at, e);
-      if (!added.empty()) added[i] = std::move(a);
-    }
+    add_all(jobs, 0, at, added, e);
     return {};
   }
 
@@ -91,30 +94,21 @@ class sqlite_jobs : public sqlite_states {
       std::optional<row> n = rows_.find(s.job);
       s.stale = !n || !holds(*n, s.fence);
       if (s.stale) continue;
-      switch (s.how) {
-        case settle_as::completed:
-          ++n->made;
-          emit(job_event::kind::completed, *n, n->made, e, nullptr, *s.value);
-          end(*n, job_state::completed, at, nullptr, *s.value, e);
-          emit_if_drained(e);
-          break;
-        case settle_as::failed:
-          ++n->made;
-          emit(job_event::kind::failed, *n, n->made, e, *s.why);
-          if (n->made >= n->attempts) emit(job_event::kind::retries_exhausted, *n, n->made, e, *s.why);
-          end(*n, job_state::failed, at, *s.why, nullptr, e);
-          emit_if_drained(e);
-          break;
-        case settle_as::retry:
-          ++n->made;
-          emit(job_event::kind::retried, *n, n->made, e, *s.why);
-          again(*n, s.at, at, n->has(row::lifo), e, *s.why);
-          break;
-        case settle_as::released:
-        case settle_as::waiting_children:
-          release(*n, s.at, at, e);
-          break;
+      std::int64_t held = 0;  // its parent, which may get others with the last of its children
+      if (auto parent = s.then.empty() ? std::nullopt : families_.parent_of(*n)) {
+        parent->flags |= row::kin | row::gathering;
+        put(*parent);
+        held = parent->id;
       }
+      settle(*n, s, at, e);
+      if (s.how == settle_as::waiting_children) {
+        add_all(s.then, n->id, at, {}, e);
+        gathered(n->id, at, e);
+      } else {
+        add_all(s.then, 0, at, {}, e);
+        if (s.how == settle_as::completed || s.how == settle_as::failed) emit_if_drained(e);
+      }
+      if (held != 0) gathered(held, at, e);
     }
   }
   void extend(std::span<lease_ticket> tickets, job_time until) {
@@ -138,6 +132,7 @@ class sqlite_jobs : public sqlite_states {
     std::vector<row> late = rows_.due(job_state::active, at.count(), std::numeric_limits<std::int64_t>::max());
     std::sort(late.begin(), late.end(), [](const row& a, const row& b) { return a.minor < b.minor; });  // as they were fetched
     for (row& n : late) {
+      if (n.has(row::kin)) n = *rows_.find(n.id);  // the end of another one may have changed it
       emit(job_event::kind::stalled, n, n.made + 1, e);
       if (++n.stalled > std::int64_t{max_stalled}) {
         ++taken.failed;
@@ -182,8 +177,7 @@ class sqlite_jobs : public sqlite_states {
   result<void> remove(const job_id& id, effects& e) {
     std::optional<row> n = rows_.find(id);
     if (!n) return errc::not_found;
-    if (n->state == job_state::active) return errc::busy;
-    remove(*n, e);
+    if (!remove_family(*n, e)) return errc::busy;
     return {};
   }
   result<void> promote(const job_id& id, effects& e) {
@@ -195,17 +189,22 @@ class sqlite_jobs : public sqlite_states {
   result<void> redrive(const job_id& id, effects& e) {
     std::optional<row> n = rows_.find(id);
     if (!n || n->state != job_state::failed) return errc::not_found;
-    if (!room_for(1)) return errc::full;
+    if (!room_for(redriven_with(*n))) return errc::full;
     redrive(*n, e);
     return {};
   }
   [[nodiscard]] std::size_t redrive_all(std::size_t most, effects& e) {
-    return each(job_state::failed, most, [&](row& n) { redrive(n, e); }, [&](const row&) { return room_for(1); });
+    return each(
+        job_state::failed, most, [&](row& n) { redrive(n, e); }, [&](const row& n) { return room_for(redriven_with(n)); });
   }
   [[nodiscard]] std::size_t drain(bool delayed_too, effects& e) {
     const auto gone = [&](row& n) { remove(n, e); };
-    std::size_t n = each(job_state::waiting, every, gone);
-    if (delayed_too) n += each(job_state::delayed, every, gone);
+    std::size_t n = 0;
+    for (std::size_t before = n + 1; n != before;) {  // again: those whose children all went
+      before = n;
+      n += each(job_state::waiting, every, gone);
+      if (delayed_too) n += each(job_state::delayed, every, gone);
+    }
     return n;
   }
   [[nodiscard]] std::size_t clean(job_state s, job_time ended_by, std::size_t most, effects& e) {
@@ -214,8 +213,9 @@ class sqlite_jobs : public sqlite_states {
   }
   result<void> obliterate(bool active_too, effects& e) {
     if (!active_too && now.of(job_state::active) != 0) return errc::busy;
-    for (const job_state s :
-         {job_state::waiting, job_state::delayed, job_state::active, job_state::completed, job_state::failed}) {
+    for (const job_state s :  // those that wait for others first, so that none goes on
+         {job_state::waiting_children, job_state::waiting, job_state::delayed, job_state::active, job_state::completed,
+          job_state::failed}) {
       static_cast<void>(each(s, every, [&](row& n) { remove(n, e); }));
     }
     schedules_.erase_all();
@@ -265,6 +265,73 @@ class sqlite_jobs : public sqlite_states {
   static constexpr std::int64_t promoted_at_once = 1000;
   static constexpr std::int64_t scheduled_at_once = 100;
 
+  // How many of them need room.
+  [[nodiscard]] std::size_t new_ones(std::span<const sqlite_new_job> jobs, job_time at) {
+    std::size_t n = 0;
+    std::vector<bool> duplicates(jobs.size());
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      std::optional<row> there;
+      duplicates[i] = (jobs[i].parent < i && duplicates[jobs[i].parent]) || duplicate_of(*jobs[i].options, at, there);
+      if (!duplicates[i]) ++n;
+    }
+    return n;
+  }
+  /// `settled`: whose children they may be.
+  void add_all(std::span<const sqlite_new_job> jobs, std::int64_t settled, job_time at, std::span<job_added> added, effects& e) {
+    std::vector<bool> gathers;
+    std::vector<std::int64_t> ids;  // 0: a duplicate
+    for (const sqlite_new_job& j : jobs) {
+      if (j.parent >= jobs.size()) continue;
+      if (gathers.empty()) gathers.resize(jobs.size());
+      gathers[j.parent] = true;
+    }
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      const sqlite_new_job& j = jobs[i];
+      job_added one{.id = {}, .duplicate = true};
+      add_as as{.gathers = !gathers.empty() && gathers[i]};
+      if (j.parent < jobs.size() && ids[j.parent] == 0) {
+        if (j.watch != nullptr) e.notices.push_back({.watch = j.watch});
+      } else {
+        if (j.parent < jobs.size()) as.parent = ids[j.parent];
+        if (j.parent == job_entry<int>::settled_job) as.parent = settled;
+        if (j.options->parent) {
+          const auto parent = rows_.find(j.options->parent);
+          if (parent && sqlite_families::takes_children(*parent)) as.parent = parent->id;
+        }
+        one = add_one(j, at, e, as);
+      }
+      if (!gathers.empty()) ids.push_back(one.duplicate ? 0 : static_cast<std::int64_t>(one.id.number()));
+      if (!added.empty()) added[i] = std::move(one);
+    }
+    for (std::size_t i = 0; i < gathers.size(); ++i) {
+      if (gathers[i] && ids[i] != 0) gathered(ids[i], at, e);
+    }
+  }
+  void settle(row& n, const sqlite_settlement& s, job_time at, effects& e) {
+    using kind = job_event::kind;
+    switch (s.how) {
+      case settle_as::completed:
+        ++n.made;
+        emit(kind::completed, n, n.made, e, nullptr, *s.value);
+        return end(n, job_state::completed, at, nullptr, *s.value, e);
+      case settle_as::failed:
+        ++n.made;
+        emit(kind::failed, n, n.made, e, *s.why);
+        if (n.made >= n.attempts) emit(kind::retries_exhausted, n, n.made, e, *s.why);
+        return end(n, job_state::failed, at, *s.why, nullptr, e);
+      case settle_as::retry:
+        ++n.made;
+        emit(kind::retried, n, n.made, e, *s.why);
+        return again(n, s.at, at, n.has(row::lifo), e, *s.why);
+      case settle_as::released:
+        return release(n, s.at, at, e);
+      case settle_as::waiting_children:
+        n.due = n.added;  // it has begun
+        n.flags |= row::kin | row::gathering;
+        return wait(n, n.made + 1, e);
+    }
+  }
+
   void add_scheduled(job_time at, effects& e) {
     ++changes_;
     now.schedules_starve = 0;
@@ -276,7 +343,8 @@ class sqlite_jobs : public sqlite_states {
           now.schedules_starve = 1;
           break;
         }
-        const job_added added = add_one({.options = &o, .payload = s.payload, .watch = nullptr}, at, e, s.options.id);
+        const job_added added =
+            add_one({.options = &o, .payload = s.payload, .watch = nullptr}, at, e, {.schedule = s.options.id});
         if (!added.duplicate) s.begun(added.id);
       }
       s.next = static_cast<std::uint64_t>(s.made) >= s.options.limit ? no_time : s.from(job_time{saturating_add(at.count(), 1)});

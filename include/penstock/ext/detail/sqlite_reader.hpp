@@ -33,6 +33,10 @@ class sqlite_reader {
     payload_.emplace(db_, "SELECT payload FROM jobs WHERE id=?1");
     large_.emplace(db_, "SELECT payload FROM payloads WHERE job=?1");
     logs_.emplace(db_, "SELECT text FROM logs WHERE job=?1 ORDER BY line");
+    children_.emplace(db_,
+                      "SELECT child, children.job_id, children.name, CASE WHEN children.state IN (3, 4) THEN children.state "
+                      "ELSE coalesce(jobs.state, children.state) END, text FROM children LEFT JOIN jobs ON jobs.id=child "
+                      "WHERE children.parent=?1 ORDER BY place");
     first_due_.emplace(db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1");
   }
 
@@ -83,6 +87,20 @@ class sqlite_reader {
     while (q.next()) lines.emplace_back(q.bytes(0));
     return lines;
   }
+  [[nodiscard]] std::optional<std::vector<job_child>> children(const job_id& id) {
+    std::scoped_lock guard{lock_};
+    const std::int64_t number = number_of(id);
+    if (!rows_->find(number)) return std::nullopt;
+    std::vector<job_child> found;
+    auto q = children_->ask(number);
+    while (q.next()) {
+      found.push_back({.id = job_id{static_cast<std::uint64_t>(q.integer(0)), q.text(1)},
+                       .name = q.text(2),
+                       .state = static_cast<job_state>(q.integer(3)),
+                       .text = q.text(4)});
+    }
+    return found;
+  }
   [[nodiscard]] std::optional<std::string> payload(const job_id& id) {
     std::scoped_lock guard{lock_};
     const std::int64_t number = number_of(id);
@@ -95,7 +113,8 @@ class sqlite_reader {
 
  private:
   static constexpr const char* info_columns =
-      "SELECT id, job_id, state, priority, made, stalled, progress, why, value, name, added, due, started, ended, major";
+      "SELECT id, job_id, state, priority, made, stalled, progress, why, value, name, added, due, started, ended, major, parent, "
+      "pending";
 
   [[nodiscard]] static std::int64_t bounded(std::size_t n) noexcept {
     return static_cast<std::int64_t>(n > static_cast<std::size_t>(no_time.count()) ? static_cast<std::size_t>(no_time.count())
@@ -118,6 +137,8 @@ class sqlite_reader {
     i.due_at = time_of(q, 11);
     i.started_at = time_of(q, 12);
     i.ended_at = time_of(q, 13);
+    if (q.integer(15) != 0) i.parent = job_id{static_cast<std::uint64_t>(q.integer(15))};
+    i.children = static_cast<std::size_t>(q.integer(16));
     if (i.state == job_state::active) i.leased_until = time_of(q, 14);
     return i;
   }
@@ -136,6 +157,7 @@ class sqlite_reader {
   std::optional<sqlite_statement> payload_;
   std::optional<sqlite_statement> large_;
   std::optional<sqlite_statement> logs_;
+  std::optional<sqlite_statement> children_;
   std::optional<sqlite_statement> first_due_;
 };
 

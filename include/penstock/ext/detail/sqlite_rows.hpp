@@ -26,14 +26,14 @@ struct sqlite_tallies {
   std::int64_t back = 0;     ///< and of what goes behind
   std::int64_t endings = 0;  ///< the last number in `endings`
   std::int64_t paused = 0;
-  std::array<std::int64_t, 5> in = {};           ///< by job_state
+  std::array<std::int64_t, job_states> in = {};  ///< by job_state
   std::int64_t schedule_next = no_time.count();  ///< when the next one of all schedules is due
   std::int64_t schedules_starve = 0;             ///< what is due waits for room, and who makes some says so
 
   [[nodiscard]] std::int64_t& of(job_state s) noexcept { return in[static_cast<std::size_t>(s)]; }
   [[nodiscard]] std::int64_t of(job_state s) const noexcept { return in[static_cast<std::size_t>(s)]; }
   [[nodiscard]] std::int64_t held() const noexcept {
-    return of(job_state::waiting) + of(job_state::delayed) + of(job_state::active);
+    return of(job_state::waiting) + of(job_state::delayed) + of(job_state::active) + of(job_state::waiting_children);
   }
   /// Nobody knows of a job that is due before.
   [[nodiscard]] job_time next_schedule() const noexcept {
@@ -50,6 +50,10 @@ struct sqlite_row {
   static constexpr std::int64_t remove_on_fail = 4;
   static constexpr std::int64_t large = 8;
   static constexpr std::int64_t logged = 16;
+  static constexpr std::int64_t kin = 32;         ///< it has a parent or children
+  static constexpr std::int64_t goes_on = 64;     ///< it is run when it waits, whoever is not over
+  static constexpr std::int64_t gathering = 128;  ///< others are still being added: it stays
+  static constexpr std::int64_t by_child = 256;   ///< it has failed with a child
 
   std::int64_t id = 0;
   job_state state = job_state::waiting;
@@ -65,7 +69,11 @@ struct sqlite_row {
   std::int64_t ended = no_time.count();
   double progress = 0;
   std::int64_t attempts = 1;
-  std::int64_t watcher = 0;  ///< the store that has somebody who waits for its end; 0: none, -1: several
+  std::int64_t added = 0;
+  std::int64_t parent = 0;     ///< the last one, gone or not; 0: it never had one
+  std::int64_t pending = 0;    ///< children that are not over
+  std::int64_t failed_by = 0;  ///< the child that has it fail when it waits
+  std::int64_t watcher = 0;    ///< the store that has somebody who waits for its end; 0: none, -1: several
   std::string job_id = {};
   std::string key = {};
   std::string schedule = {};  ///< that has made it
@@ -136,11 +144,12 @@ class sqlite_rows {
     for (int i = 0; i < 5; ++i) t.in[static_cast<std::size_t>(i)] = q.integer(7 + i);
     t.schedule_next = q.integer(12);
     t.schedules_starve = q.integer(13);
+    t.of(job_state::waiting_children) = q.integer(14);
     return t;
   }
   void put(const sqlite_tallies& t) {
     put_tallies_.run(t.version, t.next_id, t.fences, t.front, t.back, t.endings, t.paused, t.in[0], t.in[1], t.in[2], t.in[3],
-                     t.in[4], t.schedule_next, t.schedules_starve);
+                     t.in[4], t.schedule_next, t.schedules_starve, t.in[5]);
   }
 
   [[nodiscard]] std::optional<sqlite_row> find(std::int64_t id) {
@@ -173,18 +182,17 @@ class sqlite_rows {
     return q.next() ? q.text(r.state == job_state::completed ? 1 : 0) : nullptr;
   }
 
-  void insert(const sqlite_row& r, std::int64_t added, const enqueue_options& o, std::string_view backoff_text,
-              std::string_view payload) {
-    insert_.run(r.id, static_cast<std::int64_t>(r.state), r.major, r.minor, r.priority, r.flags, r.due, added, r.watcher,
+  void insert(const sqlite_row& r, const enqueue_options& o, std::string_view backoff_text, std::string_view payload) {
+    insert_.run(r.id, static_cast<std::int64_t>(r.state), r.major, r.minor, r.priority, r.flags, r.due, r.added, r.watcher,
                 std::int64_t{o.attempts}, std::int64_t{o.timeout.count()}, backoff_text, static_cast<std::int64_t>(o.keep_logs),
                 std::string_view{o.name}, std::string_view{o.job_id}, std::string_view{r.key}, std::string_view{r.schedule},
-                sqlite_blob{r.has(sqlite_row::large) ? std::string_view{} : payload});
+                sqlite_blob{r.has(sqlite_row::large) ? std::string_view{} : payload}, r.parent);
     if (r.has(sqlite_row::large)) insert_payload_.run(r.id, sqlite_blob{payload});
   }
   /// What the latest failure, or the job, gave is left as it was if it is null.
   void put(const sqlite_row& r, const job_text& why = nullptr, const job_text& value = nullptr) {
     put_.run(r.id, static_cast<std::int64_t>(r.state), r.major, r.minor, r.made, r.stalled, r.fence, r.due, r.started, r.ended,
-             r.progress, r.watcher, r.flags, why, value);
+             r.progress, r.watcher, r.flags, why, value, r.parent, r.pending, r.failed_by);
   }
   void erase(const sqlite_row& r) {
     erase_.run(r.id);
@@ -273,7 +281,7 @@ class sqlite_rows {
   }
 
  private:
-  static constexpr int columns = 18;
+  static constexpr int columns = 22;
   static sqlite_row row(const sqlite_statement::query& q) {
     sqlite_row r;
     r.id = q.integer(0);
@@ -294,6 +302,10 @@ class sqlite_rows {
     r.key = q.bytes(15);
     r.attempts = q.integer(16);
     r.schedule = q.bytes(17);
+    r.added = q.integer(18);
+    r.parent = q.integer(19);
+    r.pending = q.integer(20);
+    r.failed_by = q.integer(21);
     return r;
   }
   static std::vector<sqlite_row> all(sqlite_statement::query q) {
@@ -304,7 +316,7 @@ class sqlite_rows {
   static std::string select(std::string_view more, std::string_view where) {
     std::string sql{
         "SELECT id, state, major, minor, priority, flags, made, stalled, fence, due, started, ended, progress, watcher, job_id, "
-        "key, attempts, schedule"};
+        "key, attempts, schedule, added, parent, pending, failed_by"};
     return sql.append(more).append(" FROM jobs WHERE ").append(where);
   }
 
@@ -312,11 +324,11 @@ class sqlite_rows {
   sqlite_statement tallies_{
       db_,
       "SELECT version, next_id, fences, front, back, endings, paused, waiting, delayed, active, completed, failed, "
-      "schedule_next, schedules_starve FROM meta"};
+      "schedule_next, schedules_starve, families FROM meta"};
   sqlite_statement put_tallies_{
       db_,
       "UPDATE meta SET version=?1, next_id=?2, fences=?3, front=?4, back=?5, endings=?6, paused=?7, waiting=?8, delayed=?9, "
-      "active=?10, completed=?11, failed=?12, schedule_next=?13, schedules_starve=?14"};
+      "active=?10, completed=?11, failed=?12, schedule_next=?13, schedules_starve=?14, families=?15"};
   sqlite_statement find_{db_, select("", "id=?1")};
   sqlite_statement first_{db_, select("", "state=?1 ORDER BY major, minor LIMIT ?2")};
   sqlite_statement due_{db_, select("", "state=?1 AND major<=?2 ORDER BY major, minor LIMIT ?3")};
@@ -325,15 +337,17 @@ class sqlite_rows {
   sqlite_statement first_major_{db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1"};
   sqlite_statement texts_{db_, "SELECT why, value FROM jobs WHERE id=?1"};
   sqlite_statement payload_{db_, "SELECT payload FROM payloads WHERE job=?1"};
-  sqlite_statement insert_{db_,
-                           "INSERT INTO jobs(id, state, major, minor, priority, flags, due, added, watcher, attempts, timeout, "
-                           "backoff, keep_logs, name, job_id, key, schedule, payload, made, stalled, fence, progress) "
-                           "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 0, 0, 0, 0)"};
+  sqlite_statement insert_{
+      db_,
+      "INSERT INTO jobs(id, state, major, minor, priority, flags, due, added, watcher, attempts, timeout, "
+      "backoff, keep_logs, name, job_id, key, schedule, payload, parent, made, stalled, fence, progress, pending, failed_by) "
+      "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, 0, 0, 0, 0, 0, 0)"};
   sqlite_statement insert_payload_{db_, "INSERT INTO payloads VALUES(?1, ?2)"};
   sqlite_statement put_{
       db_,
       "UPDATE jobs SET state=?2, major=?3, minor=?4, made=?5, stalled=?6, fence=?7, due=?8, started=?9, ended=?10, progress=?11, "
-      "watcher=?12, flags=?13, why=coalesce(?14, why), value=coalesce(?15, value) WHERE id=?1"};
+      "watcher=?12, flags=?13, why=coalesce(?14, why), value=coalesce(?15, value), parent=?16, "
+      "pending=?17, failed_by=?18 WHERE id=?1"};
   sqlite_statement erase_{db_, "DELETE FROM jobs WHERE id=?1"};
   sqlite_statement erase_payload_{db_, "DELETE FROM payloads WHERE job=?1"};
   sqlite_statement erase_logs_{db_, "DELETE FROM logs WHERE job=?1"};

@@ -26,6 +26,7 @@ CREATE TABLE jobs(
   flags INTEGER NOT NULL, made INTEGER NOT NULL, stalled INTEGER NOT NULL, fence INTEGER NOT NULL, due INTEGER NOT NULL,
   added INTEGER NOT NULL, started INTEGER, ended INTEGER, progress REAL NOT NULL, watcher INTEGER NOT NULL,
   attempts INTEGER NOT NULL, timeout INTEGER NOT NULL, backoff TEXT, keep_logs INTEGER NOT NULL, name TEXT, job_id TEXT, key TEXT, schedule TEXT,
+  parent INTEGER NOT NULL, pending INTEGER NOT NULL, failed_by INTEGER NOT NULL,
   why TEXT, value BLOB, payload BLOB);
 CREATE INDEX line ON jobs(state, major, minor);
 CREATE UNIQUE INDEX names ON jobs(job_id) WHERE job_id IS NOT NULL;
@@ -34,6 +35,9 @@ CREATE TABLE keys(key TEXT PRIMARY KEY, job INTEGER NOT NULL, name TEXT, live IN
 CREATE INDEX old_keys ON keys(expires) WHERE live = 0;
 CREATE TABLE logs(job INTEGER NOT NULL, line INTEGER NOT NULL, text TEXT, PRIMARY KEY(job, line)) WITHOUT ROWID;
 CREATE TABLE endings(number INTEGER PRIMARY KEY, job INTEGER NOT NULL, state INTEGER NOT NULL, text BLOB, at INTEGER NOT NULL);
+CREATE TABLE children(
+  parent INTEGER NOT NULL, child INTEGER NOT NULL, place INTEGER NOT NULL, job_id TEXT, name TEXT, on_failure INTEGER NOT NULL,
+  state INTEGER NOT NULL, text TEXT, root TEXT, PRIMARY KEY(parent, child)) WITHOUT ROWID;
 CREATE TABLE schedules(
   id TEXT PRIMARY KEY, options TEXT NOT NULL, every INTEGER NOT NULL, calendar TEXT, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
   "limit" INTEGER NOT NULL, overlap INTEGER NOT NULL, first INTEGER NOT NULL, next INTEGER NOT NULL, made INTEGER NOT NULL,
@@ -43,8 +47,8 @@ CREATE TABLE meta(
   one INTEGER PRIMARY KEY CHECK(one = 1), version INTEGER NOT NULL, next_id INTEGER NOT NULL, fences INTEGER NOT NULL,
   front INTEGER NOT NULL, back INTEGER NOT NULL, endings INTEGER NOT NULL, paused INTEGER NOT NULL, waiting INTEGER NOT NULL,
   delayed INTEGER NOT NULL, active INTEGER NOT NULL, completed INTEGER NOT NULL, failed INTEGER NOT NULL,
-  schedule_next INTEGER NOT NULL, schedules_starve INTEGER NOT NULL);
-INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9223372036854775807, 0);
+  schedule_next INTEGER NOT NULL, schedules_starve INTEGER NOT NULL, families INTEGER NOT NULL);
+INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9223372036854775807, 0, 0);
 )";
 
 /// What both connections need.

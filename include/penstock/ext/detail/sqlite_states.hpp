@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/ext/detail/sqlite_families.hpp>
 #include <penstock/ext/detail/sqlite_rows.hpp>
 #include <penstock/ext/detail/sqlite_schedules.hpp>
 #include <penstock/job/job_store.hpp>
@@ -50,6 +51,7 @@ struct sqlite_new_job {
   const enqueue_options* options;
   std::string_view payload;
   job_watch* watch;
+  std::size_t parent = job_entry<int>::no_entry;  ///< as job_entry::parent
 };
 class sqlite_states {
  public:
@@ -60,6 +62,7 @@ class sqlite_states {
   sqlite_states(sqlite_database& db, const sqlite_store_options& o, std::int64_t self)
       : rows_{db},
         schedules_{db},
+        families_{db, rows_},
         capacity_{static_cast<std::int64_t>(o.capacity)},
         keep_completed_{o.keep_completed},
         keep_failed_{o.keep_failed},
@@ -123,7 +126,12 @@ class sqlite_states {
     if (o.deduplicate->replace && there && there->state == job_state::delayed) return {};
     return job_id{static_cast<std::uint64_t>(g->job), std::move(g->name)};
   }
-  [[nodiscard]] job_added add_one(const sqlite_new_job& j, job_time at, effects& e, std::string_view schedule = {}) {
+  struct add_as {
+    std::int64_t parent = 0;         ///< whose child it is
+    bool gathers = false;            ///< children of it follow
+    std::string_view schedule = {};  ///< that makes it
+  };
+  [[nodiscard]] job_added add_one(const sqlite_new_job& j, job_time at, effects& e, const add_as& as) {
     const enqueue_options& o = *j.options;
     if (!o.job_id.empty() || o.deduplicate) {
       std::optional<row> there;
@@ -134,33 +142,46 @@ class sqlite_states {
           rows_.extend_guard(o.deduplicate->id, later(at, o.deduplicate->ttl));
         }
         if (recording) e.events.push_back({.what = job_event::kind::duplicate, .id = id});
+        if (as.parent != 0 && there && families_.adopt(as.parent, *there, o, ++now.back)) {
+          ++changes_;
+          look_after(as.parent, at, e);
+          there = rows_.find(there->id);
+        }
         if (j.watch != nullptr) watch(there, *j.watch, e);
         return {.id = std::move(id), .duplicate = true};
       }
     }
-    row n{.id = now.next_id++, .priority = o.priority, .due = later(at, o.delay), .watcher = j.watch != nullptr ? self_ : 0};
+    row n{.id = now.next_id++,
+          .priority = o.priority,
+          .due = later(at, o.delay),
+          .watcher = j.watch != nullptr ? self_ : 0};
+    n.added = at.count();
     n.flags = (o.lifo ? row::lifo : 0) | (o.remove_on_complete ? row::remove_on_complete : 0) |
-              (o.remove_on_fail ? row::remove_on_fail : 0) | (j.payload.size() > inline_payload ? row::large : 0);
+              (o.remove_on_fail ? row::remove_on_fail : 0) | (j.payload.size() > inline_payload ? row::large : 0) |
+              (as.gathers ? row::kin | row::gathering : 0);
     n.job_id = o.job_id;
-    n.schedule = schedule;
+    n.schedule = as.schedule;
     if (j.watch != nullptr) e.notices.push_back({.job = static_cast<std::uint64_t>(n.id), .watch = j.watch});
+    if (as.parent != 0)
+      families_.join(as.parent, n, o, ++now.back);  // before another child is replaced, which may have been the last
     if (o.deduplicate) {
       const deduplication& d = *o.deduplicate;
       n.key = d.id;
       const auto g = rows_.guarded(d.id, at.count());
       // What replaces keeps the time that the first one set, unless each is to extend it.
       const std::int64_t expires = d.ttl.count() == 0 ? no_time.count() : g && !d.extend ? g->expires : later(at, d.ttl);
+      rows_.add_guard(d.id, n.id, o.job_id, expires, at.count());
       if (g && g->live) {
         if (auto replaced = rows_.find(g->job)) remove(*replaced, e);
       }
-      rows_.add_guard(d.id, n.id, o.job_id, expires, at.count());
     }
     ++changes_;
-    n.state = o.delay.count() > 0 ? job_state::delayed : job_state::waiting;
+    n.state = as.gathers ? job_state::waiting_children : o.delay.count() > 0 ? job_state::delayed : job_state::waiting;
     ++now.of(n.state);
     place(n, n.has(row::lifo), e);
-    rows_.insert(n, at.count(), o, write_backoff(o.backoff), j.payload);
-    emit(o.delay.count() > 0 ? job_event::kind::delayed : job_event::kind::added, n, 0, e);
+    rows_.insert(n, o, write_backoff(o.backoff), j.payload);
+    using kind = job_event::kind;
+    emit(as.gathers ? kind::waiting_children : o.delay.count() > 0 ? kind::delayed : kind::added, n, 0, e);
     return {.id = id_of(n)};
   }
   void watch(std::optional<row>& there, job_watch& w, effects& e) {
@@ -176,12 +197,15 @@ class sqlite_states {
     }
   }
 
-  /// Its place in the line of its state, waiting or delayed.
+  /// Its place in the line of its state, if it is not over.
   void place(row& n, bool first, effects& e) {
     if (n.state == job_state::waiting) {
       n.major = n.priority;
       n.minor = first ? --now.front : ++now.back;
       e.ready = true;
+    } else if (n.state == job_state::waiting_children) {
+      n.major = ++now.back;
+      n.minor = 0;
     } else {
       n.major = n.due;
       n.minor = ++now.back;
@@ -209,27 +233,102 @@ class sqlite_states {
     make_ready(n, n.has(row::lifo), e);
     emit(job_event::kind::promoted, n, 0, e);
   }
-  void redrive(row& n, effects& e) {
-    if (!n.schedule.empty()) schedules_.again(n.schedule, n.id);
-    n.made = 0;
-    n.stalled = 0;
-    n.progress = 0;
-    n.ended = no_time.count();
-    emit(job_event::kind::redriven, n, 0, e);
-    make_ready(n, false, e);
+  /// Before gathered() nothing becomes of it.
+  void wait(row& n, std::int64_t attempt, effects& e) {
+    move(n, job_state::waiting_children);
+    place(n, false, e);
+    put(n);
+    emit(job_event::kind::waiting_children, n, attempt, e);
+  }
+  /// No child is added any more with the parent: it may go on.
+  void gathered(std::int64_t parent, job_time at, effects& e) {
+    if (auto n = rows_.find(parent); n && n->has(row::gathering)) {
+      n->flags &= ~row::gathering;
+      put(*n);
+    }
+    look_after(parent, at, e);
+  }
+  /// How many wait again with it: those that failed because of it, too.
+  [[nodiscard]] std::size_t redriven_with(const row& n) {
+    std::size_t count = 1;
+    if (!n.has(row::kin)) return count;
+    for (std::optional<row> at = n; at && families_.only_cause(*at); at = families_.parent_of(*at)) ++count;
+    return count;
+  }
+  void redrive(row& failed, effects& e) {
+    std::int64_t next = 0;
+    for (std::optional<row> at = failed; at; at = next != 0 ? rows_.find(next) : std::nullopt) {
+      row& n = *at;
+      if (!n.schedule.empty()) schedules_.again(n.schedule, n.id);
+      n.made = 0;
+      n.stalled = 0;
+      n.progress = 0;
+      n.ended = no_time.count();
+      emit(job_event::kind::redriven, n, 0, e);
+      next = n.has(row::kin) ? families_.redriven(n) : 0;
+      n.pending != 0 ? wait(n, 0, e) : make_ready(n, false, e);
+    }
   }
   void remove(row& n, effects& e) {
     emit(job_event::kind::removed, n, 0, e);
+    const std::int64_t parent = n.has(row::kin) ? families_.removed(n) : 0;
     forget(n, n.state, job_time{latest_}, nullptr, e);
+    // One that is not to be run yet is delayed, and so looked at by the next who knows the time.
+    if (parent != 0) look_after(parent, job_time::min(), e);
+  }
+  /// And who is below it and not over. False, and nothing happens, if one of them is active.
+  [[nodiscard]] bool remove_family(row& top, effects& e) {
+    if (!top.has(row::kin)) return top.state != job_state::active && (remove(top, e), true);
+    const std::vector<std::int64_t> all = families_.descend(top.id);
+    for (const std::int64_t id : all) {
+      const auto n = rows_.find(id);
+      if (n && n->state == job_state::active) return false;
+    }
+    for (const std::int64_t id : all) {
+      if (auto n = rows_.find(id)) remove(*n, e);
+    }
+    return true;
   }
 
   void end(row& n, job_state how, job_time at, const job_text& why, const job_text& value, effects& e) {
+    if (const std::int64_t parent = end_one(n, how, at, why, value, e); parent != 0) look_after(parent, at, e);
+  }
+  /// Something happened to a child of it, or to itself, by which it may go on or fail; and so its parent.
+  void look_after(std::int64_t id, job_time at, effects& e) {
+    while (id != 0) {
+      std::optional<row> n = rows_.find(id);
+      id = 0;
+      if (!n) return;
+      const auto fate = sqlite_families::of(*n);
+      if (fate == sqlite_families::fate::stays) return;
+      if (fate == sqlite_families::fate::fails) {
+        n->flags |= row::by_child;
+        const job_text why = families_.why(*n);
+        emit(job_event::kind::failed, *n, n->made, e, why);
+        id = end_one(*n, job_state::failed, at, why, nullptr, e);
+      } else {
+        n->flags &= ~row::goes_on;
+        const bool due = n->due <= at.count() || n->due <= n->added;
+        move(*n, due ? job_state::waiting : job_state::delayed);
+        place(*n, n->has(row::lifo), e);
+        put(*n);
+        emit(due ? job_event::kind::promoted : job_event::kind::delayed, *n, 0, e);
+      }
+    }
+  }
+  /// Its parent, if that one is to be looked after; 0: none.
+  [[nodiscard]] std::int64_t end_one(row& n, job_state how, job_time at, const job_text& why, const job_text& value, effects& e) {
+    const std::int64_t parent = n.has(row::kin) ? families_.ended(n, how, how == job_state::completed ? value : why) : 0;
+    keep(n, how, at, why, value, e);
+    return parent;
+  }
+  void keep(row& n, job_state how, job_time at, const job_text& why, const job_text& value, effects& e) {
     const bool completed = how == job_state::completed;
-    const keep_rule& keep = completed ? keep_completed_ : keep_failed_;
+    const keep_rule& rule = completed ? keep_completed_ : keep_failed_;
     n.ended = at.count();
     if (!n.schedule.empty()) schedules_.ended(n.schedule, n.id, at);
     const job_text& text = completed ? value : why;
-    if (n.has(completed ? row::remove_on_complete : row::remove_on_fail) || keep.count == 0) return forget(n, how, at, text, e);
+    if (n.has(completed ? row::remove_on_complete : row::remove_on_fail) || rule.count == 0) return forget(n, how, at, text, e);
     tell(n, how, at, text, e);
     if (!n.key.empty()) rows_.guard_over(n.key, n.id);
     move(n, how);
@@ -237,11 +336,10 @@ class sqlite_states {
     n.minor = 0;
     put(n, why, value);
     // Two at the most a time: what a job adds is paid for, and a change of the clock makes nobody wait.
-    if (now.of(how) <= static_cast<std::int64_t>(keep.count) && keep.age == std::chrono::nanoseconds::max()) return;
+    const auto most = static_cast<std::int64_t>(rule.count);
+    if (now.of(how) <= most && rule.age == std::chrono::nanoseconds::max()) return;
     for (row& oldest : rows_.first(how, 2)) {
-      if (now.of(how) <= static_cast<std::int64_t>(keep.count) &&
-          saturating_difference(at.count(), oldest.ended) <= keep.age.count())
-        break;
+      if (now.of(how) <= most && saturating_difference(at.count(), oldest.ended) <= rule.age.count()) break;
       remove(oldest, e);
     }
   }
@@ -252,6 +350,7 @@ class sqlite_states {
     rows_.erase(n);
     if (!n.key.empty()) rows_.guard_over(n.key, n.id);
     if (!n.schedule.empty()) schedules_.ended(n.schedule, n.id, no_time);
+    if (n.has(row::kin)) families_.forget(n);
   }
   /// Those who wait for its end: here, or in other processes.
   void tell(row& n, job_state how, job_time at, const job_text& text, effects& e) {
@@ -284,6 +383,11 @@ class sqlite_states {
       std::vector<row> some = rows_.first(s, static_cast<std::int64_t>(std::min<std::size_t>(most - n, 256)));
       if (some.empty()) return n;
       for (row& r : some) {
+        if (r.has(row::kin)) {  // what became of others may have changed it
+          const auto fresh = rows_.find(r.id);
+          if (!fresh || fresh->state != s) continue;
+          r = *fresh;
+        }
         if (!wanted(r)) return n;
         f(r);
         ++n;
@@ -298,6 +402,7 @@ class sqlite_states {
 
   sqlite_rows rows_;
   sqlite_schedules schedules_;
+  sqlite_families families_;
   const std::int64_t capacity_;
   const keep_rule keep_completed_;
   const keep_rule keep_failed_;
