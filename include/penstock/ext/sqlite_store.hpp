@@ -219,10 +219,10 @@ class sqlite_store {
     return core_->look([](reader& look) -> result<std::vector<job_schedule_info>> { return look.schedules(); });
   }
 
-  void subscribe(std::shared_ptr<store_listener> listener) { core_->subscribe(std::move(listener)); }
-  void unsubscribe(const store_listener& listener) noexcept { core_->unsubscribe(listener); }
+  void subscribe(std::shared_ptr<store_listener> listener) { core_->listeners().add(std::move(listener)); }
+  void unsubscribe(const store_listener& listener) noexcept { core_->listeners().remove(listener); }
   /// Events that were not told, for too many came at a time.
-  [[nodiscard]] std::uint64_t events_lost() const noexcept { return core_->events_lost(); }
+  [[nodiscard]] std::uint64_t events_lost() const noexcept { return core_->listeners().lost(); }
   [[nodiscard]] sqlite_store_stats stats() const noexcept { return core_->stats(); }
 
   /// Looks at once, without waiting for the poll_interval, for what other processes did.

@@ -4,16 +4,12 @@
 // is done again in one of its own: only those fail that have a reason to. What follows from a step is handed to its caller, who tells.
 //
 // Guarded by the leadership  the connection that writes, jobs_, watches_, wanted_room_.
-// Guarded by lock_           listeners, and the events on their way to them.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <mutex>
-#include <random>
-#include <span>
 #include <stop_token>
 #include <system_error>
 #include <thread>
@@ -24,11 +20,11 @@
 
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/fresh_seed.hpp>
-#include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/ext/detail/commit_line.hpp>
 #include <penstock/ext/detail/sqlite_jobs.hpp>
 #include <penstock/ext/detail/sqlite_reader.hpp>
+#include <penstock/ext/detail/store_listeners.hpp>
 #include <penstock/ext/sqlite_error.hpp>
 #include <penstock/sync/event.hpp>
 
@@ -36,14 +32,10 @@ namespace penstock::inline v0_1::detail {
 
 class sqlite_core {
  public:
-  using listeners = std::vector<std::shared_ptr<store_listener>>;
-  static constexpr std::size_t event_backlog = 4096;
-
   sqlite_core(const std::string& path, const sqlite_store_options& o)
       : db_{open(path, o)},
         jobs_{*db_, o, static_cast<std::int64_t>(fresh_seed() >> 2) + 1},
         reader_{path, o},
-        listeners_{std::make_shared<const listeners>()},
         poll_interval_{o.poll_interval} {
     if (o.poll_interval != std::chrono::nanoseconds::max()) {
       poller_ = std::jthread{[this](const std::stop_token& stop) { poll(stop); }};
@@ -97,25 +89,7 @@ class sqlite_core {
     });
   }
 
-  void subscribe(std::shared_ptr<store_listener> listener) {
-    std::scoped_lock one_change{listening_};
-    auto changed = std::make_shared<listeners>(*all_listeners());
-    changed->push_back(std::move(listener));
-    set_listeners(std::move(changed));
-  }
-  void unsubscribe(const store_listener& listener) noexcept {
-    std::scoped_lock one_change{listening_};
-    try {
-      auto changed = std::make_shared<listeners>(*all_listeners());
-      std::erase_if(*changed, [&](const auto& l) { return l.get() == &listener; });
-      set_listeners(std::move(changed));
-    } catch (const std::bad_alloc&) {
-    }
-  }
-  [[nodiscard]] std::uint64_t events_lost() const noexcept {
-    std::scoped_lock guard{lock_};
-    return events_lost_;
-  }
+  [[nodiscard]] store_listeners& listeners() noexcept { return listeners_; }
   [[nodiscard]] sqlite_store_stats stats() const noexcept {
     // relaxed, both: counts
     return {.steps = steps_.load(std::memory_order_relaxed),
@@ -181,7 +155,7 @@ class sqlite_core {
   bool do_together(step* from, step* to) noexcept {
     try {
       jobs_.load();
-      jobs_.recording = somebody_records();
+      jobs_.recording = listeners_.record();
       std::size_t watches = 0;
       for (step* s = from; s != to; s = after(*s)) {
         s->run(jobs_);
@@ -265,16 +239,7 @@ class sqlite_core {
     const bool polls = !watches_.empty() || wanted_room_ != 0;
     if (polls && !polls_.exchange(polls)) wake_poller_.set();
     if (!polls) polls_.store(false);
-    if (s.effects.events.empty()) return;
-    s.events = true;
-    std::scoped_lock guard{lock_};
-    for (auto& e : s.effects.events) {
-      if (events_.size() == events_.capacity()) {
-        ++events_lost_;
-      } else {
-        events_.push_back(std::move(e));
-      }
-    }
+    s.events = listeners_.recorded(s.effects.events);
   }
   static void over(step& s, job_watch& w, const sqlite_effects::notice& n) noexcept {
     w.how = n.how;
@@ -282,19 +247,6 @@ class sqlite_core {
     w.next = s.told;
     s.told = &w;
   }
-  bool somebody_records() {
-    std::scoped_lock guard{lock_};
-    for (const auto& l : *listeners_) {
-      if (!l->wants_events()) continue;
-      if (events_.capacity() < event_backlog) {
-        events_.reserve(event_backlog);
-        on_their_way_.reserve(event_backlog);
-      }
-      return true;
-    }
-    return false;
-  }
-
   // By the step's caller.
 
   void tell(step& s) {
@@ -303,28 +255,8 @@ class sqlite_core {
       w->over(w->how, w->why);
       w = next;
     }
-    if (s.events) deliver();
-    if (!s.effects.ready && !s.room) return;
-    const std::shared_ptr<const listeners> all = all_listeners();
-    for (const auto& l : *all) {
-      if (s.effects.ready) l->work_ready();
-      if (s.room) l->room_made();
-    }
-  }
-  // One thread at a time, so that events are told in their order: others leave theirs to it.
-  void deliver() noexcept {
-    std::unique_lock guard{lock_};
-    if (delivering_) return;
-    delivering_ = true;
-    while (!events_.empty()) {
-      std::swap(on_their_way_, events_);
-      const std::shared_ptr<const listeners> all = listeners_;
-      guard.unlock();
-      for (const auto& l : *all) l->happened(on_their_way_);
-      on_their_way_.clear();
-      guard.lock();
-    }
-    delivering_ = false;
+    if (s.events) listeners_.deliver();
+    if (s.effects.ready || s.room) listeners_.tell(s.effects.ready, s.room);
   }
 
   // By the poller.
@@ -345,15 +277,6 @@ class sqlite_core {
     }
   }
 
-  std::shared_ptr<const listeners> all_listeners() const noexcept {
-    std::scoped_lock guard{lock_};
-    return listeners_;
-  }
-  void set_listeners(std::shared_ptr<const listeners> l) noexcept {
-    std::scoped_lock guard{lock_};
-    listeners_.swap(l);
-  }
-
   std::unique_ptr<sqlite_database> db_;
   sqlite_statement begin_{*db_, "BEGIN IMMEDIATE"};
   sqlite_statement commit_{*db_, "COMMIT"};
@@ -364,13 +287,7 @@ class sqlite_core {
   std::size_t wanted_room_ = 0;  // the least that somebody asked for in vain, since listeners were told; 0: nobody did
   commit_line line_;
   sqlite_reader reader_;
-  mutable polled_mutex<> lock_;
-  std::shared_ptr<const listeners> listeners_;  // replaced as a whole
-  std::vector<job_event> events_;
-  std::vector<job_event> on_their_way_;  // of who delivers
-  std::uint64_t events_lost_ = 0;
-  bool delivering_ = false;
-  std::mutex listening_;  // one change of listeners_ at a time
+  store_listeners listeners_;
   std::atomic<std::uint64_t> steps_{0};
   std::atomic<std::uint64_t> commits_{0};
   const std::chrono::nanoseconds poll_interval_;

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include <penstock/ext/detail/sqlite_states.hpp>
+#include <penstock/ext/detail/sqlite_adding.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -32,13 +32,13 @@ struct sqlite_settlement {
   bool stale = false;
 };
 
-class sqlite_jobs : public sqlite_states {
+class sqlite_jobs : public sqlite_adding {
   using sqlite_states::promote;
   using sqlite_states::redrive;
   using sqlite_states::remove;
 
  public:
-  using sqlite_states::sqlite_states;
+  using sqlite_adding::sqlite_adding;
 
   // Adding.
 
@@ -265,48 +265,6 @@ class sqlite_jobs : public sqlite_states {
   static constexpr std::int64_t promoted_at_once = 1000;
   static constexpr std::int64_t scheduled_at_once = 100;
 
-  // How many of them need room.
-  [[nodiscard]] std::size_t new_ones(std::span<const sqlite_new_job> jobs, job_time at) {
-    std::size_t n = 0;
-    std::vector<bool> duplicates(jobs.size());
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-      std::optional<row> there;
-      duplicates[i] = (jobs[i].parent < i && duplicates[jobs[i].parent]) || duplicate_of(*jobs[i].options, at, there);
-      if (!duplicates[i]) ++n;
-    }
-    return n;
-  }
-  /// `settled`: whose children they may be.
-  void add_all(std::span<const sqlite_new_job> jobs, std::int64_t settled, job_time at, std::span<job_added> added, effects& e) {
-    std::vector<bool> gathers;
-    std::vector<std::int64_t> ids;  // 0: a duplicate
-    for (const sqlite_new_job& j : jobs) {
-      if (j.parent >= jobs.size()) continue;
-      if (gathers.empty()) gathers.resize(jobs.size());
-      gathers[j.parent] = true;
-    }
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-      const sqlite_new_job& j = jobs[i];
-      job_added one{.id = {}, .duplicate = true};
-      add_as as{.gathers = !gathers.empty() && gathers[i]};
-      if (j.parent < jobs.size() && ids[j.parent] == 0) {
-        if (j.watch != nullptr) e.notices.push_back({.watch = j.watch});
-      } else {
-        if (j.parent < jobs.size()) as.parent = ids[j.parent];
-        if (j.parent == job_entry<int>::settled_job) as.parent = settled;
-        if (j.options->parent) {
-          const auto parent = rows_.find(j.options->parent);
-          if (parent && sqlite_families::takes_children(*parent)) as.parent = parent->id;
-        }
-        one = add_one(j, at, e, as);
-      }
-      if (!gathers.empty()) ids.push_back(one.duplicate ? 0 : static_cast<std::int64_t>(one.id.number()));
-      if (!added.empty()) added[i] = std::move(one);
-    }
-    for (std::size_t i = 0; i < gathers.size(); ++i) {
-      if (gathers[i] && ids[i] != 0) gathered(ids[i], at, e);
-    }
-  }
   void settle(row& n, const sqlite_settlement& s, job_time at, effects& e) {
     using kind = job_event::kind;
     switch (s.how) {
