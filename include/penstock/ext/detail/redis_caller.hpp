@@ -1,0 +1,55 @@
+// penstock/ext/detail/redis_caller.hpp: commands to a server from many threads, each on a connection of its own, and again where nothing was done.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <penstock/core/backoff.hpp>
+#include <penstock/core/detail/fresh_seed.hpp>
+#include <penstock/core/result.hpp>
+#include <penstock/ext/redis_connection.hpp>
+#include <penstock/pool/resource_pool.hpp>
+#include <penstock/sync/event.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+class redis_caller {
+ public:
+  redis_caller(redis_options options, std::size_t connections, std::chrono::nanoseconds retry_within)
+      : retry_within_{retry_within},
+        connections_{[o = std::move(options)] { return std::make_unique<redis_connection>(o); }, {.max_size = connections}} {}
+
+  /// One command. Tried again for a while if it was certainly not executed; of what may have been, the caller decides. `text` gets what the server said of an
+  /// error.
+  result<redis_reply> call(const redis_commands& command, std::string* text = nullptr) {
+    const auto give_up = std::chrono::steady_clock::now() + retry_within_;
+    backoff_delays<> delays{
+        backoff::exponential(std::chrono::milliseconds{5}, std::chrono::milliseconds{200}).with_jitter(jitter::equal),
+        fresh_seed()};
+    for (;;) {
+      auto lease = connections_.acquire();
+      if (!lease) return lease.error();
+      redis_connection& connection = ***lease;
+      auto reply = connection.execute(command);
+      if (reply) return reply;
+      if (text != nullptr) *text = connection.last_error_text();
+      // The replica may be what an address pointed to before a failover: the next connection finds who it is now.
+      if (reply.error() == redis_errc::read_only) connection.close();
+      const auto pause = delays.next();
+      if (!was_not_executed(reply.error()) || std::chrono::steady_clock::now() + pause >= give_up) return reply;
+      lease->release();
+      static_cast<void>(never_.try_wait_for(pause));
+    }
+  }
+
+ private:
+  std::chrono::nanoseconds retry_within_;
+  event never_;
+  resource_pool<std::unique_ptr<redis_connection>> connections_;
+};
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,100 @@
+// penstock/ext/detail/redis_waiter.hpp: the thread of a redis_store that waits for work on the server, for those here who have none.
+//
+// It takes the marker that BullMQ's adders set only while somebody here is idle: who is busy would keep the news from idle workers elsewhere, which then
+// look again after their poll interval only. A marker that is lost costs that time, and never a job.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <penstock/core/move_only_function.hpp>
+#include <penstock/ext/redis_connection.hpp>
+#include <penstock/sync/event.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+class redis_waiter {
+ public:
+  /// `tell` is called on this thread, and does not throw.
+  redis_waiter(redis_options options, std::string marker, std::chrono::nanoseconds poll, move_only_function<void()> tell)
+      : connection_{std::move(options)}, marker_{std::move(marker)}, poll_{poll}, tell_{std::move(tell)} {}
+  redis_waiter(const redis_waiter&) = delete;
+  redis_waiter& operator=(const redis_waiter&) = delete;
+  ~redis_waiter() {
+    if (!thread_.joinable()) return;
+    thread_.request_stop();
+    connection_.interrupt();
+  }
+
+  /// Somebody found nothing. Throws std::system_error if the thread cannot be started.
+  void idle() {
+    std::call_once(started_, [this] { thread_ = std::jthread{[this](const std::stop_token& stop) { run(stop); }}; });
+    idle_.set();
+  }
+
+ private:
+  static double now_ms() noexcept {
+    return std::chrono::duration<double, std::milli>{std::chrono::system_clock::now().time_since_epoch()}.count();
+  }
+  void run(const std::stop_token& stop) noexcept {
+    while (idle_.wait(stop)) {
+      wait_for_marker(stop);
+      if (stop.stop_requested()) return;
+      tell_();
+    }
+  }
+  void wait_for_marker(const std::stop_token& stop) noexcept {
+    const double poll_at = now_ms() + std::chrono::duration<double, std::milli>{poll_}.count();
+    double until = poll_at;
+    while (!stop.stop_requested()) {
+      const double left = (until - now_ms()) / 1000;
+      if (left <= 0) return;
+      try {
+        std::array<char, 32> seconds{};
+        const auto end =
+            std::to_chars(seconds.data(), seconds.data() + seconds.size(), std::max(left, 0.001), std::chars_format::fixed, 3)
+                .ptr;
+        const std::chrono::duration<double> block{left};
+        const auto popped =
+            connection_.command_blocking(std::chrono::duration_cast<std::chrono::nanoseconds>(block), "BZPOPMIN", marker_,
+                                         std::string_view{seconds.data(), static_cast<std::size_t>(end - seconds.data())});
+        if (!popped) {
+          // A connection that was refused has waited for a while already; others may be refused at once.
+          if (popped.error() != redis_errc::connection_lost)
+            static_cast<void>(pause_.wait(
+                {.stop = stop, .deadline = deadline::after(std::min<std::chrono::nanoseconds>(poll_, std::chrono::seconds{1}))}));
+          return;
+        }
+        if (popped->size() != 3) return;  // after the whole time
+        double due = 0;
+        const std::string& score = (*popped)[2].text();
+        std::from_chars(score.data(), score.data() + score.size(), due);
+        if (due <= now_ms()) return;
+        until = std::min(until, due);  // the delayed one that is due first: this process waits for it
+      } catch (...) {
+        static_cast<void>(pause_.wait({.stop = stop, .deadline = deadline::after(poll_)}));
+        return;
+      }
+    }
+  }
+
+  redis_connection connection_;
+  const std::string marker_;
+  const std::chrono::nanoseconds poll_;
+  move_only_function<void()> tell_;
+  auto_reset_event idle_;
+  event pause_;  // never set
+  std::once_flag started_;
+  std::jthread thread_;  // last: it uses the others
+};
+
+}  // namespace penstock::inline v0_1::detail

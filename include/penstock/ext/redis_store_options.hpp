@@ -1,0 +1,86 @@
+// penstock/ext/redis_store_options.hpp: which queue on a Redis server, and what can be wrong with it.
+//
+//   penstock::redis_store<std::string> mails{{.host = "10.0.0.7"}, {.queue = "mails"}};
+//
+// Thread safety  values; the category may be used at any time.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <limits>
+#include <string>
+#include <system_error>
+#include <type_traits>
+
+#include <penstock/job/memory_store_options.hpp>
+
+namespace penstock::inline v0_1 {
+
+struct redis_store_options {
+  std::string queue = {};       ///< BullMQ's name of it; not empty, and without ':'
+  std::string prefix = "bull";  ///< BullMQ's default. On a cluster one of both has to hold a {tag}
+  /// What becomes of jobs that are over and do not say so themselves. Everything is kept, as by BullMQ's workers: whose jobs these are is not known here. A rule
+  /// counts for all jobs of the queue that are over, whoever finished them.
+  keep_rule keep_completed = {.count = std::numeric_limits<std::size_t>::max()};
+  keep_rule keep_failed = {.count = std::numeric_limits<std::size_t>::max()};
+  std::size_t connections =
+      4;  ///< for commands, at the most, made when they are needed; at least 1. One or two more wait for news
+  /// How often one of all the workers on the queue, in whatever language, looks for leases that ran out; at least 1 ms.
+  std::chrono::nanoseconds stalled_interval = std::chrono::seconds{30};
+  /// How often an idle worker looks though nobody told it; at least 1 ms.
+  std::chrono::nanoseconds poll_interval = std::chrono::seconds{5};
+  /// How long what was certainly not done (no connection, LOADING, BUSY) is tried again before it is reported.
+  std::chrono::nanoseconds retry_within = std::chrono::seconds{2};
+};
+
+/// Why a queue on Redis is not worked on. Nothing was changed.
+enum class redis_store_errc {
+  other_major = 1,  ///< its metadata is of another major version of BullMQ than 6
+  flows,            ///< the job that stands first belongs to a flow or a scheduler
+  wrong_clock,      ///< the times that are given are not the system's
+};
+
+namespace detail {
+
+class redis_store_errc_category final : public std::error_category {
+ public:
+  [[nodiscard]] const char* name() const noexcept override { return "redis_store"; }
+  [[nodiscard]] std::string message(int value) const override {
+    switch (static_cast<redis_store_errc>(value)) {
+      case redis_store_errc::other_major:
+        return "the queue was made by another major version of BullMQ than 6: upgrade all that use it to BullMQ 6, or give "
+               "penstock a queue of its own";
+      case redis_store_errc::flows:
+        return "the next job belongs to a flow, a job scheduler or a deduplication with keepLastIfActive: work on this queue "
+               "with BullMQ's workers, or put such "
+               "jobs into another queue";
+      case redis_store_errc::wrong_clock:
+        return "redis_store needs the system's clock: job_queue{store, {.clock = store.clock()}}";
+    }
+    return "unknown redis_store error " + std::to_string(value);
+  }
+};
+
+// A union, so that the category is never destroyed: a destructor that runs late may still ask for the message of an error.
+union immortal_redis_store_errc_category {
+  constexpr immortal_redis_store_errc_category() noexcept : category{} {}
+  ~immortal_redis_store_errc_category() {}
+  redis_store_errc_category category;
+};
+
+inline constinit const immortal_redis_store_errc_category the_redis_store_errc_category{};
+
+}  // namespace detail
+
+/// The category of redis_store_errc, "redis_store".
+[[nodiscard]] inline const std::error_category& redis_store_category() noexcept {
+  return detail::the_redis_store_errc_category.category;
+}
+[[nodiscard]] inline std::error_code make_error_code(redis_store_errc e) noexcept {
+  return {static_cast<int>(e), redis_store_category()};
+}
+
+}  // namespace penstock::inline v0_1
+
+template <>
+struct std::is_error_code_enum<penstock::redis_store_errc> : std::true_type {};

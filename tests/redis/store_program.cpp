@@ -1,0 +1,145 @@
+// A producer and a worker on a queue that BullMQ uses, too: run_store.py and the scripts in Node beside it call this.
+//
+//   store_program SOCKET QUEUE add COUNT [NAME=VALUE...]     payloads {"n":0}, {"n":1}, …; prints the ids
+//   store_program SOCKET QUEUE work COUNT [NAME=VALUE...]    until that many runs have ended, or nothing has come for `idle` ms; prints what it did
+//
+// What a handler does is in the payload: {"n":1,"do":"fail"}, "sleep", "log", "hang".
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <penstock/ext/redis_store.hpp>
+#include <penstock/job/job_queue.hpp>
+#include <penstock/job/job_worker.hpp>
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/event.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+using store_type = penstock::redis_store<std::string>;
+using queue_type = penstock::job_queue<std::string, store_type>;
+
+std::map<std::string, std::string> settings;
+
+std::string text(const std::string& name, const std::string& otherwise = {}) {
+  const auto at = settings.find(name);
+  return at == settings.end() ? otherwise : at->second;
+}
+long number(const std::string& name, long otherwise) {
+  const auto at = settings.find(name);
+  return at == settings.end() ? otherwise : std::atol(at->second.c_str());
+}
+std::chrono::milliseconds ms(const std::string& name, long otherwise) {
+  return std::chrono::milliseconds{number(name, otherwise)};
+}
+
+penstock::enqueue_options options_of() {
+  penstock::enqueue_options o;
+  o.name = text("name");
+  o.attempts = static_cast<unsigned>(number("attempts", 1));
+  if (const auto d = ms("backoff", 0); d.count() > 0) {
+    o.backoff = text("type") == "exponential" ? penstock::backoff::exponential(d, 1h) : penstock::backoff::fixed(d);
+  }
+  o.priority = static_cast<std::uint32_t>(number("priority", 0));
+  o.delay = ms("delay", 0);
+  o.lifo = number("lifo", 0) != 0;
+  o.job_id = text("job_id");
+  o.remove_on_complete = number("remove_on_complete", 0) != 0;
+  o.remove_on_fail = number("remove_on_fail", 0) != 0;
+  if (const std::string key = text("deduplicate"); !key.empty())
+    o.deduplicate = penstock::deduplication{.id = key, .ttl = ms("ttl", 0)};
+  return o;
+}
+
+int add(queue_type& queue, long count) {
+  std::vector<std::string> payloads;
+  const std::string what = text("do");
+  for (long i = 0; i < count; ++i) {
+    payloads.push_back("{\"n\":" + std::to_string(i) + (what.empty() ? "" : ",\"do\":\"" + what + "\"") + "}");
+  }
+  const auto ids = queue.add_bulk(payloads, options_of());
+  if (!ids) {
+    std::printf("error %s\n", ids.error().message().c_str());
+    return 1;
+  }
+  for (const auto& id : *ids) std::printf("id %s\n", id.to_string().c_str());
+  return 0;
+}
+
+int work(queue_type& queue, long count) {
+  std::atomic<long> runs{0};
+  std::atomic<std::int64_t> last{std::chrono::steady_clock::now().time_since_epoch().count()};
+  std::mutex printing;
+  penstock::event enough;
+  const auto said = [&printing](const std::string& line) {
+    std::scoped_lock guard{printing};
+    std::puts(line.c_str());
+    std::fflush(stdout);
+  };
+  penstock::worker_pool pool{{.threads = static_cast<unsigned>(number("threads", 4))}};
+  const auto handle = [&](penstock::job<std::string>& j) -> penstock::result<void> {
+    last = std::chrono::steady_clock::now().time_since_epoch().count();
+    const std::string& p = j.payload();
+    said("run " + j.id().to_string() + " " + std::to_string(j.attempt()) + " " + p);
+    const auto has = [&p](const char* word) { return p.find(word) != std::string::npos; };
+    if (has("\"log\"")) {
+      j.progress(0.5).value();
+      j.log("half way").value();
+    }
+    if (has("\"sleep\"")) std::this_thread::sleep_for(ms("sleep", 100));
+    if (has("\"hang\"")) std::this_thread::sleep_for(1h);
+    if (++runs == count) enough.set();
+    if (has("\"fail\"")) throw std::runtime_error{"told to fail"};
+    return {};
+  };
+  penstock::job_worker_options o;
+  o.concurrency = static_cast<std::size_t>(number("concurrency", 4));
+  o.batch = static_cast<std::size_t>(number("batch", 1));
+  o.lock_duration = ms("lock", 30'000);
+  o.stalled_interval = ms("stalled", 30'000);
+  o.error_pause = ms("error_pause", 100);
+  o.name = text("worker");
+  o.on_store_error = [&said](std::error_code e) { said("error " + e.message()); };
+  penstock::job_worker worker{queue, pool, handle, std::move(o)};
+  while (!enough.try_wait_for(50ms)) {
+    const std::chrono::steady_clock::duration at{last.load()};
+    if (std::chrono::steady_clock::now().time_since_epoch() - at > ms("idle", 5000)) break;
+  }
+  worker.shutdown().value();
+  const auto s = worker.stats();
+  std::printf("stats completed %llu failed %llu retried %llu released %llu lost %llu errors %llu\n",
+              static_cast<unsigned long long>(s.completed), static_cast<unsigned long long>(s.failed),
+              static_cast<unsigned long long>(s.retried), static_cast<unsigned long long>(s.released),
+              static_cast<unsigned long long>(s.lost), static_cast<unsigned long long>(s.store_errors));
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 5) return 2;
+  const std::string_view what = argv[3];
+  const long count = std::atol(argv[4]);
+  for (int i = 5; i < argc; ++i) {
+    const std::string_view s = argv[i];
+    settings.emplace(s.substr(0, s.find('=')), s.substr(s.find('=') + 1));
+  }
+  try {
+    store_type store{{.unix_path = argv[1]},
+                     {.queue = argv[2], .stalled_interval = ms("stalled", 30'000), .poll_interval = ms("poll", 5000)}};
+    queue_type queue{store, {.clock = store.clock()}};
+    return what == "add" ? add(queue, count) : work(queue, count);
+  } catch (const std::exception& e) {
+    std::printf("exception %s\n", e.what());
+    return 1;
+  }
+}
