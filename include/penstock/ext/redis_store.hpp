@@ -14,7 +14,7 @@
 // Lost replies   what was certainly not done is tried again within `retry_within`. An add() that ended with redis_errc::connection_lost or timeout may have added:
 //                adding again then adds twice, unless the jobs have ids of your own (job_id). Jobs that were fetched by a reply that got lost are active and nobody's
 //                until the lock runs out and a worker has looked twice (stalled_interval). What was settled by one is stale the second time.
-// Leases         BullMQ's locks, "<token of this store>:<fence>". They run out by the server's clock; the fence counts the fetches of penstock's workers.
+// Leases         BullMQ's locks, "<token of this store>:<fence>". They run out by the server's clock; the fence is made of the time of adding and the number of the fetch.
 // Capacity       the server's: errc::full never; redis_errc::out_of_memory, and nothing is added.
 // Not there      errc::unsupported: groups, schedules, parents, backoff that is linear, decorrelated or by another factor than 2, lifo with a priority, watches
 //                (submit) and events of the queue. Jobs of flows and schedulers that others added are not fetched: redis_store_errc::flows.
@@ -172,7 +172,7 @@ class redis_store {
     std::deque<std::string> texts;
     for (const lease_ticket& t : tickets) {
       a.push_back(texts.emplace_back(t.id.to_string()));
-      a.insert(a.end(), {t.fence, "released", "", "", "0", "0", "0", "", "0"});
+      a.insert(a.end(), {t.fence, "0", "released", "", "", "0", "0", "0", "", "0"});
     }
     auto reply = call(detail::redis_turn(), a);
     if (!reply) return reply.error();
@@ -414,6 +414,7 @@ class redis_store {
     const auto again = [&] { a.insert(a.end(), {s.at > now ? detail::to_redis_ms_up(s.at) : 0, "0", "0", ""}); };
     a.push_back(l.key_);
     a.push_back(l.fence_);
+    a.push_back(l.attempt_);
     switch (s.how) {
       case settle_as::completed:
         a.insert(a.end(), {"completed", s.value != nullptr ? *s.value : none, ""});

@@ -15,14 +15,14 @@
 
 namespace penstock::inline v0_1::detail {
 
-inline constexpr std::array<const char*, 17> redis_job_keys{
-    "wait",   "active",  "prioritized", "delayed", "marker", "completed", "failed",           "stalled",       "stalled-check",
-    "limiter", "meta",   "events",      "id",      "pc",     "paused",    "waiting-children", "penstock:fence"};
+inline constexpr std::array<const char*, 16> redis_job_keys{
+    "wait",          "active",  "prioritized", "delayed", "marker", "completed", "failed", "stalled",
+    "stalled-check", "limiter", "meta",        "events",  "id",     "pc",        "paused", "waiting-children"};
 
 // What all of them need: the queue's metadata, and how a job gets into a line.
 inline constexpr const char* redis_job_base = R"lua(
 local wait, active, prioritized, delayed, marker, completed, failed, stalled, checked = unpack(KEYS, 1, 9)
-local limiter, meta, events, ids, pc, legacy, parents, fences = unpack(KEYS, 10, 17)
+local limiter, meta, events, ids, pc, legacy, parents = unpack(KEYS, 10, 16)
 local call = redis.call
 local P, now = ARGV[1], tonumber(ARGV[2])
 local m = call('HMGET', meta, 'version', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
@@ -61,9 +61,9 @@ local function forget(id)
 end
 )lua";
 
-// add(at): the job whose arguments begin there; gives its id, whether it was there already, and where the next one begins.
+// add(at): the job whose arguments begin there; gives its id, whether it was there already, and where the next one begins. `number` is the last one that was given.
 inline constexpr const char* redis_job_add = R"lua(
-local some_ready, some_delayed = false, false
+local some_ready, some_delayed, number = false, false, 0
 local function add(at)
   local name, data, opts = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local id, delay, priority, first, key = '', 0, 0, false, ''
@@ -72,7 +72,7 @@ local function add(at)
     id, delay, priority, first, key = ARGV[at + 4], tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7] == '1', ARGV[at + 8]
     next_at = at + 11
   end
-  local number = call('INCR', ids)
+  number = number + 1
   if id == '' then
     id = string.format('%.0f', number)
   elseif call('EXISTS', P .. id) == 1 then
@@ -124,6 +124,7 @@ end
 inline const redis_script& redis_add_jobs() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + R"lua(
 local answers, wanted, at = {}, ARGV[4] == '1', 5
+number = call('INCRBY', ids, ARGV[3]) - tonumber(ARGV[3])
 for i = 1, tonumber(ARGV[3]) do
   local id, duplicate
   id, duplicate, at = add(at)
@@ -142,24 +143,22 @@ return answers
 // finish(...): what becomes of a job that is over. Retention is each finisher's, for all that are over, as in BullMQ; once a call for equal rules.
 inline constexpr const char* redis_job_finish = R"lua(
 local retention = {}
-local function finish(id, how, text, count, age, limit, key, prev)
+local function finish(id, how, made, text, count, age, limit, key)
   local job, over = P .. id, how == 'completed' and completed or failed
   if key ~= '' then unguard(id, key) end
-  local made = call('HINCRBY', job, 'atm', 1)
   if count == 0 then
     forget(id)
   else
     call('ZADD', over, now, id)
     if how == 'completed' then
-      call('HSET', job, 'returnvalue', text, 'finishedOn', now)
+      call('HSET', job, 'atm', made, 'returnvalue', text, 'finishedOn', now)
     else
-      call('HSET', job, 'failedReason', text, 'finishedOn', now)
+      call('HSET', job, 'atm', made, 'failedReason', text, 'finishedOn', now)
       call('HDEL', job, 'defa')
     end
     if count > 0 or age > 0 then retention[over .. ' ' .. count .. ' ' .. age] = {over, count, age, limit} end
   end
-  event(how, 'jobId', id, how == 'completed' and 'returnvalue' or 'failedReason', text, 'prev', prev)
-  return made
+  event(how, 'jobId', id, how == 'completed' and 'returnvalue' or 'failedReason', text, 'prev', 'active')
 end
 local function retain()
   for _, rule in pairs(retention) do
@@ -175,16 +174,17 @@ local function retain()
 end
 )lua";
 
-// ARGV: prefix, now, most, lease in ms, token, worker, settlements, then each of these: id, fence, how, text, stack, count, age, limit, key, additions and
-// the jobs that are added. `how`: completed, failed, exhausted, retry, retry_first, released (for these three `count` is the time when it is due).
+// ARGV: prefix, now, most, lease in ms, token, worker, settlements, then each of these: id, fence, attempt, how, text, stack, count, age, limit, key, additions
+// and the jobs that are added. `how`: completed, failed, exhausted, retry, retry_first, released (for these three `count` is the time when it is due).
+// A fence is the time when the job was added and how often it was fetched: greater each time, also of a job that was removed and added again.
 // Gives: a text with 1 for each stale settlement and 0 for the others; more; next due or -1; 1 if a job of a flow stands first; then each job.
 inline const redis_script& redis_turn() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + redis_job_finish + R"lua(
 local most, lease, token, worker, settlements = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local at, stale, opened = 8, {}, false
 for i = 1, settlements do
-  local id, fence, how, text, stack = unpack(ARGV, at, at + 4)
-  local additions, next_at = tonumber(ARGV[at + 9]), at + 10
+  local id, fence, made, how, text, stack = unpack(ARGV, at, at + 5)
+  local additions, next_at = tonumber(ARGV[at + 10]), at + 11
   local job = P .. id
   local counts = call('GET', job .. ':lock') == token .. ':' .. fence and call('LREM', active, -1, id) > 0
   stale[i] = counts and '0' or '1'
@@ -193,13 +193,12 @@ for i = 1, settlements do
     call('SREM', stalled, id)
     if how == 'completed' or how == 'failed' or how == 'exhausted' then
       if how ~= 'completed' then call('HSET', job, 'stacktrace', stack) end
-      local made = finish(id, how == 'completed' and how or 'failed', text, tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), ARGV[at + 8], 'active')
+      finish(id, how == 'completed' and how or 'failed', made, text, tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]), ARGV[at + 9])
       if how == 'exhausted' then event('retries-exhausted', 'jobId', id, 'attemptsMade', made) end
     else
-      local due = tonumber(ARGV[at + 5])
+      local due = tonumber(ARGV[at + 6])
       if how ~= 'released' then
-        call('HINCRBY', job, 'atm', 1)
-        call('HSET', job, 'failedReason', text, 'stacktrace', stack)
+        call('HSET', job, 'atm', made, 'failedReason', text, 'stacktrace', stack)
       end
       if due > now then
         call('HSET', job, 'delay', due - now)
@@ -212,6 +211,7 @@ for i = 1, settlements do
         some_ready = true
       end
     end
+    if additions > 0 then number = call('INCRBY', ids, additions) - additions end
     for _ = 1, additions do _, _, next_at = add(next_at) end
   elseif additions > 0 then
     for _ = 1, additions do next_at = next_at + (ARGV[next_at + 3] == '1' and 11 or 4) end
@@ -219,11 +219,13 @@ for i = 1, settlements do
   at = next_at
 end
 
-local jobs, refused, next_due, fence = {}, 0, -1, nil
+local jobs, refused, next_due = {}, 0, -1
+local head = most > 0 and call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 if most > 0 then
-  local due = call('ZRANGEBYSCORE', delayed, 0, (now + 1) * 4096 - 1, 'LIMIT', 0, 1000)
-  if #due > 0 then
+  if head[2] and tonumber(head[2]) < (now + 1) * 4096 then
+    local due = call('ZRANGEBYSCORE', delayed, 0, (now + 1) * 4096 - 1, 'LIMIT', 0, 1000)
     call('ZREM', delayed, unpack(due))
+    head = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
     for _, id in ipairs(due) do
       put(id, priority_of(id), false)
       call('HSET', P .. id, 'delay', 0)
@@ -241,23 +243,26 @@ if most > 0 then
   if paused then room = 0 end
   local seen = {}
   while room > 0 do
-    local id = call('LINDEX', wait, -1)
-    local plain = id
+    local id, score = call('RPOPLPUSH', wait, active), nil
     if not id then
-      id = call('ZRANGE', prioritized, 0, 0)[1]
+      id, score = unpack(call('ZPOPMIN', prioritized))
       if not id then
-        call('DEL', pc)
+        if settlements == 0 then call('DEL', pc) end
         break
       end
+      call('LPUSH', active, id)
     end
     local job = P .. id
-    local j = call('HMGET', job, 'name', 'data', 'opts', 'atm', 'ats', 'deid', 'defa', 'parentKey', 'rjk', 'stc')
+    local j = call('HMGET', job, 'name', 'data', 'opts', 'atm', 'ats', 'deid', 'defa', 'parentKey', 'rjk', 'timestamp')
     if j[8] or j[9] or (j[3] and string.find(j[3], 'keepLastIfActive', 1, true)) then
       refused = 1
+      call('LPOP', active)
+      if score then call('ZADD', prioritized, score, id) else call('RPUSH', wait, id) end
       break
     end
-    if plain then call('RPOP', wait) else call('ZREM', prioritized, id) end
-    if j[2] then
+    if not j[2] then
+      call('LPOP', active)
+    else
       local o = false
       if j[3] and j[3] ~= '{}' then
         o = seen[j[3]]
@@ -282,18 +287,21 @@ if most > 0 then
           seen[j[3]] = o
         end
       end
-      call('HSET', job, 'processedOn', now, 'ats', (tonumber(j[5]) or 0) + 1)
-      if worker ~= '' then call('HSET', job, 'pb', worker) end
+      local starts = (tonumber(j[5]) or 0) + 1
+      if worker ~= '' then
+        call('HSET', job, 'processedOn', now, 'ats', starts, 'pb', worker)
+      else
+        call('HSET', job, 'processedOn', now, 'ats', starts)
+      end
       event('active', 'jobId', id, 'prev', 'waiting')
       if j[7] then
         local count, age, limit = -1, 0, 0
         if o and o[12] ~= '' then count, age, limit = tonumber(o[12]), tonumber(o[13]), tonumber(o[14]) end
+        call('LPOP', active)
         call('HSET', job, 'stacktrace', cjson.encode({j[7]}))
-        finish(id, 'failed', j[7], count, age, limit, j[6] or '', 'active')
+        finish(id, 'failed', (tonumber(j[4]) or 0) + 1, j[7], count, age, limit, j[6] or '')
       else
-        fence = fence or call('INCRBY', fences, most) - most
-        fence = fence + 1
-        call('LPUSH', active, id)
+        local fence = (tonumber(j[10]) or 0) % 2199023255552 * 4096 + starts
         call('SET', job .. ':lock', token .. ':' .. string.format('%.0f', fence), 'PX', lease)
         if max and call('INCR', limiter) == 1 then call('PEXPIRE', limiter, tonumber(m[5]) or 1000) end
         jobs[#jobs + 1] = {id, fence, j[1] or '', j[2], tonumber(j[4]) or 0, j[6] or '', o}
@@ -314,7 +322,6 @@ if refused == 1 then
   if settlements == 0 and #jobs == 0 then return redis.error_reply('PENSTOCK_FLOWS') end
 end
 if most > 0 then
-  local head = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
   if head[2] then
     local due = math.floor(head[2] / 4096)
     next_due = limited and math.min(next_due, due) or due
