@@ -2,6 +2,7 @@
 //
 //   store_program SOCKET QUEUE add COUNT [NAME=VALUE...]     payloads {"n":0}, {"n":1}, …; prints the ids
 //   store_program SOCKET QUEUE work COUNT [NAME=VALUE...]    until that many runs have ended, or nothing has come for `idle` ms; prints what it did
+//   store_program SOCKET QUEUE pause|resume|counts|find|obliterate 0 [id=ID]
 //
 // What a handler does is in the payload: {"n":1,"do":"fail"}, "sleep", "log", "hang".
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -77,6 +79,8 @@ int add(queue_type& queue, long count) {
 
 int work(queue_type& queue, long count) {
   std::atomic<long> runs{0};
+  std::atomic<long> at_once{0};
+  std::atomic<long> most_at_once{0};
   std::atomic<std::int64_t> last{std::chrono::steady_clock::now().time_since_epoch().count()};
   std::mutex printing;
   penstock::event enough;
@@ -89,6 +93,10 @@ int work(queue_type& queue, long count) {
   const auto handle = [&](penstock::job<std::string>& j) -> penstock::result<void> {
     last = std::chrono::steady_clock::now().time_since_epoch().count();
     const std::string& p = j.payload();
+    const long beside = ++at_once;
+    for (long seen = most_at_once; seen < beside && !most_at_once.compare_exchange_weak(seen, beside);) {
+    }
+    const std::unique_ptr<std::atomic<long>, void (*)(std::atomic<long>*)> leaving{&at_once, [](std::atomic<long>* n) { --*n; }};
     said("run " + j.id().to_string() + " " + std::to_string(j.attempt()) + " " + p);
     const auto has = [&p](const char* word) { return p.find(word) != std::string::npos; };
     if (has("\"log\"")) {
@@ -116,10 +124,30 @@ int work(queue_type& queue, long count) {
   }
   worker.shutdown().value();
   const auto s = worker.stats();
+  std::printf("at once %ld\n", most_at_once.load());
   std::printf("stats completed %llu failed %llu retried %llu released %llu lost %llu errors %llu\n",
               static_cast<unsigned long long>(s.completed), static_cast<unsigned long long>(s.failed),
               static_cast<unsigned long long>(s.retried), static_cast<unsigned long long>(s.released),
               static_cast<unsigned long long>(s.lost), static_cast<unsigned long long>(s.store_errors));
+  return 0;
+}
+
+int manage(queue_type& queue, std::string_view what) {
+  const auto done = [](const auto& r) { std::printf("%s\n", r ? "ok" : ("error " + r.error().message()).c_str()); };
+  if (what == "pause") done(queue.pause());
+  if (what == "resume") done(queue.resume());
+  if (what == "obliterate") done(queue.obliterate());
+  if (what == "find") {
+    const auto j = queue.find(penstock::job_id{text("id")});
+    done(j);
+    if (j) std::printf("state %d made %u value %s why %s\n", static_cast<int>(j->state), j->attempts_made, j->value ? j->value->c_str() : "",
+                       j->why ? j->why->c_str() : "");
+  }
+  if (what == "counts") {
+    const auto c = queue.counts();
+    done(c);
+    if (c) std::printf("waiting %zu delayed %zu active %zu completed %zu failed %zu\n", c->waiting, c->delayed, c->active, c->completed, c->failed);
+  }
   return 0;
 }
 
@@ -137,7 +165,8 @@ int main(int argc, char** argv) {
     store_type store{{.unix_path = argv[1]},
                      {.queue = argv[2], .stalled_interval = ms("stalled", 30'000), .poll_interval = ms("poll", 5000)}};
     queue_type queue{store, {.clock = store.clock()}};
-    return what == "add" ? add(queue, count) : work(queue, count);
+    if (what == "add") return add(queue, count);
+    return what == "work" ? work(queue, count) : manage(queue, what);
   } catch (const std::exception& e) {
     std::printf("exception %s\n", e.what());
     return 1;
