@@ -220,6 +220,8 @@ for i = 1, settlements do
 end
 
 local jobs, refused, next_due = {}, 0, -1
+-- A server without memory refuses a script whose first write may need some, but none that only goes on with it: what is there can be worked off.
+if settlements == 0 then call('SREM', stalled, '') end
 local head = most > 0 and call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 if most > 0 then
   if head[2] and tonumber(head[2]) < (now + 1) * 4096 then
@@ -319,7 +321,7 @@ local limited = next_due >= 0
 if more and refused == 0 and not limited and (some_ready or #jobs > 0 or concurrency) then mark() end
 if refused == 1 then
   mark()
-  if settlements == 0 and #jobs == 0 then return redis.error_reply('PENSTOCK_FLOWS') end
+  if settlements == 0 and #jobs == 0 then return redis.error_reply('PENSTOCK_FLOWS ' .. P) end
 end
 if most > 0 then
   if head[2] then
