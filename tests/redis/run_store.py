@@ -1,18 +1,16 @@
 #!/usr/bin/env python3
 """Makes a Redis server of its own and lets penstock's redis_store share queues with BullMQ 6 in Node on it.
 
-    run_store.py STORE_PROGRAM [FOLDER] [PART...]
+    run_store.py STORE_TEST STORE_PROGRAM [FOLDER] [PART...]
 
-FOLDER keeps the packages from npm (bullmq 6.7.0); without one, or with PENSTOCK_NODE_MODULES, they are looked for there. What cannot be had is skipped by its
+STORE_TEST needs the server only, the others Node, too. FOLDER keeps the packages from npm (bullmq 6.7.0); without one, or with PENSTOCK_NODE_MODULES, they are looked for there. What cannot be had is skipped by its
 name, and nothing has failed. The server lives in a temporary directory and listens on a socket there only.
 """
 
 import json
 import os
 import pathlib
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -306,23 +304,26 @@ def modules(folder):
 
 
 def main():
-    program = pathlib.Path(sys.argv[1]).resolve()
-    wanted = sys.argv[3:] or [part.__name__ for part in PARTS]
-    for needed in ("redis-server", "node"):
-        if shutil.which(needed) is None:
-            print(f"SKIPPED: there is no {needed}")
-            return 0
+    test, program = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+    wanted = sys.argv[4:] or ["alone", *(part.__name__ for part in PARTS)]
+    if shutil.which("redis-server") is None:
+        print("SKIPPED: there is no redis-server")
+        return 0
     with tempfile.TemporaryDirectory(prefix="penstock-redis-") as name:
         folder = pathlib.Path(name)
-        packages = modules(pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else folder / "npm")
-        if packages is None:
-            print("SKIPPED: bullmq is not to be had")
-            return 0
-        (folder / "node_modules").symlink_to(packages.resolve())
-        shutil.copy(HERE / "bull.mjs", folder)
         server = Server(folder)
         try:
             server.start()
+            if "alone" in wanted:
+                environment = {**os.environ, "PENSTOCK_REDIS_SOCKET": str(server.socket)}
+                done = subprocess.run([str(test)], env=environment, capture_output=True, text=True, check=False, timeout=5 * PATIENCE)
+                check("the store's own test", done.returncode == 0, done.stdout + done.stderr)
+            packages = modules(pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else folder / "npm") if shutil.which("node") else None
+            if packages is None:
+                print("SKIPPED: Node or bullmq is not to be had, so nothing was tested beside it")
+                return 1 if failed else 0
+            (folder / "node_modules").symlink_to(packages.resolve())
+            shutil.copy(HERE / "bull.mjs", folder)
             cpp = Side([program], folder, server)
             node = Side(["node", "bull.mjs"], folder, server)
             for part in PARTS:

@@ -208,7 +208,13 @@ struct user {
 
   Bench bench;
   store_type& store = bench.store();
-  penstock::job_time now{1h};
+  penstock::job_time now = [] {
+    if constexpr (requires { Bench::begin(); }) {
+      return penstock::job_time{Bench::begin()};  // of a store that needs the system's time
+    } else {
+      return penstock::job_time{1h};
+    }
+  }();
   bool duplicate = false;
   penstock::job_fetched fetched;
   std::map<int, job_id> ids;

@@ -16,8 +16,10 @@
 //                until the lock runs out and a worker has looked twice (stalled_interval). What was settled by one is stale the second time.
 // Leases         BullMQ's locks, "<token of this store>:<fence>". They run out by the server's clock; the fence is made of the time of adding and the number of the fetch.
 // Capacity       the server's: errc::full never; redis_errc::out_of_memory, and nothing is added.
-// Not there      errc::unsupported: groups, schedules, parents, backoff that is linear, decorrelated or by another factor than 2, lifo with a priority, watches
-//                (submit) and events of the queue. Jobs of flows and schedulers that others added are not fetched: redis_store_errc::flows.
+// Not there      errc::unsupported: groups, schedules, parents, backoff that is linear, decorrelated or by another factor than 2, lifo with a priority. Jobs
+//                of flows and schedulers that others added are not fetched: redis_store_errc::flows.
+// Listening      a thread waits for BullMQ's marker while a worker here is idle; another one reads BullMQ's stream of events once somebody wants them: submit() does,
+//                and queue.events(), from the next operation of this store on. They tell what workers in Node do, too. An attempt's number is not in them.
 // Thread safety  every member may be called concurrently, but for construction and destruction. Leases are values.
 // Destruction    ends the thread that waits for work. Jobs stay.
 // Cost           one round trip an operation, on one of `connections` connections; on the server some fifteen commands a job.
@@ -26,6 +28,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cassert>
 #include <chrono>
 #include <cstddef>
@@ -34,6 +37,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <span>
 #include <stdexcept>
@@ -47,6 +51,7 @@
 #include <penstock/core/result.hpp>
 #include <penstock/ext/detail/redis_caller.hpp>
 #include <penstock/ext/detail/redis_job_admin.hpp>
+#include <penstock/ext/detail/redis_job_events.hpp>
 #include <penstock/ext/detail/redis_job_scripts.hpp>
 #include <penstock/ext/detail/redis_job_text.hpp>
 #include <penstock/ext/detail/redis_waiter.hpp>
@@ -81,6 +86,8 @@ class redis_store {
         keep_failed_{detail::to_redis_keep(options_.keep_failed)},
         listeners_{std::make_shared<const listeners>()},
         server_{server, options_.connections, options_.retry_within},
+        events_{server, base_ + "events", [this](std::span<const job_event> all) { tell_events(all); },
+                [this](const std::string& id) { return ended(id); }},
         waiter_{std::move(server), base_ + "marker", options_.poll_interval, [this] { tell_ready(); }} {
     keys_.reserve(detail::redis_job_keys.size());
     for (const char* key : detail::redis_job_keys) keys_.push_back(key_names_.emplace_back(base_ + key));
@@ -103,16 +110,29 @@ class redis_store {
     }
     if (!is_system_time(now)) return redis_store_errc::wrong_clock;
     if (entries.empty()) return {};
-    arguments a{base_, detail::to_redis_ms(now), entries.size(), added.empty() ? "0" : "1"};
+    arguments a{base_, detail::to_redis_ms(now), entries.size(), "0"};
+    bool watched = false;
     std::deque<std::string> texts;
     for (const auto& e : entries) {
       if (auto can = put_job(e, now, a, texts); !can) return can;
+      watched = watched || e.watch != nullptr;
+    }
+    if (!added.empty() || watched) a[3] = "1";
+    std::optional<detail::redis_job_events::expecting> expecting;
+    if (watched) {
+      if (auto started = events_.start(); !started) return started;
+      expecting.emplace(events_);
     }
     auto reply = call(detail::redis_add_jobs(), a);
     if (!reply) return reply.error();
     return checked_reply([&]() -> result<void> {
       for (std::size_t i = 0; i < added.size(); ++i) {
         added[i] = {.id = detail::to_job_id((*reply)[2 * i].text()), .duplicate = (*reply)[2 * i + 1].integer() != 0};
+      }
+      for (std::size_t i = 0; i < entries.size(); ++i) {
+        if (entries[i].watch == nullptr) continue;
+        events_.watch((*reply)[2 * i].text(), *entries[i].watch);
+        if ((*reply)[2 * i + 1].integer() != 0) events_.look_at((*reply)[2 * i].text());
       }
       return {};
     });
@@ -339,6 +359,7 @@ class redis_store {
   }
 
   result<redis_reply> call(const redis_script& script, const arguments& a) const {
+    if (!events_wanted_.load(std::memory_order_relaxed)) want_events();  // relaxed: a hint
     redis_commands command;
     command.add_script(script, keys_, a);
     std::string text;
@@ -364,7 +385,7 @@ class redis_store {
     const enqueue_options& o = *e.options;
     detail::check(o);
     detail::check_redis_id(o.job_id);
-    if (!detail::redis_can(o) || e.parent != job_entry<Payload>::no_entry || e.watch != nullptr) return errc::unsupported;
+    if (!detail::redis_can(o) || e.parent != job_entry<Payload>::no_entry) return errc::unsupported;
     static const std::string unnamed = "__default__";
     a.push_back(o.name.empty() ? unnamed : o.name);
     a.push_back(texts.emplace_back(job_codec<Payload>::encode(*e.payload)));
@@ -541,13 +562,36 @@ class redis_store {
     return info;
   }
 
+  std::shared_ptr<const listeners> all_listeners() const {
+    std::scoped_lock guard{listening_};
+    return listeners_;
+  }
   void tell_ready() noexcept {
-    std::shared_ptr<const listeners> all;
-    {
-      std::scoped_lock guard{listening_};
-      all = listeners_;
+    for (const auto& l : *all_listeners()) l->work_ready();
+  }
+  void tell_events(std::span<const job_event> events) {
+    if (events.empty()) return;
+    for (const auto& l : *all_listeners()) {
+      if (l->wants_events()) l->happened(events);
     }
-    for (const auto& l : *all) l->work_ready();
+  }
+  // A listener cannot say when it begins to want them: the next operation of this store finds out.
+  void want_events() const {
+    for (const auto& l : *all_listeners()) {
+      if (l->wants_events() && events_.start()) events_wanted_.store(true, std::memory_order_relaxed);  // relaxed: a hint
+    }
+  }
+  std::optional<std::pair<job_state, job_text>> ended(const std::string& id) const {
+    const auto fields =
+        server_.call(redis_commands{}.add("HMGET", base_ + id, "timestamp", "finishedOn", "returnvalue", "failedReason"));
+    if (!fields) return std::nullopt;
+    const redis_reply& f = *fields;
+    if (f[0].is_nil()) return std::pair{job_state::waiting, job_text{}};
+    if (f[1].is_nil()) return std::nullopt;
+    const bool completed = !f[2].is_nil();
+    const redis_reply& text = f[completed ? 2 : 3];
+    return std::pair{completed ? job_state::completed : job_state::failed,
+                     text.is_nil() ? job_text{} : std::make_shared<const std::string>(text.text())};
   }
 
   const redis_store_options options_;
@@ -560,7 +604,10 @@ class redis_store {
   mutable std::mutex listening_;
   std::shared_ptr<const listeners> listeners_;  // guarded by listening_
   mutable detail::redis_caller server_;
-  detail::redis_waiter waiter_;  // last: its thread uses the others
+  mutable std::atomic<bool> events_wanted_{false};
+  // Last: their threads use the others.
+  mutable detail::redis_job_events events_;
+  detail::redis_waiter waiter_;
 };
 
 }  // namespace penstock::inline v0_1

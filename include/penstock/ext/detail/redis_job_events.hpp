@@ -1,0 +1,247 @@
+// penstock/ext/detail/redis_job_events.hpp: what happens on a queue, whoever does it: BullMQ's stream of events, read by a thread.
+//
+// Started by the first one who wants to know. Watches are kept by the text of the id. The end of a job may be read before the reply that names the job has come:
+// while somebody is about to watch, ends are remembered. The stream is cut by the server (to 10,000 events or so), and connections get lost: therefore jobs that
+// are watched are also looked at now and then, some each second.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/deadline.hpp>
+#include <penstock/core/move_only_function.hpp>
+#include <penstock/ext/detail/redis_job_text.hpp>
+#include <penstock/ext/redis_connection.hpp>
+#include <penstock/job/job_codec.hpp>
+#include <penstock/job/job_store.hpp>
+#include <penstock/sync/event.hpp>
+
+namespace penstock::inline v0_1::detail {
+
+class redis_job_events {
+ public:
+  /// Of a job: how it ended, and what it gave or why; nothing if it is not over; job_state::waiting if it is gone.
+  using look_up = move_only_function<std::optional<std::pair<job_state, job_text>>(const std::string& id)>;
+
+  /// `tell` and `look` are called on the thread of this, and do not throw but for want of memory.
+  redis_job_events(redis_options options, std::string stream, move_only_function<void(std::span<const job_event>)> tell,
+                   look_up look)
+      : connection_{std::move(options)}, stream_{std::move(stream)}, tell_{std::move(tell)}, look_{std::move(look)} {}
+  redis_job_events(const redis_job_events&) = delete;
+  redis_job_events& operator=(const redis_job_events&) = delete;
+  ~redis_job_events() { stop(); }
+
+  /// Ends the thread, and tells all watches that nobody looks any more.
+  void stop() noexcept {
+    if (thread_.joinable()) {
+      thread_.request_stop();
+      connection_.interrupt();
+      thread_.join();
+    }
+    std::multimap<std::string, job_watch*> left;
+    {
+      std::scoped_lock guard{lock_};
+      left.swap(watches_);
+    }
+    for (const auto& [id, watch] : left) watch->over(job_state::waiting, nullptr);
+  }
+
+  /// What happens after it is told. Throws std::system_error if the thread cannot be started.
+  result<void> start() {
+    std::scoped_lock guard{starting_};
+    if (thread_.joinable()) return {};
+    const auto last = connection_.command("XREVRANGE", stream_, "+", "-", "COUNT", 1);
+    if (!last) return last.error();
+    if (last->size() != 0) last_ = (*last)[0][0].text();
+    thread_ = std::jthread{[this](const std::stop_token& stop) { run(stop); }};
+    return {};
+  }
+
+  /// While one lives, ends are remembered. For who adds jobs, and knows their ids afterwards only.
+  class expecting {
+   public:
+    explicit expecting(redis_job_events& of) : of_{of} {
+      std::scoped_lock guard{of_.lock_};
+      ++of_.expected_;
+    }
+    expecting(const expecting&) = delete;
+    expecting& operator=(const expecting&) = delete;
+    ~expecting() {
+      std::scoped_lock guard{of_.lock_};
+      if (--of_.expected_ == 0) of_.ended_.clear();
+    }
+
+   private:
+    redis_job_events& of_;
+  };
+  /// Precondition: somebody is expecting.
+  void watch(const std::string& id, job_watch& w) {
+    end e;
+    {
+      std::scoped_lock guard{lock_};
+      const auto at = ended_.find(id);
+      if (at == ended_.end()) {
+        watches_.emplace(id, &w);
+        return;
+      }
+      e = at->second;
+    }
+    w.over(e.first, e.second);
+  }
+  /// It may have ended long ago, and be kept. Tells its watches then.
+  void look_at(const std::string& id) {
+    if (const auto e = look_(id); e && e->first != job_state::waiting) over(id, *e);
+  }
+
+ private:
+  using end = std::pair<job_state, job_text>;
+
+  void run(const std::stop_token& stop) noexcept {
+    auto look_again = std::chrono::steady_clock::now();
+    while (!stop.stop_requested()) {
+      try {
+        const auto came = connection_.command_blocking(std::chrono::seconds{1}, "XREAD", "COUNT", 1000, "BLOCK", 1000, "STREAMS",
+                                                       stream_, last_);
+        if (came && came->is_array()) take((*came)[0][1].items());
+        if (!came && !stop.stop_requested())
+          static_cast<void>(pause_.wait({.stop = stop, .deadline = deadline::after(std::chrono::milliseconds{200})}));
+        if (std::chrono::steady_clock::now() - look_again > std::chrono::seconds{1}) {
+          look_at_some();
+          look_again = std::chrono::steady_clock::now();
+        }
+      } catch (...) {  // no memory, or no stream of BullMQ's
+        static_cast<void>(pause_.wait({.stop = stop, .deadline = deadline::after(std::chrono::seconds{1})}));
+      }
+    }
+  }
+
+  void take(const std::vector<redis_reply>& entries) {
+    std::vector<job_event> all;
+    std::vector<std::pair<std::string, end>> ends;
+    for (const redis_reply& entry : entries) {
+      last_ = entry[0].text();
+      const std::vector<redis_reply>& fields = entry[1].items();
+      const auto field = [&fields](std::string_view name) -> const std::string* {
+        for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
+          if (fields[i].text() == name) return &fields[i + 1].text();
+        }
+        return nullptr;
+      };
+      if (const auto e = event_of(field)) all.push_back(*e);
+      const std::string* const what = field("event");
+      const std::string* const id = field("jobId");
+      if (what == nullptr || id == nullptr) continue;
+      if (*what == "completed") {
+        ends.emplace_back(*id, end{job_state::completed, text_of(field("returnvalue"))});
+      } else if (*what == "failed") {
+        ends.emplace_back(*id, end{job_state::failed, text_of(field("failedReason"))});
+      } else if (*what == "removed") {
+        ends.emplace_back(*id, end{job_state::waiting, nullptr});
+      }
+    }
+    tell_(all);
+    for (const auto& [id, how] : ends) over(id, how);
+  }
+  static job_text text_of(const std::string* s) { return s != nullptr ? std::make_shared<const std::string>(*s) : job_text{}; }
+
+  template <class Field>
+  static std::optional<job_event> event_of(const Field& field) {
+    using kind = job_event::kind;
+    static constexpr std::array<std::pair<std::string_view, kind>, 14> kinds{{{"added", kind::added},
+                                                                              {"delayed", kind::delayed},
+                                                                              {"active", kind::started},
+                                                                              {"completed", kind::completed},
+                                                                              {"failed", kind::failed},
+                                                                              {"retries-exhausted", kind::retries_exhausted},
+                                                                              {"stalled", kind::stalled},
+                                                                              {"progress", kind::progress},
+                                                                              {"removed", kind::removed},
+                                                                              {"duplicated", kind::duplicate},
+                                                                              {"deduplicated", kind::duplicate},
+                                                                              {"drained", kind::drained},
+                                                                              {"paused", kind::paused},
+                                                                              {"resumed", kind::resumed}}};
+    const std::string* const what = field("event");
+    if (what == nullptr) return std::nullopt;
+    job_event e;
+    if (const std::string* const id = field("jobId")) e.id = to_job_id(*id);
+    if (*what == "waiting") {
+      const std::string* const from = field("prev");
+      if (from == nullptr) return std::nullopt;  // it was told as added
+      e.what = *from == "delayed" ? kind::promoted : *from == "failed" ? kind::redriven : kind::retried;
+      return e;
+    }
+    for (const auto& [name, k] : kinds) {
+      if (*what != name) continue;
+      e.what = k;
+      if (k == kind::completed) e.value = text_of(field("returnvalue"));
+      if (k == kind::failed) e.why = text_of(field("failedReason"));
+      if (k == kind::progress && field("data") != nullptr) e.progress = job_codec<double>::decode(*field("data")).value_or(0.0);
+      return e;
+    }
+    return std::nullopt;
+  }
+
+  void over(const std::string& id, const end& how) {
+    std::vector<job_watch*> told;
+    {
+      std::scoped_lock guard{lock_};
+      if (expected_ != 0) ended_.insert_or_assign(id, how);
+      const auto [first, past] = watches_.equal_range(id);
+      for (auto at = first; at != past; ++at) told.push_back(at->second);
+      watches_.erase(first, past);
+    }
+    for (job_watch* const w : told) w->over(how.first, how.second);  // under no lock
+  }
+  void look_at_some() {
+    std::vector<std::string> ids;
+    {
+      std::scoped_lock guard{lock_};
+      for (auto at = watches_.upper_bound(looked_at_); at != watches_.end() && ids.size() < 100;
+           at = watches_.upper_bound(at->first)) {
+        ids.push_back(at->first);
+      }
+    }
+    looked_at_ = ids.size() < 100 ? std::string{} : ids.back();
+    for (const std::string& id : ids) {
+      const auto e = look_(id);
+      // One that is gone may have ended just now, and its event come with the next ones: only who is gone still the next time was removed.
+      if (e && (e->first != job_state::waiting || !gone_.insert(id).second)) over(id, *e);
+    }
+    if (looked_at_.empty()) {
+      std::scoped_lock guard{lock_};
+      std::erase_if(gone_, [this](const std::string& id) { return !watches_.contains(id); });
+    }
+  }
+
+  redis_connection connection_;
+  const std::string stream_;
+  move_only_function<void(std::span<const job_event>)> tell_;
+  look_up look_;
+  event pause_;  // never set
+  std::string last_ = "0-0";
+  std::string looked_at_;
+  std::set<std::string> gone_;
+  std::mutex lock_;
+  // Guarded by it:
+  std::multimap<std::string, job_watch*> watches_;
+  std::map<std::string, end> ended_;  // while somebody expects one
+  std::size_t expected_ = 0;
+  std::mutex starting_;
+  std::jthread thread_;
+};
+
+}  // namespace penstock::inline v0_1::detail
