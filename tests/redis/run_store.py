@@ -161,6 +161,22 @@ def mixed(cpp, node, s):
     check("mixed: all have completed", s.count("c", "completed") == 600)
 
 
+def waking(cpp, node, s):
+    """Without anybody's polling."""
+    busy = cpp.begin("r", "work", 100, sleep=100000, poll=100000, concurrency=3, idle=100000)
+    until(lambda: "BZPOPMIN" in s.cli("client", "list").upper())
+    for n in range(3):
+        cpp("r", "add", 1, do="sleep")
+        check(f"an idle runner is woken while {n} are busy", until(lambda n=n: s.count("r", "active") == n + 1))
+    idle = node.begin("r", "work", 1, poll=100000, idle=100000)
+    until(lambda: s.cli("client", "list").upper().count("BZPOPMIN") >= 2)
+    cpp("r", "add", 1)
+    check("who is busy leaves the news to idle neighbours", until(lambda: s.count("r", "completed") == 1))
+    Side.end(idle)
+    busy.kill()
+    Side.end(busy)
+
+
 def crash(cpp, node, s):
     fast = {"lock": 1000, "stalled": 300}
     for queue, dead, heir in (("d", cpp, node), ("e", node, cpp), ("f", cpp, cpp)):
@@ -284,7 +300,7 @@ def faults(cpp, node, s):
     s.start()
 
 
-PARTS = [to_node, from_node, mixed, crash, limits, deduplication, refusals, faults]
+PARTS = [to_node, from_node, mixed, waking, crash, limits, deduplication, refusals, faults]
 
 
 def modules(folder):

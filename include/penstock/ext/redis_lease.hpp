@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,14 +31,14 @@ class redis_lease {
     static const job_policy usual{};
     return options_ != nullptr ? options_->policy : usual;
   }
-  [[nodiscard]] const Payload& payload() const noexcept { return payload_; }
+  [[nodiscard]] const Payload& payload() const noexcept { return *payload_; }
   [[nodiscard]] std::string_view name() const noexcept { return name_; }
 
  private:
   friend redis_store<Payload>;
-  redis_lease(Payload&& payload) : payload_(std::move(payload)) {}
+  redis_lease() = default;
 
-  Payload payload_;
+  std::optional<Payload> payload_;  // none only until the store has settled what it cannot read
   job_id id_;
   std::string key_;  // the id as text
   std::string name_;

@@ -114,6 +114,7 @@ class redis_store : private detail::redis_job_server {
   result<job_fetched> fetch(const fetch_request& r, std::span<settlement> first, std::vector<lease_type>& leases) {
     if (!is_system_time(r.now)) return redis_store_errc::wrong_clock;
     leases.reserve(leases.size() + r.most);
+    if (r.most != 0 && first.empty()) waiter().asked();
     auto reply = turn(r, first);
     if (!reply) return reply.error();
     return checked_reply([&]() -> result<job_fetched> {
@@ -271,7 +272,8 @@ class redis_store : private detail::redis_job_server {
                   std::vector<std::pair<lease_type, job_text>>& unreadable) const {
     result<Payload> payload = job_codec<Payload>::decode(j[3].text());
     const bool readable = payload.has_value();
-    lease_type l{readable ? std::move(*payload) : Payload{}};
+    lease_type l;
+    if (readable) l.payload_.emplace(std::move(*payload));
     l.key_ = j[0].text();
     l.id_ = detail::to_job_id(l.key_);
     l.fence_ = static_cast<std::uint64_t>(j[1].integer());

@@ -1,7 +1,9 @@
 // penstock/ext/detail/redis_waiter.hpp: the thread of a redis_store that waits for work on the server, for those here who have none.
 //
-// It takes the marker that BullMQ's adders set only while somebody here is idle: who is busy would keep the news from idle workers elsewhere, which then
-// look again after their poll interval only. A marker that is lost costs that time, and never a job.
+// It takes the marker that BullMQ's adders set only while somebody here is idle: who is busy would keep the news from idle workers elsewhere, which then look
+// again after their poll interval only. Nobody counts who is idle; it shows. A fetch that finds nothing says that somebody is; if what was told then makes no
+// idle one ask, within `answer`, all are busy, and the marker goes back. Whoever is idle all the same (his thread was busy) is told after the poll interval.
+// A marker that is lost costs that time, and never a job.
 #pragma once
 
 #include <algorithm>
@@ -40,24 +42,45 @@ class redis_waiter {
     std::call_once(started_, [this] { thread_ = std::jthread{[this](const std::stop_token& stop) { run(stop); }}; });
     idle_.set();
   }
+  /// Somebody who had nothing to do asks.
+  void asked() noexcept {
+    if (!asked_.is_set()) asked_.set();
+  }
 
  private:
   static double now_ms() noexcept {
     return std::chrono::duration<double, std::milli>{std::chrono::system_clock::now().time_since_epoch()}.count();
   }
   void run(const std::stop_token& stop) noexcept {
-    while (idle_.wait(stop)) {
-      wait_for_marker(stop);
-      if (stop.stop_requested()) return;
-      tell_();
+    while (!stop.stop_requested()) {
+      if (!idle_.wait({.stop = stop, .deadline = deadline::after(poll_)})) {
+        if (!stop.stop_requested()) tell_();
+        continue;
+      }
+      for (;;) {
+        const bool taken = wait_for_marker(stop);
+        if (stop.stop_requested()) return;
+        static_cast<void>(asked_.try_wait());
+        tell_();
+        if (asked_.wait({.stop = stop, .deadline = deadline::after(answer)})) continue;
+        if (taken) give_back();
+        break;
+      }
     }
   }
-  void wait_for_marker(const std::stop_token& stop) noexcept {
+  void give_back() noexcept {
+    try {
+      static_cast<void>(connection_.command("ZADD", marker_, 0, "0"));
+    } catch (...) {
+    }
+  }
+  /// Whether it has got one.
+  bool wait_for_marker(const std::stop_token& stop) noexcept {
     const double poll_at = now_ms() + std::chrono::duration<double, std::milli>{poll_}.count();
     double until = poll_at;
     while (!stop.stop_requested()) {
       const double left = (until - now_ms()) / 1000;
-      if (left <= 0) return;
+      if (left <= 0) return until < poll_at;
       try {
         std::array<char, 32> seconds{};
         const auto end =
@@ -72,26 +95,30 @@ class redis_waiter {
           if (popped.error() != redis_errc::connection_lost)
             static_cast<void>(pause_.wait(
                 {.stop = stop, .deadline = deadline::after(std::min<std::chrono::nanoseconds>(poll_, std::chrono::seconds{1}))}));
-          return;
+          return false;
         }
-        if (popped->size() != 3) return;  // after the whole time
+        if (popped->size() != 3) continue;  // after the whole time
         double due = 0;
         const std::string& score = (*popped)[2].text();
         std::from_chars(score.data(), score.data() + score.size(), due);
-        if (due <= now_ms()) return;
+        if (due <= now_ms()) return true;
         until = std::min(until, due);  // the delayed one that is due first: this process waits for it
       } catch (...) {
         static_cast<void>(pause_.wait({.stop = stop, .deadline = deadline::after(poll_)}));
-        return;
+        return false;
       }
     }
+    return false;
   }
+
+  static constexpr auto answer = std::chrono::milliseconds{20};
 
   redis_connection connection_;
   const std::string marker_;
   const std::chrono::nanoseconds poll_;
   move_only_function<void()> tell_;
   auto_reset_event idle_;
+  auto_reset_event asked_;
   event pause_;  // never set
   std::once_flag started_;
   std::jthread thread_;  // last: it uses the others
