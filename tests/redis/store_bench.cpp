@@ -37,7 +37,8 @@ void throughput(queue_type& queue, long jobs, const penstock::job_worker_options
   penstock::worker_pool pool{{.threads = 2}};
   const auto started = steady::now();
   {
-    penstock::job_worker worker{queue, pool,
+    penstock::job_worker worker{queue,
+                                pool,
                                 [&](penstock::job<std::string>&) {
                                   if (++runs == jobs) all.set();
                                 },
@@ -56,7 +57,8 @@ void latency(queue_type& queue, long probes, const penstock::job_worker_options&
   penstock::event all;
   penstock::event never;
   penstock::worker_pool pool{{.threads = 2}};
-  penstock::job_worker worker{queue, pool,
+  penstock::job_worker worker{queue,
+                              pool,
                               [&](penstock::job<std::string>& j) {
                                 const steady::duration added{std::atoll(j.payload().c_str())};
                                 const auto took = steady::now().time_since_epoch() - added;

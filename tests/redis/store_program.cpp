@@ -140,13 +140,16 @@ int manage(queue_type& queue, std::string_view what) {
   if (what == "find") {
     const auto j = queue.find(penstock::job_id{text("id")});
     done(j);
-    if (j) std::printf("state %d made %u value %s why %s\n", static_cast<int>(j->state), j->attempts_made, j->value ? j->value->c_str() : "",
-                       j->why ? j->why->c_str() : "");
+    if (j)
+      std::printf("state %d made %u value %s why %s\n", static_cast<int>(j->state), j->attempts_made,
+                  j->value ? j->value->c_str() : "", j->why ? j->why->c_str() : "");
   }
   if (what == "counts") {
     const auto c = queue.counts();
     done(c);
-    if (c) std::printf("waiting %zu delayed %zu active %zu completed %zu failed %zu\n", c->waiting, c->delayed, c->active, c->completed, c->failed);
+    if (c)
+      std::printf("waiting %zu delayed %zu active %zu completed %zu failed %zu\n", c->waiting, c->delayed, c->active,
+                  c->completed, c->failed);
   }
   return 0;
 }

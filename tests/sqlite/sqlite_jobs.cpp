@@ -124,7 +124,8 @@ int work(const char* path) {
   store_type store{path, options()};
   penstock::job_queue<std::string, store_type> jobs{store, {.clock = wall}};
   penstock::worker_pool pool{{.threads = 2}};
-  penstock::job_worker worker{jobs, pool,
+  penstock::job_worker worker{jobs,
+                              pool,
                               [](penstock::job<std::string>& j) {
                                 if (j.payload() == "bad") throw std::runtime_error{"it was bad"};
                               },
