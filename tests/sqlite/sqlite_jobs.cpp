@@ -140,7 +140,7 @@ int submit(const char* path, int count) {
   std::chrono::system_clock wall;
   store_type store{path, options()};
   penstock::job_queue<std::string, store_type> jobs{store, {.clock = wall}};
-  std::vector<penstock::submitted_job> all;
+  std::vector<penstock::submitted_job<>> all;
   for (int i = 0; i < count; ++i) all.push_back(jobs.submit(std::string{i % 10 == 0 ? "bad" : "good"}).value());
   int good = 0;
   int bad = 0;
