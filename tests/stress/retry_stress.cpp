@@ -1,14 +1,19 @@
 // Threads at one retry budget, and at one circuit breaker: no retry is lost or made, no more calls are on trial than may be, every call is counted
-// once, and every change of state is told once.
+// once, and every change of state is told once. And retries, which stop requests and deadlines meet anywhere: each ends, with what its report says.
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <stop_token>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <penstock/core/manual_clock.hpp>
+#include <penstock/core/sync_wait.hpp>
 #include <penstock/job/circuit_breaker.hpp>
+#include <penstock/job/retry.hpp>
 #include <penstock/job/retry_budget.hpp>
 
 #include "support/stress.hpp"
@@ -140,6 +145,70 @@ void trials_are_bounded(stress::context& c) {
   }
 }
 
+// One thread retries, one requests stop at some time, and one moves the clock, until all is over.
+void retries_end(stress::context& c) {
+  using penstock::errc;
+  using penstock::result;
+  using penstock::retry_end;
+  manual_clock clock;
+  std::atomic<bool> over{false};
+  std::mutex lock;
+  std::stop_source* current = nullptr;  // guarded by lock, and what it points to
+  penstock::event never;
+  together([&](int i) {
+    auto random = c.generator(static_cast<std::uint64_t>(i));
+    while (i == 1 && !over) {
+      clock.advance(std::chrono::microseconds{random.below(20)});
+      std::this_thread::yield();
+    }
+    while (i == 2 && !over) {
+      for (auto turns = random.below(20); turns > 0; --turns) std::this_thread::yield();
+      const std::scoped_lock guard{lock};
+      if (current != nullptr) current->request_stop();
+    }
+    for (int n = 0; i == 0 && c.time_left(); ++n) {
+      std::stop_source stop;
+      unsigned calls = 0;
+      const auto fails = random.below(6U);
+      auto work = [&](const std::stop_token& token) -> result<unsigned> {
+        if (++calls <= fails) return token.stop_requested() ? errc::cancelled : errc::busy;
+        return calls;
+      };
+      auto waits = [&]() -> penstock::task<result<unsigned>> {
+        auto pause = never.async_wait() | penstock::with_timeout(5us, clock);
+        if (++calls <= fails) co_return (co_await std::move(pause)).error();
+        co_return calls;
+      };
+      const penstock::retry_policy policy{.attempts = 4,
+                                          .backoff = penstock::backoff::fixed(10us).with_jitter(penstock::jitter::full)};
+      penstock::retry_report report;
+      penstock::retry_options options{.limits = {.stop = stop.get_token()},
+                                      .timeout = random.one_in(2) ? 20us : 1h,
+                                      .attempt_timeout = random.one_in(2) ? 0us : 4us,
+                                      .report = &report,
+                                      .clock = clock};
+      if (random.one_in(2)) {
+        const std::scoped_lock guard{lock};
+        current = &stop;
+      }
+      const result<unsigned> given = n % 2 == 0 ? penstock::retry(work, policy, std::move(options))
+                                                : penstock::sync_wait(penstock::async_retry(waits, policy, std::move(options)));
+      {
+        const std::scoped_lock guard{lock};
+        current = nullptr;
+      }
+      c.check(report.attempts == calls, "an attempt was not counted, or twice");
+      c.check(given.has_value() == (report.end == retry_end::success), "its end is not what the report says");
+      c.check(!given || *given == fails + 1, "it ended with another attempt's value");
+      c.check(report.end != retry_end::cancelled || stop.stop_requested(), "nobody requested stop");
+      c.check(report.end != retry_end::not_retried && report.end != retry_end::no_budget,
+              "what was not cancelled is tried again");
+      c.check(report.end != retry_end::exhausted || report.attempts == 4, "there were attempts left");
+    }
+    over = true;
+  });
+}
+
 }  // namespace
 
 int main() {
@@ -148,5 +217,6 @@ int main() {
   run.scenario("budget: while its window moves on", 150ms, budget_moves_on);
   run.scenario("breaker: every call and every change counts once", 200ms, breaker_counts);
   run.scenario("breaker: trials are bounded", 150ms, trials_are_bounded);
+  run.scenario("retry: stops and deadlines anywhere", 200ms, retries_end);
   return run.finish();
 }

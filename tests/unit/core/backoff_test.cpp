@@ -123,4 +123,10 @@ TEST_CASE("backoff: after a success the delays begin anew", "[backoff]") {
   delays.reset();
   CHECK(delays.attempts() == 0);
   CHECK(delays.next() == 1ms);
+  backoff_delays spread{backoff::exponential(1ms, 1h).with_jitter(jitter::decorrelated), 1};
+  for (int i = 0; i < 20; ++i) {
+    spread.reset();
+    CHECK(spread.next() <= 3ms);
+    static_cast<void>(spread.next());
+  }
 }

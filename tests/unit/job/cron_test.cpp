@@ -97,6 +97,16 @@ TEST_CASE("cron: last days, nearest working days, n-th days of the week", "[cron
   CHECK(times("0 0 * 2 1#5", 2) == "2044-02-29 00:00:00, 2072-02-29 00:00:00");
 }
 
+TEST_CASE("cron: 7 is Sunday in every place, and an item that is * counts wherever it stands", "[cron]") {
+  CHECK(cron{"0 0 * * 7#2"} == cron{"0 0 * * 0#2"});
+  CHECK(cron{"0 0 * * 7L"} == cron{"0 0 * * sunL"});
+  CHECK(cron{"0 0 * * 7/2"} == cron{"0 0 * * 0,2,4,6"});
+  CHECK(cron{"0 0 * * 0-7"} == cron{"0 0 * * 0-6"});
+  CHECK(cron{"0 0 * * MON-SUN/2"} == cron{"0 0 * * 0,1,3,5"});
+  CHECK(times("0 0 *,*/2 * MON") == "2026-11-30 00:00:00");
+  CHECK(times("0 0 1,* * MON") == "2026-11-30 00:00:00");
+}
+
 TEST_CASE("cron: names for whole expressions", "[cron]") {
   CHECK(times("@hourly") == "2026-11-26 13:00:00");
   CHECK(times("@daily") == "2026-11-27 00:00:00");
@@ -132,6 +142,9 @@ TEST_CASE("cron: what cannot be is refused, with the reason", "[cron]") {
                           "* * W * *",
                           "* * * * L",
                           "* * * * 1#6",
+                          "* * * * 1#0",
+                          "0 0 1,L-31 * *",
+                          "0 0 31W 2,4,6,9,11 *",
                           "* * * * 1-2#1",
                           "* * L-31 * *",
                           "*5 * * * *",
