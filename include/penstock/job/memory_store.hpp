@@ -538,7 +538,7 @@ class memory_store {
     return due;
   }
   // They are the last of the addition.
-  void add_due(due_schedules& due, addition& a, job_time now, effects& e) noexcept {
+  [[gnu::noinline]] void add_due(due_schedules& due, addition& a, job_time now, effects& e) noexcept {
     schedules_.starved = false;
     const std::size_t from = a.size - due.size();
     for (std::size_t i = 0; i < due.size() && !jobs_.paused(); ++i) {

@@ -40,11 +40,11 @@ struct job_addition {
   }
   void prepare(const enqueue_options& o, std::size_t i, bool child) {
     check(o);
-    if (!o.group.empty() || !o.job_id.empty() || o.deduplicate) fresh.prepare(o);
-    if (o.attempts == 1 && o.timeout.count() == 0 && o.name.empty() && o.job_id.empty() && !o.deduplicate &&
-        !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs && !child) {
-      return;
-    }
+    const bool plain = o.attempts == 1 && o.timeout.count() == 0 && o.name.empty() && o.job_id.empty() && !o.deduplicate &&
+                       !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs;
+    if (plain && !child && o.group.empty()) return;
+    fresh.prepare(o);
+    if (plain && !child) return;
     if (extras.empty()) extras.resize(size);
     auto x = std::make_unique<job_extras>();
     x->policy = {.attempts = o.attempts, .backoff = o.backoff, .timeout = o.timeout};

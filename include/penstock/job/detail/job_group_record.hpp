@@ -29,6 +29,12 @@ struct job_line {
   [[nodiscard]] bool empty() const noexcept { return first.empty() && others.empty(); }
   [[nodiscard]] std::size_t size() const noexcept { return first.size() + others.size(); }
   [[nodiscard]] Node* front() const noexcept { return !first.empty() ? first.front() : others.top().node; }
+  /// Precondition: it is not empty.
+  Node* pop() noexcept {
+    Node* const n = front();
+    first.empty() ? others.erase(*n) : first.erase(*n);
+    return n;
+  }
   void push(Node& n, bool before_others, std::uint64_t order) noexcept {
     if (n.priority != 0) {
       others.push(n.priority, order, n);

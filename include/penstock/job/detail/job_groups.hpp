@@ -65,7 +65,7 @@ class job_groups {
   /// When a group may go on that has had too many starts.
   [[nodiscard]] job_time next_due() const noexcept { return resting_.empty() ? no_time : job_time{resting_.top().major}; }
   /// Whether some have become ready since this was asked.
-  [[nodiscard]] bool released() noexcept { return std::exchange(released_, false); }
+  [[nodiscard]] bool released() noexcept { return released_ && std::exchange(released_, false); }
   /// Groups that are known, or remembered.
   [[nodiscard]] std::size_t size() const noexcept { return groups_.size(); }
   /// By their turns, as far as these can be foretold.
@@ -111,27 +111,19 @@ class job_groups {
   }
   /// One is known no longer. It is neither waiting nor active.
   void forget(Node& n) noexcept {
-    group* const g = std::exchange(n.group, nullptr);
-    if (g == nullptr) return;
-    if (n.priority != 0) --g->prioritized;
-    if (--g->members == 0) place(*g);
+    if (n.group != nullptr) forget_member(n);
   }
   /// It waits. False: its group cannot go on before others of it have ended.
   bool push(Node& n, bool before_others, std::uint64_t order) noexcept {
-    group& g = n.group != nullptr ? *n.group : none_;
-    const bool first = g.line.empty();
-    g.line.push(n, before_others, order);
-    if (!used_) return true;
-    if (&g != &none_) ++waiting_;
-    if (first) place(g);
-    return g.in != group::at::nowhere;
+    if (used_) [[unlikely]]
+      return push_to_group(n, before_others, order);
+    none_.line.push(n, before_others, order);
+    return true;
   }
   void erase(Node& n) noexcept {
-    group& g = n.group != nullptr ? *n.group : none_;
-    g.line.erase(n);
-    if (!used_) return;
-    if (&g != &none_) --waiting_;
-    if (g.line.empty()) place(g);
+    if (used_) [[unlikely]]
+      return erase_from_group(n);
+    none_.line.erase(n);
   }
   /// Calls f for jobs that wait until none does. It erases each.
   template <class F>
@@ -143,44 +135,18 @@ class job_groups {
   }
   /// The next one starts; null: none may.
   [[nodiscard]] Node* pop(job_time now) noexcept {
-    if (!used_) {
-      if (none_.line.empty()) return nullptr;
-      Node* const n = none_.line.front();
-      none_.line.erase(*n);
-      return n;
-    }
-    group* const g = next();
-    if (g == nullptr) return nullptr;
-    Node* const n = g->line.front();
-    g->line.erase(*n);
-    if (g != &none_) --waiting_;
-    ++g->active;
-    if (g->paced()) {
-      if (g->starts.size() != 0) now = std::max(now, g->starts.back());  // a clock that steps back gives nothing
-      g->starts.drop(now, g->rule.duration);
-      g->starts.push(now);
-    }
-    now_ = now_.after(weights_);
-    take_out(*g);
-    g->start = g->start.after(g->rule.weight);
-    place(*g, true);
-    forget_some(now, 2);
-    return n;
+    if (used_) [[unlikely]]
+      return pop_by_turn(now);
+    return none_.line.empty() ? nullptr : none_.line.pop();
   }
   void ended(Node& n) noexcept {
-    if (!used_) return;
-    group& g = n.group != nullptr ? *n.group : none_;
-    if (g.active-- == g.rule.concurrency) place(g);
+    if (used_) [[unlikely]]
+      ended_in_group(n);
   }
   /// Groups that have rested long enough go on.
   void wake(job_time now) noexcept {
-    if (!used_) return;
-    while (!resting_.empty() && resting_.top().major <= now.count()) {
-      group& g = *resting_.top().node;
-      g.starts.drop(now, g.rule.duration);
-      place(g);
-    }
-    forget_some(now, 64);
+    if (used_) [[unlikely]]
+      wake_groups(now);
   }
   /// `fresh` has that group, and was reserved for. What the rule needs was reserved in it, too.
   void set_rule(new_groups& fresh, std::string_view name, const job_group_rule& rule, start_log&& room,
@@ -207,6 +173,57 @@ class job_groups {
   [[nodiscard]] group* named(std::string_view name) noexcept {
     const auto at = groups_.find(name);
     return at == groups_.end() ? nullptr : &at->second;
+  }
+  // Out of line, as they are where groups are used only.
+
+  [[gnu::noinline]] void forget_member(Node& n) noexcept {
+    group& g = *std::exchange(n.group, nullptr);
+    if (n.priority != 0) --g.prioritized;
+    if (--g.members == 0) place(g);
+  }
+  [[gnu::noinline]] bool push_to_group(Node& n, bool before_others, std::uint64_t order) noexcept {
+    group& g = n.group != nullptr ? *n.group : none_;
+    const bool first = g.line.empty();
+    g.line.push(n, before_others, order);
+    if (&g != &none_) ++waiting_;
+    if (first) place(g);
+    return g.in != group::at::nowhere;
+  }
+  [[gnu::noinline]] void erase_from_group(Node& n) noexcept {
+    group& g = n.group != nullptr ? *n.group : none_;
+    g.line.erase(n);
+    if (&g != &none_) --waiting_;
+    if (g.line.empty()) place(g);
+  }
+  [[gnu::noinline]] Node* pop_by_turn(job_time now) noexcept {
+    group* const g = next();
+    if (g == nullptr) return nullptr;
+    Node* const n = g->line.pop();
+    if (g != &none_) --waiting_;
+    ++g->active;
+    if (g->paced()) {
+      const job_time t = g->starts.size() != 0 ? std::max(now, g->starts.back()) : now;  // a clock that steps back gives nothing
+      g->starts.drop(t, g->rule.duration);
+      g->starts.push(t);
+    }
+    now_ = now_.after(weights_);
+    take_out(*g);
+    g->start = g->start.after(g->rule.weight);
+    place(*g, true);
+    forget_some(now, 2);
+    return n;
+  }
+  [[gnu::noinline]] void ended_in_group(Node& n) noexcept {
+    group& g = n.group != nullptr ? *n.group : none_;
+    if (g.active-- == g.rule.concurrency) place(g);
+  }
+  [[gnu::noinline]] void wake_groups(job_time now) noexcept {
+    while (!resting_.empty() && resting_.top().major <= now.count()) {
+      group& g = *resting_.top().node;
+      g.starts.drop(now, g.rule.duration);
+      place(g);
+    }
+    forget_some(now, 64);
   }
   group& insert(new_groups& fresh, std::string_view name, std::size_t active) noexcept {
     if (group* const g = named(name)) return *g;

@@ -558,7 +558,7 @@ class memory_jobs {
       remove(*over.front(), e);
   }
   /// It is in no line any more.
-  void forget(node& n, job_state how, effects& e) noexcept {
+  [[gnu::always_inline]] inline void forget(node& n, job_state how, effects& e) noexcept {
     tell(n, how, e);
     if (n.extras != nullptr) {
       if (n.extras->schedule != nullptr) n.extras->schedule->ended(n.number(), no_time);
