@@ -339,8 +339,7 @@ class memory_store {
         zone = time_zones_(o.time_zone);
         if (zone == nullptr) throw std::invalid_argument{"penstock::memory_store: there is no time zone \"" + o.time_zone + "\""};
       }
-      bool done = false;
-      while (!done) {
+      for (;;) {  // once more, if somebody else has changed it meanwhile
         typename schedule_records::ptr old;
         job_time old_next = no_time;
         std::uint64_t made = 0;
@@ -350,13 +349,9 @@ class memory_store {
           if (old != nullptr) old_next = old->next, made = old->run->made;
         }
         typename schedule_records::single fresh = schedule_records::prepare(o, payload, zone, now, old, old_next, made);
-        static_cast<void>(change([&](effects& e) -> result<void> {
-          done = schedules_.put(fresh, old, old_next);
-          e.ready = done;
-          return {};
-        }));
+        const bool done = change([&](effects& e) { return e.ready = schedules_.put(fresh, old, old_next); });
+        if (done) return {};
       }
-      return {};
     } else {
       static_cast<void>(payload), static_cast<void>(now);
       return errc::unsupported;

@@ -95,7 +95,7 @@ TEST_CASE("job_group: no group is ever more than one job ahead of its share or b
     for (int i = 1; i <= 700; ++i) {
       ++started[static_cast<std::size_t>(t.run())];
       for (std::size_t g = 0; g < weights.size(); ++g) {
-        worst = std::max(worst, std::abs(started[g] - i * weights[g] / all));
+        worst = std::max(worst, std::abs(started[g] - weights[g] * (i / all)));
       }
     }
     CHECK(worst <= 1.001);
