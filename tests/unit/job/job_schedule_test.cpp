@@ -1,5 +1,6 @@
 #include <penstock/job/job_schedule.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -7,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -108,6 +110,36 @@ TEST_CASE("job_schedule: whoever copies payloads meanwhile, a time has one job",
   CHECK(fetch(30s).value().next_due == 40s);
   CHECK(store.schedules().value().at(0).made == 0);
   leases.clear();
+}
+
+TEST_CASE("job_schedule: several who fetch at a time make one job of each time", "[job_schedule]") {
+  memory_store<int> store{{.keep_completed = {.count = 0}}};
+  std::atomic<int> now{0};
+  std::atomic<int> jobs{0};
+  const auto work = [&] {
+    std::vector<penstock::memory_lease<int>> leases;
+    for (int i = 0; i < 200; ++i) {
+      const job_time t{++now};
+      store.fetch({.most = 3, .now = t, .lease_until = t + 1h}, {}, leases).value();
+      for (auto& l : leases) {
+        penstock::job_settlement<penstock::memory_lease<int>> s{.lease = &l};
+        store.settle({&s, 1}, t).value();
+        ++jobs;
+      }
+      leases.clear();
+    }
+  };
+  store.put_schedule(options_of({.id = "s", .every = 1ns, .start = 1ns}), 1, 0s).value();
+  {
+    const std::jthread one{work};
+    const std::jthread two{work};
+    for (int i = 0; i < 50; ++i)
+      store.put_schedule(options_of({.id = "s", .every = 1ns, .start = 1ns}), i, job_time{now}).value();
+  }
+  const auto made = store.schedules().value().at(0).made;
+  CHECK(made == static_cast<std::size_t>(jobs) + store.counts().value().waiting);
+  CHECK(made > 100);
+  CHECK(made <= 400);
 }
 
 TEST_CASE("job_schedule: a calendar goes by the zone that it names, and needs a clock that tells the date", "[job_schedule]") {
