@@ -897,6 +897,13 @@ void schedules() {
     u.settle(1, settle_as::retry, u.now + 60s);
     u.now += 59s;
     same(seq({u.fetch(9), seen()}), "o:3,10 ");
+    u.now += 1s;
+    const job_id last = u.store.schedules().value().at(0).last;
+    same(seq({u.fetch(9), u.settle(1, settle_as::failed), how(u.store.redrive(last))}), "1#2okok");
+    u.now += 9s;  // it is not over any more
+    same(seq({u.fetch(9), seen(), u.settle(1, settle_as::released), how(u.store.remove(last))}), "1o:3,10 okok");
+    u.now += 10s;
+    same(seq({u.fetch(9), seen(), u.settle(1)}), "1o:4,10 ok");
 
     // None while the store is paused, or full; then one.
     u.store.obliterate(false).value();

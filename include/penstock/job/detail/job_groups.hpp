@@ -73,6 +73,7 @@ class job_groups {
     if (!used_) return none_.line.append_to(all);
     struct turn {
       turn_time end;
+      std::size_t index;
       Node* node;
     };
     std::vector<turn> turns;
@@ -81,9 +82,10 @@ class job_groups {
       line.clear();
       g.line.append_to(line);
       turn_time t = g.in == group::at::coming || g.in == group::at::eligible ? g.start : std::max(g.start, now_);
-      for (Node* n : line) turns.push_back({t = t.after(g.rule.weight), n});
+      for (Node* n : line) turns.push_back({t = t.after(g.rule.weight), turns.size(), n});
     });
-    std::stable_sort(turns.begin(), turns.end(), [](const turn& a, const turn& b) { return a.end < b.end; });
+    std::sort(turns.begin(), turns.end(),
+              [](const turn& a, const turn& b) { return a.end != b.end ? a.end < b.end : a.index < b.index; });
     for (const turn& t : turns) all.push_back(t.node);
   }
   /// `active`: jobs in all.
