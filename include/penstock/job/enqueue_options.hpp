@@ -48,6 +48,7 @@ enum class child_failure : std::uint8_t {
 
 struct enqueue_options {
   static constexpr std::uint32_t lowest_priority = 2'097'151;
+  static constexpr std::size_t usual_logs = 100;
 
   /// What kind of job it is: workers may have a handler for each name. Several jobs have the same.
   std::string name = {};
@@ -61,9 +62,9 @@ struct enqueue_options {
   /// A name of your own: while the store knows a job of that name, waiting, running or kept, adding another one gives that one. Empty: none.
   std::string job_id = {};
   std::optional<deduplication> deduplicate = {};
-  bool remove_on_complete = false;  ///< nothing of it is kept when it has completed
-  bool remove_on_fail = false;      ///< nor when it has failed for good
-  std::size_t keep_logs = 100;      ///< the newest lines of its log
+  bool remove_on_complete = false;     ///< nothing of it is kept when it has completed
+  bool remove_on_fail = false;         ///< nor when it has failed for good
+  std::size_t keep_logs = usual_logs;  ///< the newest lines of its log
   /// Of a tenant, a user: jobs of different groups take turns, however many each has (job_group.hpp). Empty: with all others that have none.
   std::string group = {};
   /// A job that is active, or waits for its children: if it does, or settles so (settle_as::waiting_children), it is run when this one and its other

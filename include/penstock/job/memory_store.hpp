@@ -179,7 +179,7 @@ class memory_store {
     std::scoped_lock guard{lock_};
     if (lease.node_ == nullptr || !jobs::holds(*lease.node_, lease.fence_)) return errc::stale;
     node& n = *lease.node_;
-    const std::size_t keep = n.extras != nullptr ? n.extras->keep_logs : enqueue_options{}.keep_logs;
+    const std::size_t keep = n.extras != nullptr ? n.extras->keep_logs : enqueue_options::usual_logs;
     if (keep == 0) return {};
     n.log.push_back(std::move(line));
     if (n.log.size() > keep) n.log.erase(n.log.begin());

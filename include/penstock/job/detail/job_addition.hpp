@@ -40,11 +40,22 @@ struct job_addition {
   }
   void prepare(const enqueue_options& o, std::size_t i, bool child) {
     check(o);
-    const bool plain = o.attempts == 1 && o.timeout.count() == 0 && o.name.empty() && o.job_id.empty() && !o.deduplicate &&
-                       !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options{}.keep_logs;
-    if (plain && !child && o.group.empty()) return;
+    const bool plain = !child && o.attempts == 1 && o.timeout.count() == 0 && o.name.empty() && o.job_id.empty() &&
+                       !o.deduplicate && !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options::usual_logs;
+    if (plain && o.group.empty()) return;
     fresh.prepare(o);
-    if (plain && !child) return;
+    if (!plain) make_extras(o, i);
+  }
+
+  std::size_t size;
+  typename job_keys<node>::new_keys fresh = {};
+  std::vector<std::unique_ptr<job_extras>> extras = {};  // empty: nobody has any
+  // If there are parents among them, else empty:
+  std::vector<node*> nodes = {};  // of what was added; null: a duplicate
+  std::vector<bool> duplicates = {};
+
+ private:
+  void make_extras(const enqueue_options& o, std::size_t i) {
     if (extras.empty()) extras.resize(size);
     auto x = std::make_unique<job_extras>();
     x->policy = {.attempts = o.attempts, .backoff = o.backoff, .timeout = o.timeout};
@@ -56,15 +67,6 @@ struct job_addition {
     x->remove_on_fail = o.remove_on_fail;
     extras[i] = std::move(x);
   }
-
-  std::size_t size;
-  typename job_keys<node>::new_keys fresh = {};
-  std::vector<std::unique_ptr<job_extras>> extras = {};  // empty: nobody has any
-  // If there are parents among them, else empty:
-  std::vector<node*> nodes = {};  // of what was added; null: a duplicate
-  std::vector<bool> duplicates = {};
-
- private:
   // Whether it is a child. Its parent has extras then, if it is among them.
   bool prepare_parent(const entry& e, std::size_t i, std::size_t from, bool settling) {
     if (e.parent == entry::no_entry) return static_cast<bool>(e.options->parent);
