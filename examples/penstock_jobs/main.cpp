@@ -13,9 +13,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
-#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -50,6 +48,11 @@ using fulltext::json_object;
 using fulltext::json_string;
 
 std::unique_ptr<text_queue> open(const common_options& o) {
+#if defined(PENSTOCK_JOBS_REDIS)
+  if (!o.host.empty()) return queue_on_server(o.host, o.port, o.queue);
+#else
+  if (!o.host.empty()) throw usage_error{"--redis: this program was built without it"};
+#endif
   return o.file.empty() ? queue_in_memory() : queue_in_file(o.file, o.durable);
 }
 
@@ -141,8 +144,8 @@ int run(const work_options& o) {
       while (rest(1s, end)) shown.show(o.json ? as_json(m.read(), concurrency) : as_table(m.read(), concurrency));
     }};
   }
-  if (o.file.empty()) add_lines(*queue, std::cin, o.job, stop.get_token());
-  const bool ends = o.until_empty || o.file.empty();
+  if (o.in_memory()) add_lines(*queue, std::cin, o.job, stop.get_token());
+  const bool ends = o.until_empty || o.in_memory();
   while (rest(20ms, stop.get_token())) {
     if (!ends) continue;
     const penstock::job_counts c = queue->counts();
@@ -217,13 +220,7 @@ int run(const redrive_options& o) {
   const auto queue = open(o);
   std::size_t n = 0;
   if (o.ids.empty()) n = queue->redrive_all();
-  for (const std::string& id : o.ids) {
-    std::uint64_t number = 0;
-    const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
-    const bool is_number = error == std::errc{} && end == id.data() + id.size();
-    queue->redrive(is_number ? penstock::job_id{number} : penstock::job_id{id});
-    ++n;
-  }
+  for (const std::string& id : o.ids) queue->redrive(id), ++n;
   if (o.json)
     fmt::print("{}\n", json_object{}.add("redriven", n).text());
   else

@@ -39,6 +39,7 @@ const char* const usage =
     --first N, --count N
   penstock-jobs redrive --db FILE [ID...]             try them, or all, again
 
+  In place of --db FILE: --redis HOST[:PORT]/QUEUE, in the layout of BullMQ 6.
   Everywhere: --json; --fast, if a loss of power may take the last jobs that were added.
   A TIME is a number and ms, s, m or h. A command that ends with 0 has done its job; with 65, the job has failed for good; else it is tried again.
   Exit status: 0 done, 1 work: some jobs have failed for good, 2 error, 130 interrupted.
@@ -95,9 +96,28 @@ class argument_reader {
   std::string name_;
 };
 
+/// HOST[:PORT]/QUEUE
+void take_server(argument_reader& a, common_options& o) {
+  const std::string v = a.value();
+  const std::size_t slash = v.find('/');
+  std::string host = v.substr(0, slash);
+  if (slash == std::string::npos || slash + 1 == v.size()) throw usage_error{a.name() + ": " + v + " is not HOST[:PORT]/QUEUE"};
+  if (const std::size_t colon = host.rfind(':'); colon != std::string::npos) {
+    const auto [end, error] = std::from_chars(host.data() + colon + 1, host.data() + host.size(), o.port);
+    if (error != std::errc{} || end != host.data() + host.size() || o.port < 1 || o.port > 65535) {
+      throw usage_error{a.name() + ": " + v + " has no port"};
+    }
+    host.resize(colon);
+  }
+  if (host.empty()) throw usage_error{a.name() + ": " + v + " has no host"};
+  o.host = host;
+  o.queue = v.substr(slash + 1);
+}
 bool take(argument_reader& a, common_options& o) {
   if (a.is("--db"))
     o.file = a.value();
+  else if (a.is("--redis"))
+    take_server(a, o);
   else if (a.is("--fast"))
     o.durable = false;
   else if (a.is("--json"))
@@ -124,7 +144,8 @@ bool take_job(argument_reader& a, add_options& o) {
 }
 [[noreturn]] void refuse(const argument_reader& a) { throw usage_error{a.name() + " is not understood here"}; }
 void need_file(const common_options& o) {
-  if (o.file.empty()) throw usage_error{"--db FILE is missing"};
+  if (o.in_memory()) throw usage_error{"--db FILE is missing"};
+  if (!o.file.empty() && !o.host.empty()) throw usage_error{"--db and --redis at the same time"};
 }
 
 command parse_add(argument_reader& a) {
@@ -167,8 +188,9 @@ command parse_work(argument_reader& a) {
   }
   if (o.command.empty()) throw usage_error{"--exec COMMAND is missing"};
   if (o.lease.count() <= 0) throw usage_error{"--lease is 0"};
-  if (memory == !o.file.empty())
-    throw usage_error{memory ? "--memory and --db at the same time" : "--db FILE or --memory is missing"};
+  if (!o.file.empty() && !o.host.empty()) throw usage_error{"--db and --redis at the same time"};
+  if (memory == !o.in_memory())
+    throw usage_error{memory ? "--memory and another queue at the same time" : "--db FILE or --memory is missing"};
   return o;
 }
 

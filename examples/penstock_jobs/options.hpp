@@ -20,7 +20,11 @@ struct usage_error : std::runtime_error {
 
 /// What all commands have.
 struct common_options {
-  std::string file = {};  ///< empty: in memory
+  std::string file = {};
+  std::string host = {};  ///< of a Redis server
+  int port = 6379;
+  std::string queue = {};  ///< there
+  [[nodiscard]] bool in_memory() const { return file.empty() && host.empty(); }
   bool durable = true;
   bool json = false;
 };

@@ -1,64 +1,13 @@
 #include "text_queue.hpp"
 
-#include <optional>
-#include <system_error>
-#include <utility>
+#include <memory>
+#include <string>
 
 #include <penstock/ext/sqlite_store.hpp>
-#include <penstock/job/job_queue.hpp>
-#include <penstock/job/job_worker.hpp>
+
+#include "text_queue_on.hpp"
 
 namespace jobs {
-
-namespace {
-
-template <class T>
-T value_of(penstock::result<T>&& r) {
-  if (!r) throw std::system_error{r.error()};
-  if constexpr (!std::is_void_v<T>) return std::move(*r);
-}
-
-template <class Store>
-class worker_on final : public text_worker {
- public:
-  template <class... Arguments>
-  explicit worker_on(Arguments&&... arguments) : worker_{std::forward<Arguments>(arguments)...} {}
-  penstock::result<void> shutdown(const penstock::wait_limits& limits) override { return worker_.shutdown(limits); }
-  [[nodiscard]] penstock::job_worker_stats stats() const override { return worker_.stats(); }
-
- private:
-  penstock::job_worker<std::string, Store> worker_;
-};
-
-template <class Store>
-class queue_on final : public text_queue {
- public:
-  template <class... Arguments>
-  explicit queue_on(Arguments&&... arguments) : store_{std::forward<Arguments>(arguments)...} {}
-
-  std::vector<penstock::job_id> add(std::span<std::string> texts, const penstock::enqueue_options& o) override {
-    return value_of(queue_.add_bulk(texts, o));
-  }
-  [[nodiscard]] penstock::job_counts counts() const override { return value_of(queue_.counts()); }
-  [[nodiscard]] std::vector<penstock::job_info> list(penstock::job_state s, std::size_t first, std::size_t count) const override {
-    return value_of(queue_.list(s, first, count));
-  }
-  [[nodiscard]] std::string text_of(const penstock::job_id& id) override { return queue_.payload(id).value_or(std::string{}); }
-  void redrive(const penstock::job_id& id) override { value_of(queue_.redrive(id)); }
-  std::size_t redrive_all() override { return value_of(queue_.redrive_all()); }
-  [[nodiscard]] penstock::job_time now() const override { return queue_.now(); }
-  [[nodiscard]] std::unique_ptr<text_worker> work(penstock::worker_pool& pool, handler h,
-                                                  penstock::job_worker_options o) override {
-    return std::make_unique<worker_on<Store>>(queue_, pool, std::move(h), std::move(o));
-  }
-
- private:
-  std::chrono::system_clock wall_;  // the one on which processes agree
-  Store store_;
-  penstock::job_queue<std::string, Store> queue_{store_, {.clock = wall_}};
-};
-
-}  // namespace
 
 std::unique_ptr<text_queue> queue_in_memory() {
   return std::make_unique<queue_on<penstock::memory_store<std::string>>>(

@@ -1,5 +1,5 @@
 // A queue of jobs that are texts, whatever store holds them: what the tool needs of job_queue and job_worker, behind virtual functions, so that only
-// text_queue.cpp knows of stores.
+// text_queue*.cpp know of stores.
 #pragma once
 
 #include <chrono>
@@ -41,7 +41,8 @@ class text_queue {
                                                              std::size_t count) const = 0;
   /// Empty if the job is gone.
   [[nodiscard]] virtual std::string text_of(const penstock::job_id& id) = 0;
-  virtual void redrive(const penstock::job_id& id) = 0;
+  /// By its number or its name.
+  virtual void redrive(const std::string& id) = 0;
   virtual std::size_t redrive_all() = 0;
   [[nodiscard]] virtual penstock::job_time now() const = 0;
   [[nodiscard]] virtual std::unique_ptr<text_worker> work(penstock::worker_pool& pool, handler h,
@@ -54,5 +55,9 @@ inline constexpr std::size_t kept_completed = 2000;
 [[nodiscard]] std::unique_ptr<text_queue> queue_in_memory();
 /// Makes the file if there is none. `durable`: what was added is on the disk.
 [[nodiscard]] std::unique_ptr<text_queue> queue_in_file(const std::string& path, bool durable);
+#if defined(PENSTOCK_JOBS_REDIS)
+/// On a Redis server, in the layout of BullMQ 6.
+[[nodiscard]] std::unique_ptr<text_queue> queue_on_server(std::string host, int port, std::string name);
+#endif
 
 }  // namespace jobs
