@@ -1,11 +1,12 @@
-// A million records of a table, each processed once, by a hundred workers, with a bar that says how long it will take; killed at any time, it goes on where it was.
+// A million records of a table, each processed once, by a hundred workers, with a bar that says how long it will take; killed at any time, it goes on
+// where it was.
 //
 //   batch_million DIRECTORY [--records 1000000] [--per-job 1000] [--concurrency 100] [--json]
 //
 // records.db has the table, jobs.db the queue (sqlite_store): a job is a range of records. What makes it safe to kill:
 //   - jobs are added in bulks; how far that came is noted in records.db after each, so a bulk may be added twice, and never not at all;
-//   - a job reads those of its records that have no result yet, and ends when their results are on the disk: so running it twice changes nothing. Results of many jobs
-//     travel in one transaction (accumulator);
+//   - a job reads those of its records that have no result yet, and ends when their results are on the disk: so running it twice changes nothing.
+//     Results of many jobs travel in one transaction (accumulator);
 //   - whoever is killed leaves jobs active. This program is the only one on its queue, so it takes them back at once when it begins.
 #include <algorithm>
 #include <atomic>

@@ -1,4 +1,5 @@
-// What goes on in a queue, from outside: by counting, and by the times of the jobs that are over and are kept, so that it works across processes, on any store.
+// What goes on in a queue, from outside: by counting, and by the times of the jobs that are over and are kept, so that it works across processes, on
+// any store.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
-// Each call of a store fails once, and its answer is lost once, and then many at random, under a queue and two workers, of which one is stopped half way: each job has its end, none is
-// completed twice under leases that count, none is run more often than its attempts allow, and nobody waits for ever.
+// Each call of a store fails once, and its answer is lost once, and then many at random, under a queue and two workers, of which one is stopped half
+// way: each job has its end, none is completed twice under leases that count, none is run more often than its attempts allow, and nobody waits for
+// ever.
 #include <array>
 #include <chrono>
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Jobs at half of what the workers can do, for as long as the tier says (10 minutes in the long one), while workers are killed and replaced, and somebody fetches jobs
-// and goes silent: nothing is lost or done twice under leases that count, and after a while memory grows no more.
+// Jobs at half of what the workers can do, for as long as the tier says (10 minutes in the long one), while workers are killed and replaced, and
+// somebody fetches jobs and goes silent: nothing is lost or done twice under leases that count, and after a while memory grows no more.
 #include <algorithm>
 #include <array>
 #include <atomic>

@@ -1,10 +1,10 @@
 // A store of jobs as a sequential program of vectors and maps, and somebody who asks it and a real store the same things at random and compares them.
 //
-//   store_model::follow<my_bench>(below, 150);   // below(n): 0 to n - 1, from rapidcheck or any generator; throws `difference` with all that was done
+//   store_model::follow<my_bench>(below, 150);   // below(n): 0 to n - 1, from any generator; throws `difference` with all that was done
 //
-// `Bench` is as in store_conformance.hpp: room for eight jobs, the newest two of the completed and the newest three of the failed ones are kept. What a store may
-// decide otherwise than memory_store is left open: the order of jobs that were taken back together, whether jobs of one addition that replace each other need
-// room beside each other, the order of events of different jobs in one step, and events that tell no change of state.
+// `Bench` is as in store_conformance.hpp: room for eight jobs, the newest two of the completed and the newest three of the failed ones are kept. What
+// a store may decide otherwise than memory_store is left open: the order of jobs that were taken back together, whether jobs of one addition that
+// replace each other need room beside each other, the order of events of different jobs in one step, and events that tell no change of state.
 #pragma once
 
 #include <algorithm>
