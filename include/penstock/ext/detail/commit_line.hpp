@@ -17,7 +17,6 @@
 #include <cassert>
 #include <cstddef>
 #include <mutex>
-#include <utility>
 
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/one_shot.hpp>
@@ -53,9 +52,10 @@ class basic_commit_line {
     {
       std::scoped_lock guard{lock_};
       append(mine);
-      if (!led_) leads = led_ = true;
+      leads = !led_;
+      led_ = true;
     }
-    if (!leads) {
+    if (!leads) {  // or a leader will do it, or name this caller the next one
       blocking_wait<basic_one_shot<Sync>, plain_node<Sync>> done{mine.told_};
       done.run();
       if (!mine.leads_) return;
@@ -63,7 +63,8 @@ class basic_commit_line {
     step* group = nullptr;
     {
       std::scoped_lock guard{lock_};
-      group = std::exchange(first_, nullptr);
+      group = first_;
+      first_ = nullptr;
       last_ = nullptr;
     }
     commit(group);
@@ -95,8 +96,9 @@ class basic_commit_line {
 
  private:
   void append(step& s) noexcept {
-    if (last_ != nullptr) {
-      last_->after = &s;
+    step* const before = last_;
+    if (before != nullptr) {
+      before->after = &s;
     } else {
       first_ = &s;
     }
@@ -104,9 +106,9 @@ class basic_commit_line {
   }
 
   mutable polled_mutex<Sync> lock_;
-  step* first_ = nullptr;  // guarded by lock_, as are the next two
-  step* last_ = nullptr;
-  bool led_ = false;
+  typename Sync::template var<step*> first_{nullptr};  // guarded by lock_, as are the next two
+  typename Sync::template var<step*> last_{nullptr};
+  typename Sync::template var<bool> led_{false};
 };
 
 using commit_line = basic_commit_line<>;
