@@ -13,13 +13,13 @@
 //                poll_interval: workers ask again by then, and what ended elsewhere is told. All use the same options.
 // Errors         a full disk, a file that cannot be written, a lock that is held for too long: the call gives an error of sqlite_error.hpp, nothing has changed, and one
 //                may ask again. A file that is something else, corrupt, or of a later version is refused at construction, unchanged.
-// What it cannot do   groups, and schedules in a time zone: errc::unsupported.
+// What it cannot do   schedules in a time zone: errc::unsupported.
 // Bad payloads   one that the codec cannot read (another version wrote it) is a dead letter, and its reason says so.
 // Thread safety  every member may be called concurrently, but for construction and destruction. Every member may wait for the disk.
 // User code      codecs run, and everybody is told, on the thread that asks, under no lock.
 // Cancellation   nothing can be stopped.
 // Destruction    leaves the jobs in the file; who watches one is told that it is gone. Leases may outlive it.
-// Cost           O(log n) for each job; one transaction for all that came while the last one was on its way.
+// Cost           O(log n) for each job, and O(log groups) for each start where there are groups; one transaction for all that came while the last one was on its way.
 // Allocation     the encoded payloads, leases, what is read.
 // Fork           a child must not use it: SQLite's connections do not survive that.
 #pragma once
@@ -80,7 +80,7 @@ class sqlite_store {
                                   std::to_string(capacity_)};
     }
     addition a;
-    if (!prepare(entries, false, a)) return errc::unsupported;
+    prepare(entries, false, a);
     return core_->change([&](jobs& j, effects& e) { return j.add(a.jobs, now, added, e); }, a.watches);
   }
 
@@ -92,7 +92,7 @@ class sqlite_store {
       if (*idle) return polled(**idle, r.now);
     }
     ends settled;
-    if (!translate(first, settled)) return errc::unsupported;
+    translate(first, settled);
     std::vector<detail::sqlite_fetched> got;
     result<job_fetched> fetched = core_->change(
         [&](jobs& j, effects& e) -> result<job_fetched> { return j.fetch(r, settled.all, got, e); }, settled.watches);
@@ -105,7 +105,7 @@ class sqlite_store {
   result<void> settle(std::span<job_settlement<lease_type>> settlements, job_time now) {
     if (settlements.empty()) return {};
     ends settled;
-    if (!translate(settlements, settled)) return errc::unsupported;
+    translate(settlements, settled);
     const result<void> done = core_->change(
         [&](jobs& j, effects& e) -> result<void> {
           j.settle(settled.all, now, e);
@@ -197,13 +197,23 @@ class sqlite_store {
   [[nodiscard]] result<std::vector<job_child>> children(const job_id& id) const {
     return core_->look([&](reader& look) { return found(look.children(id)); });
   }
-  result<void> set_group(std::string_view, const job_group_rule&) { return errc::unsupported; }
-  [[nodiscard]] result<std::vector<job_group_info>> groups() const { return errc::unsupported; }
+  /// From now on; of jobs without a group if the name is empty. Throws std::invalid_argument that names the value.
+  result<void> set_group(std::string_view name, const job_group_rule& rule) {
+    detail::check(rule);
+    return core_->change([&](jobs& j, effects&) -> result<void> {
+      j.set_group(name, rule);
+      return {};
+    });
+  }
+  /// In the order of their names.
+  [[nodiscard]] result<std::vector<job_group_info>> groups() const {
+    return core_->look([](reader& look) -> result<std::vector<job_group_info>> { return look.groups(); });
+  }
 
   /// See job_schedule.hpp. errc::unsupported of a time zone. Throws std::invalid_argument that names the value, and what the codec throws.
   result<void> put_schedule(const job_schedule_options& o, const Payload& payload, job_time now) {
     detail::check(o);
-    if (!o.time_zone.empty() || !o.options.group.empty()) return errc::unsupported;
+    if (!o.time_zone.empty()) return errc::unsupported;
     const std::string text = job_codec<Payload>::encode(payload);
     return core_->change([&](jobs& j, effects& e) -> result<void> {
       j.put_schedule(o, text, now, e);
@@ -233,6 +243,7 @@ class sqlite_store {
     const auto refuse = [](const char* what) { throw std::invalid_argument{std::string{"penstock::sqlite_store: "} + what}; };
     if (o.capacity == 0) refuse("capacity is 0");
     if (o.keep_completed.age.count() < 0 || o.keep_failed.age.count() < 0) refuse("a keep_rule's age is negative");
+    detail::check(o.group_rule);
     if (o.poll_interval.count() <= 0) refuse("poll_interval is not positive");
     if (o.busy_timeout.count() < 0) refuse("busy_timeout is negative");
     return o;
@@ -260,15 +271,13 @@ class sqlite_store {
     std::vector<detail::sqlite_new_job> jobs = {};
     std::size_t watches = 0;
   };
-  /// False: they want what there is not.
-  static bool prepare(std::span<const job_entry<Payload>> entries, bool settling, addition& a) {
+  static void prepare(std::span<const job_entry<Payload>> entries, bool settling, addition& a) {
     a.texts.reserve(entries.size());
     a.jobs.reserve(entries.size());
     using entry = job_entry<Payload>;
     for (std::size_t i = 0; i < entries.size(); ++i) {
       const entry& one = entries[i];
       detail::check(*one.options);
-      if (!one.options->group.empty()) return false;
       if (one.parent != entry::no_entry &&
           (one.options->parent || (one.parent >= i && !(settling && one.parent == entry::settled_job)))) {
         throw std::invalid_argument{"penstock::job_entry: the parent of entry " + std::to_string(i) +
@@ -278,14 +287,13 @@ class sqlite_store {
       a.jobs.push_back({.options = one.options, .payload = a.texts.back(), .watch = one.watch, .parent = one.parent});
       if (one.watch != nullptr) ++a.watches;
     }
-    return true;
   }
   struct ends {
     std::vector<detail::sqlite_settlement> all = {};
     std::vector<addition> then = {};
     std::size_t watches = 0;
   };
-  static bool translate(std::span<const job_settlement<lease_type>> from, ends& to) {
+  static void translate(std::span<const job_settlement<lease_type>> from, ends& to) {
     to.all.reserve(from.size());
     for (const auto& one : from) {
       to.all.push_back({.job = static_cast<std::int64_t>(one.lease->id().number()),
@@ -296,11 +304,10 @@ class sqlite_store {
                         .value = &one.value});
       if (one.then.empty()) continue;
       if (to.then.empty()) to.then.reserve(from.size());
-      if (!prepare(one.then, true, to.then.emplace_back())) return false;
+      prepare(one.then, true, to.then.emplace_back());
       to.all.back().then = to.then.back().jobs;
       to.watches += to.then.back().watches;
     }
-    return true;
   }
   static void answer(std::span<job_settlement<lease_type>> to, const std::vector<detail::sqlite_settlement>& from) noexcept {
     for (std::size_t i = 0; i < to.size(); ++i) to[i].stale = from[i].stale;

@@ -75,6 +75,8 @@ class sqlite_adding : public sqlite_states {
               (as.gathers ? row::kin | row::gathering : 0);
     n.job_id = o.job_id;
     n.schedule = as.schedule;
+    n.group = o.group;
+    if (!o.group.empty()) groups_.admit(o.group);
     if (j.watch != nullptr) e.notices.push_back({.job = static_cast<std::uint64_t>(n.id), .watch = j.watch});
     if (as.parent != 0)
       families_.join(as.parent, n, o, ++now.back);  // before another child is replaced, which may have been the last

@@ -159,6 +159,7 @@ class sqlite_core {
       std::size_t watches = 0;
       for (step* s = from; s != to; s = after(*s)) {
         s->run(jobs_);
+        if (jobs_.group_released()) s->effects.ready = true;
         watches += s->watches;
       }
       if (watches != 0) prepare(watches);
@@ -227,7 +228,8 @@ class sqlite_core {
         }
       }
     }
-    if (!jobs_.now.something_ready() && jobs_.now.of(job_state::delayed) == 0 && jobs_.now.next_schedule() == no_time) {
+    if (!jobs_.now.something_ready() && jobs_.now.of(job_state::delayed) == 0 && jobs_.now.next_schedule() == no_time &&
+        job_time{jobs_.now.rests_until} == no_time) {
       s.effects.ready = false;
     }
     if (s.effects.wanted_room != 0) {

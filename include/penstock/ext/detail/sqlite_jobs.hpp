@@ -72,22 +72,22 @@ class sqlite_jobs : public sqlite_adding {
     if (now.of(job_state::delayed) != 0) {
       for (row& d : rows_.due(job_state::delayed, r.now.count(), promoted_at_once)) promote(d, e);
     }
-    if (now.something_ready() && r.most != 0) {
-      std::vector<row> rows;
-      rows_.ready(static_cast<std::int64_t>(std::min<std::size_t>(r.most, 1U << 30)), rows, got);
-      for (std::size_t i = 0; i < rows.size(); ++i) {
-        row& n = rows[i];
-        n.fence = ++now.fences;
-        n.started = r.now.count();
-        n.major = r.lease_until.count();
-        n.minor = ++now.back;
-        move(n, job_state::active);
-        rows_.put(n);
-        got[i].fence = static_cast<std::uint64_t>(n.fence);
-        emit(job_event::kind::started, n, n.made + 1, e);
-      }
+    if (now.groups_used != 0) {
+      ++changes_;
+      groups_.wake(r.now);
     }
-    return {.more = now.something_ready(), .next_due = std::min(next_due(), now.next_schedule())};
+    std::vector<row> rows;
+    if (now.something_ready() && now.groups_used == 0 && r.most != 0) {
+      rows_.ready(static_cast<std::int64_t>(std::min<std::size_t>(r.most, 1U << 30)), rows, got);
+      for (std::size_t i = 0; i < rows.size(); ++i) start(rows[i], r, got[i], e);
+    }
+    while (now.something_ready() && now.groups_used != 0 && rows.size() < r.most) {
+      const std::optional<std::string> group = groups_.pop(r.now);
+      if (!group) break;
+      group->empty() ? rows_.ready(1, rows, got) : rows_.ready_of(*group, rows, got);
+      start(rows.back(), r, got.back(), e);
+    }
+    return {.more = now.something_ready(), .next_due = std::min({next_due(), now.next_schedule(), job_time{now.rests_until}})};
   }
   void settle(std::span<sqlite_settlement> settlements, job_time at, effects& e) {
     for (sqlite_settlement& s : settlements) {
@@ -239,6 +239,12 @@ class sqlite_jobs : public sqlite_adding {
     note_schedules();
     e.ready = true;
   }
+  void set_group(std::string_view name, const job_group_rule& rule) {
+    ++changes_;
+    groups_.set_rule(name, rule);
+  }
+  /// Whether a group that could not start jobs can since this was asked.
+  [[nodiscard]] bool group_released() noexcept { return groups_.released() && now.something_ready(); }
   result<void> remove_schedule(std::string_view id) {
     if (!schedules_.erase(id)) return errc::not_found;
     note_schedules();
@@ -290,6 +296,18 @@ class sqlite_jobs : public sqlite_adding {
     }
   }
 
+  void start(row& n, const fetch_request& r, sqlite_fetched& got, effects& e) {
+    n.fence = ++now.fences;
+    n.started = r.now.count();
+    n.major = r.lease_until.count();
+    n.minor = ++now.back;
+    --now.of(job_state::waiting);  // its group knows already
+    ++now.of(job_state::active);
+    n.state = job_state::active;
+    put(n);
+    got.fence = static_cast<std::uint64_t>(n.fence);
+    emit(job_event::kind::started, n, n.made + 1, e);
+  }
   void add_scheduled(job_time at, effects& e) {
     ++changes_;
     now.schedules_starve = 0;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -27,7 +28,7 @@ class sqlite_reader {
     schedules_.emplace(db_);
     for (const char* order : {"major, minor", "minor"}) {
       lists_.push_back(std::make_unique<sqlite_statement>(
-          db_, std::string{info_columns} + " FROM jobs WHERE state=?1 ORDER BY " + order + " LIMIT ?2 OFFSET ?3"));
+          db_, std::string{info_columns} + " FROM jobs WHERE state IN (?1, ?4) ORDER BY " + order + " LIMIT ?2 OFFSET ?3"));
     }
     info_.emplace(db_, std::string{info_columns} + " FROM jobs WHERE id=?1");
     payload_.emplace(db_, "SELECT payload FROM jobs WHERE id=?1");
@@ -37,6 +38,9 @@ class sqlite_reader {
                       "SELECT child, children.job_id, children.name, CASE WHEN children.state IN (3, 4) THEN children.state "
                       "ELSE coalesce(jobs.state, children.state) END, text FROM children LEFT JOIN jobs ON jobs.id=child "
                       "WHERE children.parent=?1 ORDER BY place");
+    groups_.emplace(db_,
+                    "SELECT name, weight, concurrency, max, duration, waiting, active FROM groups "
+                    "WHERE own_rule<>0 OR waiting<>0 OR active<>0 ORDER BY name");
     first_due_.emplace(db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1");
   }
 
@@ -47,7 +51,7 @@ class sqlite_reader {
     if (t.something_ready()) return std::nullopt;
     job_fetched f;
     if (t.of(job_state::delayed) != 0) f.next_due = job_time{first_due_->integer().value_or(0)};
-    f.next_due = std::min(f.next_due, t.next_schedule());
+    f.next_due = std::min({f.next_due, t.next_schedule(), job_time{t.rests_until}});
     if (f.next_due <= now) return std::nullopt;
     return f;
   }
@@ -57,6 +61,29 @@ class sqlite_reader {
     for (sqlite_schedule& s : schedules_->due(no_time, no_time.count())) {
       found.push_back(
           {.options = std::move(s.options), .made = static_cast<std::uint64_t>(s.made), .next_at = s.next, .last = s.last});
+    }
+    return found;
+  }
+  /// In the order of their names.
+  [[nodiscard]] std::vector<job_group_info> groups() {
+    std::scoped_lock guard{lock_};
+    std::vector<job_group_info> found;
+    const sqlite_tallies t = rows_->tallies();
+    const auto size = [](std::int64_t n) {
+      return n == no_time.count() ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(n);
+    };
+    if (t.groups_used == 0 && t.of(job_state::waiting) + t.of(job_state::active) != 0) {
+      found.push_back({.waiting = size(t.of(job_state::waiting)), .active = size(t.of(job_state::active))});
+    }
+    auto q = groups_->ask();
+    while (q.next()) {
+      found.push_back({.group = std::string{q.bytes(0)},
+                       .rule = {.weight = static_cast<std::uint32_t>(q.integer(1)),
+                                .concurrency = size(q.integer(2)),
+                                .max = size(q.integer(3)),
+                                .duration = std::chrono::nanoseconds{q.integer(4)}},
+                       .waiting = size(q.integer(5)),
+                       .active = size(q.integer(6))});
     }
     return found;
   }
@@ -74,7 +101,8 @@ class sqlite_reader {
   [[nodiscard]] std::vector<job_info> list(job_state s, std::size_t first, std::size_t count) {
     std::scoped_lock guard{lock_};
     std::vector<job_info> found;
-    auto q = lists_[s == job_state::active ? 1 : 0]->ask(static_cast<std::int64_t>(s), bounded(count), bounded(first));
+    auto q = lists_[s == job_state::active ? 1 : 0]->ask(static_cast<std::int64_t>(s), bounded(count), bounded(first),
+                                                         s == job_state::waiting ? waiting_in_group : -1);
     while (q.next()) found.push_back(info(q));
     return found;
   }
@@ -96,7 +124,7 @@ class sqlite_reader {
     while (q.next()) {
       found.push_back({.id = job_id{static_cast<std::uint64_t>(q.integer(0)), q.text(1)},
                        .name = q.text(2),
-                       .state = static_cast<job_state>(q.integer(3)),
+                       .state = state_of(q.integer(3)),
                        .text = q.text(4)});
     }
     return found;
@@ -114,7 +142,7 @@ class sqlite_reader {
  private:
   static constexpr const char* info_columns =
       "SELECT id, job_id, state, priority, made, stalled, progress, why, value, name, added, due, started, ended, major, parent, "
-      "pending";
+      "pending, grp";
 
   [[nodiscard]] static std::int64_t bounded(std::size_t n) noexcept {
     return static_cast<std::int64_t>(n > static_cast<std::size_t>(no_time.count()) ? static_cast<std::size_t>(no_time.count())
@@ -125,7 +153,7 @@ class sqlite_reader {
   }
   [[nodiscard]] static job_info info(const sqlite_statement::query& q) {
     job_info i{.id = job_id{static_cast<std::uint64_t>(q.integer(0)), q.text(1)},
-               .state = static_cast<job_state>(q.integer(2)),
+               .state = state_of(q.integer(2)),
                .priority = static_cast<std::uint32_t>(q.integer(3)),
                .attempts_made = static_cast<unsigned>(q.integer(4)),
                .stalled = static_cast<unsigned>(q.integer(5)),
@@ -138,6 +166,7 @@ class sqlite_reader {
     i.started_at = time_of(q, 12);
     i.ended_at = time_of(q, 13);
     if (q.integer(15) != 0) i.parent = job_id{static_cast<std::uint64_t>(q.integer(15))};
+    i.group = q.text(17);
     i.children = static_cast<std::size_t>(q.integer(16));
     if (i.state == job_state::active) i.leased_until = time_of(q, 14);
     return i;
@@ -158,6 +187,7 @@ class sqlite_reader {
   std::optional<sqlite_statement> large_;
   std::optional<sqlite_statement> logs_;
   std::optional<sqlite_statement> children_;
+  std::optional<sqlite_statement> groups_;
   std::optional<sqlite_statement> first_due_;
 };
 

@@ -35,11 +35,19 @@ struct sqlite_tallies {
   [[nodiscard]] std::int64_t held() const noexcept {
     return of(job_state::waiting) + of(job_state::delayed) + of(job_state::active) + of(job_state::waiting_children);
   }
+  // Of groups (sqlite_groups):
+  std::int64_t groups_used = 0;
+  std::int64_t weights = 0;                    ///< of those that may start something
+  std::int64_t turn = 0;                       ///< the virtual time
+  std::int64_t rests_until = no_time.count();  ///< when one may go on that had too many starts
+
   /// Nobody knows of a job that is due before.
   [[nodiscard]] job_time next_schedule() const noexcept {
     return paused != 0 || schedules_starve != 0 ? no_time : job_time{schedule_next};
   }
-  [[nodiscard]] bool something_ready() const noexcept { return paused == 0 && of(job_state::waiting) != 0; }
+  [[nodiscard]] bool something_ready() const noexcept {
+    return paused == 0 && (groups_used != 0 ? weights != 0 : of(job_state::waiting) != 0);
+  }
 };
 
 /// What steps decide by and change.
@@ -77,6 +85,7 @@ struct sqlite_row {
   std::string job_id = {};
   std::string key = {};
   std::string schedule = {};  ///< that has made it
+  std::string group = {};
 
   [[nodiscard]] bool has(std::int64_t flag) const noexcept { return (flags & flag) != 0; }
 };
@@ -92,6 +101,10 @@ struct sqlite_fetched {
   std::string payload = {};
 };
 
+/// As it is in the file.
+inline job_state state_of(std::int64_t lane) noexcept {
+  return lane == waiting_in_group ? job_state::waiting : static_cast<job_state>(lane);
+}
 inline job_text text_of(std::string_view s) { return s.empty() ? nullptr : std::make_shared<const std::string>(s); }
 
 /// "kind first cap factor spread", in numbers; none: no delay.
@@ -145,11 +158,15 @@ class sqlite_rows {
     t.schedule_next = q.integer(12);
     t.schedules_starve = q.integer(13);
     t.of(job_state::waiting_children) = q.integer(14);
+    t.groups_used = q.integer(15);
+    t.weights = q.integer(16);
+    t.turn = q.integer(17);
+    t.rests_until = q.integer(18);
     return t;
   }
   void put(const sqlite_tallies& t) {
     put_tallies_.run(t.version, t.next_id, t.fences, t.front, t.back, t.endings, t.paused, t.in[0], t.in[1], t.in[2], t.in[3],
-                     t.in[4], t.schedule_next, t.schedules_starve, t.in[5]);
+                     t.in[4], t.schedule_next, t.schedules_starve, t.in[5], t.groups_used, t.weights, t.turn, t.rests_until);
   }
 
   [[nodiscard]] std::optional<sqlite_row> find(std::int64_t id) {
@@ -166,7 +183,9 @@ class sqlite_rows {
   [[nodiscard]] std::optional<std::int64_t> named(std::string_view name) { return named_.integer(name); }
   /// The first ones of a line.
   [[nodiscard]] std::vector<sqlite_row> first(job_state s, std::int64_t most) {
-    return all(first_.ask(static_cast<std::int64_t>(s), most));
+    std::vector<sqlite_row> found = all(first_.ask(static_cast<std::int64_t>(s), most));
+    if (found.empty() && s == job_state::waiting) found = all(first_.ask(waiting_in_group, most));
+    return found;
   }
   /// Of the delayed or active ones: whose time has come.
   [[nodiscard]] std::vector<sqlite_row> due(job_state s, std::int64_t now, std::int64_t most) {
@@ -183,43 +202,28 @@ class sqlite_rows {
   }
 
   void insert(const sqlite_row& r, const enqueue_options& o, std::string_view backoff_text, std::string_view payload) {
-    insert_.run(r.id, static_cast<std::int64_t>(r.state), r.major, r.minor, r.priority, r.flags, r.due, r.added, r.watcher,
-                std::int64_t{o.attempts}, std::int64_t{o.timeout.count()}, backoff_text, static_cast<std::int64_t>(o.keep_logs),
-                std::string_view{o.name}, std::string_view{o.job_id}, std::string_view{r.key}, std::string_view{r.schedule},
-                sqlite_blob{r.has(sqlite_row::large) ? std::string_view{} : payload}, r.parent);
+    insert_.run(r.id, lane(r), r.major, r.minor, r.priority, r.flags, r.due, r.added, r.watcher, std::int64_t{o.attempts},
+                std::int64_t{o.timeout.count()}, backoff_text, static_cast<std::int64_t>(o.keep_logs), std::string_view{o.name},
+                std::string_view{o.job_id}, std::string_view{r.key}, std::string_view{r.schedule},
+                sqlite_blob{r.has(sqlite_row::large) ? std::string_view{} : payload}, r.parent, std::string_view{r.group});
     if (r.has(sqlite_row::large)) insert_payload_.run(r.id, sqlite_blob{payload});
   }
   /// What the latest failure, or the job, gave is left as it was if it is null.
   void put(const sqlite_row& r, const job_text& why = nullptr, const job_text& value = nullptr) {
-    put_.run(r.id, static_cast<std::int64_t>(r.state), r.major, r.minor, r.made, r.stalled, r.fence, r.due, r.started, r.ended,
-             r.progress, r.watcher, r.flags, why, value, r.parent, r.pending, r.failed_by);
+    put_.run(r.id, lane(r), r.major, r.minor, r.made, r.stalled, r.fence, r.due, r.started, r.ended, r.progress, r.watcher,
+             r.flags, why, value, r.parent, r.pending, r.failed_by);
   }
   void erase(const sqlite_row& r) {
     erase_.run(r.id);
     if (r.has(sqlite_row::large)) erase_payload_.run(r.id);
     if (r.has(sqlite_row::logged)) erase_logs_.run(r.id);
   }
-  /// The next ones that wait, with all that a lease needs, `fence` apart.
+  /// The next ones that wait without a group, or in that one, with all that a lease needs but the fence.
   void ready(std::int64_t most, std::vector<sqlite_row>& rows, std::vector<sqlite_fetched>& got) {
-    auto q = ready_.ask(most);
-    while (q.next()) {
-      rows.push_back(row(q));
-      const sqlite_row& r = rows.back();
-      sqlite_fetched f{
-          .number = static_cast<std::uint64_t>(r.id), .job_id = text_of(r.job_id), .attempt = static_cast<unsigned>(r.made) + 1};
-      f.policy.attempts = static_cast<unsigned>(r.attempts);
-      f.policy.timeout = std::chrono::nanoseconds{q.integer(columns)};
-      f.policy.backoff = read_backoff(q.bytes(columns + 1));
-      f.name = q.bytes(columns + 2);
-      if (!r.has(sqlite_row::large)) f.payload = q.bytes(columns + 3);
-      got.push_back(std::move(f));
-    }
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (!rows[i].has(sqlite_row::large)) continue;
-      auto p = payload_.ask(rows[i].id);
-      if (!p.next()) throw_sqlite(SQLITE_CORRUPT, "penstock::sqlite_store: " + db_.path());
-      got[i].payload = p.bytes(0);
-    }
+    ready(ready_.ask(most), rows, got);
+  }
+  void ready_of(std::string_view group, std::vector<sqlite_row>& rows, std::vector<sqlite_fetched>& got) {
+    ready(ready_of_.ask(group), rows, got);
   }
   void log(sqlite_row& r, std::string_view line) {
     const auto keep = keep_logs_.integer(r.id).value_or(0);
@@ -281,11 +285,36 @@ class sqlite_rows {
   }
 
  private:
-  static constexpr int columns = 22;
+  static constexpr int columns = 23;
+  /// The line of a waiting job is its group's.
+  [[nodiscard]] static std::int64_t lane(const sqlite_row& r) noexcept {
+    return r.state == job_state::waiting && !r.group.empty() ? waiting_in_group : static_cast<std::int64_t>(r.state);
+  }
+  void ready(sqlite_statement::query q, std::vector<sqlite_row>& rows, std::vector<sqlite_fetched>& got) {
+    std::size_t i = rows.size();
+    while (q.next()) {
+      rows.push_back(row(q));
+      const sqlite_row& r = rows.back();
+      sqlite_fetched f{
+          .number = static_cast<std::uint64_t>(r.id), .job_id = text_of(r.job_id), .attempt = static_cast<unsigned>(r.made) + 1};
+      f.policy.attempts = static_cast<unsigned>(r.attempts);
+      f.policy.timeout = std::chrono::nanoseconds{q.integer(columns)};
+      f.policy.backoff = read_backoff(q.bytes(columns + 1));
+      f.name = q.bytes(columns + 2);
+      if (!r.has(sqlite_row::large)) f.payload = q.bytes(columns + 3);
+      got.push_back(std::move(f));
+    }
+    for (; i < rows.size(); ++i) {
+      if (!rows[i].has(sqlite_row::large)) continue;
+      auto p = payload_.ask(rows[i].id);
+      if (!p.next()) throw_sqlite(SQLITE_CORRUPT, "penstock::sqlite_store: " + db_.path());
+      got[i].payload = p.bytes(0);
+    }
+  }
   static sqlite_row row(const sqlite_statement::query& q) {
     sqlite_row r;
     r.id = q.integer(0);
-    r.state = static_cast<job_state>(q.integer(1));
+    r.state = state_of(q.integer(1));
     r.major = q.integer(2);
     r.minor = q.integer(3);
     r.priority = q.integer(4);
@@ -306,6 +335,7 @@ class sqlite_rows {
     r.parent = q.integer(19);
     r.pending = q.integer(20);
     r.failed_by = q.integer(21);
+    r.group = q.bytes(22);
     return r;
   }
   static std::vector<sqlite_row> all(sqlite_statement::query q) {
@@ -316,7 +346,7 @@ class sqlite_rows {
   static std::string select(std::string_view more, std::string_view where) {
     std::string sql{
         "SELECT id, state, major, minor, priority, flags, made, stalled, fence, due, started, ended, progress, watcher, job_id, "
-        "key, attempts, schedule, added, parent, pending, failed_by"};
+        "key, attempts, schedule, added, parent, pending, failed_by, grp"};
     return sql.append(more).append(" FROM jobs WHERE ").append(where);
   }
 
@@ -324,15 +354,18 @@ class sqlite_rows {
   sqlite_statement tallies_{
       db_,
       "SELECT version, next_id, fences, front, back, endings, paused, waiting, delayed, active, completed, failed, "
-      "schedule_next, schedules_starve, families FROM meta"};
+      "schedule_next, schedules_starve, families, groups_used, weights, turn, rests_until FROM meta"};
   sqlite_statement put_tallies_{
       db_,
       "UPDATE meta SET version=?1, next_id=?2, fences=?3, front=?4, back=?5, endings=?6, paused=?7, waiting=?8, delayed=?9, "
-      "active=?10, completed=?11, failed=?12, schedule_next=?13, schedules_starve=?14, families=?15"};
+      "active=?10, completed=?11, failed=?12, schedule_next=?13, schedules_starve=?14, families=?15, "
+      "groups_used=?16, weights=?17, turn=?18, rests_until=?19"};
   sqlite_statement find_{db_, select("", "id=?1")};
   sqlite_statement first_{db_, select("", "state=?1 ORDER BY major, minor LIMIT ?2")};
   sqlite_statement due_{db_, select("", "state=?1 AND major<=?2 ORDER BY major, minor LIMIT ?3")};
   sqlite_statement ready_{db_, select(", timeout, backoff, name, payload", "state=0 ORDER BY major, minor LIMIT ?1")};
+  sqlite_statement ready_of_{db_,
+                             select(", timeout, backoff, name, payload", "state=6 AND grp=?1 ORDER BY major, minor LIMIT 1")};
   sqlite_statement named_{db_, "SELECT id FROM jobs WHERE job_id=?1"};
   sqlite_statement first_major_{db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1"};
   sqlite_statement texts_{db_, "SELECT why, value FROM jobs WHERE id=?1"};
@@ -340,8 +373,9 @@ class sqlite_rows {
   sqlite_statement insert_{
       db_,
       "INSERT INTO jobs(id, state, major, minor, priority, flags, due, added, watcher, attempts, timeout, "
-      "backoff, keep_logs, name, job_id, key, schedule, payload, parent, made, stalled, fence, progress, pending, failed_by) "
-      "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, 0, 0, 0, 0, 0, 0)"};
+      "backoff, keep_logs, name, job_id, key, schedule, payload, parent, grp, made, stalled, fence, progress, pending, "
+      "failed_by) "
+      "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, 0, 0, 0, 0, 0, 0)"};
   sqlite_statement insert_payload_{db_, "INSERT INTO payloads VALUES(?1, ?2)"};
   sqlite_statement put_{
       db_,

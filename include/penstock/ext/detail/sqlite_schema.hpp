@@ -3,6 +3,7 @@
 // One index, `line`, holds every line that jobs stand in: by state, and in it by (major, minor), which is (priority, place) of those that wait, (due, place)
 // of delayed ones, (the lease's end, place) of active ones and (order of ends, 0) of those that are over. A place is a number of a counter that goes up at
 // the back of the line and down at its front. So fetching and settling are O(log n) whatever waits.
+// Of a group, those that wait have the state 6 in the file (waiting_in_group), and stand in the line of their group.
 // The counters, and how many jobs are in each state, are the one row of `meta`, which each transaction reads first and writes last.
 // A payload of more than `inline_payload` bytes lies in a table of its own, where it is written once whatever becomes of its job.
 #pragma once
@@ -19,13 +20,14 @@ namespace penstock::inline v0_1::detail {
 inline constexpr std::int64_t sqlite_application = 0x504a4f42;  // "PJOB"
 inline constexpr std::int64_t sqlite_schema_version = 1;
 inline constexpr std::size_t inline_payload = 1000;
+inline constexpr std::int64_t waiting_in_group = 6;
 
 inline constexpr const char* sqlite_schema = R"(
 CREATE TABLE jobs(
   id INTEGER PRIMARY KEY, state INTEGER NOT NULL, major INTEGER NOT NULL, minor INTEGER NOT NULL, priority INTEGER NOT NULL,
   flags INTEGER NOT NULL, made INTEGER NOT NULL, stalled INTEGER NOT NULL, fence INTEGER NOT NULL, due INTEGER NOT NULL,
   added INTEGER NOT NULL, started INTEGER, ended INTEGER, progress REAL NOT NULL, watcher INTEGER NOT NULL,
-  attempts INTEGER NOT NULL, timeout INTEGER NOT NULL, backoff TEXT, keep_logs INTEGER NOT NULL, name TEXT, job_id TEXT, key TEXT, schedule TEXT,
+  attempts INTEGER NOT NULL, timeout INTEGER NOT NULL, backoff TEXT, keep_logs INTEGER NOT NULL, name TEXT, job_id TEXT, key TEXT, schedule TEXT, grp TEXT,
   parent INTEGER NOT NULL, pending INTEGER NOT NULL, failed_by INTEGER NOT NULL,
   why TEXT, value BLOB, payload BLOB);
 CREATE INDEX line ON jobs(state, major, minor);
@@ -38,6 +40,14 @@ CREATE TABLE endings(number INTEGER PRIMARY KEY, job INTEGER NOT NULL, state INT
 CREATE TABLE children(
   parent INTEGER NOT NULL, child INTEGER NOT NULL, place INTEGER NOT NULL, job_id TEXT, name TEXT, on_failure INTEGER NOT NULL,
   state INTEGER NOT NULL, text TEXT, root TEXT, PRIMARY KEY(parent, child)) WITHOUT ROWID;
+CREATE INDEX group_line ON jobs(grp, major, minor) WHERE state = 6;
+CREATE TABLE groups(
+  name BLOB PRIMARY KEY, weight INTEGER NOT NULL, concurrency INTEGER NOT NULL, max INTEGER NOT NULL, duration INTEGER NOT NULL,
+  own_rule INTEGER NOT NULL, members INTEGER NOT NULL, waiting INTEGER NOT NULL, active INTEGER NOT NULL, starts INTEGER NOT NULL,
+  at INTEGER NOT NULL, key INTEGER NOT NULL, "order" INTEGER NOT NULL, start INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX group_turns ON groups(at, key, "order");
+CREATE TABLE group_starts(
+  name BLOB NOT NULL, at INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY(name, at, number)) WITHOUT ROWID;
 CREATE TABLE schedules(
   id TEXT PRIMARY KEY, options TEXT NOT NULL, every INTEGER NOT NULL, calendar TEXT, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
   "limit" INTEGER NOT NULL, overlap INTEGER NOT NULL, first INTEGER NOT NULL, next INTEGER NOT NULL, made INTEGER NOT NULL,
@@ -47,8 +57,10 @@ CREATE TABLE meta(
   one INTEGER PRIMARY KEY CHECK(one = 1), version INTEGER NOT NULL, next_id INTEGER NOT NULL, fences INTEGER NOT NULL,
   front INTEGER NOT NULL, back INTEGER NOT NULL, endings INTEGER NOT NULL, paused INTEGER NOT NULL, waiting INTEGER NOT NULL,
   delayed INTEGER NOT NULL, active INTEGER NOT NULL, completed INTEGER NOT NULL, failed INTEGER NOT NULL,
-  schedule_next INTEGER NOT NULL, schedules_starve INTEGER NOT NULL, families INTEGER NOT NULL);
-INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9223372036854775807, 0, 0);
+  schedule_next INTEGER NOT NULL, schedules_starve INTEGER NOT NULL, families INTEGER NOT NULL,
+  groups_used INTEGER NOT NULL, weights INTEGER NOT NULL, turn INTEGER NOT NULL, rests_until INTEGER NOT NULL);
+INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9223372036854775807, 0, 0, 0, 0, 0,
+  9223372036854775807);
 )";
 
 /// What both connections need.

@@ -17,6 +17,7 @@
 
 #include <penstock/core/clock.hpp>
 #include <penstock/ext/detail/sqlite_families.hpp>
+#include <penstock/ext/detail/sqlite_groups.hpp>
 #include <penstock/ext/detail/sqlite_rows.hpp>
 #include <penstock/ext/detail/sqlite_schedules.hpp>
 #include <penstock/job/job_store.hpp>
@@ -56,6 +57,7 @@ class sqlite_states {
       : rows_{db},
         schedules_{db},
         families_{db, rows_},
+        groups_{db, now, o.group_rule},
         capacity_{static_cast<std::int64_t>(o.capacity)},
         keep_completed_{o.keep_completed},
         keep_failed_{o.keep_failed},
@@ -98,19 +100,27 @@ class sqlite_states {
     ++changes_;
     rows_.put(n, why, value);
   }
-  void move(row& n, job_state to) noexcept {
+  void move(row& n, job_state to) {
     ++changes_;
+    leave(n);
     --now.of(n.state);
     ++now.of(to);
     n.state = to;
   }
 
+  /// It is not in that state any more, and does not start.
+  void leave(const row& n) {
+    if (now.groups_used == 0) [[likely]]
+      return;
+    if (n.state == job_state::waiting) groups_.erase(n.group);
+    if (n.state == job_state::active) groups_.ended(n.group);
+  }
   /// Its place in the line of its state, if it is not over.
   void place(row& n, bool first, effects& e) {
     if (n.state == job_state::waiting) {
       n.major = n.priority;
       n.minor = first ? --now.front : ++now.back;
-      e.ready = true;
+      if (now.groups_used == 0 || groups_.push(n.group)) e.ready = true;
     } else if (n.state == job_state::waiting_children) {
       n.major = ++now.back;
       n.minor = 0;
@@ -254,11 +264,13 @@ class sqlite_states {
   void forget(row& n, job_state how, job_time at, const job_text& text, effects& e) {
     tell(n, how, at, text, e);
     ++changes_;
+    leave(n);
     --now.of(n.state);
     rows_.erase(n);
     if (!n.key.empty()) rows_.guard_over(n.key, n.id);
     if (!n.schedule.empty()) schedules_.ended(n.schedule, n.id, no_time);
     if (n.has(row::kin)) families_.forget(n);
+    if (!n.group.empty()) groups_.forget(n.group);
   }
   /// Those who wait for its end: here, or in other processes.
   void tell(row& n, job_state how, job_time at, const job_text& text, effects& e) {
@@ -311,6 +323,7 @@ class sqlite_states {
   sqlite_rows rows_;
   sqlite_schedules schedules_;
   sqlite_families families_;
+  sqlite_groups groups_;
   const std::int64_t capacity_;
   const keep_rule keep_completed_;
   const keep_rule keep_failed_;
