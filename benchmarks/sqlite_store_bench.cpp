@@ -2,7 +2,8 @@
 //
 // one_write_and_sync  what the disk needs for a page that is written and synchronised: nothing durable is quicker, alone.
 // add                 threads that add one by one; nothing is fetched. A time is per job.
-// through             producers add, in bulks or one by one, while a worker with two threads fetches and settles 64 at a time. A time is per job, from the first that
+// through             producers add, in bulks or one by one, while a worker with two threads fetches and settles 64 at a time. A time is per job,
+// from the first that
 //                     is added to the last that has ended.
 // The files lie in the folder for temporary files, or in the one that PENSTOCK_BENCH_FOLDER names.
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 // What run_sqlite.py starts several of, and kills.
 //
-//   sqlite_jobs churn FILE LEDGER SEED   adds, runs and settles jobs until it is killed. Each line of the ledger is written after the store has answered:
+//   sqlite_jobs churn FILE LEDGER SEED   adds, runs and settles jobs until it is killed. Each line of the ledger is written after the store has
+//   answered:
 //                                        "added ID", "completed ID FENCE". A lease is short, and what others left behind is taken back.
 //   sqlite_jobs finish FILE LEDGER       runs what is left, writes the same lines, and ends
 //   sqlite_jobs work FILE                a worker on a pool, until its standard input is closed

@@ -7,19 +7,22 @@
 // A job_store (job_store.hpp says what its parts mean, memory_store.hpp what each member does). Payloads go through job_codec<Payload>.
 //
 // Time           the file outlives the process, and processes share it: the queue's clock is one on which all agree, std::chrono::system_clock.
-// Durability     full: what a call has done is on the disk when it returns. Many threads' calls travel in one transaction, so a thousand of them may cost one wait
-//                for the disk. With normal there is no wait, and a loss of power takes the last ones.
+// Durability     full: what a call has done is on the disk when it returns. Many threads' calls travel in one transaction, so a thousand of them may
+//                cost one wait for the disk. With normal there is no wait, and a loss of power takes the last ones.
 // Processes      one writes at a time; others wait, busy_timeout at the most. A process knows of its own jobs at once, and of those of others every
 //                poll_interval: workers ask again by then, and what ended elsewhere is told. All use the same options.
-// Errors         a full disk, a file that cannot be written, a lock that is held for too long: the call gives an error of sqlite_error.hpp, nothing has changed, and one
-//                may ask again. A file that is something else, corrupt, or of a later version is refused at construction, unchanged.
+// Errors         a full disk, a file that cannot be written, a lock that is held for too long: the call gives an error of sqlite_error.hpp, nothing
+//                has changed, and one may ask again. A file that is something else, corrupt, or of a later version is refused at construction,
+//                unchanged.
 // What it cannot do   schedules in a time zone: errc::unsupported.
 // Bad payloads   one that the codec cannot read (another version wrote it) is a dead letter, and its reason says so.
 // Thread safety  every member may be called concurrently, but for construction and destruction. Every member may wait for the disk.
-// User code      codecs run, and everybody is told, on the thread that asks, under no lock.
+// User code      codecs run, and everybody is told, on the thread that asks, under no lock; of what other processes did on the store's own thread, which
+//                looks for it.
 // Cancellation   nothing can be stopped.
 // Destruction    leaves the jobs in the file; who watches one is told that it is gone. Leases may outlive it.
-// Cost           O(log n) for each job, and O(log groups) for each start where there are groups; one transaction for all that came while the last one was on its way.
+// Cost           O(log n) for each job, and O(log groups) for each start where there are groups; one transaction for all that came while the last one
+//                was on its way.
 // Allocation     the encoded payloads, leases, what is read.
 // Fork           a child must not use it: SQLite's connections do not survive that.
 #pragma once
@@ -68,7 +71,8 @@ class sqlite_store {
   using lease_type = sqlite_lease<Payload>;
   static constexpr bool blocks = true;
 
-  /// Makes the file if there is none. Throws std::system_error of sqlite_errc that names it, and std::invalid_argument of options out of their ranges.
+  /// Makes the file if there is none. Throws std::system_error of sqlite_errc that names it, and std::invalid_argument of options out of their
+  /// ranges.
   explicit sqlite_store(const std::string& path, const sqlite_store_options& o = {})
       : capacity_{checked(o).capacity}, core_{std::make_unique<detail::sqlite_core>(path, o)} {}
 

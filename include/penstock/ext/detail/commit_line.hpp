@@ -3,15 +3,15 @@
 //   struct my_step : commit_line::step { ... };
 //   line.pass(mine, [](commit_line::step* first) noexcept { /* do all of them, linked by `after`, and commit once */ });
 //
-// While a leader waits for the disk others come; the first of them leads next, and takes along all that stand in line by then. So a commit carries one
-// step when there is one, and as many as came during the last one when there are many, without anybody waiting for company.
+// While a leader waits for the disk others come; the first of them leads next, and takes along all that stand in line by then. So a commit carries
+// one step when there is one, and as many as came during the last one when there are many, without anybody waiting for company.
 //
 // Invariants     when the lock is free: somebody leads if and only if led_; if steps are in line, somebody leads.
 // Hand-over      the leader names its successor before it tells the others that their steps are done: the disk rests as shortly as can be.
 // Lifetime       a step lies in its caller's frame, and may be gone when it was told: it is read first.
 // Thread safety  pass() may be called concurrently, but not by `commit`.
-// Source         group commit: D. DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984; leader and followers as in
-//                LevelDB's writer queue.
+// Source         group commit: D. DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984; leader and followers as
+//                in LevelDB's writer queue.
 #pragma once
 
 #include <cassert>

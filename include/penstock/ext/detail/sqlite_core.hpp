@@ -1,7 +1,8 @@
-// penstock/ext/detail/sqlite_core.hpp: what a sqlite_store is without its payload's type: steps in one line to one connection, looks over another one, and who is told.
+// penstock/ext/detail/sqlite_core.hpp: what a sqlite_store is without its payload's type: steps in one line to one connection, looks over another
+// one, and who is told.
 //
-// A step is done by whoever leads the line (commit_line.hpp), many in a transaction. If one of them fails, or the commit, the transaction is undone, and each
-// is done again in one of its own: only those fail that have a reason to. What follows from a step is handed to its caller, who tells.
+// A step is done by whoever leads the line (commit_line.hpp), many in a transaction. If one of them fails, or the commit, the transaction is undone,
+// and each is done again in one of its own: only those fail that have a reason to. What follows from a step is handed to its caller, who tells.
 //
 // Guarded by the leadership  the connection that writes, jobs_, watches_, wanted_room_.
 #pragma once
@@ -57,8 +58,8 @@ class sqlite_core {
     }
   }
 
-  /// f(jobs, effects) in a transaction, and what follows from it. Its answer, or the error of the file. Throws what f throws besides. `watches`: how many
-  /// it brings at the most.
+  /// f(jobs, effects) in a transaction, and what follows from it. Its answer, or the error of the file. Throws what f throws besides. `watches`: how
+  /// many it brings at the most.
   template <class F>
   auto change(F f, std::size_t watches = 0) -> std::invoke_result_t<F&, sqlite_jobs&, sqlite_effects&> {
     typed_step<F> mine{f};

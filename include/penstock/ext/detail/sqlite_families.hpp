@@ -1,8 +1,8 @@
-// penstock/ext/detail/sqlite_families.hpp: who is whose parent, in rows of a SQLite file, and what becomes of a parent when something happened to a child. It changes no
-// job's state: sqlite_states asks it, and does. What job_families.hpp is in memory.
+// penstock/ext/detail/sqlite_families.hpp: who is whose parent, in rows of a SQLite file, and what becomes of a parent when something happened to a
+// child. It changes no job's state: sqlite_states asks it, and does. What job_families.hpp is in memory.
 //
-// A parent's records of its children live as long as it does: what a child gave survives the child. A child knows its parent by number; one of what is gone finds
-// nothing. Rows are read afresh where another's may have changed.
+// A parent's records of its children live as long as it does: what a child gave survives the child. A child knows its parent by number; one of what
+// is gone finds nothing. Rows are read afresh where another's may have changed.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,9 @@
-// penstock/ext/detail/sqlite_groups.hpp: whose turn it is, in rows of a SQLite file. The laws are in job_group.hpp, and turns are taken as job_groups.hpp takes them
-// in memory (WF2Q+: J. Bennett, H. Zhang, SIGCOMM 1996): of the groups whose turn has begun the one is served whose turn ends first; the virtual time goes on by the
-// weights of those that take part, and idleness gives no credit.
+// penstock/ext/detail/sqlite_groups.hpp: whose turn it is, in rows of a SQLite file. The laws are in job_group.hpp, and turns are taken as
+// job_groups.hpp takes them in memory (WF2Q+: J. Bennett, H. Zhang, SIGCOMM 1996): of the groups whose turn has begun the one is served whose turn
+// ends first; the virtual time goes on by the weights of those that take part, and idleness gives no credit.
 //
-// Until a group is used, all of this is a branch: sqlite_tallies::groups_used. From then on jobs without a group are a group, too, whose name is empty. Its jobs stay
-// in the line of those that wait; jobs of others stand in a line for each group (sqlite_lane).
+// Until a group is used, all of this is a branch: sqlite_tallies::groups_used. From then on jobs without a group are a group, too, whose name is
+// empty. Its jobs stay in the line of those that wait; jobs of others stand in a line for each group (sqlite_lane).
 #pragma once
 
 #include <algorithm>

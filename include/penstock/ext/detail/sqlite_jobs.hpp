@@ -1,8 +1,8 @@
 // penstock/ext/detail/sqlite_jobs.hpp: the steps of a store on a SQLite file. The same as memory_store's.
 //
-// A step runs within a transaction, and may run again: the transaction that it was in was undone with another step of it, or did not reach the disk. So a
-// step changes nothing but the file, its answer and its `effects`, which are emptied before; what follows from it happens when the transaction counts.
-// It throws what the file says, std::system_error, and std::bad_alloc; or answers an errc, and then has changed nothing.
+// A step runs within a transaction, and may run again: the transaction that it was in was undone with another step of it, or did not reach the disk.
+// So a step changes nothing but the file, its answer and its `effects`, which are emptied before; what follows from it happens when the transaction
+// counts. It throws what the file says, std::system_error, and std::bad_alloc; or answers an errc, and then has changed nothing.
 #pragma once
 
 #include <algorithm>

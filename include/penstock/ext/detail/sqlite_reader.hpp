@@ -1,4 +1,5 @@
-// penstock/ext/detail/sqlite_reader.hpp: looking at jobs over a connection of its own, beside who writes: each look sees what was committed before it.
+// penstock/ext/detail/sqlite_reader.hpp: looking at jobs over a connection of its own, beside who writes: each look sees what was committed before
+// it.
 //
 // Thread safety  every member may be called concurrently: one after the other.
 #pragma once

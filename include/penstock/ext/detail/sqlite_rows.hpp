@@ -1,4 +1,5 @@
-// penstock/ext/detail/sqlite_rows.hpp: jobs as rows of a SQLite file, and the statements that read and write them. What the states mean is in sqlite_jobs.hpp.
+// penstock/ext/detail/sqlite_rows.hpp: jobs as rows of a SQLite file, and the statements that read and write them. What the states mean is in
+// sqlite_jobs.hpp.
 #pragma once
 
 #include <array>

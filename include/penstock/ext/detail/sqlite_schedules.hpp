@@ -1,4 +1,5 @@
-// penstock/ext/detail/sqlite_schedules.hpp: the schedules of a store, as rows of its file: what they say, when the next job is due, and what became of the last one.
+// penstock/ext/detail/sqlite_schedules.hpp: the schedules of a store, as rows of its file: what they say, when the next job is due, and what became
+// of the last one.
 //
 // Their laws are in job_schedule.hpp. When the next one of all is due is in `meta` (sqlite_tallies::schedule_next), so who fetches need not look.
 #pragma once
@@ -104,7 +105,8 @@ struct sqlite_schedule {
     }
     return found <= options.end ? found : no_time;
   }
-  /// Whether one is to be made of its time that has come at `now`. Without overlap one at which the last one was not over is left out, also if nobody looked then.
+  /// Whether one is to be made of its time that has come at `now`. Without overlap one at which the last one was not over is left out, also if nobody
+  /// looked then.
   [[nodiscard]] bool makes(job_time now) const {
     if (options.overlap) return true;
     if (!over) return false;

@@ -1,8 +1,8 @@
 // penstock/ext/detail/sqlite_schema.hpp: the tables of a store of jobs, and how a connection to them is set up.
 //
-// One index, `line`, holds every line that jobs stand in: by state, and in it by (major, minor), which is (priority, place) of those that wait, (due, place)
-// of delayed ones, (the lease's end, place) of active ones and (order of ends, 0) of those that are over. A place is a number of a counter that goes up at
-// the back of the line and down at its front. So fetching and settling are O(log n) whatever waits.
+// One index, `line`, holds every line that jobs stand in: by state, and in it by (major, minor), which is (priority, place) of those that wait, (due,
+// place) of delayed ones, (the lease's end, place) of active ones and (order of ends, 0) of those that are over. A place is a number of a counter
+// that goes up at the back of the line and down at its front. So fetching and settling are O(log n) whatever waits.
 // Of a group, those that wait have the state 6 in the file (waiting_in_group), and stand in the line of their group.
 // The counters, and how many jobs are in each state, are the one row of `meta`, which each transaction reads first and writes last.
 // A payload of more than `inline_payload` bytes lies in a table of its own, where it is written once whatever becomes of its job.
@@ -27,7 +27,8 @@ CREATE TABLE jobs(
   id INTEGER PRIMARY KEY, state INTEGER NOT NULL, major INTEGER NOT NULL, minor INTEGER NOT NULL, priority INTEGER NOT NULL,
   flags INTEGER NOT NULL, made INTEGER NOT NULL, stalled INTEGER NOT NULL, fence INTEGER NOT NULL, due INTEGER NOT NULL,
   added INTEGER NOT NULL, started INTEGER, ended INTEGER, progress REAL NOT NULL, watcher INTEGER NOT NULL,
-  attempts INTEGER NOT NULL, timeout INTEGER NOT NULL, backoff TEXT, keep_logs INTEGER NOT NULL, name TEXT, job_id TEXT, key TEXT, schedule TEXT, grp TEXT,
+  attempts INTEGER NOT NULL, timeout INTEGER NOT NULL, backoff TEXT, keep_logs INTEGER NOT NULL, name TEXT, job_id TEXT,
+  key TEXT, schedule TEXT, grp TEXT,
   parent INTEGER NOT NULL, pending INTEGER NOT NULL, failed_by INTEGER NOT NULL,
   why TEXT, value BLOB, payload BLOB);
 CREATE INDEX line ON jobs(state, major, minor);

@@ -1,5 +1,5 @@
-// penstock/ext/detail/sqlite_states.hpp: the states of jobs on the rows of a SQLite file, and what leads from one to another. The same as memory_jobs.hpp has, in the same
-// order. Steps are made of them (sqlite_jobs.hpp).
+// penstock/ext/detail/sqlite_states.hpp: the states of jobs on the rows of a SQLite file, and what leads from one to another. The same as
+// memory_jobs.hpp has, in the same order. Steps are made of them (sqlite_jobs.hpp).
 //
 // All of it happens within a transaction. What follows from it is left in `effects`, and happens when the transaction counts.
 #pragma once
