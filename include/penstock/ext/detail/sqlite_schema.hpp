@@ -8,8 +8,11 @@
 // A payload of more than `inline_payload` bytes lies in a table of its own, where it is written once whatever becomes of its job.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include <penstock/ext/detail/sqlite_database.hpp>
@@ -66,7 +69,8 @@ INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 92233720368547758
 
 /// What both connections need.
 inline void tune(sqlite_database& db, const sqlite_store_options& o) {
-  db.check(sqlite3_busy_timeout(db.handle(), static_cast<int>(o.busy_timeout.count())));
+  const auto longest = std::chrono::milliseconds{std::numeric_limits<int>::max()};
+  db.check(sqlite3_busy_timeout(db.handle(), static_cast<int>(std::min(o.busy_timeout, longest).count())));
   db.run("PRAGMA cache_size = -" + std::to_string(o.cache_bytes / 1024 + 1));
   db.run("PRAGMA temp_store = MEMORY");
 }
