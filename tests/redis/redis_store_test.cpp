@@ -241,4 +241,10 @@ TEST_CASE("redis_store: jobs that are added with a settlement come with it, or n
   u.store.settle({&s, 1}, u.now).value();
   CHECK(s.stale);
   same(u.fetch(9), "2 3");
+  // A value is JSON, whatever was given.
+  auto two = u.take(2);
+  const job_id id = two.id();
+  s = {.lease = &two, .value = std::make_shared<const std::string>("no \"JSON\"")};
+  u.store.settle({&s, 1}, u.now).value();
+  same(*u.store.find(id).value().value, "\"no \\\"JSON\\\"\"");
 }

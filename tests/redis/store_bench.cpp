@@ -1,6 +1,6 @@
 // Jobs a second, and how long one takes from being added to being begun, on a queue of BullMQ's layout: throughput.py runs it beside BullMQ's own.
 //
-//   store_bench SOCKET QUEUE JOBS CONCURRENCY BATCH PROBES
+//   store_bench SOCKET QUEUE JOBS CONCURRENCY BATCH PROBES [THREADS]
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -22,6 +22,7 @@ using namespace std::chrono_literals;
 using store_type = penstock::redis_store<std::string>;
 using queue_type = penstock::job_queue<std::string, store_type>;
 using steady = std::chrono::steady_clock;
+unsigned threads = 2;
 
 double seconds_since(steady::time_point t) { return std::chrono::duration<double>(steady::now() - t).count(); }
 
@@ -34,7 +35,7 @@ void throughput(queue_type& queue, long jobs, const penstock::job_worker_options
   const double added = seconds_since(begin);
   std::atomic<long> runs{0};
   penstock::event all;
-  penstock::worker_pool pool{{.threads = 2}};
+  penstock::worker_pool pool{{.threads = threads}};
   const auto started = steady::now();
   {
     penstock::job_worker worker{queue,
@@ -56,7 +57,7 @@ void latency(queue_type& queue, long probes, const penstock::job_worker_options&
   std::atomic<long> runs{0};
   penstock::event all;
   penstock::event never;
-  penstock::worker_pool pool{{.threads = 2}};
+  penstock::worker_pool pool{{.threads = threads}};
   penstock::job_worker worker{queue,
                               pool,
                               [&](penstock::job<std::string>& j) {
@@ -80,6 +81,7 @@ void latency(queue_type& queue, long probes, const penstock::job_worker_options&
 
 int main(int argc, char** argv) {
   if (argc < 7) return 2;
+  if (argc > 7) threads = static_cast<unsigned>(std::atoi(argv[7]));
   penstock::job_worker_options o;
   o.concurrency = std::strtoul(argv[4], nullptr, 10);
   o.batch = std::strtoul(argv[5], nullptr, 10);

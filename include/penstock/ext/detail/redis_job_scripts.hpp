@@ -192,7 +192,11 @@ for i = 1, settlements do
     call('DEL', job .. ':lock')
     call('SREM', stalled, id)
     if how == 'completed' or how == 'failed' or how == 'exhausted' then
-      if how ~= 'completed' then call('HSET', job, 'stacktrace', stack) end
+      if how ~= 'completed' then
+        call('HSET', job, 'stacktrace', stack)
+      elseif text ~= 'null' and not pcall(cjson.decode, text) then
+        text = cjson.encode(text)  -- or BullMQ's QueueEvents would fail of it
+      end
       finish(id, how == 'completed' and how or 'failed', made, text, tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]), ARGV[at + 9])
       if how == 'exhausted' then event('retries-exhausted', 'jobId', id, 'attemptsMade', made) end
     else

@@ -110,7 +110,6 @@ class redis_job_server {
   result<void> resume() { return manage("resume"); }
 
   [[nodiscard]] result<job_counts> counts() const {
-    redis_commands c;
     static const redis_script script{
         "local n = {redis.call('HEXISTS', KEYS[11], 'paused')}\n"
         "n[2] = redis.call('LLEN', KEYS[1]) + redis.call('LLEN', KEYS[15]) + redis.call('ZCARD', KEYS[3])\n"
