@@ -1,4 +1,5 @@
-// BullMQ's side of the tests: node bull.mjs SOCKET QUEUE WHAT COUNT [NAME=VALUE...]; see the branches. Says what happens in lines, as store_program does.
+// BullMQ's side of the tests: node bull.mjs SOCKET QUEUE WHAT COUNT [NAME=VALUE...]; see the branches.
+// Says what happens in lines, as store_program does.
 import { Queue, QueueEvents, Worker, UnrecoverableError } from 'bullmq';
 
 const [socket, name, what, countText, ...rest] = process.argv.slice(2);
@@ -32,7 +33,8 @@ async function ask(queue) {
     }
     const { logs } = await queue.getJobLogs(job.id);
     const now = await queue.getJob(job.id);
-    say('job', JSON.stringify({ logs, progress: now?.progress, made: now?.attemptsMade, started: now?.attemptsStarted, state: await now?.getState(), stack: now?.stacktrace }));
+    const state = await now?.getState();
+    say('job', JSON.stringify({ logs, progress: now?.progress, made: now?.attemptsMade, started: now?.attemptsStarted, state, stack: now?.stacktrace }));
   }
   await sleep(200);
   await events.close();

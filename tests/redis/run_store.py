@@ -3,8 +3,8 @@
 
     run_store.py STORE_TEST STORE_PROGRAM [FOLDER] [PART...]
 
-STORE_TEST needs the server only, the others Node, too. FOLDER keeps the packages from npm (bullmq 6.7.0); without one, or with PENSTOCK_NODE_MODULES, they are looked for there. What cannot be had is skipped by its
-name, and nothing has failed. The server lives in a temporary directory and listens on a socket there only.
+STORE_TEST needs the server only, the others Node, too. FOLDER keeps the packages from npm (bullmq 6.7.0); with PENSTOCK_NODE_MODULES they are looked
+for there. What cannot be had is skipped by its name, and nothing has failed. The server lives in a temporary directory and listens on a socket there only.
 """
 
 import json

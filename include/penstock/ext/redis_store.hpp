@@ -5,21 +5,25 @@
 //   penstock::job_worker sender{mails, pool, [](penstock::job<std::string>& j) { send(j.payload()); }, {.concurrency = 50}};
 //   mails.add(R"({"to":"ann"})", {.name = "welcome", .attempts = 5});        // run here, or by a worker of BullMQ 6 in Node
 //
-// A job_store (job_store.hpp says what its parts mean) in the layout of BullMQ 6, so that producers and workers of both kinds share a queue. A payload goes as the
-// text that job_codec<Payload> makes, which workers in Node parse as JSON: a std::string is such a text. docs/redis.md has what is supported.
+// A job_store (job_store.hpp says what its parts mean) in the layout of BullMQ 6, so that producers and workers of both kinds share a queue. A
+// payload goes as the text that job_codec<Payload> makes, which workers in Node parse as JSON: a std::string is such a text. docs/jobs.md has what is
+// supported.
 //
-// Invariants     each operation is one script on the server, which happens wholly or not at all, however many jobs it is about; those by hand that go over many
-//                jobs (drain, clean, obliterate, redrive_all) one for each thousand.
+// Invariants     each operation is one script on the server, which happens wholly or not at all, however many jobs it is about; those by hand that go
+//                over many jobs (drain, clean, obliterate, redrive_all) one for each thousand.
 // Time           the system's, in ms: give the queue clock(). Hosts that differ let delayed jobs begin early or late by as much.
-// Lost replies   what was certainly not done is tried again within `retry_within`. An add() that ended with redis_errc::connection_lost or timeout may have added:
-//                adding again then adds twice, unless the jobs have ids of your own (job_id). Jobs that were fetched by a reply that got lost are active and nobody's
-//                until the lock runs out and a worker has looked twice (stalled_interval). What was settled by one is stale the second time.
-// Leases         BullMQ's locks, "<token of this store>:<fence>". They run out by the server's clock; the fence is made of the time of adding and the number of the fetch.
+// Lost replies   what was certainly not done is tried again within `retry_within`. An add() that ended with redis_errc::connection_lost or timeout
+//                may have added: adding again then adds twice, unless the jobs have ids of your own (job_id). Jobs that were fetched by a reply that
+//                got lost are active and nobody's until the lock runs out and a worker has looked twice (stalled_interval). What was settled by one
+//                is stale the second time.
+// Leases         BullMQ's locks, "<token of this store>:<fence>". They run out by the server's clock; the fence is made of the time of adding and the
+//                number of the fetch.
 // Capacity       the server's: errc::full never; redis_errc::out_of_memory, and nothing is added.
-// Not there      errc::unsupported: groups, schedules, parents, backoff that is linear, decorrelated or by another factor than 2, lifo with a priority. Jobs
-//                of flows and schedulers that others added are not fetched: redis_store_errc::flows.
-// Listening      a thread waits for BullMQ's marker while a worker here is idle; another one reads BullMQ's stream of events once somebody wants them: submit() does,
-//                and queue.events(), from the next operation of this store on. They tell what workers in Node do, too. An attempt's number is not in them.
+// Not there      errc::unsupported: groups, schedules, parents, backoff that is linear, decorrelated or by another factor than 2, lifo with a
+//                priority. Jobs of flows and schedulers that others added are not fetched: redis_store_errc::flows.
+// Listening      a thread waits for BullMQ's marker while a worker here is idle; another one reads BullMQ's stream of events once somebody wants
+//                them: submit() does, and queue.events(), from the next operation of this store on. They tell what workers in Node do, too. An
+//                attempt's number is not in them.
 // Thread safety  every member may be called concurrently, but for construction and destruction. Leases are values.
 // Destruction    ends the thread that waits for work. Jobs stay.
 // Cost           one round trip an operation, on one of `connections` connections; on the server some fifteen commands a job.
@@ -73,8 +77,8 @@ class redis_store : private detail::redis_job_server {
   redis_store(const redis_store&) = delete;
   redis_store& operator=(const redis_store&) = delete;
 
-  /// Adds all of them, or none. Throws std::invalid_argument of options out of their ranges, of a job_id that is a number or has a ':' in it, of more than
-  /// most_at_a_time.
+  /// Adds all of them, or none. Throws std::invalid_argument of options out of their ranges, of a job_id that is a number or has a ':' in it, of more
+  /// than most_at_a_time.
   result<void> add(std::span<const job_entry<Payload>> entries, job_time now, std::span<job_added> added = {}) {
     assert(added.empty() || added.size() == entries.size());
     if (entries.size() > most_at_a_time) {
@@ -113,6 +117,7 @@ class redis_store : private detail::redis_job_server {
   /// Settles `first`, then leases up to `most` jobs, in one step.
   result<job_fetched> fetch(const fetch_request& r, std::span<settlement> first, std::vector<lease_type>& leases) {
     if (!is_system_time(r.now)) return redis_store_errc::wrong_clock;
+    if (r.most == 0 && first.empty()) return job_fetched{};
     leases.reserve(leases.size() + r.most);
     if (r.most != 0 && first.empty()) waiter().asked();
     auto reply = turn(r, first);

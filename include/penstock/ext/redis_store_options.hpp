@@ -19,8 +19,8 @@ namespace penstock::inline v0_1 {
 struct redis_store_options {
   std::string queue = {};       ///< BullMQ's name of it; not empty, and without ':'
   std::string prefix = "bull";  ///< BullMQ's default. On a cluster one of both has to hold a {tag}
-  /// What becomes of jobs that are over and do not say so themselves. Everything is kept, as by BullMQ's workers: whose jobs these are is not known here. A rule
-  /// counts for all jobs of the queue that are over, whoever finished them.
+  /// What becomes of jobs that are over and do not say so themselves. Everything is kept, as by BullMQ's workers: whose jobs these are is not known
+  /// here. A rule counts for all jobs of the queue that are over, whoever finished them.
   keep_rule keep_completed = {.count = std::numeric_limits<std::size_t>::max()};
   keep_rule keep_failed = {.count = std::numeric_limits<std::size_t>::max()};
   std::size_t connections =

@@ -43,7 +43,8 @@ end
 inline constexpr const char* redis_job_look = R"lua(
 local function look(id, state)
   local job = P .. id
-  local f = call('HMGET', job, 'name', 'timestamp', 'priority', 'processedOn', 'finishedOn', 'failedReason', 'returnvalue', 'atm', 'stc', 'progress', 'parentKey')
+  local f = call('HMGET', job, 'name', 'timestamp', 'priority', 'processedOn', 'finishedOn', 'failedReason', 'returnvalue', 'atm', 'stc',
+    'progress', 'parentKey')
   if not f[2] then return false end
   local left, score = -1, false
   if state == 'active' then left = call('PTTL', job .. ':lock') end

@@ -1,8 +1,8 @@
 // penstock/ext/detail/redis_job_events.hpp: what happens on a queue, whoever does it: BullMQ's stream of events, read by a thread.
 //
-// Started by the first one who wants to know. Watches are kept by the text of the id. The end of a job may be read before the reply that names the job has come:
-// while somebody is about to watch, ends are remembered. The stream is cut by the server (to 10,000 events or so), and connections get lost: therefore jobs that
-// are watched are also looked at now and then, some each second.
+// Started by the first one who wants to know. Watches are kept by the text of the id. The end of a job may be read before the reply that names the
+// job has come: while somebody is about to watch, ends are remembered. The stream is cut by the server (to 10,000 events or so), and connections get
+// lost: therefore jobs that are watched are also looked at now and then, some each second.
 #pragma once
 
 #include <array>

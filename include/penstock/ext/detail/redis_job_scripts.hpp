@@ -1,10 +1,11 @@
 // penstock/ext/detail/redis_job_scripts.hpp: the steps of redis_store, each one script in Lua that happens wholly.
 //
-// What lies where is BullMQ's layout of its major version 6; the code is our own. All scripts get the same KEYS, in the order of redis_job_keys, and begin
-// with ARGV[1], what the keys of single jobs begin with ("bull:mails:"), and ARGV[2], the time in ms. Keys of single jobs are made in the scripts, as BullMQ
-// makes them: on a cluster the prefix or the queue's name has to hold a {tag}.
+// What lies where is BullMQ's layout of its major version 6; the code is our own. All scripts get the same KEYS, in the order of redis_job_keys, and
+// begin with ARGV[1], what the keys of single jobs begin with ("bull:mails:"), and ARGV[2], the time in ms. Keys of single jobs are made in the
+// scripts, as BullMQ makes them: on a cluster the prefix or the queue's name has to hold a {tag}.
 //
-// Refused        an error reply whose first word is PENSTOCK_MAJOR (the queue's metadata is of another version) or PENSTOCK_FLOWS; then nothing was changed.
+// Refused        an error reply whose first word is PENSTOCK_MAJOR (the queue's metadata is of another version) or PENSTOCK_FLOWS; then nothing was
+//                changed.
 // One batch      costs one call; each job in it some fifteen commands inside of the server: that is what limits jobs per second.
 #pragma once
 
@@ -61,7 +62,8 @@ local function forget(id)
 end
 )lua";
 
-// add(at): the job whose arguments begin there; gives its id, whether it was there already, and where the next one begins. `number` is the last one that was given.
+// add(at): the job whose arguments begin there; gives its id, whether it was there already, and where the next one begins. `number` is the last one
+// that was given.
 inline constexpr const char* redis_job_add = R"lua(
 local some_ready, some_delayed, number = false, false, 0
 local function add(at)
@@ -165,7 +167,8 @@ local function retain()
     local over, count, age, limit = unpack(rule)
     local gone = {}
     if age > 0 then gone = call('ZRANGEBYSCORE', over, '-inf', now - age, 'LIMIT', 0, limit > 0 and limit or 1000) end
-    if #gone == 0 and count > 0 and call('ZCARD', over) > count then gone = call('ZRANGE', over, 0, math.min(1000, call('ZCARD', over) - count) - 1) end
+    local extra = count > 0 and call('ZCARD', over) - count or 0
+    if #gone == 0 and extra > 0 then gone = call('ZRANGE', over, 0, math.min(1000, extra) - 1) end
     for _, id in ipairs(gone) do
       forget(id)
       call('ZREM', over, id)
@@ -174,10 +177,10 @@ local function retain()
 end
 )lua";
 
-// ARGV: prefix, now, most, lease in ms, token, worker, settlements, then each of these: id, fence, attempt, how, text, stack, count, age, limit, key, additions
-// and the jobs that are added. `how`: completed, failed, exhausted, retry, retry_first, released (for these three `count` is the time when it is due).
-// A fence is the time when the job was added and how often it was fetched: greater each time, also of a job that was removed and added again.
-// Gives: a text with 1 for each stale settlement and 0 for the others; more; next due or -1; 1 if a job of a flow stands first; then each job.
+// ARGV: prefix, now, most, lease in ms, token, worker, settlements, then each of these: id, fence, attempt, how, text, stack, count, age, limit, key,
+// additions and the jobs that are added. `how`: completed, failed, exhausted, retry, retry_first, released (for these three `count` is the time when
+// it is due). A fence is the time when the job was added and how often it was fetched: greater each time, also of a job that was removed and added
+// again. Gives: a text with 1 for each stale settlement and 0 for the others; more; next due or -1; 1 if a job of a flow stands first; then each job.
 inline const redis_script& redis_turn() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + redis_job_finish + R"lua(
 local most, lease, token, worker, settlements = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
@@ -197,7 +200,8 @@ for i = 1, settlements do
       elseif text ~= 'null' and not pcall(cjson.decode, text) then
         text = cjson.encode(text)  -- or BullMQ's QueueEvents would fail of it
       end
-      finish(id, how == 'completed' and how or 'failed', made, text, tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]), ARGV[at + 9])
+      local count, age, limit = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8])
+      finish(id, how == 'completed' and how or 'failed', made, text, count, age, limit, ARGV[at + 9])
       if how == 'exhausted' then event('retries-exhausted', 'jobId', id, 'attemptsMade', made) end
     else
       local due = tonumber(ARGV[at + 6])
@@ -278,7 +282,10 @@ if most > 0 then
           local b = t.backoff
           if type(b) == 'number' then b = {type = 'fixed', delay = b} end
           if type(b) ~= 'table' then b = {type = ''} end
-          local function text(v) if v == nil or v == cjson.null then return '' end return type(v) == 'number' and string.format('%.17g', v) or tostring(v) end
+          local function text(v)
+            if v == nil or v == cjson.null then return '' end
+            return type(v) == 'number' and string.format('%.17g', v) or tostring(v)
+          end
           local function rule(r)
             if r == true then return '0', '0', '0' end
             if r == false then return '-1', '0', '0' end
@@ -289,7 +296,9 @@ if most > 0 then
           end
           local c1, c2, c3 = rule(t.removeOnComplete)
           local f1, f2, f3 = rule(t.removeOnFail)
-          o = {text(t.attempts), text(b.type), text(b.delay), text(b.jitter), text(b.cap), text(t.timeout), text(t.kl), t.lifo == true and '1' or '', c1, c2, c3, f1, f2, f3}
+          o = {text(t.attempts), text(b.type), text(b.delay), text(b.jitter), text(b.cap), text(t.timeout), text(t.kl)}
+          o[8], o[9], o[10], o[11] = t.lifo == true and '1' or '', c1, c2, c3
+          o[12], o[13], o[14] = f1, f2, f3
           seen[j[3]] = o
         end
       end

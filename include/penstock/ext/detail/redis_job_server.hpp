@@ -94,8 +94,9 @@ class redis_job_server {
       return {};
     });
   }
-  /// As BullMQ's workers do it: a job that was active at the last look and has no lock now waits again, before the others. Those that stalled too often
-  /// (`failed`) do so, too, and fail when somebody fetches them. Looks that come sooner than stalled_interval after one, anybody's, see nothing.
+  /// As BullMQ's workers do it: a job that was active at the last look and has no lock now waits again, before the others. Those that stalled too
+  /// often (`failed`) do so, too, and fail when somebody fetches them. Looks that come sooner than stalled_interval after one, anybody's, see
+  /// nothing.
   result<stalled_jobs> take_back_stalled(job_time now, unsigned max_stalled) {
     const auto reply = call(redis_take_back(), {base_, to_redis_ms(now), milliseconds(options_.stalled_interval), max_stalled});
     if (!reply) return reply.error();

@@ -57,7 +57,8 @@ inline void append_json(std::string& to, std::string_view text) {
   to += '"';
 }
 
-/// What BullMQ has no word for: grows linearly, by another factor than 2, or with decorrelated jitter; goes before the others of a priority; groups, parents.
+/// What BullMQ has no word for: grows linearly, by another factor than 2, or with decorrelated jitter; goes before the others of a priority; groups,
+/// parents.
 [[nodiscard]] inline bool redis_can(const enqueue_options& o) noexcept {
   const backoff& b = o.backoff;
   const bool growth =
