@@ -125,6 +125,11 @@ def to_node(cpp, node, s):
     check("penstock to Node: delayed, tried again with backoff", [a for i, a in runs(said) if i == "6"] == ["1", "2", "3"], said)
     check("penstock to Node: has failed", s.count("a", "failed") == 1 and s.job("a", 6).get("failedReason") == "told to fail", s.job("a", 6))
     check("penstock to Node: removeOnComplete", s.job("a", 7) == {} and s.count("a", "completed") == 5)
+    worker = node.begin("a", "work", 3, concurrency=2)
+    check("penstock waits for what Node completes", "ended" in cpp("a", "submit", 1, do="x", remove_on_complete=1).splitlines())
+    said = cpp("a", "submit", 1, do="fail", attempts=2)
+    check("penstock waits for what fails in Node", lines(said, "failed") == ["told to fail"], said)
+    Side.end(worker)
     check("penstock finds what Node gave", 'value {"n":1}' in cpp("a", "find", id="2"))
 
 

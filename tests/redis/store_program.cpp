@@ -2,6 +2,7 @@
 //
 //   store_program SOCKET QUEUE add COUNT [NAME=VALUE...]     payloads {"n":0}, {"n":1}, …; prints the ids
 //   store_program SOCKET QUEUE work COUNT [NAME=VALUE...]    until that many runs have ended, or nothing has come for `idle` ms; prints what it did
+//   store_program SOCKET QUEUE submit 1 [NAME=VALUE...]      waits for the end of a job
 //   store_program SOCKET QUEUE pause|resume|counts|find|obliterate 0 [id=ID]
 //
 // What a handler does is in the payload: {"n":1,"do":"fail"}, "sleep", "log", "hang".
@@ -74,6 +75,18 @@ int add(queue_type& queue, long count) {
     return 1;
   }
   for (const auto& id : *ids) std::printf("id %s\n", id.to_string().c_str());
+  return 0;
+}
+
+int submit(queue_type& queue) {
+  auto job = queue.submit("{\"n\":0,\"do\":\"" + text("do") + "\"}", options_of()).value();
+  std::printf("id %s\n", job.id.to_string().c_str());
+  try {
+    job.finished.get();
+    std::puts("ended");
+  } catch (const penstock::job_failed& e) {
+    std::printf("failed %s\n", e.what());
+  }
   return 0;
 }
 
@@ -169,6 +182,7 @@ int main(int argc, char** argv) {
                      {.queue = argv[2], .stalled_interval = ms("stalled", 30'000), .poll_interval = ms("poll", 5000)}};
     queue_type queue{store, {.clock = store.clock()}};
     if (what == "add") return add(queue, count);
+    if (what == "submit") return submit(queue);
     return what == "work" ? work(queue, count) : manage(queue, what);
   } catch (const std::exception& e) {
     std::printf("exception %s\n", e.what());
