@@ -18,7 +18,7 @@ async function add(queue) {
 
 // Adds, waits for each end, and says what came.
 async function ask(queue) {
-  const events = new QueueEvents(name, { connection });
+  const events = new QueueEvents(name, { connection, lastEventId: '0-0' }); // all: '$' may be later than the first job
   await events.waitUntilReady();
   for (const what of ['completed', 'failed', 'active', 'progress', 'delayed', 'retries-exhausted', 'stalled', 'drained', 'paused', 'resumed']) {
     events.on(what, (e) => say('event', what, JSON.stringify(e)));
