@@ -243,6 +243,13 @@ TEST_CASE("redis_store: jobs that are added with a settlement come with it, or n
   u.store.settle({&s, 1}, u.now).value();
   CHECK(s.stale);
   same(u.fetch(9), "2 3");
+  // A run whose end cannot be told to this layout has failed, rather than go on for ever.
+  const enqueue_options odd{.group = "g"};
+  const job_entry<int> others[] = {{&next[0], &plain}, {&next[1], &odd}};
+  auto three = u.take(3);
+  s = {.lease = &three, .then = others};
+  u.store.settle({&s, 1}, u.now).value();
+  same(u.counts(), "waiting 0, delayed 0, active 1, completed 1, failed 1");
   // A value is JSON, whatever was given.
   auto two = u.take(2);
   const job_id id = two.id();

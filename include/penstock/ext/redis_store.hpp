@@ -90,7 +90,8 @@ class redis_store : private detail::redis_job_server {
     bool watched = false;
     std::deque<std::string> texts;
     for (const auto& e : entries) {
-      if (auto can = put_job(e, now, a, texts); !can) return can;
+      if (!can_add(e)) return errc::unsupported;
+      put_job(e, now, a, texts);
       watched = watched || e.watch != nullptr;
     }
     if (!added.empty() || watched) a[3] = "1";
@@ -189,18 +190,21 @@ class redis_store : private detail::redis_job_server {
   using server_type::unsubscribe;
 
  private:
-  result<void> put_job(const job_entry<Payload>& e, job_time now, arguments& a, std::deque<std::string>& texts) const {
+  static bool can_add(const job_entry<Payload>& e) noexcept {
+    return detail::redis_can(*e.options) && e.parent == job_entry<Payload>::no_entry;
+  }
+  /// Throws std::invalid_argument.
+  void put_job(const job_entry<Payload>& e, job_time now, arguments& a, std::deque<std::string>& texts) const {
     const enqueue_options& o = *e.options;
     detail::check(o);
     detail::check_redis_id(o.job_id);
-    if (!detail::redis_can(o) || e.parent != job_entry<Payload>::no_entry) return errc::unsupported;
     static const std::string unnamed = "__default__";
     a.push_back(o.name.empty() ? unnamed : o.name);
     a.push_back(texts.emplace_back(job_codec<Payload>::encode(*e.payload)));
     a.push_back(texts.emplace_back(detail::redis_opts(o)));
     if (o.delay.count() == 0 && o.priority == 0 && !o.lifo && o.job_id.empty() && !o.deduplicate) {
       a.push_back("0");
-      return {};
+      return;
     }
     const std::int64_t due = detail::to_redis_ms_up(job_time{detail::saturating_add(now.count(), o.delay.count())});
     const std::int64_t delay = o.delay.count() == 0 ? 0 : std::max<std::int64_t>(due - detail::to_redis_ms(now), 1);
@@ -213,24 +217,29 @@ class redis_store : private detail::redis_job_server {
     } else {
       a.insert(a.end(), {"", "0", "n"});
     }
-    return {};
   }
 
   result<redis_reply> turn(const fetch_request& r, std::span<settlement> settlements) {
     arguments a{base(),   detail::to_redis_ms(r.now), r.most, milliseconds(r.lease_until - r.now), token(),
                 r.worker, settlements.size()};
     std::deque<std::string> texts;
-    for (const settlement& s : settlements) {
-      if (auto can = put_settlement(s, r.now, a, texts); !can) return can.error();
-    }
+    for (const settlement& s : settlements) put_settlement(s, r.now, a, texts);
     return call(detail::redis_turn(), a);
   }
-  result<void> put_settlement(const settlement& s, job_time now, arguments& a, std::deque<std::string>& texts) const {
+  // A run whose end the layout has no place for has failed for good: an error instead would come again whenever it is told.
+  static bool can_settle(const settlement& s) noexcept {
+    bool can = s.how != settle_as::waiting_children;
+    for (const auto& e : s.then) can = can && can_add(e);
+    return can;
+  }
+  void put_settlement(const settlement& s, job_time now, arguments& a, std::deque<std::string>& texts) const {
     static const std::string none = "null";
     const lease_type& l = *s.lease;
     const auto keep = [&](const detail::redis_keep& k) { a.insert(a.end(), {k.count, k.age, k.limit, l.guard_}); };
+    const bool can = can_settle(s);
     const auto failure = [&](const char* how) {
       std::string why = s.why != nullptr ? *s.why : std::string{};
+      if (!can) why += " (what it asked for, children or jobs with unsupported options, cannot be had of redis_store)";
       if (l.options_ != nullptr && !l.options_->unknown_backoff.empty()) {
         why += " (not tried again: penstock does not know the backoff type \"" + l.options_->unknown_backoff + "\")";
       }
@@ -244,7 +253,7 @@ class redis_store : private detail::redis_job_server {
     a.push_back(l.key_);
     a.push_back(l.fence_);
     a.push_back(l.attempt_);
-    switch (s.how) {
+    switch (can ? s.how : settle_as::failed) {
       case settle_as::completed:
         a.insert(a.end(), {"completed", s.value != nullptr ? *s.value : none, ""});
         keep(l.options_ != nullptr ? l.options_->keep_completed.value_or(keep_completed_) : keep_completed_);
@@ -261,14 +270,12 @@ class redis_store : private detail::redis_job_server {
         a.insert(a.end(), {"released", "", ""});
         again();
         break;
-      case settle_as::waiting_children:
-        return errc::unsupported;
+      case settle_as::waiting_children:  // can_settle() says no
+        break;
     }
-    a.push_back(s.then.size());
-    for (const auto& e : s.then) {
-      if (auto can = put_job(e, now, a, texts); !can) return can;
-    }
-    return {};
+    a.push_back(can ? s.then.size() : std::size_t{0});
+    if (!can) return;
+    for (const auto& e : s.then) put_job(e, now, a, texts);
   }
   static void mark_stale(std::span<settlement> settlements, const redis_reply& reply) {
     for (std::size_t i = 0; i < settlements.size(); ++i) settlements[i].stale = reply[0].text().at(i) == '1';
