@@ -55,6 +55,8 @@ struct job {
   unsigned stalled = 0;
   double progress = 0;
   std::string why = {};
+  std::string value = {};
+  [[nodiscard]] const std::string& text(job_state how) const { return how == job_state::completed ? value : why; }
   job_time added_at{0};
   job_time due_at{0};
   job_time started_at = no_time;
@@ -69,7 +71,7 @@ struct job {
 /// What a watch was told.
 struct telling {
   job_state how;
-  std::string why;
+  std::string text;  // what the job gave, or why it failed
 };
 
 class sequential {
@@ -84,11 +86,13 @@ class sequential {
   // What the last step was to bring about.
   std::map<int, std::vector<std::pair<event, unsigned>>> happened;
   std::map<std::size_t, telling> told;
-  bool work = false;  // something came to wait
+  bool work = false;          // something came to wait
+  std::map<event, int> said;  // about no job, or about the one that a duplicate is of
 
   void begin_step() {
     happened.clear();
     told.clear();
+    said.clear();
     work = false;
   }
   [[nodiscard]] std::vector<int> in(job_state s) const {
@@ -127,6 +131,7 @@ class sequential {
   /// True: it was added.
   bool add(int serial, const job_id& id, const penstock::enqueue_options& o, std::optional<std::size_t> watch, job_time now) {
     if (const auto there = twin_of(o, now)) {
+      ++said[event::duplicate];
       if (guard* const g = guarded(o, now); g != nullptr && o.deduplicate->extend && o.deduplicate->ttl.count() != 0) {
         g->expires = now + o.deduplicate->ttl;
       }
@@ -135,7 +140,7 @@ class sequential {
       if (j == nullptr) {
         told[*watch] = {job_state::waiting, {}};
       } else if (j->state == job_state::completed || j->state == job_state::failed) {
-        told[*watch] = {j->state, j->why};
+        told[*watch] = {j->state, j->text(j->state)};
       } else {
         jobs.at(there->serial).watches.push_back(*watch);
       }
@@ -186,19 +191,22 @@ class sequential {
     }
     return -1;
   }
-  void settle(int serial, settle_as how, job_time at, const std::string& why, job_time now) {
+  /// `text`: what it gives, or why it failed.
+  void settle(int serial, settle_as how, job_time at, const std::string& text, job_time now) {
     job& j = jobs.at(serial);
     leave(j);
     if (how == settle_as::completed) {
+      j.value = text;
       note(j, event::completed, ++j.attempts_made);
       end(j, job_state::completed, now);
     } else if (how == settle_as::failed) {
-      j.why = why;
+      j.why = text;
       note(j, event::failed, ++j.attempts_made);
+      if (j.attempts_made >= j.o.attempts) note(j, event::retries_exhausted, j.attempts_made);
       end(j, job_state::failed, now);
     } else {
       if (how == settle_as::retry) {
-        j.why = why;
+        j.why = text;
         note(j, event::retried, ++j.attempts_made);
       } else {
         note(j, event::released, j.attempts_made + 1);
@@ -295,6 +303,7 @@ class sequential {
   }
   void end(job& j, job_state how, job_time now) {
     j.ended_at = now;
+    if (in(job_state::waiting).empty() && active.empty()) ++said[event::drained];
     if (how == job_state::completed ? j.o.remove_on_complete : j.o.remove_on_fail) return forget(j, how);
     j.state = how;
     over(j, how);
@@ -307,7 +316,7 @@ class sequential {
     j.gone = true;
   }
   void over(job& j, job_state how) {
-    for (const std::size_t w : std::exchange(j.watches, {})) told[w] = {how, j.why};
+    for (const std::size_t w : std::exchange(j.watches, {})) told[w] = {how, j.text(how)};
     for (auto& [key, g] : guards_) {
       if (g.job == j.serial) g.job = -1;
     }
@@ -337,7 +346,7 @@ class follower {
     told_.clear();
     const std::size_t room_before = model_.room();
     const job_time due_before = model_.next_due();
-    fetches_ = false;
+    fetches_ = takes_back_ = false;
     // The number of times that each stands here is its weight.
     using act = void (follower::*)();
     static constexpr std::array acts{
@@ -364,8 +373,8 @@ class follower {
 
  private:
   struct noted_watch final : penstock::job_watch {
-    void over(job_state s, const penstock::job_text& reason) noexcept override {
-      all->emplace_back(number, telling{s, reason != nullptr ? *reason : ""});
+    void over(job_state s, const penstock::job_text& said) noexcept override {
+      all->emplace_back(number, telling{s, said != nullptr ? *said : ""});
     }
     std::size_t number = 0;
     std::vector<std::pair<std::size_t, telling>>* all = nullptr;
@@ -524,7 +533,9 @@ class follower {
     }
     std::vector<settlement> all;
     for (hold& h : used) {
-      settlement s{.lease = &h.l, .why = std::make_shared<const std::string>("why " + std::to_string(h.fence))};
+      settlement s{.lease = &h.l,
+                   .why = std::make_shared<const std::string>("why " + std::to_string(h.fence)),
+                   .value = std::make_shared<const std::string>("value " + std::to_string(h.fence))};
       const int way = pick(6);
       const bool again = h.l.attempt() < h.l.policy().attempts;
       if (way == 2) s.how = settle_as::failed;
@@ -539,17 +550,17 @@ class follower {
     for (std::size_t i = 0; i < all.size(); ++i) {
       const bool counts = model_.counts(used[i].serial, used[i].fence);
       same(all[i].stale, !counts, "what is said of " + std::to_string(used[i].serial) + " as stale");
-      if (counts) model_.settle(used[i].serial, all[i].how, all[i].at, whys_[i], now_);
+      if (counts) model_.settle(used[i].serial, all[i].how, all[i].at, texts_[i], now_);
     }
   }
   void announce(const char* what, std::span<const settlement> all, const std::vector<hold>& used) {
     std::string line = what;
-    whys_.clear();
+    texts_.clear();
     for (std::size_t i = 0; i < all.size(); ++i) {
       static constexpr const char* ways[] = {"completed", "failed", "retry", "released", "waiting_children"};
       line += " " + std::to_string(used[i].serial) + ": " + ways[static_cast<int>(all[i].how)];
       if (all[i].at > now_) line += " in " + text(all[i].at - now_);
-      whys_.push_back(*all[i].why);
+      texts_.push_back(all[i].how == settle_as::completed ? *all[i].value : *all[i].why);
     }
     say(line);
   }
@@ -602,6 +613,7 @@ class follower {
     say("pass " + text(by));
   }
   void take_back() {
+    takes_back_ = true;
     const unsigned most = static_cast<unsigned>(pick(3));
     say("take back, stalled at the most " + std::to_string(most));
     std::size_t back = 0, failed = 0;
@@ -690,6 +702,7 @@ class follower {
     say(model_.paused ? "resume" : "pause");
     require((model_.paused ? store_.resume() : store_.pause()).has_value(), "pausing succeeds");
     if (model_.paused) model_.work = true;
+    ++model_.said[model_.paused ? event::resumed : event::paused];
     model_.paused = !model_.paused;
   }
   /// Mostly one in that state, or any other, or none: by its number or by its name.
@@ -829,7 +842,8 @@ class follower {
       const auto wanted = model_.told.find(number);
       require(wanted != model_.told.end(), "a watch is told when its job is over");
       same(static_cast<int>(t.how), static_cast<int>(wanted->second.how), "what a watch was told");
-      if (t.how == job_state::failed) same(t.why, wanted->second.why, "why, as a watch was told");
+      if (t.how == job_state::failed || t.how == job_state::completed)
+        same(t.text, wanted->second.text, "the text that a watch was told");
     }
   }
   void same_job(const penstock::job_info& got, const job& j) {
@@ -841,6 +855,8 @@ class follower {
     same(got.stalled, j.stalled, "stalled" + of);
     same(got.progress, j.progress, "the progress" + of);
     same(got.why != nullptr ? *got.why : "", j.why, "the reason" + of);
+    same(got.value != nullptr ? *got.value : "", j.value, "the value" + of);
+    same(got.name != nullptr ? *got.name : "", j.o.name, "the name" + of);
     same(got.added_at, j.added_at, "added_at" + of);
     if (j.state == job_state::delayed) same(got.due_at, j.due_at, "due_at" + of);
     same(got.started_at, j.started_at, "started_at" + of);
@@ -849,16 +865,31 @@ class follower {
   }
   void compare_events() {
     std::map<int, std::vector<std::pair<event, unsigned>>> got;
+    std::map<event, int> said;
     for (const penstock::job_event& e : ears_->events) {
-      if (e.what == event::progress || e.what >= event::waiting_children) continue;  // they tell no change
+      if (e.what == event::progress) continue;  // it tells no change
+      if (e.what == event::drained || e.what == event::paused || e.what == event::resumed || e.what == event::duplicate) {
+        ++said[e.what];
+        continue;
+      }
       int of = -1;
       for (auto at = model_.jobs.rbegin(); at != model_.jobs.rend() && of < 0; ++at) {
         if (at->second.id == e.id) of = at->first;
       }
       require(of >= 0, "events are about jobs");
-      const bool about_a_run = e.what == event::started || e.what == event::completed || e.what == event::failed ||
-                               e.what == event::retried || e.what == event::released || e.what == event::stalled;
-      got[of].emplace_back(e.what, about_a_run ? e.attempt : 0);
+      const bool about_no_run = e.what == event::added || e.what == event::delayed || e.what == event::promoted ||
+                                e.what == event::redriven || e.what == event::removed;
+      got[of].emplace_back(e.what, about_no_run ? 0 : e.attempt);
+      const job& j = model_.jobs.at(of);
+      if (e.what == event::completed) same(e.value != nullptr ? *e.value : "", j.value, "the value that is told");
+      if (e.what == event::failed || e.what == event::retried) same(e.why != nullptr ? *e.why : "", j.why, "why, as is told");
+    }
+    if (takes_back_) {  // whether it was drained meanwhile is a matter of their order
+      said.erase(event::drained);
+      model_.said.erase(event::drained);
+    }
+    for (const event what : {event::drained, event::paused, event::resumed, event::duplicate}) {
+      same(said[what], model_.said[what], "how often event " + std::to_string(static_cast<int>(what)) + " is told");
     }
     if (got == model_.happened) return;
     const auto all = [](const auto& by_job) {
@@ -885,7 +916,8 @@ class follower {
   int serial_ = 0;
   std::size_t wanted_ = 0;  // the room that somebody was refused; 0: nobody was
   bool fetches_ = false;
-  std::vector<std::string> whys_;
+  bool takes_back_ = false;
+  std::vector<std::string> texts_;
   std::vector<int> serials_;
   std::string trace_;
 };
