@@ -29,25 +29,27 @@ def check(name, condition, detail=""):
 
 
 def read_ledger(path):
-    """The jobs whose addition was answered, and how often each one's completion was."""
-    added, completed = set(), collections.Counter()
+    """The jobs whose addition was answered, how often each one's completion was, and under which lease."""
+    added, completed, fences = set(), collections.Counter(), {}
     for line in path.read_text().splitlines() if path.exists() else []:
         words = line.split()
         if words[0] == "added":
             added.add(int(words[1]))
         else:
             completed[int(words[1])] += 1
-    return added, completed
+            fences[int(words[1])] = int(words[2])
+    return added, completed, fences
 
 
 def look(file, ledger, name):
-    added, completed = read_ledger(ledger)
+    added, completed, fences = read_ledger(ledger)
     with sqlite3.connect(file) as db:
         whole = db.execute("PRAGMA integrity_check").fetchone()[0]
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:  # killed before it was made
             db.close()
             return not added, 0, 0
         states = dict(db.execute("SELECT id, state FROM jobs"))
+        latest = dict(db.execute("SELECT id, fence FROM jobs"))
         counted = db.execute("SELECT waiting, delayed, active, completed, failed FROM meta").fetchone()
     db.close()
     there = collections.Counter(states.values())
@@ -62,6 +64,8 @@ def look(file, ledger, name):
         problems.append(f"{len(twice)} were completed twice: {sorted(twice)[:5]}")
     if undone := [job for job in completed if STATES[states.get(job, 0)] != "completed"]:
         problems.append(f"{len(undone)} were completed and are not: {sorted(undone)[:5]}")
+    if stale := [job for job, fence in fences.items() if latest.get(job) != fence]:
+        problems.append(f"{len(stale)} were completed under a lease that somebody else's had followed: {sorted(stale)[:5]}")
     if problems:
         check(name, False, "; ".join(problems))
     return not problems, len(states), sum(completed.values())

@@ -32,6 +32,8 @@ using namespace std::chrono_literals;
 using store_type = penstock::sqlite_store<std::string>;
 using lease_type = penstock::sqlite_lease<std::string>;
 
+constexpr auto lease_time = 30ms;
+
 penstock::job_time now() { return std::chrono::system_clock::now().time_since_epoch(); }
 
 penstock::sqlite_store_options options() {
@@ -66,27 +68,28 @@ void add(store_type& store, const ledger& book, std::uint64_t seed) {
   }
 }
 
-/// Runs a batch. False: there was nothing.
-bool run(store_type& store, const ledger& book, penstock::splitmix64& random, bool only_complete) {
-  std::vector<lease_type> leases;
-  store.fetch({.most = 1 + random() % 8, .now = now(), .lease_until = now() + 200ms}, {}, leases).value();
+/// Settles a batch, and writes down what counted.
+void settle(store_type& store, const ledger& book, std::vector<lease_type>& leases, penstock::splitmix64& random,
+            bool only_complete) {
+  using penstock::settle_as;
+  static constexpr settle_as ways[] = {settle_as::completed, settle_as::completed, settle_as::completed, settle_as::retry,
+                                       settle_as::released};
   std::vector<penstock::job_settlement<lease_type>> all;
-  for (auto& l : leases) {
-    using penstock::settle_as;
-    static constexpr settle_as ways[] = {settle_as::completed, settle_as::completed, settle_as::completed, settle_as::retry,
-                                         settle_as::released};
-    const settle_as how = only_complete ? settle_as::completed : ways[random() % 5];
-    all.push_back({.lease = &l, .how = how, .at = now()});
-  }
+  for (auto& l : leases)
+    all.push_back({.lease = &l, .how = only_complete ? settle_as::completed : ways[random() % 5], .at = now()});
   store.settle(all, now()).value();
   std::string lines;
   for (const auto& s : all) {
-    if (s.how == penstock::settle_as::completed && !s.stale) {
+    if (s.how == settle_as::completed && !s.stale) {
       lines += "completed " + s.lease->id().to_string() + " " + std::to_string(s.lease->fence()) + "\n";
     }
   }
   if (!lines.empty()) book.write(lines);
-  return !leases.empty();
+}
+std::vector<lease_type> fetch(store_type& store, penstock::splitmix64& random) {
+  std::vector<lease_type> leases;
+  store.fetch({.most = 1 + random() % 8, .now = now(), .lease_until = now() + lease_time}, {}, leases).value();
+  return leases;
 }
 
 int churn(const char* path, const char* book_path, std::uint64_t seed) {
@@ -97,9 +100,21 @@ int churn(const char* path, const char* book_path, std::uint64_t seed) {
   for (std::uint64_t t = 0; t < 2; ++t) {
     threads.emplace_back([&, t] {
       penstock::splitmix64 random{seed + 10 + t};
+      std::vector<lease_type> late;
+      penstock::job_time late_until{0};
       for (;;) {
         if (random() % 16 == 0) static_cast<void>(store.take_back_stalled(now(), 1'000'000).value());
-        static_cast<void>(run(store, book, random, false));
+        std::vector<lease_type> leases = fetch(store, random);
+        if (late.empty() && random() % 8 == 0) {  // as one that stands still: settled when others have them
+          late = std::move(leases);
+          late_until = now() + 2 * lease_time;
+        } else {
+          settle(store, book, leases, random, false);
+        }
+        if (!late.empty() && now() >= late_until) {
+          settle(store, book, late, random, true);
+          late.clear();
+        }
       }
     });
   }
@@ -114,7 +129,8 @@ int finish(const char* path, const char* book_path) {
   for (;;) {
     const auto delayed = store.list(penstock::job_state::delayed, 0, 1000).value();
     for (const auto& d : delayed) static_cast<void>(store.promote(d.id));
-    while (run(store, book, random, true)) {
+    for (auto leases = fetch(store, random); !leases.empty(); leases = fetch(store, random)) {
+      settle(store, book, leases, random, true);
     }
     if (store.counts().value().delayed == 0) return 0;
   }
