@@ -99,8 +99,9 @@ TEST_CASE("job_flow: is added in one step, and a parent is run after its childre
   two.children.push_back({.payload = write("one")});
   CHECK(few.add_flow(std::move(two), {.deadline = penstock::deadline::after(0s, b.clock)}).error() == errc::timeout);
   CHECK((two.payload != nullptr && two.children[0].payload != nullptr && few.counts().value().waiting == 1));
+  few.add(write("y")).value();
   two.options.job_id = "x";  // a duplicate, with all that is below it: needs no room
-  const std::vector<job_id> same = few.add_flow(std::move(two)).value();
+  const std::vector<job_id> same = few.add_flow(std::move(two), {.deadline = penstock::deadline::after(0s, b.clock)}).value();
   CHECK((same[0] == job_id{"x"} && !same[1] && two.payload != nullptr));
 }
 
