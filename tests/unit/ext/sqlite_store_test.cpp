@@ -45,6 +45,9 @@ TEST_CASE("sqlite_store: does what every store does", "[sqlite_store][hazard-32]
   store_conformance::bounds<bench>();
   store_conformance::by_hand<bench>();
   store_conformance::telling<bench>();
+  store_conformance::families<bench>();
+  store_conformance::groups<bench>();
+  store_conformance::schedules<bench>();
 }
 
 TEST_CASE("sqlite_store: processes that share a file see each other's jobs, endings and room", "[sqlite_store]") {
