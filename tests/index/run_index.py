@@ -24,22 +24,13 @@ import tempfile
 import time
 import traceback
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from checks import check, verdict  # noqa: E402
+
 TIER = os.environ.get("PENSTOCK_TIER", "quick")
 SEED = int(os.environ.get("PENSTOCK_SEED", "20240717"))
 MIB = 1 << 20
 SANITIZED = False  # found out from the program: it is slower then, and takes memory of its own
-
-passed = failed = 0
-
-
-def check(name, condition, detail=""):
-    global passed, failed
-    if condition:
-        passed += 1
-        print(f"ok {name}", flush=True)
-    else:
-        failed += 1
-        print(f"FAILED {name}{': ' if detail else ''}{detail}", flush=True)
 
 
 class Index:
@@ -748,8 +739,7 @@ def main():
             print(f"kept {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed or not passed else 0)
+    sys.exit(verdict())
 
 
 if __name__ == "__main__":

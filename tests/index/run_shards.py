@@ -22,7 +22,7 @@ import time
 
 sys.dont_write_bytecode = True
 import run_index  # noqa: E402
-from run_index import MIB, SEED, TIER, Index, check, text_files, write  # noqa: E402
+from run_index import MIB, SEED, TIER, Index, check, text_files, verdict, write  # noqa: E402
 
 
 class Divided(Index):
@@ -356,8 +356,7 @@ def main():
             print(f"kept {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    print(f"{run_index.passed} passed, {run_index.failed} failed")
-    sys.exit(1 if run_index.failed or not run_index.passed else 0)
+    sys.exit(verdict())
 
 
 if __name__ == "__main__":

@@ -15,17 +15,8 @@ import tempfile
 import time
 import traceback
 
-passed = failed = 0
-
-
-def check(name, condition, detail=""):
-    global passed, failed
-    if condition:
-        passed += 1
-        print(f"ok {name}", flush=True)
-    else:
-        failed += 1
-        print(f"FAILED {name}{': ' if detail else ''}{detail}", flush=True)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from checks import check, verdict  # noqa: E402
 
 
 class Queue:
@@ -156,8 +147,7 @@ def main():
                 check(part.__name__, False, traceback.format_exc())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed or not passed else 0)
+    sys.exit(verdict())
 
 
 if __name__ == "__main__":

@@ -16,20 +16,12 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from checks import check, verdict  # noqa: E402
+
 HERE = pathlib.Path(__file__).resolve().parent
 PATIENCE = 60  # seconds for anything that should take few
 PACKAGES = ["bullmq@6.7.0", "ioredis@5"]
-passed = failed = 0
-
-
-def check(name, condition, detail=""):
-    global passed, failed
-    if condition:
-        passed += 1
-        print(f"ok {name}", flush=True)
-    else:
-        failed += 1
-        print(f"FAILED {name}{': ' if detail else ''}{str(detail)[-1500:]}", flush=True)
 
 
 class Server:
@@ -342,7 +334,7 @@ def main():
             packages = modules(pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else folder / "npm") if shutil.which("node") else None
             if packages is None:
                 print("SKIPPED: Node or bullmq is not to be had, so nothing was tested beside it")
-                return 1 if failed else 0
+                return verdict()
             (folder / "node_modules").symlink_to(packages.resolve())
             shutil.copy(HERE / "bull.mjs", folder)
             cpp = Side([program], folder, server)
@@ -352,8 +344,7 @@ def main():
                     part(cpp, node, server)
         finally:
             server.kill()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return verdict(skipped=True)
 
 
 if __name__ == "__main__":

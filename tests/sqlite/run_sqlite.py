@@ -17,15 +17,10 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from checks import check, verdict  # noqa: E402
+
 STATES = ["waiting", "delayed", "active", "completed", "failed"]
-failed = 0
-
-
-def check(name, condition, detail=""):
-    global failed
-    if not condition:
-        failed += 1
-    print(f"{'ok' if condition else 'FAILED'} {name}{': ' + str(detail) if detail and not condition else ''}", flush=True)
 
 
 def read_ledger(path):
@@ -129,7 +124,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="penstock-sqlite-") as folder:
         share(program, pathlib.Path(folder))
         kill(program, pathlib.Path(folder), kills, random.Random(seed))
-    sys.exit(1 if failed else 0)
+    sys.exit(verdict())
 
 
 main()
