@@ -721,7 +721,7 @@ template <class Bench>
   u.add(1, {.job_id = "w"});
   same(seq({u.fetch(), u.settle(1), u.add_all({{2}, {3, 0, {.job_id = "w"}}, {4, 0}}), u.fetch(9), u.settle(4), u.fetch(),
             u.children(2)}),
-       "1okokd4ok21 completed, 4 completed");
+       "1okokd4ok21 completed 100, 4 completed");
   std::vector<typename user<Bench>::member> wrong{{1, 1}, {2}};
   CHECK_THROWS_AS(u.store.add(u.entries(wrong), u.now), std::invalid_argument);
 }
