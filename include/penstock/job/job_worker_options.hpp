@@ -55,7 +55,7 @@ struct job_worker_options {
   std::chrono::nanoseconds error_pause = std::chrono::seconds{1};  ///< after an error of the store. Positive
   job_pace pace = {};
   std::string name = {};   ///< told to the store
-  std::uint64_t seed = 0;  ///< of the jitter
+  std::uint64_t seed = 0;  ///< of the jitter; 0: one that no other worker has
   /// Gets the store's errors, on the context or the thread that renews leases. What it throws is dropped.
   move_only_function<void(std::error_code) const> on_store_error = {};
 };

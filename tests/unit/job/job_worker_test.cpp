@@ -1,6 +1,7 @@
 #include <penstock/job/job_worker.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -154,6 +155,15 @@ TEST_CASE("job_worker: tries again after the backoff, and not more often than th
   CHECK(attempts.size() == 1);
   b.pass(1ns);
   CHECK(attempts.size() == 2);
+  // Jitter keeps workers apart that nobody has told from each other, though the fences of their jobs are the same.
+  const auto drawn = [](std::uint64_t seed) {
+    bench alone{handler{[](job<int>&) { return job_outcome::failed("no"); }}, {.seed = seed}};
+    const auto id = alone.queue.add(1, {.attempts = 2, .backoff = backoff::fixed(24h).with_jitter(penstock::jitter::full)}).value();
+    alone.loop.run_all();
+    return alone.queue.find(id).value().due_at;
+  };
+  CHECK(drawn(0) != drawn(0));
+  CHECK(drawn(7) == drawn(7));
 }
 
 TEST_CASE("job_worker: renews leases however long a job takes, and takes back what others have lost", "[job_worker][hazard-32]") {

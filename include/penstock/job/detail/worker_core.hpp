@@ -25,6 +25,7 @@
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/fresh_seed.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/task.hpp>
@@ -265,7 +266,7 @@ class worker_core {
   }
   [[nodiscard]] std::chrono::nanoseconds delay_after(const job_policy& policy, unsigned attempt,
                                                      std::uint64_t fence) const noexcept {
-    splitmix64 random{options.seed ^ fence};
+    splitmix64 random{seed_ ^ fence};
     return policy.backoff.next_delay(attempt, random,
                                      attempt > 1 ? policy.backoff.growth_at(attempt - 1) : std::chrono::nanoseconds{});
   }
@@ -289,6 +290,7 @@ class worker_core {
   }
 
   Store& store_;
+  const std::uint64_t seed_ = options.seed != 0 ? options.seed : fresh_seed();
   event never_set_;
   std::atomic<std::int64_t> hold_until_{0};  // nothing is fetched before; 0: no such time
 
