@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -90,9 +91,11 @@ struct slow_store : memory_store<int> {
   result<penstock::job_fetched> fetch(const penstock::fetch_request& r, std::span<penstock::job_settlement<lease_type>> first,
                                       std::vector<lease_type>& leases) {
     if (failing.exchange(false)) return std::make_error_code(std::errc::io_error);
+    if (out_of_memory) throw std::bad_alloc{};
     return memory_store<int>::fetch(r, first, leases);
   }
   std::atomic<bool> failing{false};
+  std::atomic<bool> out_of_memory{false};  // which fetching needs, but not settling
 };
 
 }  // namespace
@@ -299,9 +302,12 @@ TEST_CASE("job_worker: keeps the pace, and the peace of who asks for it", "[job_
 TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one that fails is asked again", "[job_worker]") {
   slow_store store;
   job_queue<int, slow_store> queue{store};
-  penstock::event failed, ran;
+  penstock::event failed, ran, ran_last;
   std::atomic<std::size_t> errors{0};
-  const auto handle = [&](job<int>&) { ran.set(); };
+  const auto handle = [&](job<int>& j) {
+    store.out_of_memory = j.payload() == 2;
+    (j.payload() == 2 ? ran_last : ran).set();
+  };
   store.failing = true;
   {
     job_worker w{queue,
@@ -317,6 +323,12 @@ TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one 
   }
   CHECK(errors == 1);
   CHECK(queue.counts().value().completed == 1);
+  {
+    job_worker w{queue, penstock::any_scheduler{}, handle, {.error_pause = 1ms}};
+    queue.add(2).value();
+    ran_last.wait();
+  }
+  CHECK(queue.counts().value().completed == 2);  // though nothing could be fetched any more
   CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, handle, {.concurrency = 0}}), std::invalid_argument);
 }
 

@@ -182,7 +182,9 @@ class worker_core {
       if (!got) return keeper.report(got.error()), false;
       fetched = *got;
     } catch (...) {
-      return keeper.report(std::make_error_code(std::errc::not_enough_memory)), false;
+      keeper.report(std::make_error_code(std::errc::not_enough_memory));
+      if (!r.results.empty()) tell(r, r.batch.size());  // what cannot be fetched does not keep what was done
+      return false;
     }
     account(r);
     r.renew_batch();
