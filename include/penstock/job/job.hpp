@@ -168,7 +168,8 @@ class job {
 
   /// Adds a job in the step that settles this run, if it completes or waits for its children: then both have happened, or neither. What it adds
   /// if it fails, or its lease is lost, is dropped. There is room for it in any case, and no id yet: name it (enqueue_options::job_id) to find it.
-  /// errc::unsupported: the store has no families. Throws std::invalid_argument of options out of their ranges, std::bad_alloc.
+  /// errc::unsupported: the store has no families. Throws std::invalid_argument of options out of their ranges, std::bad_alloc, and with a store that writes
+  /// payloads down what the codec throws.
   result<void> enqueue(Payload payload, const enqueue_options& o = {}) { return run_->enqueue(std::move(payload), o, false); }
   /// The same, and it is a child of this job if that waits for its children (job_outcome::wait_for_children()); else of nobody.
   result<void> add_child(Payload payload, const enqueue_options& o = {}) { return run_->enqueue(std::move(payload), o, true); }

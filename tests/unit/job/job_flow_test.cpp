@@ -6,6 +6,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,20 @@ using penstock::memory_store;
 using penstock::result;
 
 namespace {
+struct note {
+  int number;
+};
+}  // namespace
+template <>
+struct penstock::job_codec<note> {
+  static std::string encode(const note& n) {
+    if (n.number < 0) throw std::range_error{"no number of a note"};
+    return std::to_string(n.number);
+  }
+  static result<note> decode(std::string_view) { return note{0}; }
+};
+
+namespace {
 
 using text = std::unique_ptr<std::string>;  // moves only
 using handler = std::function<job_outcome(job<text>&)>;
@@ -50,6 +65,10 @@ std::string seen(const job<text>& j) {
 /// A store that cannot do it.
 struct plain_store : memory_store<text> {
   static constexpr bool families = false;
+};
+
+struct written_store : memory_store<note> {
+  static constexpr bool blocks = true;
 };
 
 struct bench {
@@ -163,6 +182,12 @@ TEST_CASE("job: adds jobs as it completes, or waits for them and goes on", "[job
   plain_store plain;
   penstock::detail::job_runner<text, plain_store> run{plain, 1};
   CHECK(run.enqueue(write("x"), {}, false).error() == errc::unsupported);
+  // What a store that writes payloads down would refuse with the settlement, and so for ever.
+  written_store written;
+  penstock::detail::job_runner<note, written_store> writing{written, 1};
+  CHECK_THROWS_AS(writing.enqueue({-1}, {}, true), std::range_error);
+  CHECK(writing.outbox.close(true).empty());
+  CHECK(writing.enqueue({1}, {}, true).has_value());
 }
 
 TEST_CASE("memory_store: a family of any depth fails, goes on, waits again and is removed in one step each", "[job_flow]") {

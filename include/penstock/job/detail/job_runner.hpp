@@ -16,6 +16,7 @@
 #include <penstock/core/result.hpp>
 #include <penstock/job/detail/job_outbox.hpp>
 #include <penstock/job/job.hpp>
+#include <penstock/job/job_codec.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/sync/event.hpp>
 
@@ -52,6 +53,8 @@ class job_runner final : public job_run<Payload> {
   result<void> log(std::string line) override { return store.log(batch[current], std::move(line)); }
   result<void> enqueue(Payload&& payload, const enqueue_options& o, bool child) override {
     if constexpr (!has_families<Store>) return errc::unsupported;
+    // What the store cannot write down is refused here: with the settlement it would be for ever, and the job never over.
+    if constexpr (Store::blocks && job_encodable<Payload>) static_cast<void>(job_codec<Payload>::encode(payload));
     outbox.put(std::move(payload), o, child);
     return {};
   }
