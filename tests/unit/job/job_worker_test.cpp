@@ -161,7 +161,8 @@ TEST_CASE("job_worker: tries again after the backoff, and not more often than th
   // Jitter keeps workers apart that nobody has told from each other, though the fences of their jobs are the same.
   const auto drawn = [](std::uint64_t seed) {
     bench alone{handler{[](job<int>&) { return job_outcome::failed("no"); }}, {.seed = seed}};
-    const auto id = alone.queue.add(1, {.attempts = 2, .backoff = backoff::fixed(24h).with_jitter(penstock::jitter::full)}).value();
+    const auto id =
+        alone.queue.add(1, {.attempts = 2, .backoff = backoff::fixed(24h).with_jitter(penstock::jitter::full)}).value();
     alone.loop.run_all();
     return alone.queue.find(id).value().due_at;
   };
@@ -241,13 +242,15 @@ TEST_CASE("job_worker: its end waits for what runs, and hands back what has not 
           }},
           {.concurrency = 4, .batch = 2}};
   std::vector<int> payloads{9, 2, 3, 4, 5};
-  b.queue.add_bulk(payloads).value();
+  const std::vector<penstock::job_id> ids = b.queue.add_bulk(payloads).value();
   b.loop.run_all();
   CHECK(b.worker->stats().running == 3);
   CHECK(b.counts().active == 5);
   SECTION("in time") {
     CHECK(b.worker->shutdown({.deadline = penstock::deadline::after(0s, b.clock)}).error() == errc::timeout);
     CHECK(b.counts().waiting == 4);  // others may run them, before these have ended; but not the one that has
+    const auto back = b.queue.list(job_state::waiting).value();
+    for (std::size_t i = 0; i < back.size(); ++i) CHECK(back[i].id == ids.at(i + 1));  // in their order
     CHECK(b.counts().active == 1);
     b.loop.run_all();
     CHECK(stopped == 3);
@@ -297,6 +300,18 @@ TEST_CASE("job_worker: keeps the pace, and the peace of who asks for it", "[job_
   b.loop.run_all();
   CHECK(b.worker->stats().released < 9);
   CHECK(b.counts().waiting == 1);
+  // What was fetched with one that hurries nobody is handed back in its order.
+  std::string order;
+  bench orderly{handler{[&](job<int>& j) {
+                  order += std::to_string(j.payload());
+                  return order == "9" ? job_outcome::rate_limited(1min) : job_outcome::done();
+                }},
+                {.batch = 4}};
+  std::vector<int> four{9, 1, 2, 3};
+  orderly.queue.add_bulk(four).value();
+  orderly.loop.run_all();
+  orderly.pass(1min);
+  CHECK(order == "91239");
 }
 
 TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one that fails is asked again", "[job_worker]") {

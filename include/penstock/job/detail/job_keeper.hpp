@@ -115,7 +115,8 @@ class job_keeper {
   }
   /// Takes the jobs away from the runs that go on, so that others may run them, and requests stop of those.
   void give_up_runs() noexcept {
-    for (const auto& r : runners_) {
+    for (std::size_t n = runners_.size(); n-- > 0;) {  // each job goes before all others, so the first one last
+      runner* const r = runners_[n].get();
       std::vector<lease_ticket> tickets;
       std::optional<std::stop_source> stop;
       try {
@@ -125,7 +126,7 @@ class job_keeper {
       }
       {
         std::scoped_lock guard{r->lock};
-        for (std::size_t i = std::max(r->settled, r->finished); i < r->held.size(); ++i) {
+        for (std::size_t i = r->held.size(); i-- > std::max(r->settled, r->finished);) {
           if (tickets.size() < tickets.capacity()) tickets.push_back(r->held[i]);
           r->held[i].lost = true;
         }

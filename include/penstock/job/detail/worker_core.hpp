@@ -84,7 +84,11 @@ class worker_core {
           }
           if (!may_begin && !quitting()) hold_until(later(now(), options.error_pause));  // or it would be fetched again at once
         }
-        if (!may_begin || !begin(r, i)) {
+        if (!may_begin) {  // nor does what is behind it; each goes before all others, so the first one last
+          for (std::size_t n = r.batch.size(); n-- > i;) r.results.push_back({.lease = &r.batch[n], .how = settle_as::released});
+          break;
+        }
+        if (!begin(r, i)) {
           r.results.push_back({.lease = &r.batch[i], .how = settle_as::released});
           continue;
         }
