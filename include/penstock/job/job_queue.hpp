@@ -60,7 +60,7 @@ struct submitted_job {
   job_id id = {};
   /// Ready when the job is over. get() throws job_failed with the reason if it has failed for good, std::system_error of errc::cancelled if it was
   /// removed, job_value_error if it has completed without a value, or with one that is no R (job_codec<R> reads it on the thread that settles the job).
-  /// Of a duplicate: of the job that counts; errc::cancelled if that one is over and gone.
+  /// Of a duplicate: of the job that counts; errc::cancelled if that one is over and gone, or over and only its deduplication's ttl keeps others away.
   future<R> finished = {};
 };
 
@@ -229,8 +229,8 @@ class job_queue {
     return job;
   }
 
-  /// What happens to the store's jobs from now on, in order; who reads too slowly loses the oldest, and is told so (broadcast.hpp). The subscription
-  /// must go before the queue.
+  /// What happens to the store's jobs from now on, in order; who reads too slowly loses the oldest, and is told so (broadcast.hpp). Of more than
+  /// 4,096 events in one step the later ones are told to nobody, and counted by the store. The subscription must go before the queue.
   [[nodiscard]] auto events() { return observer_->events.subscribe(); }
 
   // These are the store's: see memory_store.hpp.

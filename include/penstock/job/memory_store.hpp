@@ -283,7 +283,7 @@ class memory_store {
       return n;
     });
   }
-  /// Removes those that wait, and with `delayed_too` those; and parents that would, because all their children went. How many.
+  /// Removes those that wait, and with `delayed_too` those; and parents that would, because the last of their open children went. How many.
   result<std::size_t> drain(bool delayed_too) noexcept {
     return change([&](effects& e) -> result<std::size_t> { return jobs_.drain(delayed_too, e); });
   }
