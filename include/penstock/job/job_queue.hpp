@@ -14,8 +14,8 @@
 // Invariants     those of its store. A future is told once: when its job is over, removed, or the store is gone.
 // Thread safety  every member may be called concurrently, but for construction and destruction.
 // Fairness       who waits for room stands in line; who comes when there is some may be quicker.
-// Blocking       for room, where a member says so. Not inside a handler of the same queue, which may be who makes room: try_add() there, or async_add(). With
-//                a store that blocks, every member may wait for a disk or a server.
+// Blocking       for room, where a member says so. Not inside a handler of the same queue, nor by async_add() there: if all who make room wait for it, none
+//                is made. try_add(), or job::enqueue(), for which there is always room. With a store that blocks, every member may wait for a disk or a server.
 // Cancellation   who waits for room and is stopped or late has not added: the payload is the caller's still. Dropping a future changes nothing for its job.
 // Destruction    its workers are gone by then. A store of its own goes with it, and the jobs in it: futures get errc::cancelled.
 // Cost           that of the store; add() of a single job in memory: one lock.

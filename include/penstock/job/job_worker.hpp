@@ -82,7 +82,8 @@ class job_worker {
   }
 
   /// Fetches no more, hands back what was fetched and has not begun, and waits for the handlers that run. At the limits, errc::timeout or errc::cancelled: their
-  /// jobs are handed back, so that others may run them, and stop is requested of them; the destructor still waits for them. Idempotent.
+  /// jobs are handed back, so that others may run them, and stop is requested of them; the destructor still waits for them. Idempotent. Without limits not inside
+  /// a handler, which it would wait for.
   result<void> shutdown(const wait_limits& limits = {}) {
     of().quit.request_stop();
     const result<void> all = of().ended.wait(limits);
