@@ -2,6 +2,7 @@
 //
 //   faulty_vfs disk;                       // registered under the name faulty_vfs::name, over the default one
 //   disk.fail_at(3, SQLITE_FULL, true);    // the third one, and all after it, until heal()
+//   disk.fail_read_at(2);                  // the second read from now on, and no other
 //
 // One at a time in a process.
 #pragma once
@@ -45,8 +46,10 @@ class faulty_vfs {
     hits = 0;
     left = n;
   }
+  static void fail_read_at(int n) { reads_left = n; }
   static void heal() {
     left = 0;
+    reads_left = 0;
     read_only = false;
   }
 
@@ -73,12 +76,16 @@ class faulty_vfs {
   using io = sqlite3_io_methods;
   static inline sqlite3_vfs* real = nullptr;
   static inline std::atomic<int> left{0};
+  static inline std::atomic<int> reads_left{0};
   static inline int what = SQLITE_IOERR;
   static inline bool stays = false;
   static inline const io methods = {
       3,
       pass<&io::xClose>,
-      pass<&io::xRead, void*, int, sqlite3_int64>,
+      [](sqlite3_file* f, void* data, int size, sqlite3_int64 at) {
+        if (reads_left > 0 && --reads_left == 0) return SQLITE_IOERR_READ;
+        return pass<&io::xRead>(f, data, size, at);
+      },
       [](sqlite3_file* f, const void* data, int size, sqlite3_int64 at) {
         return fails() ? (what == SQLITE_FULL ? SQLITE_FULL : SQLITE_IOERR_WRITE) : pass<&io::xWrite>(f, data, size, at);
       },

@@ -242,3 +242,32 @@ TEST_CASE("sqlite_store: a payload that cannot be read is a dead letter", "[sqli
   CHECK(leases.at(0).payload() == 7);
   CHECK(numbers.list(job_state::failed, 0, 9).value().at(0).why->find("the payload cannot be read") == 0);
 }
+
+TEST_CASE("sqlite_store: who waits for another process's work is told, though a look at the file failed",
+          "[sqlite_store][fault]") {
+  const temporary_folder folder;
+  const faulty_vfs disk;
+  std::string untold;
+  for (int n = 1; n <= 6; ++n) {
+    const std::string path = folder.file(std::to_string(n).c_str());
+    struct told final : penstock::job_watch {
+      void over(job_state, const penstock::job_text&) noexcept override { event.set(); }
+      penstock::event event;
+    } first, second;
+    store_type there{path, alone};
+    store_type here{path, {.poll_interval = 1ms, .vfs = faulty_vfs::name}};
+    std::vector<lease_type> leases;
+    add(here, "p", &first).value();
+    add(here, "p", &second).value();
+    fetch(there, leases).value();
+    fetch(there, leases).value();
+    complete(there, leases.at(0)).value();
+    first.event.wait();  // so the file was looked at as it is now
+    faulty_vfs::fail_read_at(n);
+    complete(there, leases.at(1)).value();
+    if (!second.event.try_wait_for(5s)) untold += std::to_string(n) + " ";  // nothing happens that would have it look again
+    faulty_vfs::heal();
+  }
+  INFO(untold);
+  CHECK(untold.empty());
+}

@@ -273,7 +273,7 @@ class sqlite_core {
       if (stop.stop_requested() || !polls_.load()) continue;
       try {
         const std::int64_t version = reader_.tallies().version;
-        if (std::exchange(seen, version) != version) static_cast<void>(look_around());
+        if (seen != version && look_around()) seen = version;
       } catch (...) {
         // Looked at again in a while; who asks the store himself gets the error.
       }
