@@ -134,3 +134,31 @@ TEST_CASE("sqlite_store: one that polls asks again by then, and tells without be
   there.settle({&done, 1}, 5s).value();
   watch.event.wait();
 }
+
+TEST_CASE("sqlite_store: who waits for a job that another process removed is told, whatever else ends before he looks",
+          "[sqlite_store]") {
+  const temporary_folder folder;
+  sqlite_store<int> here{folder.file(), small()};
+  sqlite_store<int> there{folder.file(), small()};
+  store_conformance::noted_watch watches[3];
+  const enqueue_options usual;
+  penstock::job_id ids[3];
+  for (int i = 0; i < 3; ++i) {
+    int payload = i;
+    const job_entry<int> one{&payload, &usual, &watches[i]};
+    penstock::job_added added;
+    here.add({&one, 1}, 5h, {&added, 1}).value();
+    ids[i] = added.id;
+  }
+  there.remove(ids[0]).value();  // at a time that nobody says
+  std::vector<penstock::sqlite_lease<int>> leases;
+  there.fetch({.most = 2, .now = 5h, .lease_until = 6h}, {}, leases).value();
+  for (auto& l : leases) {
+    penstock::job_settlement<penstock::sqlite_lease<int>> done{.lease = &l};
+    there.settle({&done, 1}, 5h).value();
+  }
+  here.look_around().value();
+  CHECK(watches[0].calls == 1);
+  CHECK(watches[0].state == job_state::waiting);
+  CHECK(watches[1].calls + watches[2].calls == 2);
+}

@@ -266,8 +266,11 @@ class sqlite_rows {
 
   // What ended and is waited for in other processes.
 
+  /// `at`: 0 if nobody says when; then it counts from the next one of which somebody does.
   void add_ending(std::int64_t number, std::int64_t job, job_state how, const job_text& text, std::int64_t at) {
     add_ending_.run(number, job, static_cast<std::int64_t>(how), text, at);
+    if (at == 0) return;
+    date_endings_.run(at);
     sweep_endings_.run(at - std::int64_t{3'600'000'000'000});
   }
   struct ending {
@@ -398,8 +401,10 @@ class sqlite_rows {
   sqlite_statement sweep_guards_{db_,
                                  "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE live=0 AND expires<=?1 LIMIT 2)"};
   sqlite_statement add_ending_{db_, "INSERT INTO endings VALUES(?1, ?2, ?3, ?4, ?5)"};
+  sqlite_statement date_endings_{db_,
+                                 "UPDATE endings SET at=?1 WHERE at=0 AND (SELECT at FROM endings ORDER BY number LIMIT 1)=0"};
   sqlite_statement sweep_endings_{
-      db_, "DELETE FROM endings WHERE number IN (SELECT number FROM endings ORDER BY number LIMIT 2) AND at<?1"};
+      db_, "DELETE FROM endings WHERE number IN (SELECT number FROM endings ORDER BY number LIMIT 2) AND at<?1 AND at<>0"};
   sqlite_statement endings_{db_, "SELECT number, job, state, text FROM endings WHERE number>?1 ORDER BY number"};
 };
 

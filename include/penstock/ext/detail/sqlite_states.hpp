@@ -190,7 +190,7 @@ class sqlite_states {
   void remove(row& n, effects& e) {
     emit(job_event::kind::removed, n, 0, e);
     const std::int64_t parent = n.has(row::kin) ? families_.removed(n) : 0;
-    forget(n, n.state, job_time{latest_}, nullptr, e);
+    forget(n, n.state, job_time{0}, nullptr, e);  // nobody says when
     // One that is not to be run yet is delayed, and so looked at by the next who knows the time.
     if (parent != 0) look_after(parent, job_time::min(), e);
   }
@@ -275,8 +275,7 @@ class sqlite_states {
   /// Those who wait for its end: here, or in other processes.
   void tell(row& n, job_state how, job_time at, const job_text& text, effects& e) {
     if (n.watcher == 0) return;
-    latest_ = std::max(latest_, at.count());
-    if (n.watcher != self_) rows_.add_ending(++now.endings, n.id, how, text, latest_);
+    if (n.watcher != self_) rows_.add_ending(++now.endings, n.id, how, text, std::max<std::int64_t>(at.count(), 0));
     if (n.watcher == self_ || n.watcher == several) {
       e.notices.push_back({.job = static_cast<std::uint64_t>(n.id), .how = how, .text = text});
     }
@@ -329,7 +328,6 @@ class sqlite_states {
   const keep_rule keep_failed_;
   const std::int64_t self_;
   std::int64_t endings_seen_ = -1;
-  std::int64_t latest_ = 0;  // the latest time that an ending was told at
   std::size_t changes_ = 0;
 };
 
