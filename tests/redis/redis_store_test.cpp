@@ -43,7 +43,20 @@ struct bench {
 };
 using user = store_conformance::user<bench>;
 
+struct word {
+  std::string text;
+};
+
 }  // namespace
+
+template <>
+struct penstock::job_codec<word> {
+  static std::string encode(const word& w) { return w.text; }
+  static result<word> decode(std::string_view text) {
+    if (text == "bad") throw std::out_of_range{"a bad word"};
+    return word{std::string{text}};
+  }
+};
 
 TEST_CASE("redis_store: runs jobs in their order, delayed ones when they are due, and settles them", "[redis_store]") {
   store_conformance::delays<bench>();
@@ -256,4 +269,19 @@ TEST_CASE("redis_store: jobs that are added with a settlement come with it, or n
   s = {.lease = &two, .value = std::make_shared<const std::string>("no \"JSON\"")};
   u.store.settle({&s, 1}, u.now).value();
   same(*u.store.find(id).value().value, "\"no \\\"JSON\\\"\"");
+}
+
+TEST_CASE("redis_store: a payload whose reading throws is a dead letter, and those fetched with it are run", "[redis_store]") {
+  redis_store<word> store{server(), {.queue = fresh_queue()}};
+  const job_time now = bench::begin();
+  word words[] = {{"good"}, {"bad"}, {"better"}};
+  const enqueue_options usual;
+  const job_entry<word> entries[] = {{&words[0], &usual}, {&words[1], &usual}, {&words[2], &usual}};
+  store.add(entries, now).value();
+  std::vector<redis_lease<word>> leases;
+  CHECK(store.fetch({.most = 3, .now = now, .lease_until = now + 30s}, {}, leases));
+  CHECK(leases.size() == 2);
+  const auto failed = store.list(job_state::failed, 0, 9).value();
+  CHECK(failed.size() == 1);
+  for (const job_info& f : failed) CHECK(*f.why == "the payload cannot be read: a bad word");
 }

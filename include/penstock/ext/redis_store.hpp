@@ -34,7 +34,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -282,10 +284,21 @@ class redis_store : private detail::redis_job_server {
   }
   void take_lease(const redis_reply& j, std::vector<lease_type>& leases,
                   std::vector<std::pair<lease_type, job_text>>& unreadable) const {
-    result<Payload> payload = job_codec<Payload>::decode(j[3].text());
-    const bool readable = payload.has_value();
     lease_type l;
-    if (readable) l.payload_.emplace(std::move(*payload));
+    std::string why;
+    try {
+      if (result<Payload> payload = job_codec<Payload>::decode(j[3].text()); payload) {
+        l.payload_.emplace(std::move(*payload));
+      } else {
+        why = payload.error().message();
+      }
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& e) {
+      why = e.what();
+    } catch (...) {
+      why = "an exception";
+    }
     l.key_ = j[0].text();
     l.id_ = detail::to_job_id(l.key_);
     l.fence_ = static_cast<std::uint64_t>(j[1].integer());
@@ -297,11 +310,10 @@ class redis_store : private detail::redis_job_server {
       if (!options->unknown_backoff.empty()) options->policy.attempts = l.attempt_;
       l.options_ = std::move(options);
     }
-    if (readable) {
+    if (l.payload_) {
       leases.push_back(std::move(l));
     } else {
-      unreadable.emplace_back(std::move(l),
-                              std::make_shared<const std::string>("the payload cannot be read: " + payload.error().message()));
+      unreadable.emplace_back(std::move(l), std::make_shared<const std::string>("the payload cannot be read: " + why));
     }
   }
   // Jobs whose payload says nothing to us fail for good, whatever attempts are left. If the server cannot be told, their locks run out.
