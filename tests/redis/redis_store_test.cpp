@@ -285,3 +285,20 @@ TEST_CASE("redis_store: a payload whose reading throws is a dead letter, and tho
   CHECK(failed.size() == 1);
   for (const job_info& f : failed) CHECK(*f.why == "the payload cannot be read: a bad word");
 }
+
+TEST_CASE("redis_job_events: remembers ends for who is about to watch, and no older ones", "[redis_store]") {
+  using end = std::pair<job_state, job_text>;
+  detail::redis_job_events events{server(), "none", [](auto) {},
+                                  [](const std::string&) -> std::optional<end> { return end{job_state::completed, nullptr}; }};
+  store_conformance::noted_watch early;
+  store_conformance::noted_watch late;
+  const detail::redis_job_events::expecting one{events};
+  events.look_at("x");  // it has ended
+  const detail::redis_job_events::expecting other{events};
+  events.watch(one, "x", early);
+  CHECK(early.calls == 1);
+  events.watch(other, "x", late);  // of another job of this name
+  CHECK(late.calls == 0);
+  events.look_at("x");
+  CHECK(late.calls == 1);
+}

@@ -110,7 +110,7 @@ class redis_store : private detail::redis_job_server {
       }
       for (std::size_t i = 0; i < entries.size(); ++i) {
         if (entries[i].watch == nullptr) continue;
-        events().watch((*reply)[2 * i].text(), *entries[i].watch);
+        events().watch(*expecting, (*reply)[2 * i].text(), *entries[i].watch);
         if ((*reply)[2 * i + 1].integer() != 0) events().look_at((*reply)[2 * i].text());
       }
       return {};

@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -75,29 +76,35 @@ class redis_job_events {
    public:
     explicit expecting(redis_job_events& of) : of_{of} {
       std::scoped_lock guard{of_.lock_};
-      ++of_.expected_;
+      at_ = of_.expecting_.insert(of_.ends_);
     }
     expecting(const expecting&) = delete;
     expecting& operator=(const expecting&) = delete;
     ~expecting() {
       std::scoped_lock guard{of_.lock_};
-      if (--of_.expected_ == 0) of_.ended_.clear();
+      const bool first = at_ == of_.expecting_.begin();
+      of_.expecting_.erase(at_);
+      if (!first) return;
+      std::erase_if(of_.ended_,
+                    [this](const auto& e) { return of_.expecting_.empty() || e.second.number < *of_.expecting_.begin(); });
     }
 
    private:
+    friend redis_job_events;
     redis_job_events& of_;
+    std::multiset<std::uint64_t>::iterator at_;
   };
-  /// Precondition: somebody is expecting.
-  void watch(const std::string& id, job_watch& w) {
+  /// An end that was read before `since` is another job's, which had the id before.
+  void watch(const expecting& since, const std::string& id, job_watch& w) {
     end e;
     {
       std::scoped_lock guard{lock_};
       const auto at = ended_.find(id);
-      if (at == ended_.end()) {
+      if (at == ended_.end() || at->second.number < *since.at_) {
         watches_.emplace(id, &w);
         return;
       }
-      e = at->second;
+      e = at->second.how;
     }
     w.over(e.first, e.second);
   }
@@ -108,6 +115,10 @@ class redis_job_events {
 
  private:
   using end = std::pair<job_state, job_text>;
+  struct remembered {
+    end how = {};
+    std::uint64_t number = 0;
+  };
 
   void run(const std::stop_token& stop) noexcept {
     auto look_again = std::chrono::steady_clock::now();
@@ -199,7 +210,8 @@ class redis_job_events {
     std::vector<job_watch*> told;
     {
       std::scoped_lock guard{lock_};
-      if (expected_ != 0) ended_.insert_or_assign(id, how);
+      if (!expecting_.empty()) ended_.insert_or_assign(id, remembered{how, ends_});
+      ++ends_;
       const auto [first, past] = watches_.equal_range(id);
       for (auto at = first; at != past; ++at) told.push_back(at->second);
       watches_.erase(first, past);
@@ -238,8 +250,9 @@ class redis_job_events {
   std::mutex lock_;
   // Guarded by it:
   std::multimap<std::string, job_watch*> watches_;
-  std::map<std::string, end> ended_;  // while somebody expects one
-  std::size_t expected_ = 0;
+  std::map<std::string, remembered> ended_;  // while somebody expects one, and since the first of these does
+  std::multiset<std::uint64_t> expecting_;   // how many ends had been read when they began
+  std::uint64_t ends_ = 0;
   std::mutex starting_;
   std::jthread thread_;
 };
