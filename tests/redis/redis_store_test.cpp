@@ -302,3 +302,27 @@ TEST_CASE("redis_job_events: remembers ends for who is about to watch, and no ol
   events.look_at("x");
   CHECK(late.calls == 1);
 }
+
+TEST_CASE("redis_job_events: its end waits for one look at the server and not for all", "[redis_store]") {
+  std::vector<store_conformance::noted_watch> watches(100);
+  std::atomic<int> looks{0};
+  event looking;
+  event ending;
+  {
+    detail::redis_job_events events{server(), "none", [](auto) {},
+                                    [&](const std::string&) -> std::optional<std::pair<job_state, job_text>> {
+                                      ++looks;
+                                      looking.set();
+                                      ending.wait();
+                                      static_cast<void>(event{}.try_wait_for(20ms));  // of a server that does not answer
+                                      return std::nullopt;
+                                    }};
+    const detail::redis_job_events::expecting all{events};
+    for (auto& w : watches) events.watch(all, std::to_string(&w - watches.data()), w);
+    events.start().value();
+    looking.wait();
+    ending.set();
+  }
+  CHECK(looks < 100);
+  for (const auto& w : watches) CHECK(w.calls == 1);
+}

@@ -130,7 +130,7 @@ class redis_job_events {
         if (!came && !stop.stop_requested())
           static_cast<void>(pause_.wait({.stop = stop, .deadline = deadline::after(std::chrono::milliseconds{200})}));
         if (std::chrono::steady_clock::now() - look_again > std::chrono::seconds{1}) {
-          look_at_some();
+          look_at_some(stop);
           look_again = std::chrono::steady_clock::now();
         }
       } catch (...) {  // no memory, or no stream of BullMQ's
@@ -218,7 +218,7 @@ class redis_job_events {
     }
     for (job_watch* const w : told) w->over(how.first, how.second);  // under no lock
   }
-  void look_at_some() {
+  void look_at_some(const std::stop_token& stop) {
     std::vector<std::string> ids;
     {
       std::scoped_lock guard{lock_};
@@ -229,6 +229,7 @@ class redis_job_events {
     }
     looked_at_ = ids.size() < 100 ? std::string{} : ids.back();
     for (const std::string& id : ids) {
+      if (stop.stop_requested()) return;  // each look may take a while if the server is gone
       const auto e = look_(id);
       // One that is gone may have ended just now, and its event come with the next ones: only who is gone still the next time was removed.
       if (e && (e->first != job_state::waiting || !gone_.insert(id).second)) over(id, *e);
