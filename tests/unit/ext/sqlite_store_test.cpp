@@ -138,9 +138,9 @@ TEST_CASE("sqlite_store: one that polls asks again by then, and tells without be
 TEST_CASE("sqlite_store: who waits for a job that another process removed is told, whatever else ends before he looks",
           "[sqlite_store]") {
   const temporary_folder folder;
+  store_conformance::noted_watch watches[3];
   sqlite_store<int> here{folder.file(), small()};
   sqlite_store<int> there{folder.file(), small()};
-  store_conformance::noted_watch watches[3];
   const enqueue_options usual;
   penstock::job_id ids[3];
   for (int i = 0; i < 3; ++i) {
