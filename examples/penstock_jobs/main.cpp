@@ -18,6 +18,7 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -139,9 +140,16 @@ int run(const work_options& o) {
   std::jthread watching;
   if (o.watch) {
     watching = std::jthread{[&](const std::stop_token& end) {
-      meter m{*queue};
+      std::optional<meter> m;
       display shown{stderr};
-      while (rest(1s, end)) shown.show(o.json ? as_json(m.read(), concurrency) : as_table(m.read(), concurrency));
+      while (rest(1s, end)) {
+        try {  // a store that does not answer now is no reason to end what runs
+          if (!m) m.emplace(*queue);
+          shown.show(o.json ? as_json(m->read(), concurrency) : as_table(m->read(), concurrency));
+        } catch (const std::exception& error) {
+          shown.show(fmt::format("penstock-jobs: {}\n", error.what()));
+        }
+      }
     }};
   }
   if (o.in_memory()) add_lines(*queue, std::cin, o.job, stop.get_token());

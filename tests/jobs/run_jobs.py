@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -124,6 +125,46 @@ def check_memory(folder):
     check("work --memory", done.returncode == 1 and said["completed"] == 19 and said["failed"] == 1 and len(lines(out)) == 21, done.stdout)
 
 
+def check_outage(folder):
+    """On a server that goes and comes again: who works and watches goes on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    where = ["--redis", f"127.0.0.1:{port}/outage"]
+
+    def call(what, *arguments):
+        return subprocess.run([Queue.binary, what, *where, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+    if shutil.which("redis-server") is None or "built without" in call("counts").stderr:
+        print("SKIPPED: no server, or penstock-jobs without Redis", flush=True)
+        return
+    started = []
+
+    def start():
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "yes"]
+        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+
+    said = folder / "outage"
+    try:
+        start()
+        check("a server to work with", until(lambda: call("add", "1").returncode == 0))
+        with said.open("w") as text:
+            worker = subprocess.Popen([Queue.binary, "work", *where, "--exec", "true", "--watch"], stdout=text, stderr=text)
+            started.append(worker)
+            check("work --watch shows a table", until(lambda: "last minute" in said.read_text()))
+            started[0].kill()
+            started[0].wait()
+            check("and says so if the server is gone", until(lambda: said.read_text().count("penstock-jobs: ") > 1))
+            start()
+            check("goes on afterwards", until(lambda: call("add", "2").returncode == 0) and until(lambda: '"completed":2' in call("counts", "--json").stdout.replace(" ", "")))
+            worker.send_signal(signal.SIGTERM)
+            check("and ends when it is told to", worker.wait(60) == 130, said.read_text()[-500:])
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
 def check_errors(folder):
     q = Queue(folder, "no/such/folder.db")
     done = subprocess.run(q.command("counts"), capture_output=True, text=True, timeout=60, check=False)
@@ -140,7 +181,7 @@ def main():
     Queue.binary = os.path.abspath(sys.argv[1])
     folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-jobs-"))
     try:
-        for part in (check_a_life, check_kills, check_memory, check_errors):
+        for part in (check_a_life, check_kills, check_memory, check_outage, check_errors):
             try:
                 part(folder)
             except Exception:  # pylint: disable=broad-except
