@@ -326,3 +326,16 @@ TEST_CASE("redis_job_events: its end waits for one look at the server and not fo
   CHECK(looks < 100);
   for (const auto& w : watches) CHECK(w.calls == 1);
 }
+
+TEST_CASE("redis_store: drains no job that a flow or a scheduler of Node's waits for", "[redis_store]") {
+  for (const char* field : {"parentKey", "rjk"}) {
+    user u;
+    for (const int p : {1, 2, 3}) u.add(p);
+    u.bench.redis.command("HSET", "bull:" + u.bench.queue + ":2", field, "x").value();
+    CHECK(u.store.drain(true).error() == errc::unsupported);
+    CHECK(u.store.find(u.ids[2]).value().state == job_state::waiting);
+    u.bench.redis.command("HDEL", "bull:" + u.bench.queue + ":2", field).value();
+    CHECK(u.store.drain(true).value() >= 1);
+    same(u.counts(), "waiting 0, delayed 0, active 0, completed 0, failed 0");
+  }
+}

@@ -103,6 +103,10 @@ return answers
 inline const redis_script& redis_manage_jobs() {
   static const redis_script script{std::string{redis_job_base} + redis_job_state + R"lua(
 local what, id = ARGV[3], ARGV[4]
+-- Its parent would wait for ever, or its scheduler add no other.
+local function is_tied(one)
+  return call('HEXISTS', P .. one, 'parentKey') == 1 or call('HEXISTS', P .. one, 'rjk') == 1 or call('EXISTS', P .. one .. ':dependencies') == 1
+end
 local function redrive(one)
   local job = P .. one
   call('ZREM', failed, one)
@@ -157,9 +161,11 @@ elseif what == 'redrive_all' then
   if n > 0 then mark() end
   return n
 elseif what == 'drain' then
-  local n = 0
+  local n, stuck = 0, false
   local function each(all, state)
     for _, one in ipairs(all) do
+      stuck = stuck or is_tied(one)
+      if stuck then return end
       take_out(one, state)
       drop(one)
       n = n + 1
@@ -169,7 +175,7 @@ elseif what == 'drain' then
   if n < 1000 then each(call('LRANGE', legacy, -1000, -1), 'paused') end
   if n < 1000 then each(call('ZRANGE', prioritized, 0, 999 - n), 'prioritized') end
   if n < 1000 and id == '1' then each(call('ZRANGE', delayed, 0, 999 - n), 'delayed') end
-  return n
+  return stuck and n == 0 and -3 or n
 elseif what == 'clean' then
   local n = 0
   for _, one in ipairs(call('ZRANGEBYSCORE', P .. id, '-inf', ARGV[5], 'LIMIT', 0, ARGV[6])) do

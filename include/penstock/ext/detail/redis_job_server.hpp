@@ -170,6 +170,7 @@ class redis_job_server {
   result<std::size_t> redrive_all(std::size_t most) {
     return in_steps(most, [&](std::size_t n) { return manage_many("redrive_all", std::to_string(n)); });
   }
+  /// Ends with errc::unsupported at a job that belongs to a flow or a scheduler.
   result<std::size_t> drain(bool delayed_too) {
     return in_steps(std::size_t(-1), [&](std::size_t) { return manage_many("drain", delayed_too ? "1" : "0"); });
   }
