@@ -147,7 +147,7 @@ def from_node(cpp, node, s):
 
 def mixed(cpp, node, s):
     sides = [node.begin("c", "work", 10**6, idle=3000, concurrency=8), cpp.begin("c", "work", 10**6, idle=3000, concurrency=8)]
-    until(lambda: len(s.cli("client", "list").splitlines()) >= 4)
+    until(lambda: s.cli("client", "list").upper().count("BZPOPMIN") >= 2)  # both wait for work
     adders = [cpp.begin("c", "add", 300), node.begin("c", "add", 300)]
     for adder in adders:
         Side.end(adder)
