@@ -339,3 +339,24 @@ TEST_CASE("redis_store: drains no job that a flow or a scheduler of Node's waits
     same(u.counts(), "waiting 0, delayed 0, active 0, completed 0, failed 0");
   }
 }
+
+TEST_CASE("redis_store: a server without memory renews leases, and gives back what stalled", "[redis_store]") {
+  user u;
+  u.add(1);
+  same(u.fetch(), "1");
+  u.bench.redis.command("CONFIG", "SET", "maxmemory", 1).value();
+  lease_ticket t = u.ticket(1);
+  const std::string renewed = how(u.store.extend({&t, 1}, u.now, u.now + 60s));
+  const auto left = u.bench.redis.command("PTTL", "bull:" + u.bench.queue + ":1:lock");
+  std::string taken;
+  for (int look = 0; look < 2; ++look) {
+    static_cast<void>(
+        u.bench.redis.command("DEL", "bull:" + u.bench.queue + ":1:lock", "bull:" + u.bench.queue + ":stalled-check"));
+    const auto r = u.store.take_back_stalled(u.now, 1);
+    taken += r ? std::to_string(r->back) : r.error().message();
+  }
+  u.bench.redis.command("CONFIG", "SET", "maxmemory", 0).value();
+  same(renewed, "ok");
+  CHECK(left.value().integer() > 40'000);
+  same(taken, "01");
+}

@@ -357,7 +357,7 @@ for at = 5, #ARGV, 2 do
   local lock, value = P .. ARGV[at] .. ':lock', ARGV[3] .. ':' .. ARGV[at + 1]
   local counts = call('GET', lock) == value
   if counts then
-    call('SET', lock, value, 'PX', ARGV[4])
+    call('PEXPIRE', lock, ARGV[4])
     call('SREM', stalled, ARGV[at])
   end
   lost[#lost + 1] = counts and '0' or '1'
@@ -370,6 +370,7 @@ return table.concat(lost)
 // ARGV: prefix, now, interval in ms, how often a job may stall. Gives how many are back, and how many of them will fail.
 inline const redis_script& redis_take_back() {
   static const redis_script script{std::string{redis_job_base} + R"lua(
+call('SREM', stalled, '')  -- first, as in redis_turn(): without memory, too, what stalled is taken back
 if not call('SET', checked, now, 'PX', ARGV[3], 'NX') then return {0, 0} end
 local most, back, dead = tonumber(ARGV[4]), 0, 0
 local suspects = call('SMEMBERS', stalled)
