@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <penstock/job/job_queue.hpp>
@@ -359,4 +360,21 @@ TEST_CASE("redis_store: a server without memory renews leases, and gives back wh
   same(renewed, "ok");
   CHECK(left.value().integer() > 40'000);
   same(taken, "01");
+}
+
+TEST_CASE("redis_connection: limits that are longer than a clock can tell are none", "[redis]") {
+  constexpr auto for_ever = std::chrono::nanoseconds::max();
+  redis_options o = server();
+  o.connect_timeout = o.command_timeout = o.reconnect_within = for_ever;
+  redis_connection redis{o};
+  CHECK(redis.command_blocking(for_ever, "PING"));
+  redis_store<int> store{o, {.queue = fresh_queue(), .retry_within = for_ever}};
+  CHECK(store.counts());
+  o.unix_path = "/nowhere";
+  redis_connection nobody{o};
+  const std::jthread later{[&nobody] {
+    static_cast<void>(event{}.try_wait_for(30ms));
+    nobody.interrupt();
+  }};
+  CHECK(nobody.connect().error() == errc::cancelled);  // it was tried until then
 }

@@ -61,7 +61,7 @@ class redis_connection {
   /// with; errc::cancelled.
   result<void> connect() {
     last_error_.clear();
-    const auto give_up = std::chrono::steady_clock::now() + options_.reconnect_within;
+    const auto give_up = detail::steady_after(options_.reconnect_within);
     if (socket_.is_open() && !socket_.is_quiet()) close();
     while (!socket_.is_open()) {
       const auto connected = connect_once();
@@ -116,7 +116,7 @@ class redis_connection {
   result<redis_reply> receive(std::chrono::nanoseconds timeout) {
     last_error_.clear();
     if (!socket_.is_open()) return fail(redis_errc::not_connected);
-    auto reply = read(std::chrono::steady_clock::now() + timeout);
+    auto reply = read(detail::steady_after(timeout));
     if (reply) return reply;
     if (reply.error() == redis_errc::timeout) return errc::timeout;
     return fail(reply.error());
@@ -152,7 +152,7 @@ class redis_connection {
     if (socket_.interrupted().is_set()) return cancelled();
     reader_.reset(::redisReaderCreate());
     if (!reader_) throw std::bad_alloc{};
-    const time_point until = std::chrono::steady_clock::now() + options_.connect_timeout;
+    const time_point until = detail::steady_after(options_.connect_timeout);
     auto opened = options_.unix_path.empty() ? socket_.open_tcp(options_.host, options_.port, until)
                                              : socket_.open_unix(options_.unix_path, until);
     if (!opened) {
@@ -197,7 +197,8 @@ class redis_connection {
     if (auto connected = connect(); !connected) return connected.error();
     std::vector<redis_reply> replies;
     if (commands.empty()) return replies;
-    const time_point until = std::chrono::steady_clock::now() + block + options_.command_timeout;
+    const time_point until =
+        detail::steady_after(std::chrono::nanoseconds{detail::saturating_add(block.count(), options_.command_timeout.count())});
     if (auto done = exchange(commands, until, replies); !done) return done.error();
     redis_commands again;
     std::vector<std::size_t> places;

@@ -26,7 +26,7 @@ class redis_caller {
   /// One command. Tried again for a while if it was certainly not executed; of what may have been, the caller decides. `text` gets what the server said of an
   /// error.
   result<redis_reply> call(const redis_commands& command, std::string* text = nullptr) {
-    const auto give_up = std::chrono::steady_clock::now() + retry_within_;
+    const auto give_up = steady_after(retry_within_);
     backoff_delays<> delays{
         backoff::exponential(std::chrono::milliseconds{5}, std::chrono::milliseconds{200}).with_jitter(jitter::equal),
         fresh_seed()};

@@ -26,12 +26,19 @@
 #include <string>
 #include <string_view>
 
+#include <penstock/core/clock.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/ext/redis_errc.hpp>
 #include <penstock/sync/event.hpp>
 
 namespace penstock::inline v0_1::detail {
+
+/// So long from now; a time that is longer than the clock can tell is for ever.
+[[nodiscard]] inline std::chrono::steady_clock::time_point steady_after(std::chrono::nanoseconds d) noexcept {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::steady_clock::time_point{std::chrono::nanoseconds{saturating_add(now.count(), d.count())}};
+}
 
 class redis_socket {
  public:
