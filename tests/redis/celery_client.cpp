@@ -33,7 +33,7 @@ int main(int, char** words) {
   celery_producer celery{server};
   std::cout << "ready" << std::endl;
 
-  const auto sum = celery.send("add", {2, 3});
+  const auto sum = celery.send("add", {2, 3}, {}, {.expires = std::chrono::nanoseconds::max()});  // which is never
   const auto five = celery.result_of(*sum, soon());
   check("a task is run by Celery's worker, and gives its result", five && five->succeeded() && five->value == 5,
         five ? five->status : five.error().message());

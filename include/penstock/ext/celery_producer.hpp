@@ -35,6 +35,7 @@
 #include <nlohmann/json.hpp>
 
 #include <penstock/core/backoff.hpp>
+#include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/fresh_seed.hpp>
 #include <penstock/core/result.hpp>
@@ -93,7 +94,9 @@ class basic_celery_producer {
     message.priority = options.priority;
     const auto now = std::chrono::system_clock::now();
     const auto later = [now](std::chrono::nanoseconds d) {
-      return now + std::chrono::duration_cast<std::chrono::system_clock::duration>(d);
+      const std::chrono::nanoseconds since = now.time_since_epoch();
+      const std::chrono::nanoseconds at{detail::saturating_add(since.count(), d.count())};
+      return std::chrono::system_clock::time_point{std::chrono::duration_cast<std::chrono::system_clock::duration>(at)};
     };
     if (options.eta) {
       message.eta = detail::iso_time(*options.eta);
