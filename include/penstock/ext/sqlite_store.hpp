@@ -10,7 +10,8 @@
 // Durability     full: what a call has done is on the disk when it returns. Many threads' calls travel in one transaction, so a thousand of them may
 //                cost one wait for the disk. With normal there is no wait, and a loss of power takes the last ones.
 // Processes      one writes at a time; others wait, busy_timeout at the most. A process knows of its own jobs at once, and of those of others every
-//                poll_interval: workers ask again by then, and what ended elsewhere is told to who waits for it, not to observers. All use the same options.
+//                poll_interval: workers ask again by then, and what ended elsewhere is told to who waits for it (not to observers). All use the
+//                same options.
 // Errors         a full disk, a file that cannot be written, a lock that is held for too long: the call gives an error of sqlite_error.hpp, nothing
 //                has changed, and one may ask again. A file that is something else, corrupt, or of a later version is refused at construction,
 //                unchanged.
