@@ -15,8 +15,10 @@
 #include <penstock/testing/manual_executor.hpp>
 
 #include "../../support/catch.hpp"
+#include "note.hpp"
 
 using namespace std::chrono_literals;
+using job_test::note;
 using penstock::child_failure;
 using penstock::enqueue_options;
 using penstock::errc;
@@ -31,20 +33,6 @@ using penstock::job_state;
 using penstock::job_worker;
 using penstock::memory_store;
 using penstock::result;
-
-namespace {
-struct note {
-  int number;
-};
-}  // namespace
-template <>
-struct penstock::job_codec<note> {
-  static std::string encode(const note& n) {
-    if (n.number < 0) throw std::range_error{"no number of a note"};
-    return std::to_string(n.number);
-  }
-  static result<note> decode(std::string_view) { return note{0}; }
-};
 
 namespace {
 
