@@ -194,6 +194,7 @@ int run(const settings& s) {
   penstock::job_queue<range, penstock::sqlite_store<range>> queue{store, {.clock = wall}};
   const auto left = store.take_back_stalled(penstock::no_time - 1ns, 1'000'000);  // of whoever was killed
   if (!left) throw std::system_error{left.error()};
+  if (const auto again = queue.redrive_all(); !again) throw std::system_error{again.error()};  // what failed in an earlier run
 
   // The queue waits for the disk on the thread that asks: those who wait at the same time share one wait (group commit).
   penstock::worker_pool pool{{.threads = s.concurrency}};
