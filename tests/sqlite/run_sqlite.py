@@ -107,6 +107,15 @@ def kill(program, folder, kills, rng):
     check("there was something to kill", jobs > 20 * killed / 10, jobs)
 
 
+def open_together(program, folder):
+    """Several processes make the same file at the same time."""
+    ends = []
+    for n in range(60):
+        together = [subprocess.Popen([program, "work", folder / f"new{n}.db"], stdin=subprocess.DEVNULL) for _ in range(6)]
+        ends += [process.wait(60) for process in together]
+    check("a file may be made by several processes at a time", not any(ends), ends)
+
+
 def share(program, folder):
     file = folder / "shared.db"
     worker = subprocess.Popen([program, "work", file], stdin=subprocess.PIPE)
@@ -122,6 +131,7 @@ def main():
     seed = int(os.environ.get("PENSTOCK_SEED", random.randrange(1 << 32)))
     print(f"PENSTOCK_SEED={seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="penstock-sqlite-") as folder:
+        open_together(program, pathlib.Path(folder))
         share(program, pathlib.Path(folder))
         kill(program, pathlib.Path(folder), kills, random.Random(seed))
     sys.exit(verdict())

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <system_error>
 
 #include <penstock/ext/detail/sqlite_database.hpp>
 #include <penstock/ext/sqlite_store_options.hpp>
@@ -82,16 +83,25 @@ inline void set_up(sqlite_database& db, const sqlite_store_options& o) {
   const auto refuse = [&db](sqlite_errc why) { throw_sqlite(static_cast<int>(why), "penstock::sqlite_store: " + db.path()); };
   if (sqlite3_db_readonly(db.handle(), "main") == 1) throw_sqlite(SQLITE_READONLY, "penstock::sqlite_store: " + db.path());
   // Looked at before anything is changed.
-  const std::int64_t application = integer("PRAGMA application_id");
-  if (application != sqlite_application && (application != 0 || integer("SELECT count(*) FROM sqlite_schema") != 0)) {
-    refuse(sqlite_errc::other_file);
-  }
+  std::int64_t application = integer("PRAGMA application_id");
+  const bool empty = application == 0 && integer("SELECT count(*) FROM sqlite_schema") == 0;
+  if (application == 0 && !empty) application = integer("PRAGMA application_id");  // another process may just have made it
+  if (application != sqlite_application && !empty) refuse(sqlite_errc::other_file);
   if (integer("PRAGMA user_version") > sqlite_schema_version) refuse(sqlite_errc::newer_version);
   if (application == 0) db.run("PRAGMA page_size = " + std::to_string(o.page_bytes));
-  {
-    sqlite_statement wal{db, "PRAGMA journal_mode = WAL"};
-    auto mode = wal.ask();
-    if (!mode.next() || mode.bytes(0) != "wal") refuse(sqlite_errc::no_wal);
+  // For that change SQLite wants the file alone, and waits for nobody: while another process makes the same file, it is tried again.
+  const auto last_try =
+      std::chrono::steady_clock::now() + std::min<std::chrono::milliseconds>(o.busy_timeout, std::chrono::hours{24});
+  for (bool done = false; !done;) {
+    try {
+      sqlite_statement wal{db, "PRAGMA journal_mode = WAL"};
+      auto mode = wal.ask();
+      if (!mode.next() || mode.bytes(0) != "wal") refuse(sqlite_errc::no_wal);
+      done = true;
+    } catch (const std::system_error& e) {
+      if (e.code() != sqlite_errc::busy || std::chrono::steady_clock::now() >= last_try) throw;
+      sqlite3_sleep(1);
+    }
   }
   db.run(o.durability == sqlite_durability::full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
   const std::int64_t page = integer("PRAGMA page_size");
