@@ -259,8 +259,9 @@ class basic_redis_token_bucket {
   }
 
   static void add(std::atomic<std::uint64_t>& to, std::uint64_t n = 1) noexcept {
+    // relaxed: a count
     to.fetch_add(n, std::memory_order_relaxed);
-  }  // relaxed: a count
+  }
   result<void> granted(count n) noexcept {
     add(granted_, static_cast<std::uint64_t>(n));
     return {};

@@ -151,8 +151,9 @@ class job_keeper {
     }
   }
   [[nodiscard]] std::uint64_t store_errors() const noexcept {
+    // relaxed: a count
     return store_errors_.load(std::memory_order_relaxed);
-  }  // relaxed: a count
+  }
 
  private:
   // What is due, and when to come back.
