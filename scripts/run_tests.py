@@ -159,14 +159,15 @@ def main():
     mode = sys.argv[1] if len(sys.argv) > 1 else ""
     if shutil.which("cmake") is None:
         sys.exit("cmake was not found; scripts/setup says what is needed")
-    session = Session({"--ci": "ci", "--long": "long"}.get(mode, "quick"))
-    if mode == "--ci":
+    session = Session({"--ci": "ci", "--full": "ci", "--long": "long"}.get(mode, "quick"))
+    if mode in ("--ci", "--full"):
         session.format_check()
         session.step("each header alone", [sys.executable, "tests/layers/check_alone.py", "include"], counted=True)
     # Nobody waits for what changes with one test here, so the tests are compiled together.
-    session.suite("dev", options=["-DPENSTOCK_UNITY_TESTS=ON"] if mode == "--ci" else [])
-    if mode == "--ci":
-        for preset in ("asan", "tsan", "clang-asan", "clang-tsan"):
+    session.suite("dev", options=["-DPENSTOCK_UNITY_TESTS=ON"] if mode in ("--ci", "--full") else [])
+    if mode in ("--ci", "--full"):
+        # Each sanitizer by one compiler, each compiler with one sanitizer, the park with and without the futex, C++20 and C++23.
+        for preset in ("asan", "clang-tsan") if mode == "--ci" else ("asan", "tsan", "clang-asan", "clang-tsan"):
             session.suite(preset, tier="quick")
         session.suite("aarch64", targets=["penstock_tests_unit"], labels="unit", tier="quick")
         session.suite("release", targets=["benchmarks/all", "penstock-index"], run=False, counted=True)
