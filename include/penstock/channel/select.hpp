@@ -282,7 +282,7 @@ class [[nodiscard]] async_select_operation {
 
 }  // namespace detail
 
-/// `co_await async_select(…)` is a result<selected<…>>: the case that happened; errc::cancelled if stop was requested of the coroutine,
+/// `co_await async_select(…)` is a `result<selected<…>>`: the case that happened; errc::cancelled if stop was requested of the coroutine,
 /// errc::timeout at the limit of `| with_timeout`, `| with_deadline`; then nothing happened. `| with_stop` and `| via` work as for every wait.
 /// Throws std::invalid_argument if every case is switched off. Items of a stricter alignment than operator new gives are refused, as by async_pop().
 template <class... Specs>

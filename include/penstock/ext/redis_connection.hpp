@@ -57,7 +57,7 @@ class redis_connection {
   redis_connection(const redis_connection&) = delete;
   redis_connection& operator=(const redis_connection&) = delete;
 
-  /// Connects if there is no connection, as a command would. Errors: redis_errc::not_connected, ::auth, and whatever else the server refuses it
+  /// Connects if there is no connection, as a command would. Errors: redis_errc::not_connected, redis_errc::auth, and whatever else the server refuses it
   /// with; errc::cancelled.
   result<void> connect() {
     last_error_.clear();

@@ -32,7 +32,7 @@ namespace penstock::inline v0_1 {
 struct job_schedule_options {
   std::string id = {};                ///< its name in the store; putting another one of that name replaces it
   std::chrono::nanoseconds every{0};  ///< from `start` on, or from now on, the first one at once
-  std::string when = {};              ///< five or six fields, or @daily and the like (cron.hpp)
+  std::string when = {};              ///< five or six fields, or `@daily` and the like (cron.hpp)
   std::string time_zone = {};         ///< of `when`. Empty: UTC; others as the store's options say
   std::chrono::nanoseconds start{0};  ///< not before, since the epoch of the store's clock; 0: now
   std::chrono::nanoseconds end = std::chrono::nanoseconds::max();   ///< not after

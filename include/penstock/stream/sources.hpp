@@ -132,7 +132,7 @@ inline generator<walk_entry> walk_of(walk_level root, walk_options options) {
 
 }  // namespace detail
 
-/// The lines of a file, in order, without their '\n'. A '\r' before it stays. A last line counts also without a '\n'; a file that ends with one
+/// The lines of a file, in order, without their line feed. A carriage return before it stays. A last line counts also without a line feed; a file that ends with one
 /// has no empty line behind it. Any other byte, 0 included, is text.
 /// Throws std::system_error that names the path if the file cannot be opened.
 [[nodiscard]] inline generator<std::string> lines(const std::filesystem::path& path, lines_options options = {}) {

@@ -1,0 +1,8 @@
+# What a header says before #pragma once is about the file, and laid out by hand: doxygen takes it as it is. Friends, details and the inline namespace are
+# nobody's business.
+1i /** @file\n@verbatim
+1,/^#pragma once/s,^// \?,,
+/^#pragma once/i @endverbatim */
+/^ *friend /d
+/^namespace detail {$/,/^}  \/\/ namespace detail$/d
+s/^namespace penstock::inline v0_1 {/namespace penstock {/
