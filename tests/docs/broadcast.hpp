@@ -1,0 +1,3 @@
+struct quote {};
+void show(const quote&);
+quote q;

@@ -1,0 +1,13 @@
+struct image {};
+struct page {};
+std::vector<double> samples, prices, a, b;
+std::vector<image> photos;
+std::vector<std::string> urls, files;
+std::stop_token token;
+penstock::worker_pool& pool = *new penstock::worker_pool;
+double filter(double);
+double sum(std::span<const double>);
+image scale(const image&);
+page fetch(const std::string&);
+void index(const page&);
+void scan(const std::string&);

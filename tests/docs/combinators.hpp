@@ -1,0 +1,17 @@
+using namespace penstock;
+struct page {};
+struct user_record {};
+struct order {};
+int id, a, b, c, mirror_a, mirror_b, connection;
+worker_pool& pool = *new worker_pool;
+std::vector<task<page>> fetches;
+std::vector<task<void>> uploads;
+task<user_record> load_user(int);
+task<std::vector<order>> load_orders(int);
+task<page> fetch(int);
+task<int> read(int);
+task<int> idle();
+task<int> write(int);
+int f();
+int g();
+void log(std::size_t, std::exception_ptr);

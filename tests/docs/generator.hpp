@@ -1,0 +1,6 @@
+#include <iostream>
+#include <ranges>
+struct node {
+  const node* left;
+  const node* right;
+};

@@ -1,0 +1,2 @@
+std::string session_id;
+void send(const std::string&);

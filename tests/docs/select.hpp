@@ -1,0 +1,20 @@
+using namespace penstock;
+struct request {};
+struct response {};
+response next;
+std::stop_token token;
+channel<request>& requests = *new channel<request>{1};
+channel<response>& replies = *new channel<response>{1};
+channel<std::string>& lines = *new channel<std::string>{1};
+channel<int>& a = *new channel<int>{1};
+channel<int>& b = *new channel<int>{1};
+void serve(const request&);
+void finish();
+void flush();
+void leave();
+void use(int);
+void report();
+void give_up();
+void read(result<std::string>);
+template <class Time>
+void sample(Time);

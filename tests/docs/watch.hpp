@@ -1,0 +1,5 @@
+struct config {
+  int workers;
+};
+config load();
+void apply(const config&);
