@@ -1,0 +1,13 @@
+using namespace penstock;
+struct job {};
+struct request {};
+struct page {};
+std::vector<job> all;
+std::vector<std::string> urls;
+std::stop_token token;
+channel<request>& requests = *new channel<request>{1};
+void work(const job&);
+void serve(const request&);
+void flush();
+void leave();
+task<page> fetch(std::string);
