@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Draws a run of the benchmarks as one page that needs nothing else, and keeps runs.
+
+    bench_page.py --page FILE [--build-dir DIR] [--command TEXT] JSON...     the page
+    bench_page.py --keep FILE [--build-dir DIR] [--command TEXT] JSON...     the run in brief: every repetition's figure, machine, compiler, commit
+
+JSON is what Google Benchmark writes, a file a program, or a run that was kept. Needs matplotlib (Debian's python3-matplotlib) for the page.
+"""
+
+import argparse
+import html
+import io
+import json
+import math
+import os
+import pathlib
+import re
+import statistics
+import sys
+import zlib
+
+import bench_report
+
+OURS, PEER, FAINT = "#0b62a8", "#8a94a0", "#c9d1d9"
+PEERS = ["#c2571a", "#6b7785", "#8f5aa8", "#2f8f6b", "#b08a1e", "#a3475f", "#4a6fa5", "#7a7a52"]
+THREADS = re.compile(r"/threads:(\d+)")
+QUANTILE = re.compile(r"^(.*) P(\d+(?:\.\d+)?)$")
+STYLE = """
+:root{color-scheme:light dark;--ground:#fff;--text:#1c2430;--quiet:#5a6675;--line:#dfe4ea;--raised:#f5f7f9;--ours:#0b62a8}
+@media (prefers-color-scheme:dark){:root{--ground:#11161c;--text:#dbe2ea;--quiet:#93a1b1;--line:#2b3540;--raised:#1a2129;--ours:#6db6f2}}
+body{margin:0 auto;max-width:66rem;padding:1rem 1.2rem 4rem;background:var(--ground);color:var(--text);font:16px/1.55 system-ui,sans-serif}
+h1{margin:.4rem 0}h2{margin:2.6rem 0 .4rem;padding-top:.8rem;border-top:1px solid var(--line)}
+p,li{max-width:48rem}.quiet{color:var(--quiet);font-size:.92rem}
+nav a{margin-right:.9rem;white-space:nowrap}a{color:var(--ours)}
+figure{margin:1rem 0;padding:.4rem;background:#fff;border:1px solid var(--line);border-radius:8px;overflow-x:auto}
+figure svg{display:block;max-width:100%;height:auto;min-width:34rem}
+details{margin:.6rem 0}summary{cursor:pointer;color:var(--quiet)}.wide{overflow-x:auto}
+table{border-collapse:collapse;font-size:.88rem}th,td{padding:.3rem .9rem .3rem 0;border-bottom:1px solid var(--line);text-align:left;white-space:nowrap}
+td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}.ours{font-weight:650;color:var(--ours)}
+pre{padding:.8rem 1rem;overflow-x:auto;background:var(--raised);border-radius:8px;font-size:.85rem}
+"""
+
+
+def program_of(file):
+    return re.sub(r"^penstock_|_bench$|\.json$", "", pathlib.Path(file).stem).replace("_bench", "")
+
+
+def read_run(files, build_dir, command):
+    """{"machine", "command", "programs": {program: workloads as bench_report reads them}}; of a run that was kept, its own."""
+    if len(files) == 1 and "programs" in (kept := json.loads(pathlib.Path(files[0]).read_text(encoding="utf-8"))):
+        return kept
+    programs = {}
+    for file in files:
+        workloads, errors = bench_report.read([file])
+        for error in errors:
+            print(f"error: {error}", file=sys.stderr)
+        if workloads:
+            programs[program_of(file)] = workloads
+    return {"machine": bench_report.machine(build_dir), "command": command, "programs": programs}
+
+
+def spread_of(values, base):
+    return [min(values) / base, max(values) / base]
+
+
+class Figures:
+    """The pictures of a program's workloads, as SVG."""
+
+    def __init__(self, workloads):
+        import matplotlib
+
+        matplotlib.use("svg")
+        matplotlib.rcParams.update({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+        import matplotlib.pyplot
+
+        self.plot = matplotlib.pyplot
+        self.workloads = workloads
+        self.rows = bench_report.summarise(workloads)
+
+    def draw(self, figure):
+        out = io.StringIO()
+        figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
+        self.plot.close(figure)
+        svg = out.getvalue()
+        # Names within the page must differ from picture to picture.
+        prefix = f"f{zlib.crc32(svg.encode())}"
+        svg = re.sub(r'id="([^"]+)"', rf'id="{prefix}\1"', svg)
+        svg = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
+        svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
+        return svg[svg.index("<svg") :]
+
+    def values(self, workload, implementation, unit):
+        return self.workloads[workload][implementation][unit]
+
+    def ratios(self):
+        """A row a workload: our ratio to the best peer (its spread as a line), and where the other peers are."""
+        wanted = [(w, name, median, unit, ratio) for w, name, median, unit, _, ratio in self.rows if ratio is not None]
+        names = list(dict.fromkeys(w for w, *_ in wanted))
+        if not names:
+            return ""
+        figure, axes = self.plot.subplots(figsize=(8.6, 0.55 + 0.34 * len(names)))
+        for y, workload in enumerate(reversed(names)):
+            rows = [r for r in wanted if r[0] == workload]
+            best = min(median for _, name, median, _, _ in rows if not bench_report.is_ours(name))
+            for _, name, median, unit, ratio in rows:
+                ours = bench_report.is_ours(name)
+                if ours:
+                    low, high = spread_of(self.values(workload, name, unit), best)
+                    axes.plot([low, high], [y, y], color=OURS, linewidth=2, alpha=0.45, solid_capstyle="round", zorder=2)
+                axes.plot([ratio], [y], "o" if ours else "|", color=OURS if ours else PEER, markersize=7 if ours else 9, zorder=3 if ours else 1)
+            ours = min((r for r in rows if bench_report.is_ours(r[1])), key=lambda r: r[4])
+            axes.annotate(f"{ours[4]:.2f}", (ours[4], y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color=OURS)
+        axes.axvline(1, color="#333", linewidth=0.8, zorder=0)
+        axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        ticks = [t for t in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= t <= high]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.minorticks_off()
+        axes.set_yticks(range(len(names)), reversed(names))
+        axes.set_ylim(-0.6, len(names) - 0.2)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color="#eee")
+        axes.set_axisbelow(True)
+        axes.set_xlabel("time, as a multiple of the best peer's: left of 1 penstock is quicker")
+        return self.draw(figure)
+
+    def lines(self, groups, label, ticks):
+        """Panels side by side, one a group: a line for each implementation."""
+        columns = min(len(groups), 2)
+        count = -(-len(groups) // columns)
+        figure, panels = self.plot.subplots(count, columns, figsize=(4.4 * columns, 3.0 * count), squeeze=False)
+        peers = sorted({name for series in groups.values() for name in series if not bench_report.is_ours(name)})
+        for panel in panels.flat[len(groups) :]:
+            panel.set_visible(False)
+        for panel, (title, series) in zip(panels.flat, groups.items()):
+            for name in sorted(series, key=bench_report.is_ours):
+                points = sorted(series[name])
+                ours = bench_report.is_ours(name)
+                colour = OURS if ours else PEERS[peers.index(name) % len(PEERS)]
+                panel.plot([x for x, _ in points], [y for _, y in points], "o-", color=colour, linewidth=2.2 if ours else 1.2, markersize=4, label=name, zorder=3 if ours else 2)
+            panel.set_title(title, fontsize=10, loc="left")
+            panel.set_yscale("log")
+            panel.set_xticks(*ticks(sorted({x for points in series.values() for x, _ in points})))
+            panel.minorticks_off()
+            panel.grid(color="#eee")
+            panel.legend(fontsize=7, frameon=False)
+        figure.supylabel(label, fontsize=9)
+        figure.tight_layout()
+        return self.draw(figure)
+
+    def scaling(self):
+        groups = {}
+        for workload, name, median, unit, *_ in self.rows:
+            if found := THREADS.search(workload):
+                title = THREADS.sub("", workload)
+                groups.setdefault(f"{title}, by threads", {}).setdefault(name, []).append((int(found[1]), median))
+        groups = {title: series for title, series in groups.items() if max(len(points) for points in series.values()) > 1}
+        return self.lines(groups, "ns", lambda xs: (xs, [str(x) for x in xs])) if groups else ""
+
+    def latencies(self):
+        groups = {}
+        for workload, name, median, *_ in self.rows:
+            if found := QUANTILE.match(workload):
+                groups.setdefault(found[1], {}).setdefault(name, []).append((float(found[2]), median))
+        if not groups:
+            return ""
+        # What is rare takes the room: by the number of nines.
+        placed = {}
+        for title, series in groups.items():
+            placed[title] = {name: [(-math.log10(max(1 - q / 100, 1e-6)), ns) for q, ns in points] for name, points in series.items()}
+        return self.lines(placed, "latency, ns", lambda xs: (xs, [f"{100 * (1 - 10 ** -x):.6g} %" for x in xs]))
+
+    def table(self):
+        lines = ['<tr><th>workload</th><th>implementation</th><th class="number">median</th><th class="number">spread</th><th class="number">to the best peer</th></tr>']
+        for workload, name, median, unit, spread, ratio in self.rows:
+            ours = ' class="ours"' if bench_report.is_ours(name) else ""
+            ratio = "" if ratio is None else f"{ratio:.2f}"
+            lines.append(
+                f'<tr><td>{html.escape(workload)}</td><td{ours}>{html.escape(name)}</td><td class="number">{bench_report.shown(median, unit)}</td>'
+                f'<td class="number">{100 * spread:.0f} %</td><td class="number">{ratio}</td></tr>'
+            )
+        return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+
+
+def summary_of(run):
+    """How many workloads with peers, in how many of them ours is as quick as the best, and the median ratio."""
+    ratios = []
+    for workloads in run["programs"].values():
+        best = {}
+        for workload, name, _, _, _, ratio in bench_report.summarise(workloads):
+            if ratio is not None and bench_report.is_ours(name):
+                best[workload] = min(ratio, best.get(workload, ratio))
+        ratios += best.values()
+    if not ratios:
+        return "No workload has a peer beside it."
+    quicker = sum(r <= 1 for r in ratios)
+    return f"{len(ratios)} workloads have peers; in {quicker} of them penstock is as quick as the best of them or quicker. Median ratio {statistics.median(ratios):.2f}."
+
+
+def page(run):
+    sections = []
+    for program, workloads in run["programs"].items():
+        figures = Figures(workloads)
+        pictures = "".join(f"<figure>{svg}</figure>" for svg in (figures.ratios(), figures.scaling(), figures.latencies()) if svg)
+        sections.append(f'<h2 id="{program}">{program.replace("_", " ")}</h2>{pictures}<details><summary>all figures</summary>{figures.table()}</details>')
+    navigation = "".join(f'<a href="#{program}">{program.replace("_", " ")}</a>' for program in run["programs"])
+    command = f"<pre>{html.escape(run['command'])}</pre>" if run["command"] else ""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>penstock: benchmarks</title><style>{STYLE}</style></head>
+<body><h1>penstock beside its peers</h1>
+<p class="quiet">{html.escape(run["machine"])}</p>
+<p>{summary_of(run)} A dot is the median of the repetitions over the median of the best peer of that workload in the same run, its line reaches from the least to the greatest
+repetition; strokes are the peers. All do the same work; ratios count, not times: the machine is shared.</p>
+{command}<nav>{navigation}</nav>
+{"".join(sections)}</body></html>
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", metavar="JSON")
+    parser.add_argument("--page", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--keep", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--build-dir")
+    parser.add_argument("--command", default="")
+    options = parser.parse_args()
+    run = read_run(options.files, options.build_dir, options.command)
+    if not run["programs"]:
+        sys.exit("bench_page: no benchmark ran")
+    if options.keep:
+        rounded = json.loads(json.dumps(run), parse_float=lambda text: float(f"{float(text):.4g}"))
+        options.keep.parent.mkdir(parents=True, exist_ok=True)
+        options.keep.write_text(json.dumps(rounded, ensure_ascii=False, indent=0).replace(",\n", ", ").replace("[\n", "[").replace("\n]", "]") + "\n", encoding="utf-8")
+    if options.page:
+        options.page.parent.mkdir(parents=True, exist_ok=True)
+        options.page.write_text(page(run), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        # Debian's packages belong to Debian's Python, which may not be the first in the path.
+        if "--page" in sys.argv and os.path.exists("/usr/bin/python3") and os.path.realpath(sys.executable) != os.path.realpath("/usr/bin/python3"):
+            os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
+    main()

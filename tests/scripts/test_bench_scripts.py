@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Tests scripts/bench_report.py, bench_page.py and bench_compare.py with runs that are made up."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(SCRIPTS))
+import bench_compare  # noqa: E402
+import bench_page  # noqa: E402
+import bench_report  # noqa: E402
+
+
+def benchmark(name, times, **more):
+    return [{"name": name, "run_name": name, "run_type": "iteration", "real_time": t, "time_unit": "ns", **more} for t in times]
+
+
+def kept(ours, peer=None):
+    workload = {"penstock": {"item": ours}}
+    if peer:
+        workload["other"] = {"item": peer}
+    return {"machine": "", "command": "", "programs": {"some": {"load": workload}}}
+
+
+class Names(unittest.TestCase):
+    def test_workload_and_implementation(self):
+        self.assertEqual(bench_report.split_name("BM_load<penstock::channel>/8/real_time"), ("load/8", "penstock::channel"))
+        self.assertEqual(bench_report.split_name("BM_load/asio/threads:4"), ("load/threads:4", "asio"))
+
+
+class Comparing(unittest.TestCase):
+    def change(self, before, after):
+        ((_, _, change, chance),) = bench_compare.changes(before, after)
+        return change, chance
+
+    def test_slower(self):
+        change, chance = self.change(kept([10, 11, 10, 10, 12]), kept([15, 14, 15, 16, 15]))
+        self.assertAlmostEqual(change, 1.5)
+        self.assertLess(chance, 0.05)
+
+    def test_one_slow_repetition_is_none(self):
+        change, chance = self.change(kept([10, 11, 10, 10, 12]), kept([10, 10, 10, 50, 11]))
+        self.assertLess(change, 1.2)
+        self.assertGreater(chance, 0.05)
+
+    def test_a_slower_machine_is_none(self):
+        change, _ = self.change(kept([10] * 5, [20] * 5), kept([20] * 5, [40] * 5))
+        self.assertAlmostEqual(change, 1)
+
+    def test_slower_than_the_machine(self):
+        change, chance = self.change(kept([10] * 5, [20] * 5), kept([30] * 5, [40] * 5))
+        self.assertAlmostEqual(change, 1.5)
+        self.assertLess(chance, 0.05)
+
+    def test_three_repetitions_say_too_little(self):
+        _, chance = self.change(kept([10] * 3), kept([20] * 3))
+        self.assertGreater(chance, 0.05)
+
+    def test_exit_code(self):
+        with tempfile.TemporaryDirectory() as folder:
+            files = [pathlib.Path(folder, name) for name in ("before.json", "after.json")]
+            files[0].write_text(json.dumps(kept([10] * 5)), encoding="utf-8")
+            for ours, code in (([11] * 5, 0), ([13] * 5, 1)):
+                files[1].write_text(json.dumps(kept(ours)), encoding="utf-8")
+                ran = subprocess.run([sys.executable, SCRIPTS / "bench_compare.py", *files], capture_output=True, text=True, check=False)
+                self.assertEqual(ran.returncode, code, ran.stdout + ran.stderr)
+
+
+class Keeping(unittest.TestCase):
+    def test_a_kept_run_reads_as_it_was(self):
+        runs = benchmark("BM_load<penstock>/threads:1", [10.0, 11.0, 12.0]) + benchmark("BM_load<other>/threads:1", [20.0, 21.0, 22.0])
+        with tempfile.TemporaryDirectory() as folder:
+            raw, brief = pathlib.Path(folder, "penstock_some_bench.json"), pathlib.Path(folder, "kept.json")
+            raw.write_text(json.dumps({"benchmarks": runs}), encoding="utf-8")
+            subprocess.run([sys.executable, SCRIPTS / "bench_page.py", "--keep", brief, "--command", "scripts/bench", raw], check=True)
+            run = bench_page.read_run([brief], None, "")
+        self.assertEqual(run["programs"]["some"]["load/threads:1"]["penstock"]["iteration"], [10.0, 11.0, 12.0])
+        self.assertEqual(run["command"], "scripts/bench")
+        self.assertIn("in 1 of them penstock is as quick", bench_page.summary_of(run))
+
+
+class Drawing(unittest.TestCase):
+    def test_a_page_has_each_picture_and_every_figure(self):
+        if subprocess.run(["/usr/bin/python3", "-c", "import matplotlib"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("python3-matplotlib is not installed")
+        runs = []
+        for threads in (1, 2, 4):
+            for name in ("penstock", "other"):
+                runs += benchmark(f"BM_load<{name}>/threads:{threads}", [10.0 * threads, 12.0 * threads])
+        for name in ("penstock", "other"):
+            runs += benchmark(f"BM_wait<{name}>", [1.0, 1.0], P50=100.0, P99=1000.0)
+        with tempfile.TemporaryDirectory() as folder:
+            raw, page = pathlib.Path(folder, "penstock_some_bench.json"), pathlib.Path(folder, "page.html")
+            raw.write_text(json.dumps({"benchmarks": runs}), encoding="utf-8")
+            subprocess.run(["/usr/bin/python3", SCRIPTS / "bench_page.py", "--page", page, raw], check=True)
+            text = page.read_text(encoding="utf-8")
+        self.assertEqual(text.count("<svg"), 3)  # ratios, scaling, latencies
+        for expected in ("load, by threads", "wait P99", "load/threads:4", "99 %"):
+            self.assertIn(expected, text)
+
+
+if __name__ == "__main__":
+    unittest.main()
