@@ -42,7 +42,8 @@ pre{padding:.8rem 1rem;overflow-x:auto;background:var(--raised);border-radius:8p
 
 
 def program_of(file):
-    return re.sub(r"^penstock_|_bench$|\.json$", "", pathlib.Path(file).stem).replace("_bench", "")
+    """channel of penstock_channel_bench.json, and of channel_go.json, its peer in another language."""
+    return re.sub(r"^penstock_|_bench$|_go$", "", pathlib.Path(file).stem)
 
 
 def read_run(files, build_dir, command):
@@ -50,12 +51,12 @@ def read_run(files, build_dir, command):
     if len(files) == 1 and "programs" in (kept := json.loads(pathlib.Path(files[0]).read_text(encoding="utf-8"))):
         return kept
     programs = {}
-    for file in files:
-        workloads, errors = bench_report.read([file])
+    for program in dict.fromkeys(program_of(file) for file in files):
+        workloads, errors = bench_report.read([file for file in files if program_of(file) == program])
         for error in errors:
             print(f"error: {error}", file=sys.stderr)
         if workloads:
-            programs[program_of(file)] = workloads
+            programs[program] = workloads
     return {"machine": bench_report.machine(build_dir), "command": command, "programs": programs}
 
 
