@@ -64,6 +64,10 @@ struct noted_watch final : penstock::job_watch {
     state = s;
     said = reason != nullptr ? *reason : "";
   }
+  void forgotten() noexcept override {
+    ++calls;
+    said = "forgotten";
+  }
   int calls = 0;
   job_state state = job_state::waiting;
   std::string said;
@@ -352,6 +356,20 @@ void fencing() {
   same(u.fetch(), "3");
   u.leases.clear();
   same(u.counts(), "waiting 0, delayed 0, active 1, completed 0, failed 0");
+  u.store.obliterate(true).value();
+
+  // What was lost together waits again in its order, but for one that has failed.
+  for (const int p : {1, 2, 3, 4, 5}) u.add(p);
+  same(seq({u.fetch(1, 1s), u.fetch(3, 1s)}), "12 3 4");
+  penstock::lease_ticket early = u.ticket(2);
+  u.now += 1s;
+  same(std::to_string(u.store.take_back_stalled(u.now, 1).value().back), "4");
+  same(seq({u.in(job_state::waiting), "|", u.fetch(2, 1s), "|", u.extend(early, 1s)}), "1 2 3 4 5|1 2|lost");
+  u.now += 1s;
+  same(u.fetch(2, 0s), "3 4");
+  const auto some = u.store.take_back_stalled(u.now, 1).value();
+  same(seq({std::to_string(some.back), std::to_string(some.failed), u.in(job_state::failed), "|", u.in(job_state::waiting)}),
+       "042 3 4|5");
 }
 
 template <class Bench>
@@ -383,7 +401,47 @@ void names() {
 }
 
 template <class Bench>
+[[gnu::noinline]] void deduplication_ends() {
+  using penstock::deduplication;
+  user<Bench> u;
+  // Who is kept away by the ttl of one that has ended learns how it ended; or that nobody knows any more.
+  const penstock::enqueue_options often{.deduplicate = deduplication{.id = "o", .ttl = 10s}};
+  noted_watch completed, failed, gone, run;
+  u.add(1, often);
+  same(seq({u.fetch(), u.settle(1)}), "1ok");
+  static_cast<void>(u.try_add(2, often, &completed).value());
+  u.now += 10s;
+  u.add(3, often);
+  same(seq({u.fetch(), u.settle(3, settle_as::failed)}), "3ok");
+  static_cast<void>(u.try_add(4, often, &failed).value());
+  same(how(u.store.redrive(u.ids[3])), "ok");
+  static_cast<void>(u.try_add(4, often, &run).value());
+  same(seq({std::to_string(run.calls), u.fetch(), u.settle(3), how(u.store.remove(u.ids[3]))}), "03okok");
+  static_cast<void>(u.try_add(5, often, &gone).value());
+  same(seq({completed.said, "|", failed.said, std::to_string(failed.state == job_state::failed), "|", run.said, "|", gone.said}),
+       "100|why1|300|forgotten");
+
+  // A dead letter that is redriven guards its key again, unless another one does.
+  const penstock::enqueue_options one{.deduplicate = deduplication{.id = "k"}};
+  u.add(6, one);
+  same(seq({u.fetch(), u.settle(6, settle_as::failed), how(u.store.redrive(u.ids[6]))}), "6okok");
+  same(std::to_string(u.add(7, one) == u.ids[6]), "1");
+  same(seq({u.fetch(), u.settle(6, settle_as::failed)}), "6ok");
+  u.add(7, one);
+  same(seq({std::to_string(u.duplicate), how(u.store.redrive(u.ids[6])), std::to_string(u.add(8, one) == u.ids[7])}), "0ok1");
+  same(seq({u.fetch(2), u.settle(7)}), "7 6ok");
+  u.add(8, one);
+  same(seq({std::to_string(u.duplicate), u.fetch(), u.settle(8), u.settle(6, settle_as::failed), u.counts()}),
+       "08okokwaiting 0, delayed 0, active 0, completed 2, failed 1");
+  same(std::to_string(u.store.redrive_all(9).value()), "1");
+  u.add(9, one);
+  same(seq({std::to_string(u.duplicate), how(u.store.remove(u.ids[6]))}), "1ok");
+  u.add(9, one);
+  same(std::to_string(u.duplicate), "0");
+}
+template <class Bench>
 void deduplication() {
+  deduplication_ends<Bench>();
   using penstock::deduplication;
   constexpr std::size_t none = penstock::job_entry<int>::no_entry;
   user<Bench> u;

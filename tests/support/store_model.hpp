@@ -3,8 +3,8 @@
 //   store_model::follow<my_bench>(below, 150);   // below(n): 0 to n - 1, from any generator; throws `difference` with all that was done
 //
 // `Bench` is as in store_conformance.hpp: room for eight jobs, the newest two of the completed and the newest three of the failed ones are kept. What
-// a store may decide otherwise than memory_store is left open: the order of jobs that were taken back together, whether jobs of one addition that
-// replace each other need room beside each other, the order of events of different jobs in one step, and events that tell no change of state.
+// a store may decide otherwise than memory_store is left open: whether jobs of one addition that replace each other need room beside each other, the order
+// of events of different jobs in one step, and events that tell no change of state.
 #pragma once
 
 #include <algorithm>
@@ -71,7 +71,8 @@ struct job {
 /// What a watch was told.
 struct telling {
   job_state how;
-  std::string text;  // what the job gave, or why it failed
+  std::string text;   // what the job gave, or why it failed
+  bool known = true;  // false: the job that counts is over and gone
 };
 
 class sequential {
@@ -112,7 +113,7 @@ class sequential {
     return !j.gone && j.state == job_state::active && j.fence == fence;
   }
 
-  /// The job that counts in place of one with these options: its number, or -1 if it is over and gone.
+  /// The job that counts in place of one with these options: its serial, or -1 if it is over and gone.
   struct twin {
     int serial;
     job_id id;
@@ -124,9 +125,8 @@ class sequential {
       }
     }
     const guard* const g = guarded(o, now);
-    if (g == nullptr || (o.deduplicate->replace && g->job >= 0 && jobs.at(g->job).state == job_state::delayed))
-      return std::nullopt;
-    return twin{g->job, g->of};
+    if (g == nullptr || (o.deduplicate->replace && g->live && jobs.at(g->job).state == job_state::delayed)) return std::nullopt;
+    return twin{jobs.at(g->job).gone ? -1 : g->job, g->of};
   }
   /// True: it was added.
   bool add(int serial, const job_id& id, const penstock::enqueue_options& o, std::optional<std::size_t> watch, job_time now) {
@@ -138,7 +138,7 @@ class sequential {
       if (!watch) return false;
       const job* const j = there->serial >= 0 ? &jobs.at(there->serial) : nullptr;
       if (j == nullptr) {
-        told[*watch] = {job_state::waiting, {}};
+        told[*watch] = {job_state::waiting, {}, false};
       } else if (j->state == job_state::completed || j->state == job_state::failed) {
         told[*watch] = {j->state, j->text(j->state)};
       } else {
@@ -154,12 +154,12 @@ class sequential {
     if (watch) j.watches.push_back(*watch);
     if (o.deduplicate) {
       const guard* const g = guarded(o, now);
-      const int replaced = g != nullptr ? g->job : -1;
+      const int replaced = g != nullptr && g->live ? g->job : -1;
       job_time expires = no_time;
       if (o.deduplicate->ttl.count() != 0) {
         expires = g != nullptr && !o.deduplicate->extend ? g->expires : job_time{now + o.deduplicate->ttl};
       }
-      guards_[o.deduplicate->id] = {serial, id, expires};
+      guards_[o.deduplicate->id] = {serial, true, id, expires};
       if (replaced >= 0) remove(replaced);
     }
     if (o.delay.count() > 0) {
@@ -214,27 +214,31 @@ class sequential {
       at > now ? delay(j, at) : wait(j, how == settle_as::released || j.o.lifo);
     }
   }
-  /// Those that are to be taken back, the oldest run first.
-  [[nodiscard]] std::vector<int> run_out(job_time now) const {
-    std::vector<int> all;
+  /// Those that stalled too often have failed, the oldest run first; then the others wait again, before all others and in the order of their runs.
+  penstock::stalled_jobs take_back(job_time now, unsigned max_stalled) {
+    penstock::stalled_jobs taken;
+    std::vector<int> late;
     for (const int serial : active) {
-      if (jobs.at(serial).leased_until <= now) all.push_back(serial);
+      if (jobs.at(serial).leased_until <= now) late.push_back(serial);
     }
-    return all;
-  }
-  /// True: it waits again.
-  bool take_back(int serial, unsigned max_stalled, job_time now) {
-    job& j = jobs.at(serial);
-    leave(j);
-    note(j, event::stalled, j.attempts_made + 1);
-    if (++j.stalled <= max_stalled) {
+    const auto back = std::stable_partition(late.begin(), late.end(), [&](int s) { return jobs.at(s).stalled >= max_stalled; });
+    for (const int serial : late) {
+      note(jobs.at(serial), event::stalled, jobs.at(serial).attempts_made + 1);
+      ++jobs.at(serial).stalled;
+    }
+    for (auto at = late.begin(); at != back; ++at, ++taken.failed) {
+      job& j = jobs.at(*at);
+      leave(j);
+      j.why = "stalled more often than allowed";
+      note(j, event::failed, j.attempts_made + 1);
+      end(j, job_state::failed, now);
+    }
+    for (auto at = late.end(); at != back; ++taken.back) {
+      job& j = jobs.at(*--at);
+      leave(j);
       wait(j, true);
-      return true;
     }
-    j.why = "stalled more often than allowed";
-    note(j, event::failed, j.attempts_made + 1);
-    end(j, job_state::failed, now);
-    return false;
+    return taken;
   }
   void promote(int serial) {
     job& j = jobs.at(serial);
@@ -249,6 +253,13 @@ class sequential {
     j.progress = 0;
     j.ended_at = no_time;
     note(j, event::redriven, 0);
+    if (j.o.deduplicate) {  // it guards its key again, if nobody else does
+      const auto at = guards_.find(j.o.deduplicate->id);
+      const bool ours = at != guards_.end() && at->second.job == serial;
+      const bool free = at == guards_.end() || (at->second.expires == no_time && !at->second.live);
+      if (ours) at->second.live = true;
+      if (!ours && free && j.o.deduplicate->ttl.count() == 0) guards_[j.o.deduplicate->id] = {serial, true, j.id, no_time};
+    }
     wait(j, false);
   }
   void remove(int serial) {
@@ -269,7 +280,8 @@ class sequential {
 
  private:
   struct guard {
-    int job;  // -1: it is over
+    int job;
+    bool live;  // false: it is over
     job_id of;
     job_time expires;  // no_time: with the job
   };
@@ -277,7 +289,7 @@ class sequential {
     if (!o.deduplicate) return nullptr;
     const auto at = guards_.find(o.deduplicate->id);
     if (at == guards_.end()) return nullptr;
-    return (at->second.expires == no_time ? at->second.job >= 0 : now < at->second.expires) ? &at->second : nullptr;
+    return (at->second.expires == no_time ? at->second.live : now < at->second.expires) ? &at->second : nullptr;
   }
   [[nodiscard]] guard* guarded(const penstock::enqueue_options& o, job_time now) {
     return const_cast<guard*>(std::as_const(*this).guarded(o, now));
@@ -318,7 +330,7 @@ class sequential {
   void over(job& j, job_state how) {
     for (const std::size_t w : std::exchange(j.watches, {})) told[w] = {how, j.text(how)};
     for (auto& [key, g] : guards_) {
-      if (g.job == j.serial) g.job = -1;
+      if (g.job == j.serial) g.live = false;
     }
   }
 
@@ -346,7 +358,7 @@ class follower {
     told_.clear();
     const std::size_t room_before = model_.room();
     const job_time due_before = model_.next_due();
-    fetches_ = takes_back_ = false;
+    fetches_ = false;
     // The number of times that each stands here is its weight.
     using act = void (follower::*)();
     static constexpr std::array acts{
@@ -376,6 +388,7 @@ class follower {
     void over(job_state s, const penstock::job_text& said) noexcept override {
       all->emplace_back(number, telling{s, said != nullptr ? *said : ""});
     }
+    void forgotten() noexcept override { all->emplace_back(number, telling{job_state::waiting, {}, false}); }
     std::size_t number = 0;
     std::vector<std::pair<std::size_t, telling>>* all = nullptr;
   };
@@ -613,38 +626,13 @@ class follower {
     say("pass " + text(by));
   }
   void take_back() {
-    takes_back_ = true;
     const unsigned most = static_cast<unsigned>(pick(3));
     say("take back, stalled at the most " + std::to_string(most));
-    std::size_t back = 0, failed = 0;
-    std::map<std::uint32_t, std::size_t> first;
-    for (const int serial : model_.run_out(now_)) {
-      if (model_.take_back(serial, most, now_)) {
-        ++back;
-        ++first[model_.jobs.at(serial).o.priority];
-      } else {
-        ++failed;
-      }
-    }
+    const penstock::stalled_jobs wanted = model_.take_back(now_, most);
     const auto r = store_.take_back_stalled(now_, most);
     require(r.has_value(), "taking back succeeds");
-    same(r->back, back, "how many are back");
-    same(r->failed, failed, "how many have failed");
-    // Which of those that are back together is first is the store's to say.
-    const auto there = store_.list(job_state::waiting, 0, 100).value();
-    std::map<std::uint32_t, std::vector<int>> order;
-    for (const auto& i : there) {
-      for (const auto& [priority, n] : first) {
-        const auto& line = model_.waiting[priority];
-        for (std::size_t k = 0; k < n; ++k) {
-          if (i.id == model_.jobs.at(line[k]).id) order[priority].push_back(line[k]);
-        }
-      }
-    }
-    for (const auto& [priority, n] : first) {
-      same(order[priority].size(), n, "how many are back in their line");
-      std::copy(order[priority].begin(), order[priority].end(), model_.waiting[priority].begin());
-    }
+    same(r->back, wanted.back, "how many are back");
+    same(r->failed, wanted.failed, "how many have failed");
   }
   std::vector<penstock::lease_ticket> any_tickets(std::string line) {
     std::vector<penstock::lease_ticket> all;
@@ -842,6 +830,7 @@ class follower {
       const auto wanted = model_.told.find(number);
       require(wanted != model_.told.end(), "a watch is told when its job is over");
       same(static_cast<int>(t.how), static_cast<int>(wanted->second.how), "what a watch was told");
+      same(t.known, wanted->second.known, "whether it is known how a job went");
       if (t.how == job_state::failed || t.how == job_state::completed)
         same(t.text, wanted->second.text, "the text that a watch was told");
     }
@@ -884,10 +873,6 @@ class follower {
       if (e.what == event::completed) same(e.value != nullptr ? *e.value : "", j.value, "the value that is told");
       if (e.what == event::failed || e.what == event::retried) same(e.why != nullptr ? *e.why : "", j.why, "why, as is told");
     }
-    if (takes_back_) {  // whether it was drained meanwhile is a matter of their order
-      said.erase(event::drained);
-      model_.said.erase(event::drained);
-    }
     for (const event what : {event::drained, event::paused, event::resumed, event::duplicate}) {
       same(said[what], model_.said[what], "how often event " + std::to_string(static_cast<int>(what)) + " is told");
     }
@@ -916,7 +901,6 @@ class follower {
   int serial_ = 0;
   std::size_t wanted_ = 0;  // the room that somebody was refused; 0: nobody was
   bool fetches_ = false;
-  bool takes_back_ = false;
   std::vector<std::string> texts_;
   std::vector<int> serials_;
   std::string trace_;

@@ -60,7 +60,8 @@ struct submitted_job {
   job_id id = {};
   /// Ready when the job is over. get() throws job_failed with the reason if it has failed for good, std::system_error of errc::cancelled if it was
   /// removed, job_value_error if it has completed without a value, or with one that is no R (job_codec<R> reads it on the thread that settles the job).
-  /// Of a duplicate: of the job that counts; errc::cancelled if that one is over and gone, or over and only its deduplication's ttl keeps others away.
+  /// Of a duplicate: of the job that counts, also of one that has ended, and only its deduplication's ttl keeps others away; errc::not_found if that one is
+  /// kept no longer (remove_on_complete, keep_completed), so that nobody knows how it ended.
   future<R> finished = {};
 };
 

@@ -137,8 +137,8 @@ struct job_counts {
   bool paused = false;
 };
 
-/// Somebody who wants to know when a job is over. The store owns no memory for it: it links it, and unlinks it before it calls over(), once, under no
-/// lock; afterwards it does not touch it.
+/// Somebody who wants to know when a job is over. The store owns no memory for it: it links it, and unlinks it before it calls over() or forgotten(), once,
+/// under no lock; afterwards it does not touch it.
 class job_watch {
  public:
   job_watch() = default;
@@ -146,11 +146,15 @@ class job_watch {
   job_watch& operator=(const job_watch&) = delete;
   /// completed, with what the handler gave; failed, with the reason; any other state: it was removed, or the store is gone.
   virtual void over(job_state how, const job_text& text) noexcept = 0;
+  /// In place of over(), of a duplicate: the job that counts has ended and is kept no longer, so nobody knows how.
+  virtual void forgotten() noexcept { over(job_state::waiting, nullptr); }
 
-  // The store's, until over() is called.
+  // The store's, until it has told.
   job_watch* next = nullptr;
   job_state how = job_state::waiting;
   job_text why = {};
+  bool known = true;
+  void tell() noexcept { known ? over(how, why) : forgotten(); }
 
  protected:
   ~job_watch() = default;
@@ -161,7 +165,7 @@ template <class Payload>
 struct job_entry {
   Payload* payload;
   const enqueue_options* options;
-  job_watch* watch = nullptr;  ///< of a duplicate: linked to the job that is there; called at once if that one is over
+  job_watch* watch = nullptr;  ///< of a duplicate: linked to the job that counts; told at once if that one is over
   /// The place in the same addition, before its own, of the job that is its parent: that one waits for its children. Children of a duplicate are its
   /// duplicates: they are not added, and have no id. A child that is itself a duplicate is waited for as well if the job that counts has no other parent.
   /// In job_settlement::then also `settled_job`.
@@ -202,7 +206,8 @@ struct job_settlement {
   job_text why = {};
   job_text value = {};  ///< of completed: what the handler gives
   /// Jobs that are added in the same step, if the lease counts; also beyond the store's capacity, since whoever settles cannot wait for room. One whose
-  /// enqueue_options::parent is over or gone by then is added without. After the job has changed its state: it is no duplicate of one that has ended.
+  /// enqueue_options::parent is over or gone by then is added without. After the job has changed its state, so that the key of one that has ended keeps them
+  /// away no longer, but for its ttl; its name does, if it is kept, and one of that name is its duplicate.
   std::span<const job_entry<typename Lease::payload_type>> then = {};
   bool stale = false;  ///< the answer: the lease was lost, and nothing was changed
 };

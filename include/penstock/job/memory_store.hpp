@@ -496,7 +496,7 @@ class memory_store {
       } else if (entry.parent != other::no_entry) {
         parent = a.nodes[from + entry.parent];
         if (parent == nullptr) {
-          if (entry.watch != nullptr) jobs::watch(nullptr, *entry.watch, e);
+          if (entry.watch != nullptr) jobs::say(*entry.watch, e);
           return {.duplicate = true};
         }
       } else if (entry.options->parent) {
@@ -633,7 +633,7 @@ class memory_store {
     }
     for (job_watch* w = e.told; w != nullptr;) {
       job_watch* const next = w->next;  // read first: it may destroy itself
-      w->over(w->how, w->why);
+      w->tell();
       w = next;
     }
     if (events) deliver();

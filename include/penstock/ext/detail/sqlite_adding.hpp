@@ -29,7 +29,7 @@ class sqlite_adding : public sqlite_states {
   using sqlite_states::sqlite_states;
 
  protected:
-  /// The job that counts in place of this one; no job: none does.
+  /// The job that counts in place of this one, also if it is over and only its ttl keeps others away; no job: none does.
   [[nodiscard]] job_id duplicate_of(const enqueue_options& o, job_time at, std::optional<row>& there) {
     there.reset();
     if (!o.job_id.empty()) {
@@ -39,8 +39,8 @@ class sqlite_adding : public sqlite_states {
     if (!o.deduplicate) return {};
     auto g = rows_.guarded(o.deduplicate->id, at.count());
     if (!g) return {};
-    if (g->live) there = rows_.find(g->job);
-    if (o.deduplicate->replace && there && there->state == job_state::delayed) return {};
+    there = rows_.find(g->job);  // none: it is over, and not kept
+    if (o.deduplicate->replace && g->live && there && there->state == job_state::delayed) return {};
     return job_id{static_cast<std::uint64_t>(g->job), std::move(g->name)};
   }
   struct add_as {
@@ -72,7 +72,8 @@ class sqlite_adding : public sqlite_states {
     n.added = at.count();
     n.flags = (o.lifo ? row::lifo : 0) | (o.remove_on_complete ? row::remove_on_complete : 0) |
               (o.remove_on_fail ? row::remove_on_fail : 0) | (j.payload.size() > inline_payload ? row::large : 0) |
-              (as.gathers ? row::kin | row::gathering : 0);
+              (as.gathers ? row::kin | row::gathering : 0) |
+              (o.deduplicate && o.deduplicate->ttl.count() == 0 ? row::guards_until_over : 0);
     n.job_id = o.job_id;
     n.schedule = as.schedule;
     n.group = o.group;
@@ -108,8 +109,10 @@ class sqlite_adding : public sqlite_states {
       }
       e.notices.push_back({.job = static_cast<std::uint64_t>(there->id), .watch = &w});
     } else {
-      e.notices.push_back(
-          {.watch = &w, .how = there ? there->state : job_state::waiting, .text = there ? rows_.text(*there) : nullptr});
+      e.notices.push_back({.watch = &w,
+                           .how = there ? there->state : job_state::waiting,
+                           .text = there ? rows_.text(*there) : nullptr,
+                           .known = there.has_value()});
     }
   }
 

@@ -247,6 +247,7 @@ class sqlite_core {
   static void over(step& s, job_watch& w, const sqlite_effects::notice& n) noexcept {
     w.how = n.how;
     w.why = n.text;
+    w.known = n.known;
     w.next = s.told;
     s.told = &w;
   }
@@ -255,7 +256,7 @@ class sqlite_core {
   void tell(step& s) {
     for (job_watch* w = s.told; w != nullptr;) {
       job_watch* const next = w->next;  // read first: it may destroy itself
-      w->over(w->how, w->why);
+      w->tell();
       w = next;
     }
     if (s.events) listeners_.deliver();

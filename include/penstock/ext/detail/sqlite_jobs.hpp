@@ -131,18 +131,24 @@ class sqlite_jobs : public sqlite_adding {
     stalled_jobs taken;
     std::vector<row> late = rows_.due(job_state::active, at.count(), std::numeric_limits<std::int64_t>::max());
     std::sort(late.begin(), late.end(), [](const row& a, const row& b) { return a.minor < b.minor; });  // as they were fetched
-    for (row& n : late) {
+    const auto stall = [&](row& n) {
       if (n.has(row::kin)) n = *rows_.find(n.id);  // the end of another one may have changed it
       emit(job_event::kind::stalled, n, n.made + 1, e);
-      if (++n.stalled > std::int64_t{max_stalled}) {
-        ++taken.failed;
-        emit(job_event::kind::failed, n, n.made + 1, e, why);
-        end(n, job_state::failed, at, why, nullptr, e);
-        emit_if_drained(e);
-      } else {
-        ++taken.back;
-        make_ready(n, true, e);
-      }
+      ++n.stalled;
+    };
+    const auto too_often = [&](const row& n) { return n.stalled >= std::int64_t{max_stalled}; };
+    const auto back = std::stable_partition(late.begin(), late.end(), too_often);
+    for (auto n = late.begin(); n != back; ++n) {
+      ++taken.failed;
+      stall(*n);
+      emit(job_event::kind::failed, *n, n->made + 1, e, why);
+      end(*n, job_state::failed, at, why, nullptr, e);
+      emit_if_drained(e);
+    }
+    for (auto n = late.end(); n != back;) {  // each goes before all others, so the first one last
+      ++taken.back;
+      stall(*--n);
+      make_ready(*n, true, e);
     }
     return taken;
   }

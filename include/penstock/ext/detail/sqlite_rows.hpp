@@ -59,10 +59,11 @@ struct sqlite_row {
   static constexpr std::int64_t remove_on_fail = 4;
   static constexpr std::int64_t large = 8;
   static constexpr std::int64_t logged = 16;
-  static constexpr std::int64_t kin = 32;         ///< it has a parent or children
-  static constexpr std::int64_t goes_on = 64;     ///< it is run when it waits, whoever is not over
-  static constexpr std::int64_t gathering = 128;  ///< others are still being added: it stays
-  static constexpr std::int64_t by_child = 256;   ///< it has failed with a child
+  static constexpr std::int64_t kin = 32;                 ///< it has a parent or children
+  static constexpr std::int64_t goes_on = 64;             ///< it is run when it waits, whoever is not over
+  static constexpr std::int64_t gathering = 128;          ///< others are still being added: it stays
+  static constexpr std::int64_t by_child = 256;           ///< it has failed with a child
+  static constexpr std::int64_t guards_until_over = 512;  ///< its key: it has no ttl
 
   std::int64_t id = 0;
   job_state state = job_state::waiting;
@@ -261,7 +262,12 @@ class sqlite_rows {
   /// That job is over: it guards no longer than its ttl says.
   void guard_over(std::string_view key, std::int64_t job) {
     drop_guard_.run(key, job, no_time.count());
-    unlive_guard_.run(key, job);
+    live_guard_.run(key, job, std::int64_t{0});
+  }
+  /// It waits again: so it guards again, if nobody else does.
+  void guard_again(std::string_view key, std::int64_t job, std::string_view name, bool until_over) {
+    live_guard_.run(key, job, std::int64_t{1});
+    if (until_over) guard_if_free_.run(key, job, name, no_time.count());
   }
 
   // What ended and is waited for in other processes.
@@ -397,7 +403,8 @@ class sqlite_rows {
   sqlite_statement add_guard_{db_, "INSERT OR REPLACE INTO keys VALUES(?1, ?2, ?3, 1, ?4)"};
   sqlite_statement extend_guard_{db_, "UPDATE keys SET expires=?2 WHERE key=?1"};
   sqlite_statement drop_guard_{db_, "DELETE FROM keys WHERE key=?1 AND job=?2 AND expires=?3"};
-  sqlite_statement unlive_guard_{db_, "UPDATE keys SET live=0 WHERE key=?1 AND job=?2"};
+  sqlite_statement live_guard_{db_, "UPDATE keys SET live=?3 WHERE key=?1 AND job=?2"};
+  sqlite_statement guard_if_free_{db_, "INSERT OR IGNORE INTO keys VALUES(?1, ?2, ?3, 1, ?4)"};
   sqlite_statement sweep_guards_{db_,
                                  "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE live=0 AND expires<=?1 LIMIT 2)"};
   sqlite_statement add_ending_{db_, "INSERT INTO endings VALUES(?1, ?2, ?3, ?4, ?5)"};

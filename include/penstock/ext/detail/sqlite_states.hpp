@@ -32,6 +32,7 @@ struct sqlite_effects {
     job_watch* watch = nullptr;
     job_state how = job_state::waiting;
     job_text text = {};
+    bool known = true;  ///< false: the job that counts has ended, and is kept no longer
   };
   std::vector<notice> notices;
   std::vector<job_event> events;
@@ -183,6 +184,7 @@ class sqlite_states {
       n.progress = 0;
       n.ended = no_time.count();
       emit(job_event::kind::redriven, n, 0, e);
+      if (!n.key.empty()) rows_.guard_again(n.key, n.id, n.job_id, n.has(row::guards_until_over));
       next = n.has(row::kin) ? families_.redriven(n) : 0;
       n.pending != 0 ? wait(n, 0, e) : make_ready(n, false, e);
     }

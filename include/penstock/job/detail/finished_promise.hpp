@@ -41,6 +41,11 @@ class finished_promise final : public job_watch {
     }
     if (failure) told.set_exception(std::move(failure));
   }
+  void forgotten() noexcept override {
+    promise<R> told = std::move(finished);
+    delete this;
+    told.set_error(errc::not_found);
+  }
 
  private:
   static R decoded(const job_text& text) {

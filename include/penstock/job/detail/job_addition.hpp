@@ -61,7 +61,10 @@ struct job_addition {
     x->policy = {.attempts = o.attempts, .backoff = o.backoff, .timeout = o.timeout};
     if (!o.job_id.empty()) x->name = std::make_shared<const std::string>(o.job_id);
     if (!o.name.empty()) x->kind = std::make_shared<const std::string>(o.name);
-    if (o.deduplicate) x->deduplication_id = o.deduplicate->id;
+    if (o.deduplicate) {
+      x->deduplication_id = o.deduplicate->id;
+      x->guards_until_over = o.deduplicate->ttl.count() == 0;
+    }
     x->keep_logs = o.keep_logs;
     x->remove_on_complete = o.remove_on_complete;
     x->remove_on_fail = o.remove_on_fail;

@@ -20,6 +20,7 @@ class job_keys {
     job_id of = {};
     Node* job = nullptr;         // null: it is over
     job_time expires = no_time;  // no_time: with the job
+    std::size_t users = 0;  // jobs that guard it until they are over, or would if they were redriven: for them its place is kept
   };
   using names_map = std::unordered_map<std::string, Node*>;
   using guards_map = std::unordered_map<std::string, guard>;
@@ -68,7 +69,9 @@ class job_keys {
   }
   /// In place of what was there.
   void add_guard(new_keys& keys, const std::string& key, guard g) noexcept {
+    if (g.expires == no_time) g.users = 1;
     if (const auto at = guards_.find(key); at != guards_.end()) {
+      g.users += at->second.users;
       at->second = std::move(g);
       return;
     }
@@ -78,12 +81,24 @@ class job_keys {
   }
 
   void forget_name(const std::string& name) noexcept { names_.erase(name); }
-  /// That job is over: it guards no longer than its ttl says.
-  void over(const std::string& key, const Node& job) noexcept {
-    const auto at = guards_.find(key);
-    if (at == guards_.end() || at->second.job != &job) return;
-    at->second.job = nullptr;
-    if (at->second.expires == no_time) guards_.erase(at);
+  /// That job is over: it guards no longer than its ttl says. `returns`: it may be redriven.
+  void over(const job_extras& of, const Node& job, bool returns) noexcept {
+    const auto at = guards_.find(of.deduplication_id);
+    if (at == guards_.end()) return;
+    guard& g = at->second;
+    if (g.job == &job) g.job = nullptr;
+    if (of.guards_until_over && !returns) --g.users;
+    if (g.job == nullptr && g.users == 0 && g.expires == no_time) guards_.erase(at);
+  }
+  /// It waits again: so it guards again, if nobody else does.
+  void redriven(const job_extras& of, Node& job) noexcept {
+    const auto at = guards_.find(of.deduplication_id);
+    if (at == guards_.end()) return;
+    guard& g = at->second;
+    const bool free = of.guards_until_over ? g.expires == no_time : g.of.number() == job.number();
+    if (g.job != nullptr || !free) return;
+    g.of = job.id();
+    g.job = &job;
   }
 
  private:
@@ -95,7 +110,8 @@ class job_keys {
   }
   // Guards of jobs that are over go when they are as many again as were left the last time: amortised, one step each.
   void sweep(job_time now) noexcept {
-    std::erase_if(guards_, [now](const auto& g) { return g.second.job == nullptr && g.second.expires <= now; });
+    std::erase_if(guards_,
+                  [now](const auto& g) { return g.second.job == nullptr && g.second.users == 0 && g.second.expires <= now; });
     sweep_at_ = 2 * guards_.size() + 64;
   }
 

@@ -52,6 +52,7 @@ struct job_extras {
   std::size_t keep_logs = 100;
   bool remove_on_complete = false;
   bool remove_on_fail = false;
+  bool guards_until_over = false;     // its key: it has no ttl
   std::unique_ptr<job_kin> kin = {};  // until the job is added
 };
 
@@ -107,6 +108,7 @@ class job_list {
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] Node* front() const noexcept { return first_; }
+  [[nodiscard]] Node* back() const noexcept { return last_; }
 
   void push_back(Node& n) noexcept {
     n.after = nullptr;

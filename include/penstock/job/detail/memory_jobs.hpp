@@ -141,7 +141,7 @@ class memory_jobs {
   void duplicated(const job_id& id) noexcept {
     if (recording_) emit({.what = job_event::kind::duplicate, .id = id});
   }
-  /// The job that counts in place of this one; no job: none does.
+  /// The job that counts in place of this one, also if it is over and only its ttl keeps others away; no job: none does.
   [[nodiscard]] job_id duplicate_of(const enqueue_options& o, job_time now, node*& there) noexcept {
     there = nullptr;
     if (!o.job_id.empty()) there = keys_.named(o.job_id);
@@ -150,7 +150,7 @@ class memory_jobs {
     typename keys::guard* const g = keys_.guarded(o.deduplicate->id, now);
     if (g == nullptr) return {};
     if (o.deduplicate->replace && g->job != nullptr && g->job->state == job_state::delayed) return {};
-    there = g->job;
+    there = g->job != nullptr ? g->job : slab_.find(g->of.number());  // null: it is over, and not kept
     return g->of;
   }
 
@@ -205,6 +205,7 @@ class memory_jobs {
     if (typename keys::guard* const g = keys_.guarded(o.deduplicate->id, now)) g->expires = later(now, o.deduplicate->ttl);
   }
   static void link(node& n, job_watch& w) noexcept {
+    w.known = true;
     w.next = n.watches;
     n.watches = &w;
   }
@@ -237,11 +238,17 @@ class memory_jobs {
   void unpin(node& n, effects& e) noexcept {
     if (--n.pins == 0 && !n.known) bury(n, e);
   }
-  /// `n` may be null: the job that counts is over and gone, and nobody knows how it went.
+  /// Of an addition that is a duplicate. `n` may be null: the job that counts is over and gone, and nobody knows how it went.
   static void watch(node* n, job_watch& w, effects& e) noexcept {
     if (n != nullptr && n->state != job_state::completed && n->state != job_state::failed) return link(*n, w);
-    w.how = n != nullptr ? n->state : job_state::waiting;
-    if (n != nullptr) w.why = n->state == job_state::completed ? n->value : n->why;
+    w.known = n != nullptr;
+    if (n != nullptr) {
+      w.how = n->state;
+      w.why = n->state == job_state::completed ? n->value : n->why;
+    }
+    say(w, e);
+  }
+  static void say(job_watch& w, effects& e) noexcept {
     w.next = e.told;
     e.told = &w;
   }
@@ -282,23 +289,22 @@ class memory_jobs {
   }
   [[nodiscard]] stalled_jobs take_back(job_time now, unsigned max_stalled, const job_text& why, effects& e) noexcept {
     stalled_jobs taken;
-    for (node* n = active_.front(); n != nullptr;) {
-      node* const next = n->after;
-      if (n->lease_until <= now) {
-        deactivate(*n);
-        emit(job_event::kind::stalled, *n, n->attempts_made + 1);
-        if (++n->stalled > max_stalled) {
-          ++taken.failed;
-          n->why = why;
-          emit(job_event::kind::failed, *n, n->attempts_made + 1);
-          end(*n, job_state::failed, now, e);
-          emit_if_drained();
-        } else {
-          ++taken.back;
-          make_ready(*n, true, e);
-        }
-      }
-      n = next;
+    for (node *n = active_.front(), *next; n != nullptr; n = next) {
+      next = n->after;
+      if (n->lease_until > now || n->stalled < max_stalled) continue;
+      ++taken.failed;
+      stall(*n);
+      n->why = why;
+      emit(job_event::kind::failed, *n, n->attempts_made + 1);
+      end(*n, job_state::failed, now, e);
+      emit_if_drained();
+    }
+    for (node *n = active_.back(), *next; n != nullptr; n = next) {  // each goes before all others, so the first one last
+      next = n->before;
+      if (n->lease_until > now) continue;
+      ++taken.back;
+      stall(*n);
+      make_ready(*n, true, e);
     }
     return taken;
   }
@@ -384,6 +390,7 @@ class memory_jobs {
       n.progress = 0;
       n.ended_at = no_time;
       if (n.extras != nullptr && n.extras->schedule != nullptr) n.extras->schedule->again(n.number());
+      if (n.extras != nullptr && !n.extras->deduplication_id.empty()) keys_.redriven(*n.extras, n);
       emit(job_event::kind::redriven, n, 0);
       at = n.kin != nullptr ? families_.redriven(n) : nullptr;
       if (n.kin != nullptr && n.kin->pending != 0) {
@@ -485,6 +492,11 @@ class memory_jobs {
     groups_.ended(n);
     n.fence = 0;
   }
+  void stall(node& n) noexcept {
+    deactivate(n);
+    emit(job_event::kind::stalled, n, n.attempts_made + 1);
+    ++n.stalled;
+  }
   void leave(node& n) noexcept {
     switch (n.state) {
       case job_state::waiting:
@@ -550,7 +562,7 @@ class memory_jobs {
     if (at_once || limits.count == 0) return forget(n, how, e);
     n.state = how;
     tell(n, how, e);
-    if (n.extras != nullptr && !n.extras->deduplication_id.empty()) keys_.over(n.extras->deduplication_id, n);
+    if (n.extras != nullptr && !n.extras->deduplication_id.empty()) keys_.over(*n.extras, n, !completed);
     list& over = completed ? completed_ : failed_;
     over.push_back(n);
     // Two at the most a time: what a job adds is paid for, and a change of the clock makes nobody wait.
@@ -563,7 +575,7 @@ class memory_jobs {
     if (n.extras != nullptr) {
       if (n.extras->schedule != nullptr) n.extras->schedule->ended(n.number(), no_time);
       if (n.extras->name != nullptr) keys_.forget_name(*n.extras->name);
-      if (!n.extras->deduplication_id.empty()) keys_.over(n.extras->deduplication_id, n);
+      if (!n.extras->deduplication_id.empty() && n.state != job_state::completed) keys_.over(*n.extras, n, false);
     }
     groups_.forget(n);
     n.known = false;
@@ -580,8 +592,7 @@ class memory_jobs {
       n.watches = w->next;
       w->how = how;
       w->why = how == job_state::completed ? n.value : n.why;
-      w->next = e.told;
-      e.told = w;
+      say(*w, e);
     }
   }
   void emit(job_event::kind what, const node& n, unsigned attempt) noexcept {
