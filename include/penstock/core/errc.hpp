@@ -28,6 +28,7 @@ enum class errc {
   stale,           ///< what it was asked for with (a lease, a token) counts no more: somebody else may have it
   busy,            ///< it is in use now [device_or_resource_busy]
   unsupported,     ///< what was asked cannot do this at all [operation_not_supported]
+  exception,       ///< something was thrown that has no code of its own
 };
 
 namespace detail {
@@ -66,6 +67,8 @@ class errc_category final : public std::error_category {
         return "in use";
       case errc::unsupported:
         return "not supported";
+      case errc::exception:
+        return "an exception was thrown";
     }
     return "unknown penstock error " + std::to_string(value);
   }
@@ -93,6 +96,7 @@ class errc_category final : public std::error_category {
       case errc::disconnected:
       case errc::not_found:
       case errc::stale:
+      case errc::exception:
         break;  // the standard has no condition that means this
     }
     return {value, *this};

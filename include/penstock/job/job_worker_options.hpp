@@ -7,10 +7,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
 
+#include <penstock/core/errc.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
@@ -41,12 +44,45 @@ template <class Limit>
   return p;
 }
 
+/// What a store did in place of what a worker asked of it: it gave an error, or threw.
+struct job_store_failure {
+  std::error_code code =
+      {};  ///< what it gave, or what was thrown has (std::system_error, std::bad_alloc); errc::exception of others
+  std::exception_ptr thrown = {};  ///< null: nothing was
+  operator std::error_code() const noexcept { return code; }
+
+  /// In words: what() of what was thrown, else the code's message. Throws std::bad_alloc.
+  [[nodiscard]] std::string what() const {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const std::exception& e) {
+      return e.what();
+    } catch (...) {
+    }
+    return code.message();
+  }
+  /// Within a catch clause: of what was caught.
+  [[nodiscard]] static job_store_failure caught() noexcept {
+    job_store_failure f{.code = errc::exception, .thrown = std::current_exception()};
+    try {
+      throw;
+    } catch (const std::system_error& e) {
+      f.code = e.code();
+    } catch (const std::bad_alloc&) {
+      f.code = std::make_error_code(std::errc::not_enough_memory);
+    } catch (...) {
+    }
+    return f;
+  }
+};
+
 struct job_worker_options {
   std::size_t concurrency = 1;  ///< jobs that run at a time; at least 1. Handlers that block need as many threads
   /// Jobs that each of them fetches at a time, and then runs one after the other: for many short jobs, as who waits behind a long one is leased
   /// already. At least 1.
   std::size_t batch = 1;
-  std::chrono::nanoseconds lock_duration = std::chrono::seconds{30};  ///< of a lease; it is renewed at the half of it. Positive
+  std::chrono::nanoseconds lock_duration =
+      std::chrono::seconds{30};  ///< of a lease; it is renewed at the half of it. At least 1 ms
   std::chrono::nanoseconds stalled_interval =
       std::chrono::seconds{30};  ///< how often leases that have run out are looked for. Positive
   unsigned max_stalled = 1;      ///< a job that stalls more often has failed
@@ -56,20 +92,20 @@ struct job_worker_options {
   job_pace pace = {};
   std::string name = {};   ///< told to the store
   std::uint64_t seed = 0;  ///< of the jitter; 0: one that no other worker has
-  /// Gets the store's errors, on the context or the thread that renews leases. What it throws is dropped.
-  move_only_function<void(std::error_code) const> on_store_error = {};
+  /// Gets the store's errors, on the context or the thread that renews leases. What it throws is dropped. It may take a std::error_code as well.
+  move_only_function<void(const job_store_failure&) const> on_store_error = {};
 };
 
 /// Since the beginning, but for `running`.
 struct job_worker_stats {
   std::uint64_t completed = 0;
-  std::uint64_t failed = 0;    ///< for good
-  std::uint64_t retried = 0;   ///< attempts that failed, and will be followed by others
-  std::uint64_t released = 0;  ///< handed back
-  std::uint64_t waited = 0;    ///< runs that ended with waiting for children
-  std::uint64_t lost = 0;      ///< runs whose lease was lost: what they did does not count
-  std::uint64_t store_errors = 0;
-  std::size_t running = 0;  ///< handlers
+  std::uint64_t failed = 0;        ///< for good
+  std::uint64_t retried = 0;       ///< attempts that failed, and will be followed by others
+  std::uint64_t released = 0;      ///< handed back
+  std::uint64_t waited = 0;        ///< runs that ended with waiting for children
+  std::uint64_t lost = 0;          ///< runs whose lease was lost: what they did does not count
+  std::uint64_t store_errors = 0;  ///< that on_store_error was told
+  std::size_t running = 0;         ///< handlers
 };
 
 }  // namespace penstock::inline v0_1

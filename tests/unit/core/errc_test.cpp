@@ -10,9 +10,9 @@ using penstock::errc;
 
 namespace {
 
-constexpr errc every[] = {errc::empty,     errc::full,     errc::closed,         errc::timeout,    errc::cancelled,
-                          errc::rejected,  errc::deadlock, errc::broken_promise, errc::lagged,     errc::disconnected,
-                          errc::not_found, errc::stale,    errc::busy,           errc::unsupported};
+constexpr errc every[] = {errc::empty,     errc::full,     errc::closed,         errc::timeout,     errc::cancelled,
+                          errc::rejected,  errc::deadlock, errc::broken_promise, errc::lagged,      errc::disconnected,
+                          errc::not_found, errc::stale,    errc::busy,           errc::unsupported, errc::exception};
 
 }  // namespace
 

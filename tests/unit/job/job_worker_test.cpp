@@ -92,9 +92,11 @@ struct slow_store : memory_store<int> {
                                       std::vector<lease_type>& leases) {
     if (failing.exchange(false)) return std::make_error_code(std::errc::io_error);
     if (out_of_memory) throw std::bad_alloc{};
+    if (throwing.exchange(false)) throw std::runtime_error{"there is no such zone"};
     return memory_store<int>::fetch(r, first, leases);
   }
   std::atomic<bool> failing{false};
+  std::atomic<bool> throwing{false};
   std::atomic<bool> out_of_memory{false};  // which fetching needs, but not settling
 };
 
@@ -319,6 +321,7 @@ TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one 
   job_queue<int, slow_store> queue{store};
   penstock::event failed, ran, ran_last;
   std::atomic<std::size_t> errors{0};
+  std::string said;  // first, by the only runner
   const auto handle = [&](job<int>& j) {
     store.out_of_memory = j.payload() == 2;
     (j.payload() == 2 ? ran_last : ran).set();
@@ -338,13 +341,22 @@ TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one 
   }
   CHECK(errors == 1);
   CHECK(queue.counts().value().completed == 1);
+  store.throwing = true;
   {
-    job_worker w{queue, penstock::any_scheduler{}, handle, {.error_pause = 1ms}};
+    job_worker w{queue,
+                 penstock::any_scheduler{},
+                 handle,
+                 {.error_pause = 1ms, .on_store_error = [&](const penstock::job_store_failure& f) {
+                    if (said.size() < 40) said += f.what() + (f.code == errc::exception ? "!" : "; " + f.code.message());
+                  }}};
     queue.add(2).value();
     ran_last.wait();
   }
+  CHECK(said == "there is no such zone!" + std::string{std::bad_alloc{}.what()} + "; " +
+                    std::make_error_code(std::errc::not_enough_memory).message());
   CHECK(queue.counts().value().completed == 2);  // though nothing could be fetched any more
   CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, handle, {.concurrency = 0}}), std::invalid_argument);
+  CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, handle, {.lock_duration = 1ms - 1ns}}), std::invalid_argument);
 }
 
 TEST_CASE("job_worker: runs what schedules say is due, when it is due", "[job_worker][job_schedule]") {

@@ -122,7 +122,7 @@ class job_keeper {
       try {
         tickets.reserve(options_.batch);
       } catch (...) {
-        report(std::make_error_code(std::errc::not_enough_memory));
+        report(job_store_failure::caught());
       }
       {
         std::scoped_lock guard{r->lock};
@@ -133,16 +133,16 @@ class job_keeper {
         if (r->running) stop = r->unwant();
       }
       try {
-        if (const result<void> back = store_.hand_back(tickets, now()); !back) report(back.error());
+        if (const result<void> back = store_.hand_back(tickets, now()); !back) report({back.error()});
       } catch (...) {
-        report(std::make_error_code(std::errc::not_enough_memory));
+        report(job_store_failure::caught());
       }
       if (stop) request_stop(*stop);  // also if the store could not be told: the runner will
     }
   }
 
   /// The store has failed; counted, and told.
-  void report(std::error_code why) noexcept {
+  void report(const job_store_failure& why) noexcept {
     store_errors_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count
     if (!options_.on_store_error) return;
     try {
@@ -165,9 +165,9 @@ class job_keeper {
     }
     if (t >= stalled_at_) {
       try {
-        if (const result<stalled_jobs> r = store_.take_back_stalled(t, options_.max_stalled); !r) report(r.error());
+        if (const result<stalled_jobs> r = store_.take_back_stalled(t, options_.max_stalled); !r) report({r.error()});
       } catch (...) {
-        report(std::make_error_code(std::errc::not_enough_memory));
+        report(job_store_failure::caught());
       }
       stalled_at_ = later(t, options_.stalled_interval);
     }
@@ -195,9 +195,9 @@ class job_keeper {
       }
       if (tickets_.empty()) return true;
       if (const result<void> done = store_.extend(tickets_, t, later(t, options_.lock_duration)); !done)
-        return report(done.error()), false;
+        return report({done.error()}), false;
     } catch (...) {
-      return report(std::make_error_code(std::errc::not_enough_memory)), false;
+      return report(job_store_failure::caught()), false;
     }
     for (std::size_t n = 0; n < tickets_.size(); ++n) {
       if (tickets_[n].lost) lose(*owners_[n], tickets_[n].fence);

@@ -183,10 +183,10 @@ class worker_core {
       const fetch_request q{
           .worker = options.name, .most = fetches ? options.batch : 0, .now = t, .lease_until = later(t, options.lock_duration)};
       const result<job_fetched> got = store_.fetch(q, r.results, r.next);
-      if (!got) return keeper.report(got.error()), false;
+      if (!got) return keeper.report({got.error()}), false;
       fetched = *got;
     } catch (...) {
-      keeper.report(std::make_error_code(std::errc::not_enough_memory));
+      keeper.report(job_store_failure::caught());
       if (!r.results.empty()) tell(r, r.batch.size());  // what cannot be fetched does not keep what was done
       return false;
     }
@@ -253,9 +253,9 @@ class worker_core {
   void tell(runner& r, std::size_t upto) noexcept {
     r.fetched_at = now();
     try {
-      if (const result<void> told = store_.settle(r.results, r.fetched_at); !told) return keeper.report(told.error());
+      if (const result<void> told = store_.settle(r.results, r.fetched_at); !told) return keeper.report({told.error()});
     } catch (...) {
-      return keeper.report(std::make_error_code(std::errc::not_enough_memory));
+      return keeper.report(job_store_failure::caught());
     }
     account(r);
     std::scoped_lock guard{r.lock};
