@@ -26,6 +26,7 @@
 #pragma once
 
 #include <cassert>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -64,8 +65,13 @@ class job_worker {
     state_->runners.reserve(of().runners.size());
     for (const auto& r : of().runners) state_->runners.push_back(of().run(*f, *r, where));
     state_->function = std::move(f);
-    queue.store().subscribe(of().signal);
     state_->begin_keeping();
+    try {  // last of what may fail: nobody unsubscribes for a worker that has not come to be
+      queue.store().subscribe(of().signal);
+    } catch (...) {
+      state_->end_keeping();
+      throw;
+    }
     for (auto& r : state_->runners) r.start(where, {});
   }
   job_worker(const job_worker&) = delete;
@@ -132,7 +138,7 @@ class job_worker {
     };
     if (o.concurrency == 0) refuse("concurrency", 0);
     if (o.batch == 0) refuse("batch", 0);
-    if (o.lock_duration.count() <= 0) refuse("lock_duration", o.lock_duration.count());
+    if (o.lock_duration < std::chrono::milliseconds{1}) refuse("lock_duration, in ns,", o.lock_duration.count());
     if (o.stalled_interval.count() <= 0) refuse("stalled_interval", o.stalled_interval.count());
     if (o.error_pause.count() <= 0) refuse("error_pause", o.error_pause.count());
     return std::move(o);
