@@ -539,8 +539,14 @@ void by_hand() {
   const auto info = u.store.find(u.ids[1]).value();
   same(seq({std::to_string(static_cast<int>(info.progress * 100)), u.store.logs(u.ids[1]).value().at(1)}), "25b");
   same(std::to_string((info.leased_until - u.now) / 1s), "30");
+  if constexpr (requires { u.store.cancel(u.ids[1]); }) {  // who has not begun, and only he
+    u.add(7);
+    same(seq({how(u.store.cancel(u.ids[1])), how(u.store.cancel(u.ids[7])), how(u.store.cancel(u.ids[7]))}),
+         text(errc::busy) + "ok" + text(errc::not_found));
+  }
   same(seq({std::to_string(u.store.drain(false).value()), std::to_string(u.store.drain(true).value())}), "21");
   u.settle(1, settle_as::failed);
+  if constexpr (requires { u.store.cancel(u.ids[1]); }) same(how(u.store.cancel(u.ids[1])), text(errc::stale));
   u.now += 1s;
   u.add(6);
   same(seq({u.fetch(), u.settle(6, settle_as::failed)}), "6ok");

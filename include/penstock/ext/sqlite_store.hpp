@@ -180,6 +180,9 @@ class sqlite_store {
   result<void> remove(const job_id& id) {
     return core_->change([&](jobs& j, effects& e) { return j.remove(id, e); });
   }
+  result<void> cancel(const job_id& id) {
+    return core_->change([&](jobs& j, effects& e) { return j.cancel(id, e); });
+  }
   result<void> promote(const job_id& id) {
     return core_->change([&](jobs& j, effects& e) { return j.promote(id, e); });
   }

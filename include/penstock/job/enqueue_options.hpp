@@ -33,7 +33,8 @@ struct job_policy {
 /// Of jobs with the same `id` only one counts. Adding another one is no error: it gives the id of the one that is there.
 struct deduplication {
   std::string id = {};
-  /// 0: until that job is over. Otherwise for so long after it was added, whatever becomes of it.
+  /// 0: until that job is over; a dead letter that is redriven counts again, unless another job has the id by then. Otherwise for so long after it was added,
+  /// whatever becomes of it.
   std::chrono::nanoseconds ttl{0};
   bool extend = false;   ///< each further one lets the ttl begin anew
   bool replace = false;  ///< a further one takes the place of one that is still delayed (with `ttl` and `extend`: a debounce)

@@ -176,7 +176,7 @@ class job {
   /// Those that it has waited for, and how they ended, in the order in which they were added; none in the first run of one that was added without.
   [[nodiscard]] result<std::vector<job_child>> children() const { return run_->children(); }
 
-  /// Stop is requested when the job's timeout has passed, when its lease is lost, and when the worker gives up waiting for it.
+  /// Stop is requested when the job's timeout has passed, when it is cancelled, when its lease is lost, and when the worker gives up waiting for it.
   [[nodiscard]] std::stop_token get_stop_token() { return run_->get_stop_token(); }
 
  private:

@@ -250,7 +250,7 @@ concept job_lease = std::movable<L> && std::same_as<typename L::payload_type, Pa
   { lease.name() } -> std::convertible_to<std::string_view>;
 };
 
-/// See memory_store.hpp for the meaning of each member, and tests/support/store_conformance.hpp for a test of it that every store passes.
+/// A store may have cancel(id), too: as remove(), but errc::stale of one that is over. See memory_store.hpp for the meaning of each member, and tests/support/store_conformance.hpp for a test of it that every store passes.
 template <class S>
 concept job_store = job_lease<typename S::lease_type, typename S::payload_type> &&
                     requires(S& s, std::span<const job_entry<typename S::payload_type>> entries, std::span<job_added> added,

@@ -18,7 +18,7 @@
 // Order          as the store fetches: priority, then age. With concurrency or batch > 1, or several workers, jobs run beside each other.
 // Invariants     every job that is fetched is settled once: completed, failed, retried, handed back, or lost.
 // Thread safety  every member may be called concurrently, but for construction and destruction.
-// Cancellation   shutdown() lets runs end; at its limits their jobs are handed back, and stop is requested of them.
+// Cancellation   cancel() ends one job. shutdown() lets runs end; at its limits their jobs are handed back, and stop is requested of them.
 // Destruction    fetches no more, and waits for the handlers that run: as shutdown() without limits. Not inside a handler, nor on the thread of the
 //                clock's timers. The queue, its store, the context and the clock outlive it.
 // Cost           one step of the store for a batch of jobs, and what the context takes to go on. Beyond what a handler itself allocates, nothing.
@@ -34,6 +34,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -47,6 +48,24 @@
 #include <penstock/job/job_worker_options.hpp>
 
 namespace penstock::inline v0_1 {
+
+namespace detail {
+
+/// Of one that has not begun. errc::not_found; errc::stale: it is over; errc::busy: it, or a job below it, is active. In a store that has no step for
+/// it, it may begin, and end, between two of them: then what is kept of it is removed.
+template <class Store>
+result<void> cancel_in(Store& store, const job_id& id) {
+  if constexpr (requires { store.cancel(id); }) {
+    return store.cancel(id);
+  } else {
+    const result<job_info> there = store.find(id);
+    if (!there) return there.error();
+    if (there->state == job_state::completed || there->state == job_state::failed) return errc::stale;
+    return store.remove(id);
+  }
+}
+
+}  // namespace detail
 
 template <class Payload, job_store Store = memory_store<Payload>>
 class job_worker {
@@ -100,6 +119,22 @@ class job_worker {
   void request_stop() noexcept {
     of().quit.request_stop();
     of().keeper.give_up_runs();
+  }
+
+  /// Ends a job that this worker runs, or that nobody has begun:
+  ///   it runs here     stop is requested of the run. When its handler has ended, whatever with, the job has failed for good, with `why` for its reason, and
+  ///                    what the run wanted to have added is not. So it never completes. It is a dead letter, and may be redriven.
+  ///   it was fetched   and waits behind others of its batch, or for the pace: the same when its turn comes, without being run.
+  ///   it waits         or is delayed, or waits for its children: it is removed, with the jobs below it that are not over.
+  /// errc::not_found; errc::stale: it is over. errc::busy: it is active, and no run of this worker, or a job below it is active; also in the moments in
+  /// which this worker fetches it, or tells the store how it went: ask again. Errors of the store. Throws std::bad_alloc; then nothing has changed.
+  /// If the process dies before the handler has ended the job is run again, as after any loss.
+  result<void> cancel(const job_id& id, std::string_view why = "cancelled") {
+    const auto reason = std::make_shared<const std::string>(why);
+    if (of().keeper.cancel_run(id, reason)) return {};
+    const result<void> removed = detail::cancel_in(queue_->store(), id);
+    if (!removed && removed.error() == errc::busy && of().keeper.cancel_run(id, reason)) return {};  // fetched meanwhile
+    return removed;
   }
 
   [[nodiscard]] job_worker_stats stats() const noexcept { return state_->of.stats(); }

@@ -252,6 +252,16 @@ class memory_store {
       return {};
     });
   }
+  /// As remove(), but not of one that is over: errc::stale.
+  result<void> cancel(const job_id& id) noexcept {
+    return change([&](effects& e) -> result<void> {
+      node* const n = jobs_.find(id);
+      if (n == nullptr) return errc::not_found;
+      if (n->state == job_state::completed || n->state == job_state::failed) return errc::stale;
+      if (!jobs_.remove_family(*n, e)) return errc::busy;
+      return {};
+    });
+  }
   /// A delayed one waits no longer for its time. errc::not_found if there is none of that id, or it is not delayed.
   result<void> promote(const job_id& id) noexcept {
     return change([&](effects& e) -> result<void> {

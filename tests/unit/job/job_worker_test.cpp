@@ -92,11 +92,16 @@ struct slow_store : memory_store<int> {
                                       std::vector<lease_type>& leases) {
     if (failing.exchange(false)) return std::make_error_code(std::errc::io_error);
     if (out_of_memory) throw std::bad_alloc{};
-    if (throwing.exchange(false)) throw std::runtime_error{"there is no such zone"};
+    if (const int n = throwing.exchange(0); n == 2) {
+      throwing = 1;
+      throw std::system_error{std::make_error_code(std::errc::io_error)};
+    } else if (n == 1) {
+      throw std::runtime_error{"there is no such zone"};
+    }
     return memory_store<int>::fetch(r, first, leases);
   }
   std::atomic<bool> failing{false};
-  std::atomic<bool> throwing{false};
+  std::atomic<int> throwing{0};
   std::atomic<bool> out_of_memory{false};  // which fetching needs, but not settling
 };
 
@@ -273,6 +278,77 @@ TEST_CASE("job_worker: its end waits for what runs, and hands back what has not 
   }
 }
 
+TEST_CASE("job_worker: cancels a job that runs, that it has fetched, or that nobody has begun", "[job_worker]") {
+  penstock::event go_on;
+  std::string ran;
+  bench b{lazy_handler{[&](job<int>& j) -> task<job_outcome> {
+            ran += std::to_string(j.payload());
+            j.enqueue(99, {.delay = 1h}).value();
+            auto wait = go_on.async_wait();
+            const auto r = co_await std::move(wait);
+            if (!r) ran += "!";
+            if (j.payload() == 5) co_return job_outcome::rate_limited(1h);
+            if (j.payload() == 6) throw std::runtime_error{"stopped"};
+            co_return job_outcome::done(7);
+          }},
+          {.batch = 2}};
+  std::vector<penstock::submitted_job<>> jobs;
+  for (int i = 0; i < 4; ++i)
+    jobs.push_back(b.queue.submit(i, {.attempts = 9, .priority = static_cast<std::uint32_t>(i)}).value());
+  const auto cancel = [&b](const penstock::job_id& id, std::string_view why = "cancelled") {
+    const result<void> r = b.worker->cancel(id, why);
+    return r ? std::string{"ok"} : r.error().message();
+  };
+  const auto text = [](errc e) { return make_error_code(e).message(); };
+  b.loop.run_all();  // 0 runs, 1 is behind it, 2 and 3 wait
+  std::string said = cancel(jobs[1].id);
+  said += cancel(jobs[0].id, "no more");
+  said += cancel(jobs[0].id);
+  said += cancel(jobs[2].id);
+  CHECK(said == "okokokok");
+  CHECK(b.counts().active == 2);
+  CHECK(error_of(jobs[2].finished) == "cancelled");  // it was removed
+  b.loop.run_all();
+  CHECK(ran == "0!3");
+  CHECK(error_of(jobs[0].finished) + "|" + error_of(jobs[1].finished) == "failed: no more|failed: cancelled");
+  const auto first = b.queue.find(jobs[0].id).value();
+  CHECK((first.attempts_made == 1 && first.value == nullptr));
+  CHECK(b.worker->stats().failed == 2);
+  CHECK(cancel(jobs[0].id) + cancel(jobs[2].id) == text(errc::stale) + text(errc::not_found));
+  go_on.set();
+  b.loop.run_all();
+  CHECK(cancel(jobs[3].id) == text(errc::stale));
+  CHECK(b.counts().delayed == 1);  // of the one that has completed
+  // Another worker's.
+  std::vector<penstock::memory_lease<int>> leases;
+  b.queue.pause().value();
+  const penstock::job_id others = b.queue.add(4).value();
+  b.queue.resume().value();
+  b.store.fetch({.now = b.queue.now(), .lease_until = b.queue.now() + 9h}, {}, leases).value();
+  CHECK(cancel(others) == text(errc::busy));
+  // At the end of the worker it is not handed back, whatever its handler ends with; and how long that one wants to be left alone counts.
+  go_on.reset();
+  std::vector<int> two{5, 6};
+  std::vector<penstock::job_id> ids = b.queue.add_bulk(two, {.attempts = 2}).value();
+  b.loop.run_all();
+  CHECK(cancel(ids[0]) == "ok");
+  b.loop.run_all();
+  CHECK(ran == "0!35!");
+  CHECK(b.counts().waiting == 1);
+  b.pass(1h);
+  const penstock::job_id named = b.queue.add(8, {.job_id = "eight"}).value();
+  b.loop.run_all();
+  CHECK(ran == "0!35!6");
+  CHECK(cancel(ids[1]) == "ok");
+  b.worker->request_stop();
+  CHECK(cancel(penstock::job_id{"eight"}) == "ok");
+  b.loop.run_all();
+  CHECK(ran == "0!35!6!");
+  CHECK(*b.queue.find(ids[1]).value().why == "cancelled");
+  CHECK(b.queue.find(named).error() == errc::not_found);
+  leases.clear();
+}
+
 TEST_CASE("job_worker: keeps the pace, and the peace of who asks for it", "[job_worker]") {
   penstock::semaphore turns{1};
   int ran = 0;
@@ -341,19 +417,20 @@ TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one 
   }
   CHECK(errors == 1);
   CHECK(queue.counts().value().completed == 1);
-  store.throwing = true;
+  store.throwing = 2;
   {
     job_worker w{queue,
                  penstock::any_scheduler{},
                  handle,
                  {.error_pause = 1ms, .on_store_error = [&](const penstock::job_store_failure& f) {
-                    if (said.size() < 40) said += f.what() + (f.code == errc::exception ? "!" : "; " + f.code.message());
+                    if (said.size() < 80) said += f.what() + (f.code == errc::exception ? "!" : "; " + f.code.message() + "!");
                   }}};
     queue.add(2).value();
     ran_last.wait();
   }
-  CHECK(said == "there is no such zone!" + std::string{std::bad_alloc{}.what()} + "; " +
-                    std::make_error_code(std::errc::not_enough_memory).message());
+  const auto text = [](std::errc e) { return std::make_error_code(e).message(); };
+  CHECK(said == text(std::errc::io_error) + "; " + text(std::errc::io_error) + "!there is no such zone!" +
+                    std::bad_alloc{}.what() + "; " + text(std::errc::not_enough_memory) + "!");
   CHECK(queue.counts().value().completed == 2);  // though nothing could be fetched any more
   CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, handle, {.concurrency = 0}}), std::invalid_argument);
   CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, handle, {.lock_duration = 1ms - 1ns}}), std::invalid_argument);

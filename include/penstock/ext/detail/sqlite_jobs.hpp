@@ -186,6 +186,11 @@ class sqlite_jobs : public sqlite_adding {
     if (!remove_family(*n, e)) return errc::busy;
     return {};
   }
+  result<void> cancel(const job_id& id, effects& e) {
+    const std::optional<row> n = rows_.find(id);
+    if (n && (n->state == job_state::completed || n->state == job_state::failed)) return errc::stale;
+    return remove(id, e);
+  }
   result<void> promote(const job_id& id, effects& e) {
     std::optional<row> n = rows_.find(id);
     if (!n || n->state != job_state::delayed) return errc::not_found;

@@ -127,6 +127,7 @@ class job_keeper {
       {
         std::scoped_lock guard{r->lock};
         for (std::size_t i = r->held.size(); i-- > std::max(r->settled, r->finished);) {
+          if (r->why_cancelled(i) != nullptr) continue;  // it is not to be run by others
           if (tickets.size() < tickets.capacity()) tickets.push_back(r->held[i]);
           r->held[i].lost = true;
         }
@@ -139,6 +140,17 @@ class job_keeper {
       }
       if (stop) request_stop(*stop);  // also if the store could not be told: the runner will
     }
+  }
+
+  /// See job_worker::cancel(). False: no run of this worker that goes on or will begin. Throws std::bad_alloc.
+  [[nodiscard]] bool cancel_run(const job_id& id, const job_text& why) {
+    for (const auto& r : runners_) {
+      std::optional<std::stop_source> stop;
+      if (!r->cancel(id, why, stop)) continue;
+      if (stop) request_stop(*stop);
+      return true;
+    }
+    return false;
   }
 
   /// The store has failed; counted, and told.

@@ -1,6 +1,7 @@
 // penstock/job/detail/job_runner.hpp: one of the jobs of a worker that run at a time, the leases behind it, and what wakes it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -68,10 +69,10 @@ class job_runner final : public job_run<Payload> {
     return stop->get_token();
   }
 
-  /// False: the lease is lost already.
+  /// False: the lease is lost already, or the job was cancelled.
   bool begin(std::size_t i, job_time stop_when) noexcept {
     std::scoped_lock guard{lock};
-    if (held[i].lost) return false;
+    if (held[i].lost || why_cancelled(i) != nullptr) return false;
     current = i;
     running = true;
     unwanted = false;
@@ -86,7 +87,35 @@ class job_runner final : public job_run<Payload> {
     running = false;
     finished = current + 1;
     stop_at = no_time;
+    cancelled_as = why_cancelled(current);
     return held[current].lost;
+  }
+  /// One that does not begin: handed back, or failed if it was cancelled.
+  [[nodiscard]] job_settlement<lease> not_run(std::size_t i) noexcept {
+    std::scoped_lock guard{lock};
+    finished = std::max(finished, i + 1);
+    job_text why = why_cancelled(i);
+    const settle_as how = why != nullptr ? settle_as::failed : settle_as::released;
+    return {.lease = &batch[i], .how = how, .why = std::move(why)};
+  }
+  /// False: it has no such job, or that one's run has ended. Otherwise the job fails when its run ends, or does not begin; stop is to be requested of what is
+  /// put into `running_one`, without the lock. Throws std::bad_alloc; then nothing has changed.
+  [[nodiscard]] bool cancel(const job_id& which, const job_text& why, std::optional<std::stop_source>& running_one) {
+    std::scoped_lock guard{lock};
+    for (std::size_t i = std::max(settled, finished); i < held.size(); ++i) {
+      if (held[i].lost || !(held[i].id == which)) continue;
+      if (why_cancelled(i) == nullptr) cancelled.emplace_back(i, why);
+      if (running && current == i) running_one = unwant();
+      return true;
+    }
+    return false;
+  }
+  /// With the lock held. Null: it was not.
+  [[nodiscard]] job_text why_cancelled(std::size_t i) const noexcept {
+    for (const auto& [place, why] : cancelled) {
+      if (place == i) return why;
+    }
+    return nullptr;
   }
   /// With the lock held: the run that goes on is not wanted any more. Stop is to be requested of what this gives, without the lock; if nobody has asked for the
   /// token yet, the wish is kept.
@@ -102,6 +131,7 @@ class job_runner final : public job_run<Payload> {
       batch.swap(next);
       held.clear();
       for (const lease& l : batch) held.push_back({.id = l.id(), .fence = l.fence()});
+      cancelled.clear();
       settled = 0;
       finished = 0;
     }
@@ -115,12 +145,14 @@ class job_runner final : public job_run<Payload> {
   job_outbox<Payload> outbox;                  // what these are to add
   job_time fetched_at{0};
   std::size_t current = 0;
+  job_text cancelled_as;  // the run that has ended; null: it was not
 
   polled_mutex<> lock;
   // Guarded by it:
-  std::vector<lease_ticket> held;  // as batch
-  std::size_t settled = 0;         // how many of them the store was told of
-  std::size_t finished = 0;        // how many of them have ended, and will be told
+  std::vector<lease_ticket> held;                           // as batch
+  std::size_t settled = 0;                                  // how many of them the store was told of
+  std::size_t finished = 0;                                 // how many of them have ended, and will be told
+  std::vector<std::pair<std::size_t, job_text>> cancelled;  // places in `held`, and why
   std::optional<std::stop_source> stop;
   bool running = false;
   bool unwanted = false;

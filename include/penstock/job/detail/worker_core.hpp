@@ -85,11 +85,11 @@ class worker_core {
           if (!may_begin && !quitting()) hold_until(later(now(), options.error_pause));  // or it would be fetched again at once
         }
         if (!may_begin) {  // nor does what is behind it; each goes before all others, so the first one last
-          for (std::size_t n = r.batch.size(); n-- > i;) r.results.push_back({.lease = &r.batch[n], .how = settle_as::released});
+          for (std::size_t n = r.batch.size(); n-- > i;) r.results.push_back(r.not_run(n));
           break;
         }
         if (!begin(r, i)) {
-          r.results.push_back({.lease = &r.batch[i], .how = settle_as::released});
+          r.results.push_back(r.not_run(i));
           continue;
         }
         job_outcome outcome = job_outcome::done();
@@ -241,7 +241,12 @@ class worker_core {
         s.how = settle_as::waiting_children;
         break;
     }
-    if (given_up && s.how != settle_as::completed) {  // it was stopped: if the job is here still, that is no failure of its own
+    if (r.cancelled_as != nullptr) {  // whatever it gave
+      s.how = settle_as::failed;
+      s.why = std::move(r.cancelled_as);
+      s.value = nullptr;
+    } else if (given_up &&
+               s.how != settle_as::completed) {  // it was stopped: if the job is here still, that is no failure of its own
       s.how = settle_as::released;
       s.at = {};
     }
