@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -15,6 +16,7 @@
 #include <penstock/job/job_queue.hpp>
 #include <penstock/job/job_worker.hpp>
 #include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/event.hpp>
 
 #include "support/park_delay.hpp"
 #include "support/stress.hpp"
@@ -160,12 +162,53 @@ void one_by_one(stress::context& c) {
   c.check(queue.counts().value().active == 0, "something is left");
 }
 
+// Whoever has cancelled a job, and was told so, can rely on it: it does not complete. Others do, however close somebody came to cancelling them.
+void cancelled(stress::context& c) {
+  penstock::worker_pool pool{{.threads = 2}};
+  for (std::uint64_t round = 0; c.time_left() && !c.failed(); ++round) {
+    stress::random random = c.generator(round);
+    queue_type queue;
+    penstock::event never;
+    std::array<penstock::submitted_job<>, 24> all;
+    std::array<bool, all.size()> promised{};
+    worker_type w{queue,
+                  pool,
+                  [&never](job<int>& j) {
+                    if (j.payload() % 4 == 0) static_cast<void>(never.wait(j.get_stop_token()));
+                  },
+                  {.concurrency = 1 + random.below<std::size_t>(2), .batch = 1 + random.below<std::size_t>(3)}};
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = queue.submit(static_cast<int>(i), {.attempts = 2}).value();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (i % 4 != 0 && random.one_in(2)) continue;
+      penstock::result<void> r = w.cancel(all[i].id);
+      while (!r && r.error() == penstock::errc::busy) {  // it is being fetched, or settled
+        std::this_thread::yield();
+        r = w.cancel(all[i].id);
+      }
+      promised[i] = r.has_value();
+      c.check(r || (i % 4 != 0 && r.error() == penstock::errc::stale), "a job that is not over could not be cancelled");
+    }
+    int wrong = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      bool completed = true;
+      try {
+        all[i].finished.get();
+      } catch (const std::exception&) {
+        completed = false;
+      }
+      if (completed == promised[i]) ++wrong;
+    }
+    c.check(wrong == 0, "a job that was cancelled has completed, or another one has not");
+  }
+}
+
 }  // namespace
 
 int main() {
   stress::run run{"job_queue"};
   run.scenario("everybody (hazard-32)", 250ms, everybody);
   run.scenario("one by one", 80ms, one_by_one);
+  run.scenario("cancelled", 80ms, cancelled);
   run.scenario("delays before each sleep", 150ms, [&](stress::context& c) {
     park_delay::enable(run.seed());
     one_by_one(c);

@@ -221,20 +221,20 @@ class sequential {
     for (const int serial : active) {
       if (jobs.at(serial).leased_until <= now) late.push_back(serial);
     }
-    const auto back = std::stable_partition(late.begin(), late.end(), [&](int s) { return jobs.at(s).stalled >= max_stalled; });
     for (const int serial : late) {
-      note(jobs.at(serial), event::stalled, jobs.at(serial).attempts_made + 1);
-      ++jobs.at(serial).stalled;
-    }
-    for (auto at = late.begin(); at != back; ++at, ++taken.failed) {
-      job& j = jobs.at(*at);
+      job& j = jobs.at(serial);
+      note(j, event::stalled, j.attempts_made + 1);
+      if (++j.stalled <= max_stalled) continue;
+      ++taken.failed;
       leave(j);
       j.why = "stalled more often than allowed";
       note(j, event::failed, j.attempts_made + 1);
       end(j, job_state::failed, now);
     }
-    for (auto at = late.end(); at != back; ++taken.back) {
-      job& j = jobs.at(*--at);
+    for (auto at = late.rbegin(); at != late.rend(); ++at) {
+      job& j = jobs.at(*at);
+      if (j.stalled > max_stalled) continue;
+      ++taken.back;
       leave(j);
       wait(j, true);
     }

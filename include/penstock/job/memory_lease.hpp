@@ -14,6 +14,10 @@ namespace penstock::inline v0_1 {
 
 template <class Payload>
 class memory_store;
+namespace detail {
+template <class Payload>
+class memory_steps;
+}  // namespace detail
 
 /// See job_lease. A lease that is dropped unsettled leaves its job active until it runs out.
 template <class Payload>
@@ -62,10 +66,11 @@ class memory_lease {
 
  private:
   friend memory_store<Payload>;
-  memory_lease(memory_store<Payload>& store, node& n) noexcept
+  friend detail::memory_steps<Payload>;
+  memory_lease(detail::memory_steps<Payload>& store, node& n) noexcept
       : store_{&store}, node_{&n}, number_{n.number()}, fence_{n.fence}, attempt_{n.attempts_made + 1} {}
 
-  memory_store<Payload>* store_;
+  detail::memory_steps<Payload>* store_;
   node* node_;  // pinned; null: it was settled
   std::uint64_t number_;
   std::uint64_t fence_;

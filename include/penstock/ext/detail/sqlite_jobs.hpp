@@ -137,17 +137,18 @@ class sqlite_jobs : public sqlite_adding {
       ++n.stalled;
     };
     const auto too_often = [&](const row& n) { return n.stalled >= std::int64_t{max_stalled}; };
-    const auto back = std::stable_partition(late.begin(), late.end(), too_often);
-    for (auto n = late.begin(); n != back; ++n) {
+    for (row& n : late) {
+      if (!too_often(n)) continue;
       ++taken.failed;
-      stall(*n);
-      emit(job_event::kind::failed, *n, n->made + 1, e, why);
-      end(*n, job_state::failed, at, why, nullptr, e);
+      stall(n);
+      emit(job_event::kind::failed, n, n.made + 1, e, why);
+      end(n, job_state::failed, at, why, nullptr, e);
       emit_if_drained(e);
     }
-    for (auto n = late.end(); n != back;) {  // each goes before all others, so the first one last
+    std::erase_if(late, too_often);
+    for (auto n = late.rbegin(); n != late.rend(); ++n) {  // each goes before all others, so the first one last
       ++taken.back;
-      stall(*--n);
+      stall(*n);
       make_ready(*n, true, e);
     }
     return taken;
