@@ -131,12 +131,12 @@ int run(const work_options& o) {
   const auto queue = open(o);
   const std::size_t concurrency = o.concurrency != 0 ? o.concurrency : penstock::sizing::cpu_bound();
   penstock::worker_pool pool{{.threads = concurrency}};  // a command takes a thread of it while it runs
-  const auto worker =
-      queue->work(pool, [&](penstock::job<std::string>& j) { return run_command(o.command, j); },
-                  {.concurrency = concurrency,
-                   .lock_duration = o.lease,
-                   .stalled_interval = o.lease / 2,
-                   .on_store_error = [](std::error_code e) { fmt::print(stderr, "penstock-jobs: {}\n", e.message()); }});
+  const auto worker = queue->work(
+      pool, [&](penstock::job<std::string>& j) { return run_command(o.command, j); },
+      {.concurrency = concurrency,
+       .lock_duration = o.lease,
+       .stalled_interval = o.lease / 2,
+       .on_store_error = [](const penstock::job_store_failure& f) { fmt::print(stderr, "penstock-jobs: {}\n", f.what()); }});
   std::jthread watching;
   if (o.watch) {
     watching = std::jthread{[&](const std::stop_token& end) {

@@ -128,7 +128,7 @@ class job_worker {
   ///   it waits         or is delayed, or waits for its children: it is removed, with the jobs below it that are not over.
   /// errc::not_found; errc::stale: it is over. errc::busy: it is active, and no run of this worker, or a job below it is active; also in the moments in
   /// which this worker fetches it, or tells the store how it went: ask again. Errors of the store. Throws std::bad_alloc; then nothing has changed.
-  /// If the process dies before the handler has ended the job is run again, as after any loss.
+  /// If the lease is lost, or the process dies, before the handler has ended, the job is run again, as after any loss.
   result<void> cancel(const job_id& id, std::string_view why = "cancelled") {
     const auto reason = std::make_shared<const std::string>(why);
     if (of().keeper.cancel_run(id, reason)) return {};

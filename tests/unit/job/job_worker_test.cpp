@@ -105,6 +105,13 @@ struct slow_store : memory_store<int> {
   std::atomic<bool> out_of_memory{false};  // which fetching needs, but not settling
 };
 
+/// Has no step for cancelling, as a server.
+struct plain_store {
+  result<penstock::job_info> find(const penstock::job_id& id) { return of.find(id); }
+  result<void> remove(const penstock::job_id& id) { return of.remove(id); }
+  memory_store<int>& of;
+};
+
 }  // namespace
 
 TEST_CASE("job_worker: runs what is added, and settles it as the handler says", "[job_worker]") {
@@ -347,6 +354,12 @@ TEST_CASE("job_worker: cancels a job that runs, that it has fetched, or that nob
   CHECK(*b.queue.find(ids[1]).value().why == "cancelled");
   CHECK(b.queue.find(named).error() == errc::not_found);
   leases.clear();
+  // In a store that has no step for it.
+  plain_store plain{b.store};
+  CHECK(penstock::detail::cancel_in(plain, ids[1]).error() == errc::stale);
+  const penstock::job_id last = b.queue.add(9).value();
+  CHECK(penstock::detail::cancel_in(plain, last));
+  CHECK(penstock::detail::cancel_in(plain, last).error() == errc::not_found);
 }
 
 TEST_CASE("job_worker: keeps the pace, and the peace of who asks for it", "[job_worker]") {
