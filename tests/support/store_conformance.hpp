@@ -17,11 +17,13 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <penstock/job/job_store.hpp>
+#include <penstock/job/job_time_zone.hpp>
 
 #include "catch.hpp"
 
@@ -1036,6 +1038,68 @@ void schedules() {
     CHECK_THROWS_AS(put({.id = "x", .when = "60 * * * *"}, 1), std::invalid_argument);
     CHECK_THROWS_AS(put({.every = 1s}, 1), std::invalid_argument);
   }
+}
+
+/// What a bench that is asked for zones() gives its store: "east" is an hour ahead of UTC, two from the second day on; "none" is no zone; others are UTC.
+inline std::shared_ptr<const penstock::job_time_zone> time_zones(std::string_view name) {
+  using std::chrono::sys_seconds;
+  struct zone final : penstock::job_time_zone {
+    explicit zone(std::chrono::seconds by) noexcept : ahead{by} {}
+    [[nodiscard]] period at(sys_seconds t) const override {
+      const sys_seconds change{24h};
+      if (t < change) return {sys_seconds::min(), change, ahead};
+      return {change, sys_seconds::max(), 2 * ahead};
+    }
+    std::chrono::seconds ahead;
+  };
+  if (name == "none") throw std::invalid_argument{"there is no zone \"none\""};
+  return std::make_shared<const zone>(name == "east" ? 1h : 0h);
+}
+/// Schedules by the clocks of a place.
+template <class Bench>
+void zones() {
+  user<Bench> u;
+  u.now = 9h;
+  const auto put = [&u](const char* id, const char* when, const char* zone, int payload, bool overlap = true) {
+    penstock::job_schedule_options o{.id = id, .when = when, .time_zone = zone};
+    o.overlap = overlap;
+    return how(u.store.put_schedule(o, payload, u.now));
+  };
+  const auto seen = [&u] {  // the next one in so many minutes
+    std::string all;
+    const std::vector<penstock::job_schedule_info> known = u.store.schedules().value();
+    for (const auto& i : known) {
+      all += i.options.id + "@" + i.options.time_zone + ":" + std::to_string(i.made) + "," +
+             std::to_string((i.next_at - u.now) / 1min) + " ";
+    }
+    return all;
+  };
+  same(seq({put("b", "30 10 * * *", "east", 2), put("c", "30 9 * * *", "", 3), put("a", "30 10 * * *", "east", 1),
+            put("d", "0 0 2 1 *", "west", 4), seen()}),
+       "okokokoka@east:0,30 b@east:0,30 c@:0,30 d@west:0,900 ");
+  u.now += 30min - 1ns;
+  same(seq({u.fetch(9), std::to_string((u.fetched.next_due - u.now) / 1ns)}), "1");
+  u.now += 1ns;
+  same(seq({u.fetch(9), seen()}), "1 2 3d@west:0,870 a@east:1,1380 b@east:1,1380 c@:1,1440 ");  // clocks go forward at night
+  // Put again it keeps its time, but not in another zone. Its zone is not asked of the others.
+  same(seq({put("b", "30 10 * * *", "west", 2), put("a", "30 10 * * *", "east", 1), seen()}),
+       "okokb@west:1,60 d@west:0,870 a@east:1,1380 c@:1,1440 ");
+  CHECK_THROWS_AS(put("x", "@daily", "none", 1), std::invalid_argument);
+  same(std::to_string(u.store.schedules().value().size()), "4");
+
+  // Due while somebody settles: in the same step. Without overlap a time is left out at which the last one was not over.
+  for (const char* id : {"b", "c", "d"}) u.store.remove_schedule(id).value();
+  same(seq({put("a", "15,45 * * * *", "east", 1, false), seen(), u.settle(1), u.settle(2)}), "oka@east:1,15 okok");
+  auto three = u.take(3);
+  penstock::job_settlement<typename user<Bench>::lease> s{.lease = &three};
+  std::vector<typename user<Bench>::lease> got;
+  u.now += 15min;
+  u.store.fetch({.most = 9, .now = u.now, .lease_until = u.now + 9h}, {&s, 1}, got).value();
+  same(seq({std::to_string(got.size()), seen()}), "1a@east:2,30 ");
+  u.now += 31min;
+  same(seq({u.fetch(9), seen(), u.settle(std::move(got.at(0))), u.fetch(9)}), "a@east:2,29 ok");
+  u.now += 29min;
+  same(seq({u.fetch(9), seen()}), "1a@east:3,30 ");
 }
 
 }  // namespace store_conformance

@@ -15,11 +15,12 @@
 // Errors         a full disk, a file that cannot be written, a lock that is held for too long: the call gives an error of sqlite_error.hpp, nothing
 //                has changed, and one may ask again. A file that is something else, corrupt, or of a later version is refused at construction,
 //                unchanged.
-// What it cannot do   schedules in a time zone: errc::unsupported.
+// Time zones     the file keeps a zone's name, and each process brings the zones that it knows (sqlite_store_options::time_zones). What is due in a zone
+//                that a process does not know it leaves to the others.
 // Bad payloads   one that the codec cannot read (another version wrote it) is a dead letter, and its reason says so.
 // Thread safety  every member may be called concurrently, but for construction and destruction. Every member may wait for the disk.
-// User code      codecs run, and everybody is told, on the thread that asks, under no lock; of what other processes did on the store's own thread, which
-//                looks for it.
+// User code      codecs run, zones are asked, and everybody is told, on the thread that asks, under no lock; of what other processes did on the
+//                store's own thread, which looks for it.
 // Cancellation   nothing can be stopped.
 // Destruction    leaves the jobs in the file; who watches one is told that it is gone. Leases may outlive it.
 // Cost           O(log n) for each job, and O(log groups) for each start where there are groups; one transaction for all that came while the last one
@@ -75,7 +76,7 @@ class sqlite_store {
   /// Makes the file if there is none. Throws std::system_error of sqlite_errc that names it, and std::invalid_argument of options out of their
   /// ranges.
   explicit sqlite_store(const std::string& path, const sqlite_store_options& o = {})
-      : capacity_{checked(o).capacity}, core_{std::make_unique<detail::sqlite_core>(path, o)} {}
+      : capacity_{checked(o).capacity}, time_zones_{o.time_zones}, core_{std::make_unique<detail::sqlite_core>(path, o)} {}
 
   /// Adds all of them, or none: errc::full; listeners are told when there is room for as many. Throws what the codec throws besides.
   result<void> add(std::span<const job_entry<Payload>> entries, job_time now, std::span<job_added> added = {}) {
@@ -89,18 +90,22 @@ class sqlite_store {
     return core_->change([&](jobs& j, effects& e) { return j.add(a.jobs, now, added, e); }, a.watches);
   }
 
+  /// Throws what a time zone that is known throws of a schedule that is due; then nothing has changed.
   result<job_fetched> fetch(const fetch_request& r, std::span<job_settlement<lease_type>> first,
                             std::vector<lease_type>& leases) {
-    if (first.empty()) {  // then perhaps there is nothing to be written
-      auto idle = core_->look([&](reader& look) -> result<std::optional<job_fetched>> { return look.nothing_to_fetch(r.now); });
-      if (!idle) return idle.error();
-      if (*idle) return polled(**idle, r.now);
+    detail::sqlite_zoned zoned;
+    if (!time_zones_) zoned.others = r.now;
+    if (first.empty() || (time_zones_ && core_->next_schedule() <= r.now)) {
+      auto outlook = core_->look([&](reader& look) -> result<reader::outlook> { return look.before_fetch(r.now); });
+      if (!outlook) return outlook.error();
+      zoned = detail::ask_zones(time_zones_, std::move(outlook->zoned), r.now);
+      if (first.empty() && outlook->idle && zoned.due.empty()) return polled(*outlook->idle, r.now);  // nothing is to be written
     }
     ends settled;
     translate(first, settled);
     std::vector<detail::sqlite_fetched> got;
     result<job_fetched> fetched = core_->change(
-        [&](jobs& j, effects& e) -> result<job_fetched> { return j.fetch(r, settled.all, got, e); }, settled.watches);
+        [&](jobs& j, effects& e) -> result<job_fetched> { return j.fetch(r, settled.all, zoned, got, e); }, settled.watches);
     if (!fetched) return fetched;
     answer(first, settled.all);
     open(got, r.now, leases);
@@ -218,13 +223,20 @@ class sqlite_store {
     return core_->look([](reader& look) -> result<std::vector<job_group_info>> { return look.groups(); });
   }
 
-  /// See job_schedule.hpp. errc::unsupported of a time zone. Throws std::invalid_argument that names the value, and what the codec throws.
+  /// See job_schedule.hpp. errc::unsupported if it names a time zone and the store's options have none. Throws std::invalid_argument that names the value,
+  /// and what the codec and the zone throw; then nothing has changed.
   result<void> put_schedule(const job_schedule_options& o, const Payload& payload, job_time now) {
     detail::check(o);
-    if (!o.time_zone.empty()) return errc::unsupported;
+    job_time in_zone = no_time;
+    if (!o.time_zone.empty()) {
+      if (!time_zones_) return errc::unsupported;
+      const auto zone = time_zones_(o.time_zone);
+      if (zone == nullptr) throw std::invalid_argument{"penstock::sqlite_store: there is no time zone \"" + o.time_zone + "\""};
+      in_zone = detail::sqlite_schedule{.options = o, .first = o.start}.times(zone).from(now);
+    }
     const std::string text = job_codec<Payload>::encode(payload);
     return core_->change([&](jobs& j, effects& e) -> result<void> {
-      j.put_schedule(o, text, now, e);
+      j.put_schedule(o, text, now, in_zone, e);
       return {};
     });
   }
@@ -363,6 +375,7 @@ class sqlite_store {
 
   static inline const job_text none_ = nullptr;
   std::size_t capacity_;
+  const job_time_zones time_zones_;
   std::unique_ptr<detail::sqlite_core> core_;
 };
 

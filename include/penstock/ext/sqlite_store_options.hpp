@@ -9,6 +9,7 @@
 #include <string>
 
 #include <penstock/job/job_group.hpp>
+#include <penstock/job/job_time_zone.hpp>
 #include <penstock/job/memory_store_options.hpp>
 
 namespace penstock::inline v0_1 {
@@ -24,6 +25,7 @@ struct sqlite_store_options {
   keep_rule keep_completed = {.count = 100};  ///< those beyond are gone
   keep_rule keep_failed = {.count = 10'000};  ///< the dead letters
   job_group_rule group_rule = {};             ///< of groups that have none of their own (sqlite_store::set_group)
+  job_time_zones time_zones = {};             ///< that schedules may name; none: errc::unsupported of a schedule that does
   /// How often the file is looked at for what other processes have done: added, ended, made room. max(): no other process uses it.
   std::chrono::nanoseconds poll_interval = std::chrono::milliseconds{100};
   /// How long a call waits for another process that writes; then sqlite_errc::busy.

@@ -85,6 +85,15 @@ TEST_CASE("sqlite_store: refuses files that are none of its own, and says why", 
   }
   other{folder.file("newer")}.run("PRAGMA user_version = 99");
   CHECK(refused(folder.file("newer")) == sqlite_errc::newer_version);
+  {
+    other earlier{folder.file("newer")};  // the first version
+    earlier.run("ALTER TABLE schedules DROP COLUMN zone; PRAGMA user_version = 1");
+  }
+  for (int again = 0; again < 2; ++again) {
+    store_type brought_up{folder.file("newer"), alone};
+    brought_up.put_schedule({.id = "s", .every = 1s}, "p", 1s).value();
+    CHECK(brought_up.schedules().value().size() == 1);
+  }
   CHECK(refused(folder.file("none/jobs.db")) == sqlite_errc::cannot_open);
   CHECK_THROWS_AS((store_type{":memory:", alone}), std::system_error);
   CHECK_THROWS_AS((store_type{folder.file("x"), {.capacity = 0}}), std::invalid_argument);

@@ -1,8 +1,11 @@
 #include <penstock/ext/sqlite_store.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,6 +27,7 @@ sqlite_store_options small() {
           .capacity = 8,
           .keep_completed = {.count = 2},
           .keep_failed = {.count = 3},
+          .time_zones = store_conformance::time_zones,
           .poll_interval = std::chrono::nanoseconds::max()};
 }
 
@@ -48,6 +52,7 @@ TEST_CASE("sqlite_store: does what every store does", "[sqlite_store][hazard-32]
   store_conformance::families<bench>();
   store_conformance::groups<bench>();
   store_conformance::schedules<bench>();
+  store_conformance::zones<bench>();
 }
 
 TEST_CASE("sqlite_store: processes that share a file see each other's jobs, endings and room", "[sqlite_store]") {
@@ -161,4 +166,53 @@ TEST_CASE("sqlite_store: who waits for a job that another process removed is tol
   CHECK(watches[0].calls == 1);
   CHECK(watches[0].state == job_state::waiting);
   CHECK(watches[1].calls + watches[2].calls == 2);
+}
+
+TEST_CASE(
+    "sqlite_store: a process asks its time zones under no lock, and leaves what is due in those that it does not know to others",
+    "[sqlite_store][job_time_zone][hazard-17]") {
+  const temporary_folder folder;
+  std::function<void()> meddle;
+  sqlite_store_options o = small();
+  o.time_zones = [&](std::string_view name) {
+    if (meddle) meddle();
+    return store_conformance::time_zones(name);
+  };
+  sqlite_store<int> here{folder.file(), o};
+  o.time_zones = [](std::string_view) { return nullptr; };
+  sqlite_store<int> elsewhere{folder.file(), o};
+  o.time_zones = nullptr;
+  sqlite_store<int> without{folder.file(), o};
+  const auto fetch = [](sqlite_store<int>& store, penstock::job_time now) {
+    std::vector<penstock::sqlite_lease<int>> leases;
+    const penstock::job_time next = store.fetch({.most = 9, .now = now, .lease_until = now + 9h}, {}, leases).value().next_due;
+    return std::to_string(leases.size()) + ", " + (next == penstock::no_time ? "never" : std::to_string((next - now) / 1s));
+  };
+  const penstock::job_schedule_options hourly{.id = "z", .when = "0 * * * *", .time_zone = "east"};
+  CHECK(without.put_schedule(hourly, 1, 1s).error() == penstock::errc::unsupported);
+  CHECK_THROWS_AS(elsewhere.put_schedule(hourly, 1, 1s), std::invalid_argument);
+  here.put_schedule(hourly, 1, 1s).value();
+  CHECK(fetch(without, 30min) == "0, 1800");
+  const auto commits = without.stats().commits + elsewhere.stats().commits;
+  CHECK(fetch(without, 1h) == "0, never");  // nor does it look again at once
+  CHECK(fetch(elsewhere, 1h) == "0, never");
+  CHECK(without.stats().commits + elsewhere.stats().commits == commits);
+  int payload = 2;
+  const enqueue_options usual;
+  const job_entry<int> one{&payload, &usual};
+  without.add({&one, 1}, 1h).value();
+  without.put_schedule({.id = "u", .every = 20min}, 3, 1h).value();
+  CHECK(fetch(without, 1h) == "2, 1200");
+
+  // A zone that uses the store, one that is not to be had, and somebody who is quicker.
+  meddle = [&] { CHECK(here.promote(penstock::job_id{99}).error() == penstock::errc::not_found); };
+  CHECK(fetch(here, 1h) == "1, 1200");
+  meddle = [] { throw std::runtime_error{"no"}; };
+  CHECK_THROWS_AS(fetch(here, 2h), std::runtime_error);
+  CHECK(here.schedules().value().at(0).made == 1);
+  meddle = [&] {
+    meddle = nullptr;
+    CHECK(fetch(here, 2h) == "2, 1200");
+  };
+  CHECK(fetch(here, 2h) == "0, 1200");
 }

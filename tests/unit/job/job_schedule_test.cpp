@@ -29,7 +29,8 @@ namespace {
 
 struct bench {
   memory_store<int>& store() { return store_; }
-  memory_store<int> store_{{.capacity = 8, .keep_completed = {.count = 2}, .keep_failed = {.count = 3}}};
+  memory_store<int> store_{
+      {.capacity = 8, .keep_completed = {.count = 2}, .keep_failed = {.count = 3}, .time_zones = store_conformance::time_zones}};
 };
 
 /// Its copying is user's code: it may throw, or use the store.
@@ -80,7 +81,10 @@ std::string times(const penstock::job_time_zone& zone, std::string_view calendar
 
 }  // namespace
 
-TEST_CASE("memory_store: adds what schedules say is due", "[job_schedule]") { store_conformance::schedules<bench>(); }
+TEST_CASE("memory_store: adds what schedules say is due", "[job_schedule]") {
+  store_conformance::schedules<bench>();
+  store_conformance::zones<bench>();
+}
 
 TEST_CASE("job_schedule: whoever copies payloads meanwhile, a time has one job", "[job_schedule][hazard-17]") {
   memory_store<meddler> store;

@@ -98,6 +98,10 @@ class sqlite_core {
             .in_line = line_.size()};
   }
   [[nodiscard]] std::chrono::nanoseconds poll_interval() const noexcept { return poll_interval_; }
+  /// When the next job of a schedule is due, as the last transaction of this process left it.
+  [[nodiscard]] job_time next_schedule() const noexcept {
+    return job_time{next_schedule_.load(std::memory_order_relaxed)};  // relaxed: a time, and nothing behind it
+  }
 
  private:
   using watch_map = std::unordered_map<std::uint64_t, job_watch*>;
@@ -172,6 +176,7 @@ class sqlite_core {
       roll_back();
       return false;
     }
+    next_schedule_.store(jobs_.now.next_schedule().count(), std::memory_order_relaxed);  // relaxed: see next_schedule()
     std::uint64_t steps = 0;
     for (step* s = from; s != to; s = after(*s), ++steps) conclude(*s);
     steps_.fetch_add(steps, std::memory_order_relaxed);  // relaxed, both: counts
@@ -294,6 +299,7 @@ class sqlite_core {
   store_listeners listeners_;
   std::atomic<std::uint64_t> steps_{0};
   std::atomic<std::uint64_t> commits_{0};
+  std::atomic<std::int64_t> next_schedule_{0};
   const std::chrono::nanoseconds poll_interval_;
   std::atomic<bool> polls_{false};  // there is something to poll for
   auto_reset_event wake_poller_;

@@ -64,11 +64,12 @@ class sqlite_jobs : public sqlite_adding {
 
   // Running.
 
-  [[nodiscard]] job_fetched fetch(const fetch_request& r, std::span<sqlite_settlement> first, std::vector<sqlite_fetched>& got,
-                                  effects& e) {
+  /// `zoned`: as they were looked at before.
+  [[nodiscard]] job_fetched fetch(const fetch_request& r, std::span<sqlite_settlement> first, const sqlite_zoned& zoned,
+                                  std::vector<sqlite_fetched>& got, effects& e) {
     got.clear();
     settle(first, r.now, e);
-    if (job_time{now.schedule_next} <= r.now && now.paused == 0) add_scheduled(r.now, e);
+    if (job_time{now.schedule_next} <= r.now && now.paused == 0) add_scheduled(r.now, zoned.due, e);
     if (now.of(job_state::delayed) != 0) {
       for (row& d : rows_.due(job_state::delayed, r.now.count(), promoted_at_once)) promote(d, e);
     }
@@ -87,7 +88,8 @@ class sqlite_jobs : public sqlite_adding {
       group->empty() ? rows_.ready(1, rows, got) : rows_.ready_of(*group, rows, got);
       start(rows.back(), r, got.back(), e);
     }
-    return {.more = now.something_ready(), .next_due = std::min({next_due(), now.next_schedule(), job_time{now.rests_until}})};
+    return {.more = now.something_ready(),
+            .next_due = std::min({next_due(), next_schedule(r.now, zoned), job_time{now.rests_until}})};
   }
   void settle(std::span<sqlite_settlement> settlements, job_time at, effects& e) {
     for (sqlite_settlement& s : settlements) {
@@ -237,15 +239,17 @@ class sqlite_jobs : public sqlite_adding {
 
   // Schedules: precondition of put, they were checked.
 
-  void put_schedule(const job_schedule_options& o, std::string_view payload, job_time at, effects& e) {
+  /// `in_zone`: its first time from `at` on, if it names a time zone.
+  void put_schedule(const job_schedule_options& o, std::string_view payload, job_time at, job_time in_zone, effects& e) {
     const std::optional<sqlite_schedule> old = schedules_.find(o.id);
     sqlite_schedule s = old.value_or(sqlite_schedule{});
-    const bool same = old && o.every == old->options.every && o.when == old->options.when && o.start == old->options.start;
+    const bool same = old && o.every == old->options.every && o.when == old->options.when &&
+                      o.time_zone == old->options.time_zone && o.start == old->options.start;
     s.options = o;
     s.payload = payload;
     s.first = o.start;
     if (o.when.empty() && o.start.count() == 0) s.first = same ? old->first : at;
-    s.next = same && old->next <= o.end && old->next != no_time ? old->next : s.from(at);
+    if (!same || old->next > o.end || old->next == no_time) s.next = o.time_zone.empty() ? s.times().from(at) : in_zone;
     if (static_cast<std::uint64_t>(s.made) >= o.limit) s.next = no_time;
     schedules_.put(s);
     note_schedules();
@@ -281,7 +285,6 @@ class sqlite_jobs : public sqlite_adding {
 
  private:
   static constexpr std::int64_t promoted_at_once = 1000;
-  static constexpr std::int64_t scheduled_at_once = 100;
 
   void settle(row& n, const sqlite_settlement& s, job_time at, effects& e) {
     using kind = job_event::kind;
@@ -320,12 +323,24 @@ class sqlite_jobs : public sqlite_adding {
     got.fence = static_cast<std::uint64_t>(n.fence);
     emit(job_event::kind::started, n, n.made + 1, e);
   }
-  void add_scheduled(job_time at, effects& e) {
+  void add_scheduled(job_time at, const std::vector<sqlite_due>& zoned, effects& e) {
+    std::vector<sqlite_due> due;
+    for (sqlite_schedule& s : schedules_.due(at)) due.emplace_back(std::move(s), nullptr, at);
+    for (const sqlite_due& looked_at : zoned) {
+      auto s = schedules_.find(looked_at.of.options.id);
+      sqlite_due d = looked_at;
+      if (s && d.renew(std::move(*s))) due.push_back(std::move(d));
+    }
+    if (due.empty()) return;
+    std::sort(due.begin(), due.end(), [](const sqlite_due& a, const sqlite_due& b) {
+      return a.of.next != b.of.next ? a.of.next < b.of.next : a.of.options.id < b.of.options.id;
+    });
     ++changes_;
     now.schedules_starve = 0;
-    for (sqlite_schedule& s : schedules_.due(at, scheduled_at_once)) {
+    for (sqlite_due& d : due) {
+      sqlite_schedule& s = d.of;
       const enqueue_options& o = s.options.options;
-      if (s.makes(at)) {
+      if (d.makes(at)) {
         std::optional<row> there;
         if (!room_for(1) && !duplicate_of(o, at, there)) {
           now.schedules_starve = 1;
@@ -335,10 +350,15 @@ class sqlite_jobs : public sqlite_adding {
             add_one({.options = &o, .payload = s.payload, .watch = nullptr}, at, e, {.schedule = s.options.id});
         if (!added.duplicate) s.begun(added.id);
       }
-      s.next = static_cast<std::uint64_t>(s.made) >= s.options.limit ? no_time : s.from(job_time{saturating_add(at.count(), 1)});
+      s.next = static_cast<std::uint64_t>(s.made) >= s.options.limit ? no_time : d.next;
       schedules_.put(s);
     }
     note_schedules();
+  }
+  /// When somebody is to come for them again; for those that are left to others it is not this process.
+  [[nodiscard]] job_time next_schedule(job_time at, const sqlite_zoned& zoned) {
+    const job_time next = now.next_schedule();
+    return next <= at ? schedules_.next_but(zoned.others) : next;
   }
   void note_schedules() {
     ++changes_;

@@ -45,21 +45,30 @@ class sqlite_reader {
     first_due_.emplace(db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1");
   }
 
-  /// Nothing waits: what fetch() would say without doing anything.
-  [[nodiscard]] std::optional<job_fetched> nothing_to_fetch(job_time now) {
+  struct outlook {
+    std::vector<sqlite_schedule> zoned = {};  ///< schedules in time zones that are due
+    std::optional<job_fetched> idle = {};     ///< nothing else is to be done: what fetch() would say without doing anything
+  };
+  [[nodiscard]] outlook before_fetch(job_time now) {
     std::scoped_lock guard{lock_};
+    outlook o;
     const sqlite_tallies t = rows_->tallies();
-    if (t.something_ready()) return std::nullopt;
+    job_time schedule = t.next_schedule();
+    if (schedule <= now) {
+      o.zoned = schedules_->due_in_zones(now);
+      schedule = schedules_->next_but(now);
+    }
+    if (t.something_ready()) return o;
     job_fetched f;
     if (t.of(job_state::delayed) != 0) f.next_due = job_time{first_due_->integer().value_or(0)};
-    f.next_due = std::min({f.next_due, t.next_schedule(), job_time{t.rests_until}});
-    if (f.next_due <= now) return std::nullopt;
-    return f;
+    f.next_due = std::min({f.next_due, schedule, job_time{t.rests_until}});
+    if (f.next_due > now) o.idle = f;
+    return o;
   }
   [[nodiscard]] std::vector<job_schedule_info> schedules() {
     std::scoped_lock guard{lock_};
     std::vector<job_schedule_info> found;
-    for (sqlite_schedule& s : schedules_->due(no_time, no_time.count())) {
+    for (sqlite_schedule& s : schedules_->all()) {
       found.push_back(
           {.options = std::move(s.options), .made = static_cast<std::uint64_t>(s.made), .next_at = s.next, .last = s.last});
     }

@@ -2,6 +2,8 @@
 // of the last one.
 //
 // Their laws are in job_schedule.hpp. When the next one of all is due is in `meta` (sqlite_tallies::schedule_next), so who fetches need not look.
+// Zones are user's code, and processes know different ones. So who fetches asks them of what is due before his step, and the step adds what is still as it
+// was looked at. Schedules in zones that he does not know he leaves to others.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,9 +22,10 @@
 #include <penstock/core/clock.hpp>
 #include <penstock/ext/detail/sqlite_database.hpp>
 #include <penstock/ext/detail/sqlite_rows.hpp>
-#include <penstock/job/cron.hpp>
+#include <penstock/job/detail/job_schedules.hpp>
 #include <penstock/job/job_schedule.hpp>
 #include <penstock/job/job_store.hpp>
+#include <penstock/job/job_time_zone.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -90,27 +95,10 @@ struct sqlite_schedule {
   bool over = true;            ///< the last one
   job_time over_at = no_time;  ///< if it ended by itself
 
-  /// The first of its times that is not before `t`; no_time: none.
-  [[nodiscard]] job_time from(job_time t) const {
-    using namespace std::chrono;
-    t = std::max(t, first);
-    job_time found = no_time;
-    if (!options.when.empty()) {
-      const sys_seconds at = cron{options.when}.next(floor<seconds>(sys_time<nanoseconds>{t - nanoseconds{1}}));
-      if (at < floor<seconds>(sys_time<nanoseconds>::max())) found = duration_cast<nanoseconds>(at.time_since_epoch());
-    } else {
-      const std::int64_t step = options.every.count();
-      const std::int64_t past = (t - first).count() % step;
-      found = past == 0 ? t : job_time{saturating_add(t.count(), step - past)};
-    }
-    return found <= options.end ? found : no_time;
-  }
-  /// Whether one is to be made of its time that has come at `now`. Without overlap one at which the last one was not over is left out, also if nobody
-  /// looked then.
-  [[nodiscard]] bool makes(job_time now) const {
-    if (options.overlap) return true;
-    if (!over) return false;
-    return over_at == no_time || over_at <= next || from(over_at) <= now;
+  [[nodiscard]] schedule_times times(std::shared_ptr<const job_time_zone> zone = {}) const {
+    schedule_times t{.zone = std::move(zone), .every = options.every, .first = first, .end = options.end};
+    if (!options.when.empty()) t.calendar.emplace(options.when);
+    return t;
   }
   void begun(const job_id& id) {
     ++made;
@@ -119,6 +107,60 @@ struct sqlite_schedule {
     over_at = no_time;
   }
 };
+
+/// One that is due at `now`, and what follows from its times. To be asked without a lock, if there is a zone.
+struct sqlite_due {
+  sqlite_schedule of;
+  job_time next;       ///< the time after this one
+  job_time after_end;  ///< the first time since the last one was over; no_time: that does not matter
+
+  sqlite_due(sqlite_schedule&& s, const std::shared_ptr<const job_time_zone>& zone, job_time now) : of{std::move(s)} {
+    const schedule_times times = of.times(zone);
+    next = times.from(job_time{saturating_add(now.count(), 1)});
+    after_end = of.options.overlap || of.over_at == no_time ? no_time : times.from(of.over_at);
+  }
+  /// Whether one is to be made of its time that has come. Without overlap one at which the last one was not over is left out, also if nobody looked then.
+  [[nodiscard]] bool makes(job_time now) const noexcept {
+    if (of.options.overlap) return true;
+    return of.over && (of.over_at == no_time || of.over_at <= of.next || after_end <= now);
+  }
+  /// What the step finds in place of what was looked at. False: somebody else has seen to it, or has put another one.
+  [[nodiscard]] bool renew(sqlite_schedule&& s) {
+    const job_schedule_options& a = s.options;
+    const job_schedule_options& b = of.options;
+    if (s.next != of.next || s.first != of.first || a.when != b.when || a.time_zone != b.time_zone || a.end != b.end)
+      return false;
+    if (s.over_at != of.over_at || a.overlap != b.overlap) after_end = no_time;  // it was not over then
+    of = std::move(s);
+    return true;
+  }
+};
+
+/// Those of them in zones that this process knows.
+struct sqlite_zoned {
+  std::vector<sqlite_due> due = {};
+  job_time others = job_time::min();  ///< what else is due in zones until then is left to others
+};
+inline constexpr std::size_t scheduled_at_once = 100;
+
+/// Throws std::bad_alloc, and what a zone that is known throws.
+inline sqlite_zoned ask_zones(const job_time_zones& zones, std::vector<sqlite_schedule>&& due, job_time now) {
+  sqlite_zoned z{.others = now};
+  for (sqlite_schedule& s : due) {
+    std::shared_ptr<const job_time_zone> zone;
+    try {
+      if (zones) zone = zones(s.options.time_zone);
+    } catch (const std::invalid_argument&) {  // there is none
+    }
+    if (zone == nullptr) continue;
+    if (z.due.size() == scheduled_at_once) {
+      z.others = job_time::min();
+      break;
+    }
+    z.due.emplace_back(std::move(s), zone, now);
+  }
+  return z;
+}
 
 class sqlite_schedules {
  public:
@@ -129,14 +171,22 @@ class sqlite_schedules {
     if (!q.next()) return std::nullopt;
     return schedule(q);
   }
-  /// The next ones first.
-  [[nodiscard]] std::vector<sqlite_schedule> due(job_time now, std::int64_t most) {
-    std::vector<sqlite_schedule> found;
-    auto q = due_.ask(now.count(), most);
-    while (q.next()) found.push_back(schedule(q));
-    return found;
+  // The next ones first.
+
+  [[nodiscard]] std::vector<sqlite_schedule> all() { return found(all_.ask()); }
+  /// Those in UTC.
+  [[nodiscard]] std::vector<sqlite_schedule> due(job_time now) {
+    return found(due_.ask(std::int64_t{now.count()}, static_cast<std::int64_t>(scheduled_at_once)));
+  }
+  /// The others.
+  [[nodiscard]] std::vector<sqlite_schedule> due_in_zones(job_time now) {
+    return found(due_in_zones_.ask(std::int64_t{now.count()}));
   }
   [[nodiscard]] job_time next() { return job_time{next_.integer().value_or(no_time.count())}; }
+  /// But for those in zones until then.
+  [[nodiscard]] job_time next_but(job_time zoned_until) {
+    return job_time{next_but_.integer(std::int64_t{zoned_until.count()}).value_or(no_time.count())};
+  }
   void put(const sqlite_schedule& s) {
     const job_schedule_options& o = s.options;
     const auto limit = static_cast<std::int64_t>(
@@ -145,7 +195,7 @@ class sqlite_schedules {
              std::string_view{o.when}, std::int64_t{o.start.count()}, std::int64_t{o.end.count()}, limit, std::int64_t{o.overlap},
              std::int64_t{s.first.count()}, std::int64_t{s.next.count()}, s.made, static_cast<std::int64_t>(s.last.number()),
              std::string_view{s.last.name() != nullptr ? *s.last.name() : std::string_view{}}, std::int64_t{s.over},
-             std::int64_t{s.over_at.count()}, sqlite_blob{s.payload});
+             std::int64_t{s.over_at.count()}, sqlite_blob{s.payload}, std::string_view{o.time_zone});
   }
   [[nodiscard]] bool erase(std::string_view id) {
     erase_.run(id);
@@ -157,6 +207,11 @@ class sqlite_schedules {
   void again(std::string_view id, std::int64_t job) { again_.run(id, job); }
 
  private:
+  static std::vector<sqlite_schedule> found(sqlite_statement::query q) {
+    std::vector<sqlite_schedule> all;
+    while (q.next()) all.push_back(schedule(q));
+    return all;
+  }
   static sqlite_schedule schedule(const sqlite_statement::query& q) {
     sqlite_schedule s;
     job_schedule_options& o = s.options;
@@ -176,15 +231,21 @@ class sqlite_schedules {
     s.over = q.integer(13) != 0;
     s.over_at = job_time{q.integer(14)};
     s.payload = q.bytes(15);
+    o.time_zone = q.bytes(16);
     return s;
   }
 
   sqlite_database& db_;
   sqlite_statement find_{db_, "SELECT * FROM schedules WHERE id=?1"};
-  sqlite_statement due_{db_, "SELECT * FROM schedules WHERE next<=?1 ORDER BY next, id LIMIT ?2"};
+  sqlite_statement all_{db_, "SELECT * FROM schedules ORDER BY next, id"};
+  sqlite_statement due_{db_, "SELECT * FROM schedules WHERE next<=?1 AND zone IS NULL ORDER BY next, id LIMIT ?2"};
+  sqlite_statement due_in_zones_{db_, "SELECT * FROM schedules WHERE next<=?1 AND zone IS NOT NULL ORDER BY next, id"};
   sqlite_statement next_{db_, "SELECT min(next) FROM schedules"};
+  sqlite_statement next_but_{db_, "SELECT min(next) FROM schedules WHERE zone IS NULL OR next>?1"};
   sqlite_statement put_{
-      db_, "INSERT OR REPLACE INTO schedules VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"};
+      db_,
+      "INSERT OR REPLACE INTO schedules VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
+      "?17)"};
   sqlite_statement erase_{db_, "DELETE FROM schedules WHERE id=?1"};
   sqlite_statement erase_all_{db_, "DELETE FROM schedules"};
   sqlite_statement ended_{db_, "UPDATE schedules SET over=1, over_at=?3 WHERE id=?1 AND last=?2 AND over=0"};

@@ -22,7 +22,7 @@
 namespace penstock::inline v0_1::detail {
 
 inline constexpr std::int64_t sqlite_application = 0x504a4f42;  // "PJOB"
-inline constexpr std::int64_t sqlite_schema_version = 1;
+inline constexpr std::int64_t sqlite_schema_version = 2;
 inline constexpr std::size_t inline_payload = 1000;
 inline constexpr std::int64_t waiting_in_group = 6;
 
@@ -56,7 +56,8 @@ CREATE TABLE group_starts(
 CREATE TABLE schedules(
   id TEXT PRIMARY KEY, options TEXT NOT NULL, every INTEGER NOT NULL, calendar TEXT, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
   "limit" INTEGER NOT NULL, overlap INTEGER NOT NULL, first INTEGER NOT NULL, next INTEGER NOT NULL, made INTEGER NOT NULL,
-  last INTEGER NOT NULL, last_name TEXT, over INTEGER NOT NULL, over_at INTEGER NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
+  last INTEGER NOT NULL, last_name TEXT, over INTEGER NOT NULL, over_at INTEGER NOT NULL, payload BLOB NOT NULL,
+  zone TEXT) WITHOUT ROWID;
 CREATE INDEX schedule_line ON schedules(next, id);
 CREATE TABLE meta(
   one INTEGER PRIMARY KEY CHECK(one = 1), version INTEGER NOT NULL, next_id INTEGER NOT NULL, fences INTEGER NOT NULL,
@@ -68,6 +69,9 @@ INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 92233720368547758
   9223372036854775807);
 )";
 
+/// From the version before to this one.
+inline constexpr const char* sqlite_upgrade = "ALTER TABLE schedules ADD COLUMN zone TEXT";
+
 /// What both connections need.
 inline void tune(sqlite_database& db, const sqlite_store_options& o) {
   const auto longest = std::chrono::milliseconds{std::numeric_limits<int>::max()};
@@ -76,7 +80,7 @@ inline void tune(sqlite_database& db, const sqlite_store_options& o) {
   db.run("PRAGMA temp_store = MEMORY");
 }
 
-/// Makes the tables in an empty file, and refuses one that is something else.
+/// Makes the tables in an empty file, brings those of an earlier version up to this one, and refuses one that is something else.
 inline void set_up(sqlite_database& db, const sqlite_store_options& o) {
   const auto integer = [&db](const char* sql) { return sqlite_statement{db, sql}.integer().value_or(0); };
   tune(db, o);
@@ -87,7 +91,8 @@ inline void set_up(sqlite_database& db, const sqlite_store_options& o) {
   const bool empty = application == 0 && integer("SELECT count(*) FROM sqlite_schema") == 0;
   if (application == 0 && !empty) application = integer("PRAGMA application_id");  // another process may just have made it
   if (application != sqlite_application && !empty) refuse(sqlite_errc::other_file);
-  if (integer("PRAGMA user_version") > sqlite_schema_version) refuse(sqlite_errc::newer_version);
+  const std::int64_t version = integer("PRAGMA user_version");
+  if (version > sqlite_schema_version) refuse(sqlite_errc::newer_version);
   if (application == 0) db.run("PRAGMA page_size = " + std::to_string(o.page_bytes));
   // For that change SQLite wants the file alone, and waits for nobody: while another process makes the same file, it is tried again.
   const auto last_try =
@@ -107,11 +112,12 @@ inline void set_up(sqlite_database& db, const sqlite_store_options& o) {
   const std::int64_t page = integer("PRAGMA page_size");
   db.run("PRAGMA wal_autocheckpoint = " + std::to_string(static_cast<std::int64_t>(o.checkpoint_bytes) / page + 1));
   if (o.max_bytes != 0) db.run("PRAGMA max_page_count = " + std::to_string(static_cast<std::int64_t>(o.max_bytes) / page + 1));
-  if (application != 0) return;
+  if (application != 0 && version == sqlite_schema_version) return;
   db.run("BEGIN IMMEDIATE");
   try {
-    if (integer("SELECT count(*) FROM sqlite_schema") == 0) {  // else another process was quicker
-      db.run(sqlite_schema);
+    const bool made = integer("SELECT count(*) FROM sqlite_schema") != 0;
+    if (!made || integer("PRAGMA user_version") < sqlite_schema_version) {  // else another process was quicker
+      db.run(made ? sqlite_upgrade : sqlite_schema);
       db.run("PRAGMA application_id = " + std::to_string(sqlite_application));
       db.run("PRAGMA user_version = " + std::to_string(sqlite_schema_version));
     }
