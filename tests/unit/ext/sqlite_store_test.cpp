@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -215,4 +216,59 @@ TEST_CASE(
     CHECK(fetch(here, 2h) == "2, 1200");
   };
   CHECK(fetch(here, 2h) == "0, 1200");
+}
+
+TEST_CASE("sqlite_store: who waits for a job is told its end, and not an earlier one of its name or number", "[sqlite_store]") {
+  const temporary_folder folder;
+  sqlite_store<int> here{folder.file(), small()};
+  sqlite_store<int> there{folder.file(), small()};
+  const enqueue_options a{.job_id = "a"};
+  const auto add = [&a](sqlite_store<int>& store, std::initializer_list<penstock::job_watch*> watches) {
+    int payload = 1;
+    std::vector<job_entry<int>> all;
+    for (penstock::job_watch* w : watches) all.push_back({&payload, &a, w});
+    store.add(all, 1s).value();
+  };
+  const auto run = [](sqlite_store<int>& store, penstock::settle_as how) {
+    std::vector<penstock::sqlite_lease<int>> leases;
+    store.fetch({.most = 9, .now = 1s, .lease_until = 9s}, {}, leases).value();
+    penstock::job_settlement<penstock::sqlite_lease<int>> s{.lease = &leases.at(0), .how = how};
+    store.settle({&s, 1}, 1s).value();
+  };
+  using penstock::settle_as;
+  store_conformance::noted_watch w[6];
+  const auto told = [&w] {
+    std::string all;
+    for (const auto& one : w) {
+      all += one.calls == 0 ? "-" : one.calls > 1 ? "!" : one.state == job_state::completed ? "c" : "f";
+    }
+    return all;
+  };
+  // Another process ends and removes it, and adds one of that name.
+  add(here, {&w[0]});
+  run(there, settle_as::completed);
+  there.remove(penstock::job_id{"a"}).value();
+  add(there, {});
+  add(here, {&w[1]});
+  here.look_around().value();
+  CHECK(told() == "c-----");
+  // Another process redrives it: it is the same one, and has not ended for those who come then.
+  run(there, settle_as::failed);
+  there.redrive(penstock::job_id{"a"}).value();
+  add(here, {&w[2], &w[3]});
+  here.look_around().value();
+  CHECK(told() == "cf----");
+  // The same of what was ended here while others waited, too.
+  add(there, {&w[4]});
+  run(here, settle_as::failed);
+  CHECK(told() == "cfff--");
+  here.redrive(penstock::job_id{"a"}).value();
+  add(here, {&w[5]});
+  here.look_around().value();
+  CHECK(told() == "cfff--");
+  there.look_around().value();
+  CHECK(told() == "cffff-");
+  run(there, settle_as::completed);
+  here.look_around().value();
+  CHECK(told() == "cffffc");
 }

@@ -267,13 +267,6 @@ class sqlite_jobs : public sqlite_adding {
     return {};
   }
 
-  /// How jobs that somebody of this store waits for ended elsewhere, since the last time.
-  void look_for_endings(effects& e) {
-    for (auto& end : rows_.endings_after(endings_seen_)) {
-      e.endings_seen = end.number;
-      e.notices.push_back({.job = static_cast<std::uint64_t>(end.job), .how = end.how, .text = std::move(end.text)});
-    }
-  }
   [[nodiscard]] job_time next_due() { return now.of(job_state::delayed) != 0 ? rows_.first_due() : no_time; }
   /// What schedules want waited for room, and now there is some.
   bool feed_schedules() {

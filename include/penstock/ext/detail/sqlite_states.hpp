@@ -69,6 +69,7 @@ class sqlite_states {
     now = rows_.tallies();
     changes_ = 0;
     if (endings_seen_ < 0) endings_seen_ = now.endings;
+    endings_read_ = endings_seen_;
   }
   /// False: nothing has changed.
   bool save() {
@@ -78,6 +79,14 @@ class sqlite_states {
     return true;
   }
   void saw_endings(std::int64_t upto) noexcept { endings_seen_ = upto; }
+  /// How jobs that somebody of this store waits for ended elsewhere, since the last time.
+  void look_for_endings(effects& e) {
+    for (auto& end : rows_.endings_after(endings_read_)) {
+      e.notices.push_back({.job = static_cast<std::uint64_t>(end.job), .how = end.how, .text = std::move(end.text)});
+    }
+    endings_read_ = now.endings;
+    e.endings_seen = now.endings;
+  }
 
   sqlite_tallies now;  ///< of the transaction that goes on
   bool recording = false;
@@ -330,6 +339,7 @@ class sqlite_states {
   const keep_rule keep_failed_;
   const std::int64_t self_;
   std::int64_t endings_seen_ = -1;
+  std::int64_t endings_read_ = -1;  // in the transaction that goes on
   std::size_t changes_ = 0;
 };
 
