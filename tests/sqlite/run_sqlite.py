@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Kills processes that share a file of jobs, again and again, and counts what is left: no job is lost, none is completed twice.
+"""Kills processes that share a file of jobs, again and again, and counts what is left: no job is lost, none is completed twice. And has them run out of
+room.
 
     run_sqlite.py SQLITE_JOBS [KILLS]
 
@@ -7,9 +8,11 @@ Without a number: 20 kills, or 200 where the environment variable PENSTOCK_TIER 
 """
 
 import collections
+import contextlib
 import os
 import pathlib
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -118,11 +121,85 @@ def open_together(program, folder):
 
 def share(program, folder):
     file = folder / "shared.db"
-    worker = subprocess.Popen([program, "work", file], stdin=subprocess.PIPE)
-    out = subprocess.run([program, "submit", file, "100"], capture_output=True, text=True, timeout=120, check=False).stdout
+    worker = subprocess.Popen([program, "work", file], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    submitter = subprocess.Popen([program, "submit", file, "100"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while submitter.poll() is None and worker.poll() is None and time.monotonic() < until:  # without a worker it waits for ever
+        time.sleep(0.01)
+    ended = worker.poll()
+    if ended is not None or submitter.poll() is None:
+        submitter.kill()
+    out, said = submitter.communicate()
+    check("a process learns how its jobs ended that another one ran", out == "90 good, 10 bad\n",
+          f"{out}{said}, the worker {'goes on' if ended is None else 'has ended'}")
     worker.stdin.close()
-    check("a process learns how its jobs ended that another one ran", out == "90 good, 10 bad\n", out)
-    check("the worker ends when it is told to", worker.wait(60) == 0)
+    check("the worker ends when it is told to", worker.wait(60) == 0, worker.stderr.read().decode()[-500:])
+    worker.stderr.close()
+
+
+@contextlib.contextmanager
+def small_disk(folder):
+    """A file system of half a megabyte: how a process on it is started, and how room is made. None: it takes root."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=500k", "none", folder], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        yield None
+        return
+    try:
+        yield {}, lambda process: subprocess.run(["mount", "-o", "remount,size=16m", folder], check=True)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@contextlib.contextmanager
+def small_files(folder):
+    """The same by a limit of the process, which needs nobody's permission."""
+    folder.mkdir()
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))  # noqa: E731
+    widen = lambda process: resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (16_000_000, resource.RLIM_INFINITY))  # noqa: E731
+    yield {"preexec_fn": limit, "restore_signals": False}, widen  # the signal of the limit stays ignored
+
+
+def run_full(program, disk, folder, name):
+    ledger = folder / f"ledger of {name}"
+    where = folder / name
+    with disk(where) as means:
+        if means is None:
+            print(f"skipped: jobs on {name}, for want of the right to mount one", flush=True)
+            return
+        options, make_room = means
+        file = where / "jobs.db"
+
+        def start():
+            return subprocess.Popen([program, "fill", file, ledger], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+
+        def again(process):
+            process.stdin.write("x")
+            process.stdin.flush()
+            return process.stdout.readline()
+
+        process = start()
+        first = process.stdout.readline()
+        there = int(first.split()[0] or 0)
+        refused = f"{there} there: no space, database or disk is full\n"
+        check(f"on {name} jobs are refused when there is no room", there > 5 and first.endswith(refused), first)
+        still = again(process)
+        check(f"on {name} they are as long as there is none, and those that are there stay", still == "0 added, " + refused, still)
+        process.kill()
+        process.wait()
+        check(f"on {name} none is lost that was added", look(file, ledger, f"{name} is full")[0])
+        process = start()
+        after_kill = process.stdout.readline()
+        added = int(after_kill.split()[0] or 0)  # if that one could write the log back to the file
+        check(f"on {name} who starts then finds them", f", {there + added} there: no space, " in after_kill, after_kill)
+        make_room(process)
+        more = again(process)
+        check(f"on {name} it goes on when there is room", more == f"50 added, {there + added + 50} there: , \n", more)
+        process.stdin.close()
+        check(f"on {name} the process ends well", process.wait(60) == 0)
+        subprocess.run([program, "finish", file, ledger], timeout=60, check=True)
+        whole, jobs, completed = look(file, ledger, f"{name} has room")
+        check(f"on {name} all are run in the end", whole and completed == jobs == there + added + 50, (jobs, completed))
 
 
 def main():
@@ -133,6 +210,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="penstock-sqlite-") as folder:
         open_together(program, pathlib.Path(folder))
         share(program, pathlib.Path(folder))
+        run_full(program, small_disk, pathlib.Path(folder), "a small disk")
+        run_full(program, small_files, pathlib.Path(folder), "limited files")
         kill(program, pathlib.Path(folder), kills, random.Random(seed))
     sys.exit(verdict())
 

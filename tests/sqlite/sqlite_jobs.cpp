@@ -4,6 +4,7 @@
 //   answered:
 //                                        "added ID", "completed ID FENCE". A lease is short, and what others left behind is taken back.
 //   sqlite_jobs finish FILE LEDGER       runs what is left, writes the same lines, and ends
+//   sqlite_jobs fill FILE LEDGER         adds jobs until one is refused, 50 at the most, and says why; the same whenever it reads a byte, and then it says how many there are
 //   sqlite_jobs work FILE                a worker on a pool, until its standard input is closed
 //   sqlite_jobs submit FILE COUNT        submits so many jobs, and waits for each one's end, though no worker is in this process
 #include <fcntl.h>
@@ -136,6 +137,43 @@ int finish(const char* path, const char* book_path) {
   }
 }
 
+int fill(const char* path, const char* book_path) {
+  const ledger book{book_path};
+  store_type store{path, options()};
+  for (char byte = 0;;) {
+    int added = 0;
+    const auto add_one = [&] {
+      std::string payload(3000, 'p');
+      const penstock::enqueue_options o;
+      const penstock::job_entry<std::string> one{&payload, &o};
+      penstock::job_added answer;
+      const auto r = store.add({&one, 1}, now(), {&answer, 1});
+      if (r) book.write("added " + answer.id.to_string() + "\n"), ++added;
+      return r;
+    };
+    penstock::result<void> r = add_one();
+    while (r && added < 50) r = add_one();
+    // What has no room either is refused in the same way; looking needs none.
+    std::vector<lease_type> leases;
+    const auto fetched = store.fetch({.most = 1, .now = now(), .lease_until = now() + 1h}, {}, leases);
+    if (!fetched && fetched.error() != r.error()) return 3;
+    if (!leases.empty()) {
+      penstock::job_settlement<lease_type> s{.lease = &leases[0]};
+      const auto settled = store.settle({&s, 1}, now());
+      if (settled) book.write("completed " + leases[0].id().to_string() + " " + std::to_string(leases[0].fence()) + "\n");
+      if (!settled && settled.error() != r.error()) return 4;
+    }
+    const penstock::job_counts c = store.counts().value();
+    std::printf("%d added, %zu there: %s, %s\n", added, c.waiting + c.active + c.completed,
+                r                                            ? ""
+                : r.error() == std::errc::no_space_on_device ? "no space"
+                                                             : "other",
+                r ? "" : r.error().message().c_str());
+    std::fflush(stdout);
+    if (read(0, &byte, 1) <= 0) return 0;
+  }
+}
+
 int work(const char* path) {
   std::chrono::system_clock wall;
   store_type store{path, options()};
@@ -179,6 +217,7 @@ int main(int argc, char** argv) {
   const std::vector<std::string> a{argv, argv + argc};
   if (argc == 5 && a[1] == "churn") return churn(argv[2], argv[3], std::stoull(a[4]));
   if (argc == 4 && a[1] == "finish") return finish(argv[2], argv[3]);
+  if (argc == 4 && a[1] == "fill") return fill(argv[2], argv[3]);
   if (argc == 3 && a[1] == "work") return work(argv[2]);
   if (argc == 4 && a[1] == "submit") return submit(argv[2], std::stoi(a[3]));
   std::fprintf(stderr, "usage: see the source\n");

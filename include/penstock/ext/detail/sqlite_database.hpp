@@ -5,6 +5,7 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,7 +39,7 @@ class sqlite_database {
 
   void check(int code) const {
     if (code != SQLITE_OK) [[unlikely]]
-      throw_sqlite(code, "penstock::sqlite_store: " + path_);
+      throw_sqlite(no_room(code) ? SQLITE_FULL : code, "penstock::sqlite_store: " + path_);
   }
   void run(const char* sql) { check(sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr)); }
   void run(const std::string& sql) { run(sql.c_str()); }
@@ -48,6 +49,16 @@ class sqlite_database {
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
  private:
+  /// SQLite calls it an error of the disk if a quota or a limit is reached; the file of its log knows.
+  [[nodiscard]] bool no_room(int code) const noexcept {
+    if (code != SQLITE_IOERR_WRITE && code != SQLITE_IOERR_FSYNC) return false;
+    sqlite3_file* log = nullptr;
+    int reason = 0;
+    if (sqlite3_file_control(handle_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) != SQLITE_OK || log == nullptr) return false;
+    if (log->pMethods == nullptr || log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &reason) != SQLITE_OK) return false;
+    return reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
+  }
+
   std::string path_;
   sqlite3* handle_ = nullptr;
 };
