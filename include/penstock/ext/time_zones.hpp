@@ -1,6 +1,6 @@
 // penstock/ext/time_zones.hpp: the time zones of the system, for schedules.
 //
-//   penstock::memory_store<report> store{{.time_zones = penstock::tz_database}};
+//   penstock::memory_store<report> store{{.time_zones = penstock::tz_database}};        // or a sqlite_store with this option
 //   penstock::job_queue<report> reports{store, {.clock = wall}};                       // a std::chrono::system_clock
 //   reports.schedule({.id = "nightly", .when = "30 2 * * *", .time_zone = "Europe/Berlin"}, report{}).value();
 //
