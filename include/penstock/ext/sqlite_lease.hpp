@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include <penstock/ext/detail/sqlite_rows.hpp>
+#include <penstock/ext/detail/sqlite_row.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1 {
