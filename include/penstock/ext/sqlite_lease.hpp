@@ -12,8 +12,10 @@
 
 namespace penstock::inline v0_1 {
 
+namespace detail {
 template <class Payload>
-class sqlite_store;
+class sqlite_payloads;
+}  // namespace detail
 
 template <class Payload>
 class sqlite_lease {
@@ -28,7 +30,7 @@ class sqlite_lease {
   [[nodiscard]] std::string_view name() const noexcept { return of_.name; }
 
  private:
-  friend sqlite_store<Payload>;
+  friend detail::sqlite_payloads<Payload>;
   sqlite_lease(detail::sqlite_fetched&& of, Payload&& payload) noexcept : of_{std::move(of)}, payload_(std::move(payload)) {}
 
   detail::sqlite_fetched of_;  // without the payload's text

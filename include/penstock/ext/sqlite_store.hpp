@@ -36,9 +36,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -50,6 +48,7 @@
 
 #include <penstock/core/result.hpp>
 #include <penstock/ext/detail/sqlite_core.hpp>
+#include <penstock/ext/detail/sqlite_payloads.hpp>
 #include <penstock/ext/sqlite_error.hpp>
 #include <penstock/ext/sqlite_lease.hpp>
 #include <penstock/ext/sqlite_store_options.hpp>
@@ -66,6 +65,7 @@ class sqlite_store {
   using jobs = detail::sqlite_jobs;
   using effects = detail::sqlite_effects;
   using reader = detail::sqlite_reader;
+  using payloads = detail::sqlite_payloads<Payload>;
 
  public:
   using payload_type = Payload;
@@ -76,7 +76,9 @@ class sqlite_store {
   /// Makes the file if there is none. Throws std::system_error of sqlite_errc that names it, and std::invalid_argument of options out of their
   /// ranges.
   explicit sqlite_store(const std::string& path, const sqlite_store_options& o = {})
-      : capacity_{checked(o).capacity}, time_zones_{o.time_zones}, core_{std::make_unique<detail::sqlite_core>(path, o)} {}
+      : capacity_{detail::checked(o).capacity},
+        time_zones_{o.time_zones},
+        core_{std::make_unique<detail::sqlite_core>(path, o)} {}
 
   /// Adds all of them, or none: errc::full; listeners are told when there is room for as many. Throws what the codec throws besides.
   result<void> add(std::span<const job_entry<Payload>> entries, job_time now, std::span<job_added> added = {}) {
@@ -85,8 +87,8 @@ class sqlite_store {
       throw std::invalid_argument{"penstock::sqlite_store: " + std::to_string(entries.size()) + " jobs at a time, and room for " +
                                   std::to_string(capacity_)};
     }
-    addition a;
-    prepare(entries, false, a);
+    typename payloads::addition a;
+    payloads::encode(entries, false, a);
     return core_->change([&](jobs& j, effects& e) { return j.add(a.jobs, now, added, e); }, a.watches);
   }
 
@@ -101,28 +103,28 @@ class sqlite_store {
       zoned = detail::ask_zones(time_zones_, std::move(outlook->zoned), r.now);
       if (first.empty() && outlook->idle && zoned.due.empty()) return polled(*outlook->idle, r.now);  // nothing is to be written
     }
-    ends settled;
-    translate(first, settled);
+    typename payloads::ends settled;
+    payloads::encode(first, settled);
     std::vector<detail::sqlite_fetched> got;
     result<job_fetched> fetched = core_->change(
         [&](jobs& j, effects& e) -> result<job_fetched> { return j.fetch(r, settled.all, zoned, got, e); }, settled.watches);
     if (!fetched) return fetched;
-    answer(first, settled.all);
+    payloads::answer(first, settled.all);
     open(got, r.now, leases);
     return polled(*fetched, r.now);
   }
 
   result<void> settle(std::span<job_settlement<lease_type>> settlements, job_time now) {
     if (settlements.empty()) return {};
-    ends settled;
-    translate(settlements, settled);
+    typename payloads::ends settled;
+    payloads::encode(settlements, settled);
     const result<void> done = core_->change(
         [&](jobs& j, effects& e) -> result<void> {
           j.settle(settled.all, now, e);
           return {};
         },
         settled.watches);
-    if (done) answer(settlements, settled.all);
+    if (done) payloads::answer(settlements, settled.all);
     return done;
   }
   result<void> extend(std::span<lease_ticket> tickets, job_time /*now*/, job_time until) {
@@ -259,15 +261,6 @@ class sqlite_store {
   result<void> look_around() { return core_->look_around(); }
 
  private:
-  static const sqlite_store_options& checked(const sqlite_store_options& o) {
-    const auto refuse = [](const char* what) { throw std::invalid_argument{std::string{"penstock::sqlite_store: "} + what}; };
-    if (o.capacity == 0) refuse("capacity is 0");
-    if (o.keep_completed.age.count() < 0 || o.keep_failed.age.count() < 0) refuse("a keep_rule's age is negative");
-    detail::check(o.group_rule);
-    if (o.poll_interval.count() <= 0) refuse("poll_interval is not positive");
-    if (o.busy_timeout.count() < 0) refuse("busy_timeout is negative");
-    return o;
-  }
   template <class T>
   static result<T> found(std::optional<T>&& value) {
     if (!value) return errc::not_found;
@@ -285,95 +278,17 @@ class sqlite_store {
     if (again < f.next_due) f.next_due = again;
     return f;
   }
-  /// Jobs to be added, with their payloads' texts.
-  struct addition {
-    std::vector<std::string> texts = {};
-    std::vector<detail::sqlite_new_job> jobs = {};
-    std::size_t watches = 0;
-  };
-  static void prepare(std::span<const job_entry<Payload>> entries, bool settling, addition& a) {
-    a.texts.reserve(entries.size());
-    a.jobs.reserve(entries.size());
-    using entry = job_entry<Payload>;
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const entry& one = entries[i];
-      detail::check(*one.options);
-      if (one.parent != entry::no_entry &&
-          (one.options->parent || (one.parent >= i && !(settling && one.parent == entry::settled_job)))) {
-        throw std::invalid_argument{"penstock::job_entry: the parent of entry " + std::to_string(i) +
-                                    (one.options->parent ? " is named twice" : " is not before it")};
-      }
-      a.texts.push_back(job_codec<Payload>::encode(*one.payload));
-      a.jobs.push_back({.options = one.options, .payload = a.texts.back(), .watch = one.watch, .parent = one.parent});
-      if (one.watch != nullptr) ++a.watches;
-    }
-  }
-  struct ends {
-    std::vector<detail::sqlite_settlement> all = {};
-    std::vector<addition> then = {};
-    std::size_t watches = 0;
-  };
-  static void translate(std::span<const job_settlement<lease_type>> from, ends& to) {
-    to.all.reserve(from.size());
-    for (const auto& one : from) {
-      to.all.push_back({.job = static_cast<std::int64_t>(one.lease->id().number()),
-                        .fence = one.lease->fence(),
-                        .how = one.how,
-                        .at = one.at,
-                        .why = &one.why,
-                        .value = &one.value});
-      if (one.then.empty()) continue;
-      if (to.then.empty()) to.then.reserve(from.size());
-      prepare(one.then, true, to.then.emplace_back());
-      to.all.back().then = to.then.back().jobs;
-      to.watches += to.then.back().watches;
-    }
-  }
-  static void answer(std::span<job_settlement<lease_type>> to, const std::vector<detail::sqlite_settlement>& from) noexcept {
-    for (std::size_t i = 0; i < to.size(); ++i) to[i].stale = from[i].stale;
-  }
-
-  /// The leases of what was fetched. Payloads that the codec cannot read are dead letters.
+  /// The leases of what was fetched.
   void open(std::vector<detail::sqlite_fetched>& got, job_time now, std::vector<lease_type>& leases) {
-    std::vector<job_text> reasons;
-    std::vector<detail::sqlite_settlement> bad;
-    leases.reserve(leases.size() + got.size());
-    reasons.reserve(got.size());
-    bad.reserve(got.size());
-    for (auto& g : got) {
-      std::string why;
-      settle_as how = settle_as::failed;
-      try {
-        result<Payload> payload = job_codec<Payload>::decode(g.payload);
-        if (payload) {
-          std::string{}.swap(g.payload);
-          leases.push_back(lease_type{std::move(g), std::move(*payload)});
-          continue;
-        }
-        why = payload.error().message();
-      } catch (const std::bad_alloc&) {
-        how = settle_as::released;
-      } catch (const std::exception& e) {
-        why = e.what();
-      } catch (...) {
-        why = "an exception";
-      }
-      reasons.push_back(std::make_shared<const std::string>("the payload cannot be read: " + why));
-      bad.push_back({.job = static_cast<std::int64_t>(g.number),
-                     .fence = g.fence,
-                     .how = how,
-                     .at = now,
-                     .why = &reasons.back(),
-                     .value = &none_});
-    }
-    if (bad.empty()) return;
+    typename payloads::unreadable bad;
+    payloads::decode(got, now, leases, bad);
+    if (bad.all.empty()) return;
     static_cast<void>(core_->change([&](jobs& j, effects& e) -> result<void> {  // if that does not go, their leases run out
-      j.settle(bad, now, e);
+      j.settle(bad.all, now, e);
       return {};
     }));
   }
 
-  static inline const job_text none_ = nullptr;
   std::size_t capacity_;
   const job_time_zones time_zones_;
   std::unique_ptr<detail::sqlite_core> core_;

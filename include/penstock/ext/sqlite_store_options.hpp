@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 
 #include <penstock/job/job_group.hpp>
@@ -42,5 +43,20 @@ struct sqlite_store_stats {
   std::uint64_t commits = 0;  ///< transactions for them
   std::size_t in_line = 0;    ///< calls that wait for the transaction after the one that is on its way
 };
+
+namespace detail {
+
+/// Throws std::invalid_argument that names the value.
+inline const sqlite_store_options& checked(const sqlite_store_options& o) {
+  const auto refuse = [](const char* what) { throw std::invalid_argument{std::string{"penstock::sqlite_store: "} + what}; };
+  if (o.capacity == 0) refuse("capacity is 0");
+  if (o.keep_completed.age.count() < 0 || o.keep_failed.age.count() < 0) refuse("a keep_rule's age is negative");
+  check(o.group_rule);
+  if (o.poll_interval.count() <= 0) refuse("poll_interval is not positive");
+  if (o.busy_timeout.count() < 0) refuse("busy_timeout is negative");
+  return o;
+}
+
+}  // namespace detail
 
 }  // namespace penstock::inline v0_1
