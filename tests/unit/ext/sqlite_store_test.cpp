@@ -214,8 +214,11 @@ TEST_CASE(
   meddle = [] { throw std::runtime_error{"no"}; };
   CHECK_THROWS_AS(fetch(here, 2h), std::runtime_error);
   CHECK(here.schedules().value().at(0).made == 1);
-  meddle = [&] { CHECK(fetch(here, 2h) == "2, 1200"); };
-  CHECK(fetch(here, 2h) == "0, 1200");
+  meddle = [&] {
+    CHECK(fetch(here, 2h) == "2, 1200");
+    here.put_schedule({.id = "v", .every = 20min}, 4, 2h).value();
+  };
+  CHECK(fetch(here, 2h) == "1, 1200");
 }
 
 TEST_CASE("sqlite_store: who waits for a job is told its end, and not an earlier one of its name or number", "[sqlite_store]") {
