@@ -16,11 +16,12 @@
 //                may have added: adding again then adds twice, unless the jobs have ids of your own (job_id). Jobs that were fetched by a reply that
 //                got lost are active and nobody's until the lock runs out and a worker has looked twice (stalled_interval). What was settled by one
 //                is stale the second time.
-// Leases         BullMQ's locks, "<token of this store>:<fence>". They run out by the server's clock; the fence is made of the time of adding and the
-//                number of the fetch.
+// Leases         BullMQ's locks, "<token of this store>:<fence>". They run out by the server's clock; fences are numbers of the queue (its key
+//                "penstock:fence"), greater for each lease of any job, also where the server lost its data.
 // Capacity       the server's: errc::full never; redis_errc::out_of_memory, and nothing is added.
-// Not there      errc::unsupported: groups, schedules, parents, backoff that is linear, decorrelated or by another factor than 2, lifo with a
-//                priority. Jobs of flows and schedulers that others added are not fetched: redis_store_errc::flows.
+// Not there      redis_store_errc says what, and what to do instead (all are std::errc::operation_not_supported): groups, schedules, parents, backoff
+//                that is linear, decorrelated or by another factor than 2, lifo with a priority. Jobs of flows and schedulers that others added are
+//                neither fetched (redis_store_errc::flows) nor removed (tied).
 // Listening      a thread waits for BullMQ's marker while a worker here is idle; another one reads BullMQ's stream of events once somebody wants
 //                them: submit() does, and queue.events(), from the next operation of this store on. They tell what workers in Node do, too. An
 //                attempt's number is not in them.
@@ -79,8 +80,8 @@ class redis_store : private detail::redis_job_server {
   redis_store(const redis_store&) = delete;
   redis_store& operator=(const redis_store&) = delete;
 
-  /// Adds all of them, or none. Throws std::invalid_argument of options out of their ranges, of a job_id that is a number or has a ':' in it, of more
-  /// than most_at_a_time.
+  /// Adds all of them, or none. Throws std::invalid_argument of options out of their ranges, of a job_id that is a number, has a ':' in it or is a name
+  /// that BullMQ has for a part of the queue, of more than most_at_a_time.
   result<void> add(std::span<const job_entry<Payload>> entries, job_time now, std::span<job_added> added = {}) {
     assert(added.empty() || added.size() == entries.size());
     if (entries.size() > most_at_a_time) {
@@ -92,11 +93,11 @@ class redis_store : private detail::redis_job_server {
     bool watched = false;
     std::deque<std::string> texts;
     for (const auto& e : entries) {
-      if (!can_add(e)) return errc::unsupported;
+      if (const std::error_code no = refusal(e)) return no;
       put_job(e, now, a, texts);
       watched = watched || e.watch != nullptr;
     }
-    if (!added.empty() || watched) a[3] = "1";
+    if (!added.empty() || watched) a[3] = watched ? "2" : "1";
     std::optional<detail::redis_job_events::expecting> expecting;
     if (watched) {
       if (auto started = events().start(); !started) return started;
@@ -104,14 +105,16 @@ class redis_store : private detail::redis_job_server {
     }
     auto reply = call(detail::redis_add_jobs(), a);
     if (!reply) return reply.error();
+    const std::size_t each = watched ? 3 : 2;
     return checked_reply([&]() -> result<void> {
       for (std::size_t i = 0; i < added.size(); ++i) {
-        added[i] = {.id = detail::to_job_id((*reply)[2 * i].text()), .duplicate = (*reply)[2 * i + 1].integer() != 0};
+        added[i] = {.id = detail::to_job_id((*reply)[each * i].text()), .duplicate = (*reply)[each * i + 1].integer() != 0};
       }
       for (std::size_t i = 0; i < entries.size(); ++i) {
         if (entries[i].watch == nullptr) continue;
-        events().watch(*expecting, (*reply)[2 * i].text(), *entries[i].watch);
-        if ((*reply)[2 * i + 1].integer() != 0) events().look_at((*reply)[2 * i].text());
+        const std::string& id = (*reply)[each * i].text();
+        events().watch(*expecting, id, (*reply)[each * i + 2].text(), *entries[i].watch);
+        if ((*reply)[each * i + 1].integer() != 0) events().look_at(id);
       }
       return {};
     });
@@ -155,15 +158,16 @@ class redis_store : private detail::redis_job_server {
   result<void> progress(const lease_type& lease, double done) { return tell(lease, "progress", job_codec<double>::encode(done)); }
   result<void> log(const lease_type& lease, std::string line) { return tell(lease, "log", line); }
 
-  /// errc::not_found; what decoding it gives.
+  /// errc::not_found; what decoding it gives, or throws.
   [[nodiscard]] result<Payload> payload(const job_id& id) {
     const auto data = this->server().call(redis_commands{}.add("HGET", base() + id.to_string(), "data"));
-    if (!data) return data.error();
-    if (data->is_nil()) return errc::not_found;
-    return checked_reply([&]() -> result<Payload> { return job_codec<Payload>::decode(data->text()); });
+    if (!data) return server_type::no_job_if_other(data.error());
+    if (!data->is_text())
+      return data->is_nil() ? make_error_code(errc::not_found) : make_error_code(redis_errc::unexpected_reply);
+    return job_codec<Payload>::decode(data->text());  // what it throws is its own
   }
 
-  result<void> put_schedule(const job_schedule_options&, const Payload&, job_time) { return errc::unsupported; }
+  result<void> put_schedule(const job_schedule_options&, const Payload&, job_time) { return redis_store_errc::no_schedules; }
 
   // As of any job_store; what is particular of them stands in detail/redis_job_server.hpp.
   using server_type::children;
@@ -192,8 +196,8 @@ class redis_store : private detail::redis_job_server {
   using server_type::unsubscribe;
 
  private:
-  static bool can_add(const job_entry<Payload>& e) noexcept {
-    return detail::redis_can(*e.options) && e.parent == job_entry<Payload>::no_entry;
+  static std::error_code refusal(const job_entry<Payload>& e) noexcept {
+    return e.parent == job_entry<Payload>::no_entry ? detail::redis_refusal(*e.options) : redis_store_errc::no_families;
   }
   /// Throws std::invalid_argument.
   void put_job(const job_entry<Payload>& e, job_time now, arguments& a, std::deque<std::string>& texts) const {
@@ -231,7 +235,7 @@ class redis_store : private detail::redis_job_server {
   // A run whose end the layout has no place for has failed for good: an error instead would come again whenever it is told.
   static bool can_settle(const settlement& s) noexcept {
     bool can = s.how != settle_as::waiting_children;
-    for (const auto& e : s.then) can = can && can_add(e);
+    for (const auto& e : s.then) can = can && !refusal(e);
     return can;
   }
   void put_settlement(const settlement& s, job_time now, arguments& a, std::deque<std::string>& texts) const {

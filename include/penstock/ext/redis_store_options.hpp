@@ -33,11 +33,19 @@ struct redis_store_options {
   std::chrono::nanoseconds retry_within = std::chrono::seconds{2};
 };
 
-/// Why a queue on Redis is not worked on. Nothing was changed.
+/// Why a queue on Redis is not worked on, or something that other stores do is refused; the texts say what to do instead. Nothing was changed. The
+/// condition of std::errc that a code is equivalent to is in brackets.
 enum class redis_store_errc {
   other_major = 1,  ///< its metadata is of another major version of BullMQ than 6
   flows,            ///< the job that stands first belongs to a flow or a scheduler
   wrong_clock,      ///< the times that are given are not the system's
+  tied,             ///< what was to be removed or redriven belongs to a flow or a scheduler [operation_not_supported]
+  // What the layout of BullMQ has no place for, all of it [operation_not_supported]
+  no_groups,              ///< enqueue_options::group, set_group(), groups()
+  no_schedules,           ///< put_schedule(), remove_schedule(), schedules()
+  no_families,            ///< enqueue_options::parent, add_flow(), children()
+  no_such_backoff,        ///< linear, by another factor than 2, decorrelated
+  no_lifo_with_priority,  ///< .lifo and .priority together
 };
 
 namespace detail {
@@ -56,8 +64,30 @@ class redis_store_errc_category final : public std::error_category {
                "jobs into another queue";
       case redis_store_errc::wrong_clock:
         return "redis_store needs the system's clock: job_queue{store, {.clock = store.clock()}}";
+      case redis_store_errc::tied:
+        return "the job belongs to a flow or a job scheduler of BullMQ's: remove or redrive it with BullMQ's Queue, in Node";
+      case redis_store_errc::no_groups:
+        return "redis_store has no groups: give each group a queue of its own, or use memory_store or sqlite_store";
+      case redis_store_errc::no_schedules:
+        return "redis_store has no schedules: let something else call add() when it is time (a schedule of memory_store or "
+               "sqlite_store, "
+               "cron), or use BullMQ's job schedulers with workers in Node";
+      case redis_store_errc::no_families:
+        return "redis_store has no parents and children: add the next job when one completes (job::enqueue()), or use "
+               "memory_store or "
+               "sqlite_store";
+      case redis_store_errc::no_such_backoff:
+        return "redis_store has the backoffs of BullMQ only: fixed, and exponential by 2, with no, full or equal jitter; for "
+               "others let "
+               "the handler say job_outcome::retry_after()";
+      case redis_store_errc::no_lifo_with_priority:
+        return "redis_store has no .lifo within a priority, as BullMQ forgets it: leave out one of both";
     }
     return "unknown redis_store error " + std::to_string(value);
+  }
+  [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
+    if (value >= static_cast<int>(redis_store_errc::tied)) return std::errc::operation_not_supported;
+    return {value, *this};
   }
 };
 

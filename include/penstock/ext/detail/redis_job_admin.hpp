@@ -56,6 +56,7 @@ end
 
 inline const redis_script& redis_find_job() {
   static const redis_script script{std::string{redis_job_base} + redis_job_state + redis_job_look + R"lua(
+if call('TYPE', P .. ARGV[3]).ok ~= 'hash' then return false end  -- one of the queue's own keys
 return look(ARGV[3], locate(ARGV[3]))
 )lua"};
   return script;
@@ -99,13 +100,14 @@ return answers
   return script;
 }
 
-// ARGV: prefix, now, what, and what it needs: see the branches. Gives a number; -1: there is none; -2: it is active; -3: it belongs to a flow.
+// ARGV: prefix, now, what, and what it needs: see the branches. Gives a number; -1: there is none; -2: it is active; -3: it belongs to a flow or a scheduler.
 inline const redis_script& redis_manage_jobs() {
   static const redis_script script{std::string{redis_job_base} + redis_job_state + R"lua(
 local what, id = ARGV[3], ARGV[4]
--- Its parent would wait for ever, or its scheduler add no other.
-local function is_tied(one)
-  return call('HEXISTS', P .. one, 'parentKey') == 1 or call('HEXISTS', P .. one, 'rjk') == 1 or call('EXISTS', P .. one .. ':dependencies') == 1
+-- Without it its parent would wait for ever, or its scheduler add no other. (Of those that have completed neither is so.)
+local function is_tied(one, over)
+  return call('HEXISTS', P .. one, 'parentKey') == 1 or call('EXISTS', P .. one .. ':dependencies') == 1 or
+    (not over and call('HEXISTS', P .. one, 'rjk') == 1)
 end
 local function redrive(one)
   local job = P .. one
@@ -117,23 +119,24 @@ end
 if what == 'pause' then
   call('HSET', meta, 'paused', 1)
   call('DEL', marker)
-  event('paused')
+  if not paused then event('paused') end
   return 1
 elseif what == 'resume' then
   call('HDEL', meta, 'paused')
+  local rested = paused
   paused = false
   if call('EXISTS', legacy) == 1 then
     while call('RPOPLPUSH', legacy, wait) do end
   end
   if ready() then mark() end
   mark_delayed()
-  event('resumed')
+  if rested then event('resumed') end
   return 1
 elseif what == 'remove' then
   local state = locate(id)
-  if call('EXISTS', P .. id) == 0 then return -1 end
+  if call('TYPE', P .. id).ok ~= 'hash' or call('HEXISTS', P .. id, 'timestamp') == 0 then return -1 end  -- none, or a key of the queue's own
   if state == 'active' or call('EXISTS', P .. id .. ':lock') == 1 then return -2 end
-  if call('HEXISTS', P .. id, 'parentKey') == 1 or call('EXISTS', P .. id .. ':dependencies') == 1 then return -3 end
+  if is_tied(id, state == 'completed' or state == 'failed') then return -3 end
   take_out(id, state)
   drop(id)
   event('removed', 'jobId', id, 'prev', state)
@@ -152,11 +155,18 @@ elseif what == 'redrive' then
   mark()
   return 1
 elseif what == 'redrive_all' then
-  local n = 0
-  for _, one in ipairs(call('ZRANGE', failed, 0, tonumber(id) - 1)) do
-    if call('HEXISTS', P .. one, 'parentKey') == 1 then break end
-    redrive(one)
-    n = n + 1
+  local n, most, passed = 0, tonumber(id), 0
+  while n < most do
+    local some = call('ZRANGE', failed, passed, passed + most - n - 1)
+    if #some == 0 then break end
+    for _, one in ipairs(some) do
+      if call('HEXISTS', P .. one, 'parentKey') == 1 then
+        passed = passed + 1
+      else
+        redrive(one)
+        n = n + 1
+      end
+    end
   end
   if n > 0 then mark() end
   return n
@@ -177,13 +187,35 @@ elseif what == 'drain' then
   if n < 1000 and id == '1' then each(call('ZRANGE', delayed, 0, 999 - n), 'delayed') end
   return stuck and n == 0 and -3 or n
 elseif what == 'clean' then
-  local n = 0
-  for _, one in ipairs(call('ZRANGEBYSCORE', P .. id, '-inf', ARGV[5], 'LIMIT', 0, ARGV[6])) do
-    call('ZREM', P .. id, one)
-    drop(one)
-    n = n + 1
+  local n, most, passed = 0, tonumber(ARGV[6]), 0
+  while n < most do
+    local some = call('ZRANGEBYSCORE', P .. id, '-inf', ARGV[5], 'LIMIT', passed, most - n)
+    if #some == 0 then break end
+    for _, one in ipairs(some) do
+      if id == 'failed' and is_tied(one, true) then
+        passed = passed + 1
+      else
+        call('ZREM', P .. id, one)
+        drop(one)
+        n = n + 1
+      end
+    end
   end
   if n > 0 then event('cleaned', 'count', n) end
+  return n
+elseif what == 'look_before' then  -- from the id-th on: is there what obliterating is not to take?
+  if ARGV[5] ~= '1' and call('LLEN', active) > 0 then return -2 end
+  if call('ZCARD', parents) > 0 then return -3 end
+  local n, skip = 0, tonumber(id)
+  for i, key in ipairs({wait, legacy, active, prioritized, delayed, failed}) do
+    local size = call(i <= 3 and 'LLEN' or 'ZCARD', key)
+    local some = skip < size and n < 1000 and call(i <= 3 and 'LRANGE' or 'ZRANGE', key, skip, skip + 999 - n) or {}
+    for _, one in ipairs(some) do
+      if is_tied(one, key == failed) then return -3 end
+    end
+    n = n + #some
+    skip = math.max(skip - size, 0)
+  end
   return n
 elseif what == 'obliterate' then
   if id ~= '1' and call('LLEN', active) > 0 then return -2 end
@@ -192,13 +224,18 @@ elseif what == 'obliterate' then
     while n < 1000 do
       local one = call('RPOP', list)
       if not one then break end
+      if is_tied(one) then
+        call('RPUSH', list, one)
+        return n > 0 and n or -3
+      end
       drop(one)
       n = n + 1
     end
   end
-  for _, set in ipairs({prioritized, delayed, parents, completed, failed}) do
+  for _, set in ipairs({prioritized, delayed, parents, failed, completed}) do
     local some = n < 1000 and call('ZRANGE', set, 0, 999 - n) or {}
     for _, one in ipairs(some) do
+      if set ~= completed and is_tied(one, set == failed) then return n > 0 and n or -3 end
       call('ZREM', set, one)
       drop(one)
       n = n + 1

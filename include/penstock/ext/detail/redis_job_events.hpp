@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -52,12 +53,12 @@ class redis_job_events {
       connection_.interrupt();
       thread_.join();
     }
-    std::multimap<std::string, job_watch*> left;
+    std::multimap<std::string, watcher> left;
     {
       std::scoped_lock guard{lock_};
       left.swap(watches_);
     }
-    for (const auto& [id, watch] : left) watch->over(job_state::waiting, nullptr);
+    for (const auto& [id, w] : left) w.watch->over(job_state::waiting, nullptr);
   }
 
   /// What happens after it is told. Throws std::system_error if the thread cannot be started.
@@ -94,14 +95,16 @@ class redis_job_events {
     redis_job_events& of_;
     std::multiset<std::uint64_t>::iterator at_;
   };
-  /// An end that was read before `since` is another job's, which had the id before.
-  void watch(const expecting& since, const std::string& id, job_watch& w) {
+  /// The job's own end stands behind `place` in the stream; one that stands before it is another job's, which had the id.
+  void watch(const expecting&, const std::string& id, std::string_view place, job_watch& w) {
+    const position after = position_of(place);
     end e;
     {
       std::scoped_lock guard{lock_};
-      const auto at = ended_.find(id);
-      if (at == ended_.end() || at->second.number < *since.at_) {
-        watches_.emplace(id, &w);
+      auto [at, past] = ended_.equal_range(id);
+      while (at != past && at->second.at <= after) ++at;
+      if (at == past) {
+        watches_.emplace(id, watcher{&w, after, watched_++});
         return;
       }
       e = at->second.how;
@@ -110,15 +113,31 @@ class redis_job_events {
   }
   /// It may have ended long ago, and be kept. Tells its watches then.
   void look_at(const std::string& id) {
-    if (const auto e = look_(id); e && e->first != job_state::waiting) over(id, *e);
+    const std::uint64_t so_far = watched();
+    if (const auto e = look_(id); e && e->first != job_state::waiting) over(id, *e, so_far);
   }
 
  private:
   using end = std::pair<job_state, job_text>;
+  using position = std::pair<std::uint64_t, std::uint64_t>;  // of an entry in the stream: "ms-number" as text
   struct remembered {
     end how = {};
+    position at = {};
     std::uint64_t number = 0;
   };
+  struct watcher {
+    job_watch* watch = nullptr;
+    position after = {};
+    std::uint64_t number = 0;
+  };
+
+  static position position_of(std::string_view text) noexcept {
+    position p{};
+    const char* const end = text.data() + text.size();
+    const auto ms = std::from_chars(text.data(), end, p.first);
+    if (ms.ptr != end) std::from_chars(ms.ptr + 1, end, p.second);
+    return p;
+  }
 
   void run(const std::stop_token& stop) noexcept {
     auto look_again = std::chrono::steady_clock::now();
@@ -141,9 +160,15 @@ class redis_job_events {
 
   void take(const std::vector<redis_reply>& entries) {
     std::vector<job_event> all;
-    std::vector<std::pair<std::string, end>> ends;
+    struct ended {
+      std::string id;
+      end how;
+      position at;
+    };
+    std::vector<ended> ends;
     for (const redis_reply& entry : entries) {
       last_ = entry[0].text();
+      const position at = position_of(last_);
       const std::vector<redis_reply>& fields = entry[1].items();
       const auto field = [&fields](std::string_view name) -> const std::string* {
         for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
@@ -156,15 +181,15 @@ class redis_job_events {
       const std::string* const id = field("jobId");
       if (what == nullptr || id == nullptr) continue;
       if (*what == "completed") {
-        ends.emplace_back(*id, end{job_state::completed, text_of(field("returnvalue"))});
+        ends.push_back({*id, {job_state::completed, text_of(field("returnvalue"))}, at});
       } else if (*what == "failed") {
-        ends.emplace_back(*id, end{job_state::failed, text_of(field("failedReason"))});
+        ends.push_back({*id, {job_state::failed, text_of(field("failedReason"))}, at});
       } else if (*what == "removed") {
-        ends.emplace_back(*id, end{job_state::waiting, nullptr});
+        ends.push_back({*id, {job_state::waiting, nullptr}, at});
       }
     }
     tell_(all);
-    for (const auto& [id, how] : ends) over(id, how);
+    for (const auto& e : ends) over(e.id, e.how, e.at);
   }
   static job_text text_of(const std::string* s) { return s != nullptr ? std::make_shared<const std::string>(*s) : job_text{}; }
 
@@ -206,17 +231,39 @@ class redis_job_events {
     return std::nullopt;
   }
 
-  void over(const std::string& id, const end& how) {
+  // As the stream has it.
+  void over(const std::string& id, const end& how, position at) {
+    {
+      std::scoped_lock guard{lock_};
+      if (!expecting_.empty()) ended_.emplace(id, remembered{how, at, ends_});
+      ++ends_;
+    }
+    tell_watches(id, how, [at](const watcher& w) { return w.after < at; });
+  }
+  // As a look has it, which began after so many had begun to watch. Who came later may watch another job of that id.
+  void over(const std::string& id, const end& how, std::uint64_t watched) {
+    tell_watches(id, how, [watched](const watcher& w) { return w.number < watched; });
+  }
+  template <class Concerned>
+  void tell_watches(const std::string& id, const end& how, Concerned concerned) {
     std::vector<job_watch*> told;
     {
       std::scoped_lock guard{lock_};
-      if (!expecting_.empty()) ended_.insert_or_assign(id, remembered{how, ends_});
-      ++ends_;
-      const auto [first, past] = watches_.equal_range(id);
-      for (auto at = first; at != past; ++at) told.push_back(at->second);
-      watches_.erase(first, past);
+      auto [at, past] = watches_.equal_range(id);
+      while (at != past) {
+        if (!concerned(at->second)) {
+          ++at;
+          continue;
+        }
+        told.push_back(at->second.watch);
+        at = watches_.erase(at);
+      }
     }
     for (job_watch* const w : told) w->over(how.first, how.second);  // under no lock
+  }
+  std::uint64_t watched() {
+    std::scoped_lock guard{lock_};
+    return watched_;
   }
   void look_at_some(const std::stop_token& stop) {
     std::vector<std::string> ids;
@@ -230,9 +277,10 @@ class redis_job_events {
     looked_at_ = ids.size() < 100 ? std::string{} : ids.back();
     for (const std::string& id : ids) {
       if (stop.stop_requested()) return;  // each look may take a while if the server is gone
+      const std::uint64_t so_far = watched();
       const auto e = look_(id);
       // One that is gone may have ended just now, and its event come with the next ones: only who is gone still the next time was removed.
-      if (e && (e->first != job_state::waiting || !gone_.insert(id).second)) over(id, *e);
+      if (e && (e->first != job_state::waiting || !gone_.insert(id).second)) over(id, *e, so_far);
     }
     if (looked_at_.empty()) {
       std::scoped_lock guard{lock_};
@@ -250,9 +298,10 @@ class redis_job_events {
   std::set<std::string> gone_;
   std::mutex lock_;
   // Guarded by it:
-  std::multimap<std::string, job_watch*> watches_;
-  std::map<std::string, remembered> ended_;  // while somebody expects one, and since the first of these does
-  std::multiset<std::uint64_t> expecting_;   // how many ends had been read when they began
+  std::multimap<std::string, watcher> watches_;
+  std::uint64_t watched_ = 0;                     // how many have begun to
+  std::multimap<std::string, remembered> ended_;  // in their order; while somebody expects one, and since the first of these does
+  std::multiset<std::uint64_t> expecting_;        // how many ends had been read when they began
   std::uint64_t ends_ = 0;
   std::mutex starting_;
   std::jthread thread_;

@@ -16,21 +16,35 @@
 
 namespace penstock::inline v0_1::detail {
 
-inline constexpr std::array<const char*, 16> redis_job_keys{
-    "wait",          "active",  "prioritized", "delayed", "marker", "completed", "failed", "stalled",
-    "stalled-check", "limiter", "meta",        "events",  "id",     "pc",        "paused", "waiting-children"};
+inline constexpr std::array<const char*, 17> redis_job_keys{"wait",
+                                                            "active",
+                                                            "prioritized",
+                                                            "delayed",
+                                                            "marker",
+                                                            "completed",
+                                                            "failed",
+                                                            "stalled",
+                                                            "stalled-check",
+                                                            "limiter",
+                                                            "meta",
+                                                            "events",
+                                                            "id",
+                                                            "pc",
+                                                            "paused",
+                                                            "waiting-children",
+                                                            "penstock:fence"};  // the last one is ours: the newest fence. A job's id has no ':' in it
 
 // What all of them need: the queue's metadata, and how a job gets into a line.
 inline constexpr const char* redis_job_base = R"lua(
 local wait, active, prioritized, delayed, marker, completed, failed, stalled, checked = unpack(KEYS, 1, 9)
-local limiter, meta, events, ids, pc, legacy, parents = unpack(KEYS, 10, 16)
+local limiter, meta, events, ids, pc, legacy, parents, fences = unpack(KEYS, 10, 17)
 local call = redis.call
 local P, now = ARGV[1], tonumber(ARGV[2])
 local m = call('HMGET', meta, 'version', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
 if m[1] and string.sub(m[1], 1, 9) ~= 'bullmq:6.' then return redis.error_reply('PENSTOCK_MAJOR ' .. m[1]) end
 local paused, concurrency, keep_events = m[2], tonumber(m[3]), m[6] or '10000'
 
-local function event(...) call('XADD', events, 'MAXLEN', '~', keep_events, '*', 'event', ...) end
+local function event(...) return call('XADD', events, 'MAXLEN', '~', keep_events, '*', 'event', ...) end
 local function held() return paused or (concurrency and call('LLEN', active) >= concurrency) end
 local function ready() return call('LLEN', wait) > 0 or call('ZCARD', prioritized) > 0 end
 local function mark() if not held() then call('ZADD', marker, 0, '0') end end
@@ -62,8 +76,9 @@ local function forget(id)
 end
 )lua";
 
-// add(at): the job whose arguments begin there; gives its id, whether it was there already, and where the next one begins. `number` is the last one
-// that was given.
+// add(at): the job whose arguments begin there; gives its id, whether it was there already, where the next one begins, and the place of this in the
+// stream of events: its own are behind it, those of who had the id before are not. `number` is the last one that was given. Jobs of Node's flows and
+// schedulers are not replaced.
 inline constexpr const char* redis_job_add = R"lua(
 local some_ready, some_delayed, number = false, false, 0
 local function add(at)
@@ -78,15 +93,15 @@ local function add(at)
   if id == '' then
     id = string.format('%.0f', number)
   elseif call('EXISTS', P .. id) == 1 then
-    event('duplicated', 'jobId', id)
-    return id, true, next_at
+    return id, true, next_at, event('duplicated', 'jobId', id)
   end
   local job = P .. id
   if key ~= '' then
     local ttl, how, guard = tonumber(ARGV[at + 9]), ARGV[at + 10], P .. 'de:' .. key
     local extend, replace = how == 'e' or how == 'b', how == 'r' or how == 'b'
     local there = call('GET', guard)
-    if there and replace and call('ZREM', delayed, there) > 0 then
+    local tied = there and replace and (call('HEXISTS', P .. there, 'parentKey') == 1 or call('HEXISTS', P .. there, 'rjk') == 1)
+    if there and replace and not tied and call('ZREM', delayed, there) > 0 then
       forget(there)
       event('removed', 'jobId', there, 'prev', 'delayed')
       some_delayed = true
@@ -97,8 +112,7 @@ local function add(at)
       end
     elseif there then
       if ttl > 0 and extend then call('PEXPIRE', guard, ttl) end
-      event('deduplicated', 'jobId', there, 'deduplicationId', key, 'deduplicatedJobId', id)
-      return there, true, next_at
+      return there, true, next_at, event('deduplicated', 'jobId', there, 'deduplicationId', key, 'deduplicatedJobId', id)
     elseif ttl > 0 then
       call('SET', guard, id, 'PX', ttl)
     else
@@ -108,7 +122,7 @@ local function add(at)
   else
     call('HSET', job, 'name', name, 'data', data, 'opts', opts, 'timestamp', now, 'delay', delay, 'priority', priority)
   end
-  event('added', 'jobId', id, 'name', name)
+  local place = event('added', 'jobId', id, 'name', name)
   if delay > 0 then
     put_delayed(id, now + delay)
     event('delayed', 'jobId', id, 'delay', now + delay)
@@ -118,21 +132,22 @@ local function add(at)
     event('waiting', 'jobId', id)
     some_ready = true
   end
-  return id, false, next_at
+  return id, false, next_at, place
 end
 )lua";
 
-// ARGV: prefix, now, count, then each job. Gives nothing if ARGV[4] is 0, else id and 0 or 1 for each.
+// ARGV: prefix, now, count, then each job. Gives nothing if ARGV[4] is 0, else id and 0 or 1 for each, and if it is 2 the place, too.
 inline const redis_script& redis_add_jobs() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + R"lua(
-local answers, wanted, at = {}, ARGV[4] == '1', 5
+local answers, wanted, at = {}, ARGV[4], 5
 number = call('INCRBY', ids, ARGV[3]) - tonumber(ARGV[3])
-for i = 1, tonumber(ARGV[3]) do
-  local id, duplicate
-  id, duplicate, at = add(at)
-  if wanted then
-    answers[2 * i - 1] = id
-    answers[2 * i] = duplicate and 1 or 0
+for _ = 1, tonumber(ARGV[3]) do
+  local id, duplicate, place
+  id, duplicate, at, place = add(at)
+  if wanted ~= '0' then
+    answers[#answers + 1] = id
+    answers[#answers + 1] = duplicate and 1 or 0
+    if wanted == '2' then answers[#answers + 1] = place end
   end
 end
 if some_ready then mark() end
@@ -170,8 +185,10 @@ local function retain()
     local extra = count > 0 and call('ZCARD', over) - count or 0
     if #gone == 0 and extra > 0 then gone = call('ZRANGE', over, 0, math.min(1000, extra) - 1) end
     for _, id in ipairs(gone) do
-      forget(id)
-      call('ZREM', over, id)
+      if over == completed or call('HEXISTS', P .. id, 'parentKey') == 0 then  -- a parent may wait for it still
+        forget(id)
+        call('ZREM', over, id)
+      end
     end
   end
 end
@@ -179,12 +196,11 @@ end
 
 // ARGV: prefix, now, most, lease in ms, token, worker, settlements, then each of these: id, fence, attempt, how, text, stack, count, age, limit, key,
 // additions and the jobs that are added. `how`: completed, failed, exhausted, retry, retry_first, released (for these three `count` is the time when
-// it is due). A fence is the time when the job was added and how often it was fetched: greater each time, also of a job that was removed and added
-// again. Gives: a text with 1 for each stale settlement and 0 for the others; more; next due or -1; 1 if a job of a flow stands first; then each job.
+// it is due). Fences are numbers of the queue, greater each time; where there is none yet, or none any more, they go on from the server's time. Gives: a text with 1 for each stale settlement and 0 for the others; more; next due or -1; 1 if a job of a flow stands first; then each job.
 inline const redis_script& redis_turn() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + redis_job_finish + R"lua(
 local most, lease, token, worker, settlements = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
-local at, stale, opened = 8, {}, false
+local at, stale, ended = 8, {}, false
 for i = 1, settlements do
   local id, fence, made, how, text, stack = unpack(ARGV, at, at + 5)
   local additions, next_at = tonumber(ARGV[at + 10]), at + 11
@@ -202,6 +218,7 @@ for i = 1, settlements do
       end
       local count, age, limit = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8])
       finish(id, how == 'completed' and how or 'failed', made, text, count, age, limit, ARGV[at + 9])
+      ended = true
       if how == 'exhausted' then event('retries-exhausted', 'jobId', id, 'attemptsMade', made) end
     else
       local due = tonumber(ARGV[at + 6])
@@ -227,6 +244,15 @@ for i = 1, settlements do
   at = next_at
 end
 
+local function next_fence()
+  local fence = call('INCR', fences)
+  if fence == 1 then
+    local t = call('TIME')
+    fence = (tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)) * 4096
+    call('SET', fences, string.format('%.0f', fence))
+  end
+  return fence
+end
 local jobs, refused, next_due = {}, 0, -1
 -- A server without memory refuses a script whose first write may need some, but none that only goes on with it: what is there can be worked off.
 if settlements == 0 then call('SREM', stalled, '') end
@@ -263,7 +289,7 @@ if most > 0 then
       call('LPUSH', active, id)
     end
     local job = P .. id
-    local j = call('HMGET', job, 'name', 'data', 'opts', 'atm', 'ats', 'deid', 'defa', 'parentKey', 'rjk', 'timestamp')
+    local j = call('HMGET', job, 'name', 'data', 'opts', 'atm', 'ats', 'deid', 'defa', 'parentKey', 'rjk')
     if j[8] or j[9] or (j[3] and string.find(j[3], 'keepLastIfActive', 1, true)) then
       refused = 1
       call('LPOP', active)
@@ -316,7 +342,7 @@ if most > 0 then
         call('HSET', job, 'stacktrace', cjson.encode({j[7]}))
         finish(id, 'failed', (tonumber(j[4]) or 0) + 1, j[7], count, age, limit, j[6] or '')
       else
-        local fence = (tonumber(j[10]) or 0) % 2199023255552 * 4096 + starts
+        local fence = next_fence()
         call('SET', job .. ':lock', token .. ':' .. string.format('%.0f', fence), 'PX', lease)
         if max and call('INCR', limiter) == 1 then call('PEXPIRE', limiter, tonumber(m[5]) or 1000) end
         jobs[#jobs + 1] = {id, fence, j[1] or '', j[2], tonumber(j[4]) or 0, j[6] or '', o}
@@ -328,7 +354,7 @@ if most > 0 then
 end
 retain()
 local more = ready()
-if settlements > 0 and #jobs == 0 and not more and call('LLEN', active) == 0 then event('drained') end
+if ended and #jobs == 0 and not more and call('LLEN', active) == 0 then event('drained') end
 if some_delayed then mark_delayed() end
 local limited = next_due >= 0
 if more and refused == 0 and not limited and (some_ready or #jobs > 0 or concurrency) then mark() end

@@ -152,8 +152,8 @@ class redis_job_server {
   /// errc::not_found
   [[nodiscard]] result<std::vector<std::string>> logs(const job_id& id) const {
     const std::string job = base_ + id.to_string();
-    const auto there = server_.call(redis_commands{}.add("EXISTS", job));
-    if (!there) return there.error();
+    const auto there = server_.call(redis_commands{}.add("HEXISTS", job, "timestamp"));
+    if (!there) return no_job_if_other(there.error());
     const auto lines = server_.call(redis_commands{}.add("LRANGE", job + ":logs", 0, -1));
     if (!lines) return lines.error();
     return checked_reply([&]() -> result<std::vector<std::string>> {
@@ -163,34 +163,45 @@ class redis_job_server {
       return all;
     });
   }
-  /// errc::not_found; errc::busy of an active one; errc::unsupported of one that belongs to a flow.
+  /// errc::not_found; errc::busy of an active one; redis_store_errc::tied of one that belongs to a flow or a scheduler and is not over.
   result<void> remove(const job_id& id) { return manage("remove", id.to_string()); }
   result<void> promote(const job_id& id) { return manage("promote", id.to_string()); }
   result<void> redrive(const job_id& id) { return manage("redrive", id.to_string()); }
+  /// All but those that belong to flows.
   result<std::size_t> redrive_all(std::size_t most) {
     return in_steps(most, [&](std::size_t n) { return manage_many("redrive_all", std::to_string(n)); });
   }
-  /// Ends with errc::unsupported at a job that belongs to a flow or a scheduler.
+  /// Ends with redis_store_errc::tied at a job that belongs to a flow or a scheduler.
   result<std::size_t> drain(bool delayed_too) {
     return in_steps(std::size_t(-1), [&](std::size_t) { return manage_many("drain", delayed_too ? "1" : "0"); });
   }
+  /// Leaves failed jobs of flows, for which their parents wait.
   result<std::size_t> clean(job_state s, job_time ended_by, std::size_t most) {
     if (s != job_state::completed && s != job_state::failed) return std::size_t{0};
     const std::string by = std::to_string(to_redis_ms(ended_by));
     return in_steps(most, [&](std::size_t n) { return manage_many("clean", name_of(s), by, std::to_string(n)); });
   }
-  /// Removes all jobs; what the queue is told of itself (pause, limits) stays. errc::busy while some are active, unless `active_too`.
+  /// Removes all jobs; what the queue is told of itself (pause, limits) stays. errc::busy while some are active, unless `active_too`;
+  /// redis_store_errc::tied if there are some that belong to flows or schedulers of Node's and are not over. Then nothing was removed, or (if they came
+  /// meanwhile) some.
   result<void> obliterate(bool active_too) {
+    std::size_t looked_at = 0;
+    const auto looked = in_steps(std::size_t(-1), [&](std::size_t) {
+      const auto n = manage_many("look_before", std::to_string(looked_at), active_too ? "1" : "0");
+      looked_at += n.value_or(0);
+      return n;
+    });
+    if (!looked) return looked.error();
     const auto n = in_steps(std::size_t(-1), [&](std::size_t) { return manage_many("obliterate", active_too ? "1" : "0"); });
     if (!n) return n.error();
     return {};
   }
 
-  [[nodiscard]] result<std::vector<job_child>> children(const job_id&) const { return errc::unsupported; }
-  result<void> set_group(std::string_view, const job_group_rule&) { return errc::unsupported; }
-  [[nodiscard]] result<std::vector<job_group_info>> groups() const { return errc::unsupported; }
-  result<void> remove_schedule(std::string_view) { return errc::unsupported; }
-  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return errc::unsupported; }
+  [[nodiscard]] result<std::vector<job_child>> children(const job_id&) const { return redis_store_errc::no_families; }
+  result<void> set_group(std::string_view, const job_group_rule&) { return redis_store_errc::no_groups; }
+  [[nodiscard]] result<std::vector<job_group_info>> groups() const { return redis_store_errc::no_groups; }
+  result<void> remove_schedule(std::string_view) { return redis_store_errc::no_schedules; }
+  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return redis_store_errc::no_schedules; }
 
   /// Throws std::bad_alloc.
   void subscribe(std::shared_ptr<store_listener> listener) {
@@ -240,6 +251,10 @@ class redis_job_server {
     if (!reply) return reply.error();
     return checked_reply([&]() -> result<void> { return reply->integer() != 0 ? result<void>{} : result<void>{errc::stale}; });
   }
+  /// A key of the queue's own is no job.
+  static std::error_code no_job_if_other(std::error_code e) noexcept {
+    return e == redis_errc::wrong_type ? make_error_code(errc::not_found) : e;
+  }
   /// Of a clock that began with the machine it is not: then jobs would be due decades ago.
   static bool is_system_time(job_time t) noexcept { return t >= std::chrono::hours{24 * 365 * 30}; }
   static std::int64_t milliseconds(std::chrono::nanoseconds d) noexcept { return std::max<std::int64_t>(to_redis_ms_up(d), 1); }
@@ -282,7 +297,7 @@ class redis_job_server {
       const std::int64_t n = reply->integer();
       if (n == -1) return errc::not_found;
       if (n == -2) return errc::busy;
-      if (n < 0) return errc::unsupported;
+      if (n < 0) return redis_store_errc::tied;
       return static_cast<std::size_t>(n);
     });
   }

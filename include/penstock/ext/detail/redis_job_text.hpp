@@ -11,10 +11,12 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/ext/redis_reply.hpp>
+#include <penstock/ext/redis_store_options.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/memory_store_options.hpp>
 
@@ -58,19 +60,29 @@ inline void append_json(std::string& to, std::string_view text) {
 }
 
 /// What BullMQ has no word for: grows linearly, by another factor than 2, or with decorrelated jitter; goes before the others of a priority; groups,
-/// parents.
-[[nodiscard]] inline bool redis_can(const enqueue_options& o) noexcept {
+/// parents. No error: it has.
+[[nodiscard]] inline std::error_code redis_refusal(const enqueue_options& o) noexcept {
   const backoff& b = o.backoff;
   const bool growth =
       b.kind() == backoff::growth::fixed || (b.kind() == backoff::growth::exponential && b.factor() >= 2 && b.factor() <= 2);
-  return growth && b.spread() != jitter::decorrelated && !(o.lifo && o.priority != 0) && o.group.empty() && !o.parent;
+  if (!growth || b.spread() == jitter::decorrelated) return redis_store_errc::no_such_backoff;
+  if (o.lifo && o.priority != 0) return redis_store_errc::no_lifo_with_priority;
+  if (!o.group.empty()) return redis_store_errc::no_groups;
+  if (o.parent) return redis_store_errc::no_families;
+  return {};
 }
 
-/// BullMQ's rules for ids; throws std::invalid_argument.
+/// BullMQ's rules for ids, and its names of the queue's own keys; throws std::invalid_argument.
 inline void check_redis_id(const std::string& id) {
   const bool number = id.find_first_not_of("0123456789") == std::string::npos;
   if (!id.empty() && (number || id.find(':') != std::string::npos)) {
     throw std::invalid_argument{"penstock::redis_store: job_id is " + id + ", a number or with ':'"};
+  }
+  static constexpr std::array<std::string_view, 18> taken{
+      "wait",   "active", "prioritized", "delayed",       "marker",  "completed", "failed", "stalled", "meta",
+      "events", "id",     "pc",          "stalled-check", "limiter", "paused",    "repeat", "metrics", "waiting-children"};
+  if (std::find(taken.begin(), taken.end(), id) != taken.end()) {
+    throw std::invalid_argument{"penstock::redis_store: job_id is " + id + ", the name of a part of the queue"};
   }
 }
 
