@@ -45,8 +45,7 @@ struct spawn_rules {
 
 }  // namespace
 
-penstock::job_outcome run_command(const std::string& command, penstock::job<std::string>& j) {
-  std::string text = j.payload();
+penstock::job_outcome run_command(const std::string& command, std::string text, penstock::job<std::string>& j) {
   std::string shell_command = command;
   std::string id = "PENSTOCK_JOB_ID=" + j.id().to_string();
   std::string attempt = "PENSTOCK_JOB_ATTEMPT=" + std::to_string(j.attempt());

@@ -132,7 +132,7 @@ int run(const work_options& o) {
   const std::size_t concurrency = o.concurrency != 0 ? o.concurrency : penstock::sizing::cpu_bound();
   penstock::worker_pool pool{{.threads = concurrency}};  // a command takes a thread of it while it runs
   const auto worker = queue->work(
-      pool, [&](penstock::job<std::string>& j) { return run_command(o.command, j); },
+      pool, [&](const std::string& text, penstock::job<std::string>& j) { return run_command(o.command, text, j); },
       {.concurrency = concurrency,
        .lock_duration = o.lease,
        .stalled_interval = o.lease / 2,
@@ -154,10 +154,17 @@ int run(const work_options& o) {
   }
   if (o.in_memory()) add_lines(*queue, std::cin, o.job, stop.get_token());
   const bool ends = o.until_empty || o.in_memory();
-  while (rest(20ms, stop.get_token())) {
+  auto pause = 20ms;
+  while (rest(pause, stop.get_token())) {
     if (!ends) continue;
-    const penstock::job_counts c = queue->counts();
-    if (c.waiting + c.delayed + c.active + c.waiting_children == 0) break;
+    try {
+      const penstock::job_counts c = queue->counts();
+      if (c.waiting + c.delayed + c.active + c.waiting_children == 0) break;
+      pause = 20ms;
+    } catch (const std::exception& error) {  // nor is that one: what runs is told when the store answers again
+      if (pause == 20ms) fmt::print(stderr, "penstock-jobs: {}\n", error.what());
+      pause = 500ms;
+    }
   }
   const bool interrupted = stop.stop_requested();
   static_cast<void>(worker->shutdown({.deadline = penstock::deadline::after(o.grace)}));

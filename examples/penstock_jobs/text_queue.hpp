@@ -31,7 +31,8 @@ class text_worker {
 /// See job_queue. What a store says is wrong is thrown, as std::system_error.
 class text_queue {
  public:
-  using handler = std::function<penstock::job_outcome(penstock::job<std::string>&)>;
+  /// Is given the text, too: a payload may be written in another way.
+  using handler = std::function<penstock::job_outcome(const std::string& text, penstock::job<std::string>&)>;
 
   virtual ~text_queue() = default;
   /// Waits for room; all of them or none.
@@ -56,7 +57,8 @@ inline constexpr std::size_t kept_completed = 2000;
 /// Makes the file if there is none. `durable`: what was added is on the disk.
 [[nodiscard]] std::unique_ptr<text_queue> queue_in_file(const std::string& path, bool durable);
 #if defined(PENSTOCK_JOBS_REDIS)
-/// On a Redis server, in the layout of BullMQ 6.
+/// On a Redis server, in the layout of BullMQ 6. A text is a JSON string there, as workers in Node read it; what they have added, and is no string, comes as the
+/// JSON that it is. Texts that are no UTF-8 cannot be added: std::invalid_argument.
 [[nodiscard]] std::unique_ptr<text_queue> queue_on_server(std::string host, int port, std::string name);
 #endif
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -39,20 +40,30 @@ class worker_on final : public text_worker {
   penstock::job_worker<std::string, Store> worker_;
 };
 
-template <class Store>
+/// How texts are written as payloads.
+struct as_they_are {
+  static std::string payload_of(std::string text) { return text; }
+  static std::string text_of(std::string payload) { return payload; }
+};
+
+template <class Store, class Texts = as_they_are>
 class queue_on final : public text_queue {
  public:
   template <class... Arguments>
   explicit queue_on(Arguments&&... arguments) : store_{std::forward<Arguments>(arguments)...} {}
 
   std::vector<penstock::job_id> add(std::span<std::string> texts, const penstock::enqueue_options& o) override {
+    for (std::string& t : texts) t = Texts::payload_of(std::move(t));
     return value_of(queue_.add_bulk(texts, o));
   }
   [[nodiscard]] penstock::job_counts counts() const override { return value_of(queue_.counts()); }
   [[nodiscard]] std::vector<penstock::job_info> list(penstock::job_state s, std::size_t first, std::size_t count) const override {
     return value_of(queue_.list(s, first, count));
   }
-  [[nodiscard]] std::string text_of(const penstock::job_id& id) override { return queue_.payload(id).value_or(std::string{}); }
+  [[nodiscard]] std::string text_of(const penstock::job_id& id) override {
+    auto payload = queue_.payload(id);
+    return payload ? Texts::text_of(std::move(*payload)) : std::string{};
+  }
   void redrive(const std::string& id) override {
     penstock::result<void> done = queue_.redrive(penstock::job_id{id});
     std::uint64_t number = 0;
@@ -66,7 +77,9 @@ class queue_on final : public text_queue {
   [[nodiscard]] penstock::job_time now() const override { return queue_.now(); }
   [[nodiscard]] std::unique_ptr<text_worker> work(penstock::worker_pool& pool, handler h,
                                                   penstock::job_worker_options o) override {
-    return std::make_unique<worker_on<Store>>(queue_, pool, std::move(h), std::move(o));
+    std::function<penstock::job_outcome(penstock::job<std::string>&)> with_text =
+        [run = std::move(h)](penstock::job<std::string>& j) { return run(Texts::text_of(j.payload()), j); };
+    return std::make_unique<worker_on<Store>>(queue_, pool, std::move(with_text), std::move(o));
   }
 
  private:
