@@ -49,7 +49,7 @@ async function work() {
       last = Date.now();
       say('run', job.id, job.attemptsMade + 1, JSON.stringify(job.data));
       if (job.data.do === 'log') {
-        await job.updateProgress(50);
+        await job.updateProgress(settings.progress ? JSON.parse(settings.progress) : 50);
         await job.log('half way');
       }
       if (job.data.do === 'sleep') await sleep(Number(settings.sleep ?? 100));
@@ -57,7 +57,7 @@ async function work() {
       ++runs;
       if (job.data.do === 'fail') throw new Error('told to fail');
       if (job.data.do === 'never') throw new UnrecoverableError('never');
-      return { n: job.data.n };
+      return job.data.do === 'value' ? { from: 'Node' } : { n: job.data.n };
     },
     {
       connection,
@@ -86,11 +86,12 @@ if (what === 'concurrency') await queue.setGlobalConcurrency(count);
 if (what === 'limit') await queue.setGlobalRateLimit(count, Number(settings.duration));
 if (what === 'promote') await queue.promoteJobs();
 if (what === 'retry') await queue.retryJobs();
+if (what === 'obliterate') await queue.obliterate();
 if (what === 'schedule') await queue.upsertJobScheduler('s', { every: 60000 }, { name: 'x', data: { n: 1 } });
 if (what === 'flow') {
   const { FlowProducer } = await import('bullmq');
   const flow = new FlowProducer({ connection });
-  await flow.add({ name: 'parent', queueName: name + '-parents', data: {}, children: [{ name: 'child', data: { n: 1 }, queueName: name }] });
+  await flow.add({ name: 'parent', queueName: name + '-parents', data: {}, children: [{ name: 'child', data: { n: 1, ...(settings.do ? { do: settings.do } : {}) }, queueName: name }] });
   await flow.close();
 }
 if (what === 'counts') say(JSON.stringify(await queue.getJobCounts()));

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -124,6 +125,26 @@ def to_node(cpp, node, s):
     Side.end(worker)
     check("penstock finds what Node gave", 'value {"n":1}' in cpp("a", "find", id="2"))
 
+    listener = cpp.begin("t", "events", 3)
+    listener.stdout.readline()
+    cpp("t", "add", 1, job_id="logs", do="log")
+    cpp("t", "add", 1, attempts=2, backoff=1, do="fail", remove_on_fail=1)
+    cpp("t", "add", 1, attempts=3, do="never")
+    said = node("t", "work", 4, concurrency=1, progress="0.5")
+    told = lines(Side.end(listener), "event")
+    found = cpp("t", "find", id="logs")
+    check("penstock sees Node's progress and logs", "progress 0.5 stalled 0" in found and lines(found, "log") == ["half way"], found)
+    expected = ["added logs", "started logs", "progress logs half", 'completed logs {"n":0}', "delayed 2", "failed 2 told to fail", "failed 3 never"]
+    check("penstock is told what happens in Node", all(e in told for e in expected), told)
+    check("penstock to Node: removeOnFail", s.job("t", 2) == {}, s.job("t", 2))
+    check("penstock to Node: what is unrecoverable has no further attempt", s.job("t", 3).get("atm") == "1", s.job("t", 3))
+    cpp("t", "add", 1, priority=5, delay=100)
+    time.sleep(0.15)
+    cpp("t", "add", 1)
+    cpp("t", "add", 1, lifo=1)
+    first = [id_ for id_, _ in runs(node("t", "work", 3, concurrency=1))]
+    check("penstock to Node: a delay first, then the priority; lifo", first == ["6", "5", "4"], first)
+
 
 def from_node(cpp, node, s):
     worker = cpp.begin("b", "work", 100, idle=6000, worker="ann")
@@ -143,6 +164,32 @@ def from_node(cpp, node, s):
     node("b", "add", 6, opts=json.dumps({"removeOnComplete": {"count": 2}}))
     cpp("b", "work", 6, idle=2000)
     check("Node to penstock: keeps so many", s.count("b", "completed") == 2, s.count("b", "completed"))
+
+    for name, opts in (("one", {"priority": 3}), ("two", {}), ("three", {"priority": 1}), ("four", {"lifo": True}), ("five", {"delay": 60000})):
+        node("u", "add", 1, opts=json.dumps({"jobId": name, **opts}))
+    node("u", "promote")
+    first = [id_ for id_, _ in runs(cpp("u", "work", 5, concurrency=1))]
+    check("Node to penstock: by priority, lifo, promoted", first == ["four", "two", "five", "three", "one"], first)
+    old = s.cli("zrange", "bull:u:completed", "0", "-1").split()
+    for name in old[:3]:
+        s.cli("zadd", "bull:u:completed", str(int(time.time() * 1000) - 900000), name)
+    node("u", "add", 1, opts=json.dumps({"removeOnComplete": {"age": 600}}))
+    node("u", "add", 2, do="fail", opts=json.dumps({"removeOnFail": True}))
+    cpp("u", "work", 3, concurrency=1)
+    check("Node to penstock: keeps so long", s.count("u", "completed") == 3 and s.job("u", old[0]) == {}, s.count("u", "completed"))
+    check("Node to penstock: removeOnFail", s.count("u", "failed") == 0 and s.job("u", 8) == {})
+    worker = cpp.begin("u", "work", 4, idle=6000)
+    check("Node to penstock: the value", lines(node("u", "ask", 1, do="value"), "value") == ['{"from":"penstock"}'])
+    said = node("u", "ask", 1, do="never", opts=json.dumps({"attempts": 5}))
+    check("Node to penstock: unrecoverable", lines(said, "failed") == ["never"] and '"made":1' in said, said)
+    cpp("u", "pause"), cpp("u", "resume")
+    said = node("u", "ask", 1, do="fail", opts=json.dumps({"attempts": 2, "backoff": 20}))
+    check("Node to penstock: a fixed backoff", lines(said, "failed") == ["told to fail"] and '"made":2' in said, said)
+    check("Node is told of penstock's pause", "event paused" in said and "event resumed" in said, said)
+    Side.end(worker)
+    s.cli("hset", "bull:u:meta", "opts.maxLenEvents", "10")
+    cpp("u", "add", 500)
+    check("the stream of events is cut", int(s.cli("xlen", "bull:u:events")) < 300, s.cli("xlen", "bull:u:events"))
 
 
 def mixed(cpp, node, s):
@@ -193,6 +240,60 @@ def crash(cpp, node, s):
     check("a deferred failure has its reason", s.job("g", "late").get("failedReason") == "job stalled more than allowable limit", s.job("g", "late"))
 
 
+def stand_still(cpp, node, s):
+    """Who is stopped past his lease and goes on is refused; who works for long keeps it, whoever looks."""
+    fast = {"lock": 800, "stalled": 200, "poll": 200}
+    for queue, frozen, heir, refusal in (("fa", cpp, node, "lost 1"), ("fb", node, cpp, "lock")):
+        cpp(queue, "add", 1, do="sleep", job_id="x")
+        victim = frozen.begin(queue, "work", 1, sleep=300, **fast)
+        until(lambda q=queue: s.count(q, "active") == 1)
+        victim.send_signal(signal.SIGSTOP)
+        heir(queue, "work", 1, sleep=1, idle=10000, **fast)
+        before = s.job(queue, "x")
+        victim.send_signal(signal.SIGCONT)
+        said = Side.end(victim)
+        name = "penstock" if frozen is cpp else "Node"
+        check(f"{name} stood still past its lease: what it says then is refused", refusal in said, said)
+        check(f"{name} stood still past its lease: and changes nothing", "returnvalue" in before and s.job(queue, "x") == before, (before, s.job(queue, "x")))
+    sides = {}
+    for queue, worker, watcher in (("fc", cpp, node), ("fd", node, cpp)):
+        cpp(queue, "add", 1, do="sleep")
+        sides[queue] = [worker.begin(queue, "work", 1, sleep=2500, lock=1000, stalled=100)]
+        until(lambda q=queue: s.count(q, "active") == 1)
+        sides[queue].append(watcher.begin(queue, "work", 1, idle=2700, lock=1000, stalled=100, poll=100))
+    for queue, both in sides.items():
+        all_runs = [r for side in both for r in runs(Side.end(side))]
+        check(f"{'penstock' if queue == 'fc' else 'Node'} renews its lease while a job runs", len(all_runs) == 1 and s.count(queue, "completed") == 1, all_runs)
+
+
+def given_up(cpp, node, s):
+    """A job stalls once too often: whoever finds that out marks it, whoever fetches it fails it unrun."""
+    reason = "job stalled more than allowable limit"
+    for queue, finder, other in (("ga", cpp, node), ("gb", node, cpp)):
+        cpp(queue, "add", 1, job_id="x", attempts=5, do="hang")
+        victim = other.begin(queue, "work", 1, lock=600, stalled=60000)
+        until(lambda q=queue: s.count(q, "active") == 1)
+        victim.kill()
+        Side.end(victim)
+        s.cli("hset", f"bull:{queue}:x", "stc", "1")
+        cpp(queue, "pause")  # looks at stalled jobs go on
+        looking = None if finder is cpp else node.begin(queue, "work", 1, lock=600, stalled=100, poll=100, idle=10000)
+
+        def marked(q=queue, look=finder is cpp):
+            if look:
+                s.cli("del", f"bull:{q}:stalled-check")
+                cpp(q, "stalled")
+            return s.job(q, "x").get("defa") == reason
+
+        check(f"{'penstock' if finder is cpp else 'Node'} gives up a job that stalls too often", until(marked), s.job(queue, "x"))
+        if looking is not None:
+            looking.kill()
+            Side.end(looking)
+        cpp(queue, "resume")
+        said = other(queue, "work", 1, idle=1200)
+        check(f"{'Node' if finder is cpp else 'penstock'} fails it unrun", runs(said) == [] and s.job(queue, "x").get("failedReason") == reason, said)
+
+
 def limits(cpp, node, s):
     node("h", "pause")
     cpp("h", "add", 2)
@@ -215,6 +316,23 @@ def limits(cpp, node, s):
     said = cpp("j", "work", 7, concurrency=4, batch=4)
     check("the global rate is kept", len(runs(said)) == 7 and time.monotonic() - begin > 0.75, said)
 
+    node("ia", "concurrency", 2)
+    node("ia", "limit", 4, duration=200)
+    cpp("ia", "add", 12, do="sleep")
+    begin, most = time.monotonic(), 0
+    sides = [side.begin("ia", "work", 12, sleep=40, concurrency=6, threads=8, poll=100, idle=1500) for side in (cpp, node)]
+    while s.count("ia", "completed") < 12 and time.monotonic() - begin < PATIENCE:
+        most = max(most, s.count("ia", "active"))
+    took = time.monotonic() - begin
+    ran = [len(runs(Side.end(side))) for side in sides]
+    check("the global concurrency and rate are kept by both together", 0 < most <= 2 and took > 0.35 and sum(ran) == 12, (most, took, ran))
+    # What a queue of version 5 has left behind when it was paused.
+    cpp("ib", "add", 3)
+    cpp("ib", "pause")
+    s.cli("rename", "bull:ib:wait", "bull:ib:paused")
+    cpp("ib", "resume")
+    check("resuming brings back what BullMQ 5 paused", runs(cpp("ib", "work", 3, concurrency=1)) == [(str(n), "1") for n in (1, 2, 3)])
+
 
 def deduplication(cpp, node, s):
     ids = lines(cpp("k", "add", 1, deduplicate="key"), "id") + lines(cpp("k", "add", 1, deduplicate="key"), "id")
@@ -228,14 +346,39 @@ def deduplication(cpp, node, s):
     check("so do ids of one's own", s.count("k", "wait") == 2, s.cli("lrange", "bull:k:wait", "0", "-1"))
     node("k", "work", 2)
     check("Node ends what penstock guards", s.cli("exists", "bull:k:de:key") == "0")
+    first = lines(cpp("ka", "add", 1, deduplicate="t", ttl=60000), "id")
+    cpp("ka", "work", 1)
+    again = lines(node("ka", "add", 1, opts=json.dumps({"deduplication": {"id": "t", "ttl": 60000}})), "id")
+    check("for a time, whatever becomes of it", again == first and s.count("ka", "wait") == 0, (first, again))
+    s.cli("pexpire", "bull:ka:de:t", "5000")
+    cpp("ka", "add", 1, deduplicate="t", ttl=60000, extend=1)
+    check("a time that is extended", int(s.cli("pttl", "bull:ka:de:t")) > 50000, s.cli("pttl", "bull:ka:de:t"))
+    replace = json.dumps({"jobId": "node", "delay": 60000, "deduplication": {"id": "r", "replace": True}})
+    cpp("ka", "add", 1, job_id="mine", delay=60000, deduplicate="r", replace=1)
+    node("ka", "add", 1, opts=replace)
+    replaced = [s.cli("zrange", "bull:ka:delayed", "0", "-1"), s.job("ka", "mine")]
+    cpp("ka", "add", 1, job_id="mine", delay=60000, deduplicate="r", replace=1)
+    replaced += [s.cli("zrange", "bull:ka:delayed", "0", "-1"), s.job("ka", "node")]
+    check("each side replaces what the other delayed", replaced == ["node", {}, "mine", {}], replaced)
 
 
 def refusals(cpp, node, s):
     node("l", "flow")
     said = cpp("l", "work", 1, idle=700)
     check("a job of a flow is left alone, and said so", runs(said) == [] and "belongs to a flow" in said and s.count("l", "wait") == 1, said)
+    said = cpp("l", "obliterate") + cpp("l-parents", "obliterate")
+    check("nor is it obliterated", said.count("in Node") == 2 and s.count("l", "wait") == 1 and s.count("l-parents", "waiting-children") == 1, said)
     check("Node runs it", len(runs(node("l", "work", 1))) == 1)
+    check("and its parent", len(runs(node("l-parents", "work", 1))) == 1)
+    node("la", "flow", do="fail")
+    node("la", "work", 1)
+    said = cpp("la", "clean") + cpp("la", "obliterate")
+    check("a child that has failed stays for its parent", lines(said, "cleaned") == ["0"] and s.count("la", "failed") == 1, said)
+    node("la", "retry")
+    node("la", "work", 1, kind="well")
+    check("which waits for it still", s.count("la-parents", "waiting-children") == 1 and s.count("la", "failed") == 1)
     node("m", "schedule")
+    check("a scheduler's job is not obliterated", "in Node" in cpp("m", "obliterate") and s.count("m", "delayed") + s.count("m", "wait") == 1)
     said = cpp("m", "work", 1, idle=700)
     check("so is one of a scheduler", runs(said) == [] and "belongs to a flow" in said, said)
     cpp("n", "add", 1)
@@ -264,17 +407,21 @@ def faults(cpp, node, s):
     long_one = subprocess.Popen(["redis-cli", "-s", s.socket, "eval", "while true do end", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until(lambda: "BUSY" in s.cli("ping"))
     adder = cpp.begin("p", "add", 1)
+    worker = cpp.begin("p", "work", 1)
     time.sleep(0.3)
     s.cli("script", "kill")
     long_one.wait()
     said = Side.end(adder)
     check("BUSY: tried again", len(lines(said, "id")) == 1, said)
+    said = Side.end(worker)
+    check("BUSY: who works goes on", len(runs(said)) == 1, said)
+    cpp("p", "add", 1)
 
     s.cli("config", "set", "maxmemory", "1")
     said = cpp("p", "add", 3)
     worked = cpp("p", "work", 1, idle=1000)
     s.cli("config", "set", "maxmemory", "0")
-    check("OOM: nothing is added, and it is said", "error the server is out of memory" in said and s.cli("get", "bull:p:id") == "1", said)
+    check("OOM: nothing is added, and it is said", "error the server is out of memory" in said and s.cli("get", "bull:p:id") == "2", said)
     check("OOM: what is there is worked off", len(runs(worked)) == 1, worked)
 
     cpp("p", "add", 1)
@@ -297,7 +444,7 @@ def faults(cpp, node, s):
     s.start()
 
 
-PARTS = [to_node, from_node, mixed, waking, crash, limits, deduplication, refusals, faults]
+PARTS = [to_node, from_node, mixed, waking, crash, stand_still, given_up, limits, deduplication, refusals, faults]
 
 
 def modules(folder):

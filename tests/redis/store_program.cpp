@@ -3,9 +3,10 @@
 //   store_program SOCKET QUEUE add COUNT [NAME=VALUE...]     payloads {"n":0}, {"n":1}, …; prints the ids
 //   store_program SOCKET QUEUE work COUNT [NAME=VALUE...]    until that many runs have ended, or nothing has come for `idle` ms; prints what it did
 //   store_program SOCKET QUEUE submit 1 [NAME=VALUE...]      waits for the end of a job
-//   store_program SOCKET QUEUE pause|resume|counts|find|obliterate 0 [id=ID]
+//   store_program SOCKET QUEUE events COUNT                  tells what happens, until so many jobs have ended
+//   store_program SOCKET QUEUE pause|resume|counts|find|obliterate|clean|stalled 0 [id=ID]
 //
-// What a handler does is in the payload: {"n":1,"do":"fail"}, "sleep", "log", "hang".
+// What a handler does is in the payload: {"n":1,"do":"fail"}, "never", "sleep", "log", "hang", "value".
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -59,7 +60,8 @@ penstock::enqueue_options options_of() {
   o.remove_on_complete = number("remove_on_complete", 0) != 0;
   o.remove_on_fail = number("remove_on_fail", 0) != 0;
   if (const std::string key = text("deduplicate"); !key.empty())
-    o.deduplicate = penstock::deduplication{.id = key, .ttl = ms("ttl", 0)};
+    o.deduplicate = penstock::deduplication{
+        .id = key, .ttl = ms("ttl", 0), .extend = number("extend", 0) != 0, .replace = number("replace", 0) != 0};
   return o;
 }
 
@@ -103,7 +105,7 @@ int work(queue_type& queue, long count) {
     std::fflush(stdout);
   };
   penstock::worker_pool pool{{.threads = static_cast<unsigned>(number("threads", 4))}};
-  const auto handle = [&](penstock::job<std::string>& j) -> penstock::result<void> {
+  const auto handle = [&](penstock::job<std::string>& j) -> std::string {
     last = std::chrono::steady_clock::now().time_since_epoch().count();
     const std::string& p = j.payload();
     const long beside = ++at_once;
@@ -120,7 +122,8 @@ int work(queue_type& queue, long count) {
     if (has("\"hang\"")) std::this_thread::sleep_for(1h);
     if (++runs == count) enough.set();
     if (has("\"fail\"")) throw std::runtime_error{"told to fail"};
-    return {};
+    if (has("\"never\"")) throw penstock::job_error{penstock::job_outcome::unrecoverable("never")};
+    return has("\"value\"") ? "{\"from\":\"penstock\"}" : "null";
   };
   penstock::job_worker_options o;
   o.concurrency = static_cast<std::size_t>(number("concurrency", 4));
@@ -145,17 +148,43 @@ int work(queue_type& queue, long count) {
   return 0;
 }
 
-int manage(queue_type& queue, std::string_view what) {
+int events(store_type& store, queue_type& queue, long count) {
+  static constexpr const char* names[] = {"added",   "delayed",  "started",          "completed",         "failed",
+                                          "retried", "released", "stalled",          "promoted",          "redriven",
+                                          "removed", "progress", "waiting_children", "retries_exhausted", "duplicate",
+                                          "drained", "paused",   "resumed"};
+  auto seen = queue.events();
+  store.counts().value();  // from here on
+  std::puts("ready");
+  std::fflush(stdout);
+  while (count > 0) {
+    const auto e = seen.try_pop_for(10s);
+    if (!e) break;
+    std::printf("event %s %s%s%s%s\n", names[static_cast<int>(e->what)], e->id.to_string().c_str(),
+                e->progress != 0 ? " half" : "", e->value ? (" " + *e->value).c_str() : "",
+                e->why ? (" " + *e->why).c_str() : "");
+    if (e->what == penstock::job_event::kind::completed || e->what == penstock::job_event::kind::failed) --count;
+  }
+  return 0;
+}
+
+int manage(store_type& store, queue_type& queue, std::string_view what) {
   const auto done = [](const auto& r) { std::printf("%s\n", r ? "ok" : ("error " + r.error().message()).c_str()); };
   if (what == "pause") done(queue.pause());
   if (what == "resume") done(queue.resume());
   if (what == "obliterate") done(queue.obliterate());
+  if (what == "clean") std::printf("cleaned %zu\n", queue.clean(penstock::job_state::failed, 0s).value());
+  if (what == "stalled") done(store.take_back_stalled(queue.now(), 1));
   if (what == "find") {
     const auto j = queue.find(penstock::job_id{text("id")});
     done(j);
     if (j)
       std::printf("state %d made %u value %s why %s\n", static_cast<int>(j->state), j->attempts_made,
                   j->value ? j->value->c_str() : "", j->why ? j->why->c_str() : "");
+    if (j) std::printf("progress %g stalled %u\n", j->progress, j->stalled);
+    const auto logged = queue.logs(penstock::job_id{text("id")});
+    if (logged)
+      for (const std::string& line : *logged) std::printf("log %s\n", line.c_str());
   }
   if (what == "counts") {
     const auto c = queue.counts();
@@ -183,7 +212,8 @@ int main(int argc, char** argv) {
     queue_type queue{store, {.clock = store.clock()}};
     if (what == "add") return add(queue, count);
     if (what == "submit") return submit(queue);
-    return what == "work" ? work(queue, count) : manage(queue, what);
+    if (what == "events") return events(store, queue, count);
+    return what == "work" ? work(queue, count) : manage(store, queue, what);
   } catch (const std::exception& e) {
     std::printf("exception %s\n", e.what());
     return 1;
