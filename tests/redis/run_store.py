@@ -7,6 +7,7 @@ STORE_TEST needs the server only, the others Node, too. FOLDER keeps the package
 for there. What cannot be had is skipped by its name, and nothing has failed. The server lives in a temporary directory and listens on a socket there only.
 """
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -444,7 +445,9 @@ def faults(cpp, node, s):
     s.start()
 
 
-PARTS = [to_node, from_node, mixed, waking, crash, stand_still, given_up, limits, deduplication, refusals, faults]
+# The first ones wait most of the time, each on queues of its own: several at a time. The others look at all of the server, or disturb it.
+TOGETHER = [from_node, crash, limits, stand_still, given_up, to_node, refusals, deduplication]
+PARTS = [*TOGETHER, mixed, waking, faults]
 
 
 def modules(folder):
@@ -486,7 +489,10 @@ def main():
             shutil.copy(HERE / "bull.mjs", folder)
             cpp = Side([program], folder, server)
             node = Side(["node", "bull.mjs"], folder, server)
-            for part in PARTS:
+            with concurrent.futures.ThreadPoolExecutor(3) as pool:
+                for done in [pool.submit(part, cpp, node, server) for part in TOGETHER if part.__name__ in wanted]:
+                    done.result()
+            for part in PARTS[len(TOGETHER) :]:
                 if part.__name__ in wanted:
                     part(cpp, node, server)
         finally:

@@ -4,17 +4,21 @@
     from checks import check, verdict
 """
 
+import threading
+
 passed = failed = 0
+lock = threading.Lock()  # several threads may check
 
 
 def check(name, condition, detail=""):
     global passed, failed
-    if condition:
-        passed += 1
-        print(f"ok {name}", flush=True)
-    else:
-        failed += 1
-        print(f"FAILED {name}{': ' if detail else ''}{str(detail)[-1500:]}", flush=True)
+    with lock:
+        if condition:
+            passed += 1
+            print(f"ok {name}", flush=True)
+        else:
+            failed += 1
+            print(f"FAILED {name}{': ' if detail else ''}{str(detail)[-1500:]}", flush=True)
 
 
 def verdict(skipped=False):
