@@ -221,6 +221,13 @@ def waking(cpp, node, s):
     Side.end(idle)
     busy.kill()
     Side.end(busy)
+    for queue, worker, producer, how in (("ra", node, cpp, {"delay": 300}), ("rb", cpp, node, {"opts": json.dumps({"delay": 300})})):
+        idle = worker.begin(queue, "work", 1, poll=100000, idle=100000)
+        until(lambda: "BZPOPMIN" in s.cli("client", "list").upper())
+        producer(queue, "add", 1, **how)
+        check(f"an idle worker {'of penstock' if worker is cpp else 'in Node'} is woken when a job of the other's is due", until(lambda q=queue: s.count(q, "completed") == 1))
+        idle.kill()
+        Side.end(idle)
 
 
 def crash(cpp, node, s):
