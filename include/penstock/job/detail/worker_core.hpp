@@ -7,8 +7,6 @@
 // Keeper       sees to time, beside them: job_keeper.hpp. A runner's batch and results are its own.
 #pragma once
 
-#include <array>
-#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -32,6 +30,7 @@
 #include <penstock/job/detail/job_answer.hpp>
 #include <penstock/job/detail/job_keeper.hpp>
 #include <penstock/job/detail/job_runner.hpp>
+#include <penstock/job/detail/worker_calls.hpp>
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/job_worker_options.hpp>
@@ -49,7 +48,7 @@ class worker_core {
       : options{std::move(o)},
         signal{std::make_shared<worker_signal>()},
         keeper{store, clock, options, runners, *signal},
-        store_{store} {
+        calls_{store, options, keeper, *signal, quit} {
     for (std::size_t i = 0; i < options.concurrency; ++i) runners.push_back(std::make_unique<runner>(store, options.batch));
     ended.add(static_cast<std::ptrdiff_t>(options.concurrency));
   }
@@ -59,7 +58,7 @@ class worker_core {
   template <class F>
   root<void> run(F& handle, runner& r, any_scheduler where) {
     for (;;) {
-      if (!turn(r)) {
+      if (!calls_.turn(r)) {
         if (quitting()) break;  // what the store could not be told of runs out there
         auto pause = never_set_.async_wait() | with_stop(quit.get_token()) |
                      with_deadline(deadline{later(now(), options.error_pause).count(), keeper.timers()});
@@ -73,7 +72,7 @@ class worker_core {
         continue;
       }
       for (std::size_t i = 0; i < r.batch.size(); ++i) {
-        bool may_begin = !quitting() && !on_hold();
+        bool may_begin = !quitting() && !calls_.on_hold();
         if (may_begin && options.pace.acquire) {
           try {
             auto turn_to_run = options.pace.acquire() | with_stop(quit.get_token());
@@ -82,7 +81,8 @@ class worker_core {
           } catch (...) {
             may_begin = false;
           }
-          if (!may_begin && !quitting()) hold_until(later(now(), options.error_pause));  // or it would be fetched again at once
+          if (!may_begin && !quitting())
+            calls_.hold_until(later(now(), options.error_pause));  // or it would be fetched again at once
         }
         if (!may_begin) {  // nor does what is behind it; each goes before all others, so the first one last
           for (std::size_t n = r.batch.size(); n-- > i;) r.results.push_back(r.not_run(n));
@@ -136,18 +136,17 @@ class worker_core {
   }
 
   [[nodiscard]] job_worker_stats stats() const noexcept {
-    const auto of = [](const std::atomic<std::uint64_t>& n) { return n.load(std::memory_order_relaxed); };  // relaxed: counts
     std::size_t running = 0;
     for (const auto& r : runners) {
       std::scoped_lock guard{r->lock};
       if (r->running) ++running;
     }
-    return {.completed = of(settled_[static_cast<std::size_t>(settle_as::completed)]),
-            .failed = of(settled_[static_cast<std::size_t>(settle_as::failed)]),
-            .retried = of(settled_[static_cast<std::size_t>(settle_as::retry)]),
-            .released = of(settled_[static_cast<std::size_t>(settle_as::released)]),
-            .waited = of(settled_[static_cast<std::size_t>(settle_as::waiting_children)]),
-            .lost = of(settled_[lost_at]),
+    return {.completed = calls_.settled(settle_as::completed),
+            .failed = calls_.settled(settle_as::failed),
+            .retried = calls_.settled(settle_as::retry),
+            .released = calls_.settled(settle_as::released),
+            .waited = calls_.settled(settle_as::waiting_children),
+            .lost = calls_.lost(),
             .store_errors = keeper.store_errors(),
             .running = running};
   }
@@ -163,43 +162,6 @@ class worker_core {
   [[nodiscard]] job_time now() const noexcept { return keeper.now(); }
   [[nodiscard]] static job_time later(job_time t, std::chrono::nanoseconds by) noexcept {
     return job_keeper<Payload, Store>::later(t, by);
-  }
-  [[nodiscard]] bool on_hold() const noexcept {
-    const std::int64_t until = hold_until_.load(std::memory_order_relaxed);  // relaxed: a time, and nothing behind it
-    return until != 0 && now().count() < until;
-  }
-  void hold_until(job_time t) noexcept {
-    std::int64_t seen = hold_until_.load(std::memory_order_relaxed);  // relaxed, both: a time, and nothing behind it
-    while (seen < t.count() && !hold_until_.compare_exchange_weak(seen, t.count(), std::memory_order_relaxed)) {
-    }
-  }
-
-  // Tells the store of what was run, and fetches. False: the store's error, and nothing has changed.
-  bool turn(runner& r) noexcept {
-    const job_time t = now();
-    const bool fetches = !quitting() && !on_hold();
-    job_fetched fetched;
-    try {
-      const fetch_request q{
-          .worker = options.name, .most = fetches ? options.batch : 0, .now = t, .lease_until = later(t, options.lock_duration)};
-      const result<job_fetched> got = store_.fetch(q, r.results, r.next);
-      if (!got) return keeper.report({got.error()}), false;
-      fetched = *got;
-    } catch (...) {
-      keeper.report(job_store_failure::caught());
-      if (!r.results.empty()) tell(r, r.batch.size());  // what cannot be fetched does not keep what was done
-      return false;
-    }
-    account(r);
-    r.renew_batch();
-    r.fetched_at = t;
-    if (fetches) {
-      if (fetched.more) signal->work_ready();
-      if (fetched.next_due != no_time) keeper.wake_by(fetched.next_due);
-    } else if (!quitting()) {
-      keeper.wake_by(job_time{hold_until_.load(std::memory_order_relaxed)});  // relaxed: a time
-    }
-    return true;
   }
   bool begin(runner& r, std::size_t i) noexcept {
     const std::chrono::nanoseconds timeout = r.batch[i].policy().timeout;
@@ -235,7 +197,7 @@ class worker_core {
       case job_outcome::kind::rate_limited:
         s.how = settle_as::released;
         s.at = later(now(), outcome.delay());
-        hold_until(s.at);
+        calls_.hold_until(s.at);
         break;
       case job_outcome::kind::wait_for_children:
         s.how = settle_as::waiting_children;
@@ -252,28 +214,7 @@ class worker_core {
     }
     s.then = r.outbox.close(s.how == settle_as::completed || s.how == settle_as::waiting_children);
     r.results.push_back(std::move(s));
-    if (i + 1 < r.batch.size() && now() - r.fetched_at >= options.settle_within) tell(r, i + 1);
-  }
-  // What waits behind a long job in a batch does not keep what was done before it.
-  void tell(runner& r, std::size_t upto) noexcept {
-    r.fetched_at = now();
-    try {
-      if (const result<void> told = store_.settle(r.results, r.fetched_at); !told) return keeper.report({told.error()});
-    } catch (...) {
-      return keeper.report(job_store_failure::caught());
-    }
-    account(r);
-    std::scoped_lock guard{r.lock};
-    r.settled = upto;
-  }
-  void account(runner& r) noexcept {
-    std::array<std::uint64_t, lost_at + 1> n{};  // summed first: other runners count in the same words
-    for (const auto& s : r.results) ++n[s.stale ? lost_at : static_cast<std::size_t>(s.how)];
-    r.results.clear();
-    r.outbox.clear();
-    for (std::size_t i = 0; i < n.size(); ++i) {
-      if (n[i] != 0) settled_[i].fetch_add(n[i], std::memory_order_relaxed);  // relaxed: a count
-    }
+    if (i + 1 < r.batch.size() && now() - r.fetched_at >= options.settle_within) calls_.tell(r, i + 1);
   }
   [[nodiscard]] std::chrono::nanoseconds delay_after(const job_policy& policy, unsigned attempt,
                                                      std::uint64_t fence) const noexcept {
@@ -300,13 +241,9 @@ class worker_core {
     }
   }
 
-  Store& store_;
+  worker_calls<Payload, Store> calls_;
   const std::uint64_t seed_ = options.seed != 0 ? options.seed : fresh_seed();
   event never_set_;
-  std::atomic<std::int64_t> hold_until_{0};  // nothing is fetched before; 0: no such time
-
-  static constexpr std::size_t lost_at = 5;
-  std::array<std::atomic<std::uint64_t>, lost_at + 1> settled_{};  // by settle_as; the last: lost
 };
 
 }  // namespace penstock::inline v0_1::detail
