@@ -125,7 +125,7 @@ class redis_store : private detail::redis_job_server {
     if (!is_system_time(r.now)) return redis_store_errc::wrong_clock;
     if (r.most == 0 && first.empty()) return job_fetched{};
     leases.reserve(leases.size() + r.most);
-    if (r.most != 0 && first.empty()) waiter().asked();
+    if (r.most != 0 && r.runs > first.size()) waiter().asked();  // for one at least that has ended nothing
     auto reply = turn(r, first);
     if (!reply) return reply.error();
     return checked_reply([&]() -> result<job_fetched> {
@@ -138,7 +138,7 @@ class redis_store : private detail::redis_job_server {
       std::vector<std::pair<lease_type, job_text>> unreadable;
       for (std::size_t i = 4; i < reply->size(); ++i) take_lease((*reply)[i], leases, unreadable);
       if (!unreadable.empty()) refuse(unreadable, r.now);
-      if (r.most != 0 && leases.size() == before) waiter().idle();
+      if (r.most != 0 && leases.size() - before < r.runs) waiter().idle();
       return answer;
     });
   }

@@ -184,6 +184,7 @@ struct fetch_request {
   std::size_t most = 1;
   job_time now{0};
   job_time lease_until{0};
+  std::size_t runs = 1;  ///< that will divide what comes: if it is fewer jobs than these, somebody has nothing to do
 };
 struct job_fetched {
   bool more = false;            ///< others wait still

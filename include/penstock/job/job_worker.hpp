@@ -81,8 +81,11 @@ class job_worker {
     using function = std::decay_t<F>;
     auto f = std::make_shared<function>(std::forward<F>(handler));
     const any_scheduler where = via(context).to;
-    state_->runners.reserve(of().runners.size());
+    state_->runners.reserve(of().runners.size() + 1);
     for (const auto& r : of().runners) state_->runners.push_back(of().run(*f, *r, where));
+    if constexpr (Store::blocks) {
+      if (of().shares()) state_->runners.push_back(of().call(where));
+    }
     state_->function = std::move(f);
     state_->begin_keeping();
     try {  // last of what may fail: nobody unsubscribes for a worker that has not come to be

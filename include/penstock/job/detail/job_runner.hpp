@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <stop_token>
@@ -28,9 +30,12 @@ class worker_signal final : public store_listener {
  public:
   // If it is set already, who takes it looks after that: the store's lock orders its look and what was put in before this.
   void work_ready() noexcept override {
+    if (!news.load()) news.store(true);
     if (!work.is_set()) work.set();
   }
   auto_reset_event work;
+  std::atomic<bool> news{
+      false};  // that was the store, and no run that has ended: for shared_calls, which clears it before it asks
 };
 
 /// One of the jobs that run at a time, and the leases behind it.
@@ -146,6 +151,12 @@ class job_runner final : public job_run<Payload> {
   job_time fetched_at{0};
   std::size_t current = 0;
   job_text cancelled_as;  // the run that has ended; null: it was not
+
+  // Of one whose calls are shared (shared_calls.hpp):
+  auto_reset_event told;                                          // there is a batch, or it is dismissed
+  bool dismissed = false;                                         // nothing will come any more
+  std::size_t company = std::numeric_limits<std::size_t>::max();  // how many may tell their results in one call with it
+  job_time retry_at{0};                                           // its results are not told before
 
   polled_mutex<> lock;
   // Guarded by it:

@@ -4,6 +4,7 @@
 //              Without work they stand in the line of one auto-reset event, which a store that has work sets: one goes on, and if it leaves some it
 //              sets the event again. So no work waits while a runner does: whoever adds sets the event after the job is in, and a runner looks
 //              after it has taken the signal.
+//              With a store that blocks one call is for all of them, and they wait for what they are given: shared_calls.hpp.
 // Keeper       sees to time, beside them: job_keeper.hpp. A runner's batch and results are its own.
 #pragma once
 
@@ -14,6 +15,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <system_error>
 #include <type_traits>
@@ -30,6 +32,7 @@
 #include <penstock/job/detail/job_answer.hpp>
 #include <penstock/job/detail/job_keeper.hpp>
 #include <penstock/job/detail/job_runner.hpp>
+#include <penstock/job/detail/shared_calls.hpp>
 #include <penstock/job/detail/worker_calls.hpp>
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_store.hpp>
@@ -51,6 +54,11 @@ class worker_core {
         calls_{store, options, keeper, *signal, quit} {
     for (std::size_t i = 0; i < options.concurrency; ++i) runners.push_back(std::make_unique<runner>(store, options.batch));
     ended.add(static_cast<std::ptrdiff_t>(options.concurrency));
+    if constexpr (Store::blocks) {
+      if (options.concurrency == 1) return;
+      shared_.emplace(store, options, keeper, *signal, calls_, quit);
+      ended.add(1);
+    }
   }
 
   [[nodiscard]] bool quitting() const noexcept { return quit.stop_requested(); }
@@ -58,14 +66,18 @@ class worker_core {
   template <class F>
   root<void> run(F& handle, runner& r, any_scheduler where) {
     for (;;) {
-      if (!calls_.turn(r)) {
+      if (shared_) {
+        shared_->enter(r);
+        auto batch = r.told.async_wait();
+        static_cast<void>(co_await std::move(batch));
+        if (r.dismissed) break;
+      } else if (!calls_.turn(r)) {
         if (quitting()) break;  // what the store could not be told of runs out there
         auto pause = never_set_.async_wait() | with_stop(quit.get_token()) |
                      with_deadline(deadline{later(now(), options.error_pause).count(), keeper.timers()});
         static_cast<void>(co_await std::move(pause));
         continue;
-      }
-      if (r.batch.empty()) {
+      } else if (r.batch.empty()) {
         if (quitting()) break;
         auto idle = signal->work.async_wait() | with_stop(quit.get_token());
         static_cast<void>(co_await std::move(idle));
@@ -127,13 +139,17 @@ class worker_core {
         if (failure) outcome = outcome_of_failure(std::move(failure));
         end(r, i, outcome);
       }
-      if (!where.is_inline()) {  // others want the thread, too
+      if (!shared_ && !where.is_inline()) {  // others want the thread, too
         auto others = where.schedule();
         co_await others;
       }
     }
     ended.done();  // the last touch but for the end of the coroutine, which the destructor waits for
   }
+
+  /// Whether the runners' calls are shared: then call() is to be run, too.
+  [[nodiscard]] bool shares() const noexcept { return shared_.has_value(); }
+  root<void> call(any_scheduler where) { return shared_->call(where, ended); }
 
   [[nodiscard]] job_worker_stats stats() const noexcept {
     std::size_t running = 0;
@@ -242,6 +258,7 @@ class worker_core {
   }
 
   worker_calls<Payload, Store> calls_;
+  std::optional<shared_calls<Payload, Store>> shared_;  // with a store that blocks, and more than one run at a time
   const std::uint64_t seed_ = options.seed != 0 ? options.seed : fresh_seed();
   event never_set_;
 };
