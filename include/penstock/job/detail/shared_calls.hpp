@@ -125,6 +125,8 @@ class shared_calls {
       const bool idle_too = quits || (fetches_ && (asked_ || tellers_ != 0));
       if (idle_too) take([&](const runner& r) { return r.results.empty() && (quits || group_.size() < most); });
     }
+    // Then some are handed back, each before all others: the first one last.
+    if (quits || held) std::reverse(group_.begin(), group_.begin() + static_cast<std::ptrdiff_t>(tellers_));
     if (held && (asked_ || tellers_ != 0)) calls_.wake_after_hold();
     while (quits && group_.size() > tellers_) {  // who has nothing to tell may go
       dismiss(*group_.back());

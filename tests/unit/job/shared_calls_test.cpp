@@ -1,0 +1,225 @@
+// Of a worker whose runs share their calls to a store that blocks.
+#include <penstock/job/job_worker.hpp>
+
+#include <functional>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/manual_clock.hpp>
+#include <penstock/core/task.hpp>
+#include <penstock/sync/event.hpp>
+#include <penstock/testing/manual_executor.hpp>
+
+#include "../../support/catch.hpp"
+
+using namespace std::chrono_literals;
+using penstock::job;
+using penstock::job_outcome;
+using penstock::job_state;
+using penstock::task;
+
+namespace {
+
+/// Blocks, as far as the worker knows, and writes down how many jobs each call asks for, and of how many it tells.
+struct asked_store : penstock::memory_store<int> {
+  asked_store() : memory_store<int>{} {}
+  static constexpr bool blocks = true;
+  penstock::result<penstock::job_fetched> fetch(const penstock::fetch_request& r,
+                                                std::span<penstock::job_settlement<lease_type>> first,
+                                                std::vector<lease_type>& leases) {
+    calls += std::to_string(r.most) + "/" + std::to_string(first.size()) + " ";
+    if (const auto now = first.empty() ? nullptr : std::exchange(meanwhile, nullptr)) now();
+    if (out_of_memory && r.most != 0 && !first.empty()) throw std::bad_alloc{};
+    for (const auto& s : first) {
+      if (s.lease->payload() == poison) return std::make_error_code(std::errc::io_error);
+    }
+    return memory_store<int>::fetch(r, first, leases);
+  }
+  std::string calls;
+  std::function<void()> meanwhile;  // of the first call that tells something
+  int poison = 0;                   // what makes a call fail
+  bool out_of_memory = false;
+};
+
+/// Runs when the test says so, at the time that it says.
+struct shared_bench {
+  using handler = std::function<task<job_outcome>(job<int>&)>;
+  explicit shared_bench(int jobs) {
+    for (int i = 1; i <= jobs; ++i) queue.add(i).value();
+  }
+  ~shared_bench() { stop(); }
+  void start(handler h, penstock::job_worker_options o) {
+    worker.emplace(queue, loop, std::move(h), std::move(o));
+    loop.run_all();
+  }
+  void start(penstock::job_worker_options o) {
+    start([](job<int>&) -> task<job_outcome> { co_return job_outcome::done(); }, std::move(o));
+  }
+  /// The worker is to notice: leases are kept by a thread, which wakes it.
+  void pass(std::chrono::nanoseconds by) {
+    clock.advance(by);
+    while (loop.size() == 0) std::this_thread::yield();
+    loop.run_all();
+  }
+  void stop() {
+    if (!worker) return;
+    worker->request_stop();
+    loop.run_all();
+    last = worker->stats();
+    worker.reset();
+  }
+  std::string asked() { return std::exchange(store.calls, {}); }
+
+  penstock::manual_clock clock;
+  penstock::manual_executor loop;
+  asked_store store;
+  penstock::job_queue<int, asked_store> queue{store, {.clock = clock}};
+  std::optional<penstock::job_worker<int, asked_store>> worker;
+  penstock::job_worker_stats last;
+};
+
+}  // namespace
+
+TEST_CASE("shared_calls: one call tells what has ended, and asks for as many jobs as there are runs that are free",
+          "[job_worker]") {
+  shared_bench b{7};
+  b.start({.concurrency = 3});
+  CHECK(b.asked() == "3/0 3/3 3/3 3/1 ");
+  b.queue.add(8).value();
+  b.loop.run_all();
+  CHECK(b.asked() == "3/0 3/1 ");
+  CHECK(b.worker->stats().completed == 8);
+  b.stop();
+  CHECK(b.asked().empty());
+  // More than one run can take at a time are divided among all.
+  shared_bench two{4};
+  penstock::event go_on;
+  two.start(
+      [&](job<int>&) -> task<job_outcome> {
+        auto wait = go_on.async_wait();
+        static_cast<void>(co_await std::move(wait));
+        co_return job_outcome::done();
+      },
+      {.concurrency = 2, .batch = 3});
+  CHECK(two.asked() == "6/0 ");
+  CHECK(two.worker->stats().running == 2);
+  go_on.set();
+  two.loop.run_all();
+  CHECK(two.asked() == "6/4 ");
+  CHECK(two.queue.counts().value().completed == 4);
+}
+
+TEST_CASE("shared_calls: a run that ends during a call is told, and given work, by the next one", "[job_worker]") {
+  shared_bench b{5};
+  penstock::event go_on;
+  b.store.meanwhile = [&] {
+    go_on.set();
+    b.loop.run_all();  // on another thread, as it were
+    CHECK(b.worker->stats().running == 0);
+  };
+  b.start(
+      [&](job<int>& j) -> task<job_outcome> {
+        if (j.payload() == 2) {
+          auto wait = go_on.async_wait();
+          static_cast<void>(co_await std::move(wait));
+        }
+        co_return job_outcome::done();
+      },
+      {.concurrency = 2});
+  CHECK(b.asked() == "2/0 1/1 2/2 2/2 ");
+  CHECK(b.queue.counts().value().completed == 5);
+  // As is work that comes during a call which has found none.
+  b.store.meanwhile = [&] { b.queue.add(7).value(); };
+  b.queue.add(6).value();
+  b.loop.run_all();
+  CHECK(b.queue.counts().value().completed == 7);
+}
+
+TEST_CASE("shared_calls: what the store does not take is its own run's affair, and who lost a lease nobody else's",
+          "[job_worker]") {
+  shared_bench b{4};
+  b.store.poison = 2;
+  b.start({.concurrency = 4, .error_pause = 1s});
+  CHECK(b.asked() == "4/0 4/4 ");
+  CHECK(b.queue.counts().value().active == 4);
+  b.queue.add(5).value();
+  b.loop.run_all();
+  CHECK(b.asked().empty());  // after an error nothing is asked for a while
+  b.pass(1s);
+  CHECK(b.queue.counts().value().completed == 3);  // the half without it, and then they go on
+  b.pass(1s);
+  CHECK(b.queue.counts().value().completed == 4);
+  CHECK(b.worker->stats().store_errors == 3);
+  b.asked();
+  b.pass(1s);
+  b.store.poison = 0;
+  b.pass(1s);
+  CHECK(b.queue.counts().value().completed == 5);
+  CHECK(b.worker->stats().store_errors == 4);
+  // Too much at a time, but not in parts: told at once.
+  b.store.out_of_memory = true;
+  std::vector<int> two{6, 7};
+  b.queue.put_bulk(two).value();
+  b.loop.run_all();
+  CHECK(b.queue.counts().value().completed == 7);
+  b.store.out_of_memory = false;
+  // One of three has lost its job to somebody else.
+  b.stop();
+  shared_bench lost{3};
+  lost.start(
+      [&](job<int>& j) -> task<job_outcome> {
+        penstock::lease_ticket mine{.id = j.id(), .fence = j.fence()};
+        if (j.payload() == 2 && j.attempt() == 1 && lost.queue.counts().value().completed == 0) {
+          lost.store.hand_back({&mine, 1}, lost.queue.now()).value();
+        }
+        co_return job_outcome::done();
+      },
+      {.concurrency = 3});
+  CHECK(lost.queue.counts().value().completed == 3);
+  CHECK(lost.worker->stats().completed == 3);
+  CHECK(lost.worker->stats().lost == 1);
+}
+
+TEST_CASE("shared_calls: the end, or a pause that a handler asks for, during a call: what it fetches goes back in its order",
+          "[job_worker]") {
+  shared_bench b{7};
+  SECTION("the end") {
+    b.store.meanwhile = [&] { b.worker->request_stop(); };
+    b.start({.concurrency = 3});
+    b.stop();
+    CHECK(b.last.released == 3);
+  }
+  SECTION("a pause") {
+    b.start(
+        [&](job<int>& j) -> task<job_outcome> {
+          co_return b.clock.now().time_since_epoch() < 2h && j.payload() == 3 ? job_outcome::rate_limited(2h)
+                                                                              : job_outcome::done();
+        },
+        {.concurrency = 3});
+    CHECK(b.queue.counts().value().waiting == 4);
+    b.queue.add(8).value();
+    b.loop.run_all();
+    CHECK(b.queue.counts().value().waiting == 5);
+    b.pass(2h);
+    CHECK(b.queue.counts().value().completed == 8);
+    return;
+  }
+  CHECK(b.queue.counts().value().completed == 3);
+  CHECK(b.queue.counts().value().active == 0);
+  const auto back = b.queue.list(job_state::waiting).value();
+  REQUIRE(back.size() == 4);
+  for (std::size_t i = 1; i < back.size(); ++i) CHECK(back[i - 1].id.number() < back[i].id.number());
+  // What cannot be told at the end runs out with the store, and the others are told.
+  shared_bench bad{2};
+  bad.store.poison = 1;
+  bad.start({.concurrency = 2});
+  bad.stop();
+  CHECK(bad.last.completed == 1);
+  CHECK(bad.queue.counts().value().active == 1);
+}
