@@ -39,15 +39,20 @@ inline constexpr const char* redis_job_base = R"lua(
 local wait, active, prioritized, delayed, marker, completed, failed, stalled, checked = unpack(KEYS, 1, 9)
 local limiter, meta, events, ids, pc, legacy, parents, fences = unpack(KEYS, 10, 17)
 local call = redis.call
-local P, now = ARGV[1], tonumber(ARGV[2])
+local P, now, stamp = ARGV[1], tonumber(ARGV[2]), ARGV[2]  -- numbers that are texts already need not be written down again
 local m = call('HMGET', meta, 'version', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
 if m[1] and string.sub(m[1], 1, 9) ~= 'bullmq:6.' then return redis.error_reply('PENSTOCK_MAJOR ' .. m[1]) end
 local paused, concurrency, keep_events = m[2], tonumber(m[3]), m[6] or '10000'
 
-local function event(...) return call('XADD', events, 'MAXLEN', '~', keep_events, '*', 'event', ...) end
+local trimmed = false  -- the first event of a script makes room for all of them
+local function event(...)
+  if trimmed then return call('XADD', events, '*', 'event', ...) end
+  trimmed = true
+  return call('XADD', events, 'MAXLEN', '~', keep_events, '*', 'event', ...)
+end
 local function held() return paused or (concurrency and call('LLEN', active) >= concurrency) end
 local function ready() return call('LLEN', wait) > 0 or call('ZCARD', prioritized) > 0 end
-local function mark() if not held() then call('ZADD', marker, 0, '0') end end
+local function mark() if not held() then call('ZADD', marker, '0', '0') end end
 local function mark_delayed()
   local head = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
   if head[2] then call('ZADD', marker, math.floor(head[2] / 4096), '1') end
@@ -83,15 +88,15 @@ inline constexpr const char* redis_job_add = R"lua(
 local some_ready, some_delayed, number = false, false, 0
 local function add(at)
   local name, data, opts = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local id, delay, priority, first, key = '', 0, 0, false, ''
+  local id, delay, priority, first, key = '', '0', '0', false, ''
   local next_at = at + 4
   if ARGV[at + 3] == '1' then
-    id, delay, priority, first, key = ARGV[at + 4], tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7] == '1', ARGV[at + 8]
+    id, delay, priority, first, key = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7] == '1', ARGV[at + 8]
     next_at = at + 11
   end
   number = number + 1
   if id == '' then
-    id = string.format('%.0f', number)
+    id = string.format('%d', number)
   elseif call('EXISTS', P .. id) == 1 then
     return id, true, next_at, event('duplicated', 'jobId', id)
   end
@@ -118,17 +123,18 @@ local function add(at)
     else
       call('SET', guard, id)
     end
-    call('HSET', job, 'name', name, 'data', data, 'opts', opts, 'timestamp', now, 'delay', delay, 'priority', priority, 'deid', key)
+    call('HSET', job, 'name', name, 'data', data, 'opts', opts, 'timestamp', stamp, 'delay', delay, 'priority', priority, 'deid', key)
   else
-    call('HSET', job, 'name', name, 'data', data, 'opts', opts, 'timestamp', now, 'delay', delay, 'priority', priority)
+    call('HSET', job, 'name', name, 'data', data, 'opts', opts, 'timestamp', stamp, 'delay', delay, 'priority', priority)
   end
   local place = event('added', 'jobId', id, 'name', name)
-  if delay > 0 then
-    put_delayed(id, now + delay)
-    event('delayed', 'jobId', id, 'delay', now + delay)
+  if delay ~= '0' then
+    local due = now + tonumber(delay)
+    put_delayed(id, due)
+    event('delayed', 'jobId', id, 'delay', due)
     some_delayed = true
   else
-    put(id, priority, first)
+    put(id, tonumber(priority), first)
     event('waiting', 'jobId', id)
     some_ready = true
   end
@@ -159,18 +165,28 @@ return answers
 
 // finish(...): what becomes of a job that is over. Retention is each finisher's, for all that are over, as in BullMQ; once a call for equal rules.
 inline constexpr const char* redis_job_finish = R"lua(
-local retention = {}
+local retention, ended = {}, nil  -- ended: of many, by their set
 local function finish(id, how, made, text, count, age, limit, key)
   local job, over = P .. id, how == 'completed' and completed or failed
   if key ~= '' then unguard(id, key) end
   if count == 0 then
     forget(id)
   else
-    call('ZADD', over, now, id)
-    if how == 'completed' then
-      call('HSET', job, 'atm', made, 'returnvalue', text, 'finishedOn', now)
+    if ended then
+      local some = ended[over]
+      some[#some + 1] = stamp
+      some[#some + 1] = id
+      if #some >= 2000 then
+        call('ZADD', over, unpack(some))
+        ended[over] = {}
+      end
     else
-      call('HSET', job, 'atm', made, 'failedReason', text, 'finishedOn', now)
+      call('ZADD', over, stamp, id)
+    end
+    if how == 'completed' then
+      call('HSET', job, 'atm', made, 'returnvalue', text, 'finishedOn', stamp)
+    else
+      call('HSET', job, 'atm', made, 'failedReason', text, 'finishedOn', stamp)
       call('HDEL', job, 'defa')
     end
     if count > 0 or age > 0 then retention[over .. ' ' .. count .. ' ' .. age] = {over, count, age, limit} end
@@ -178,6 +194,9 @@ local function finish(id, how, made, text, count, age, limit, key)
   event(how, 'jobId', id, how == 'completed' and 'returnvalue' or 'failedReason', text, 'prev', 'active')
 end
 local function retain()
+  for over, some in pairs(ended or {}) do
+    if #some > 0 then call('ZADD', over, unpack(some)) end
+  end
   for _, rule in pairs(retention) do
     local over, count, age, limit = unpack(rule)
     local gone = {}
@@ -200,16 +219,40 @@ end
 inline const redis_script& redis_turn() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + redis_job_finish + R"lua(
 local most, lease, token, worker, settlements = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
-local at, stale, ended = 8, {}, false
+local at, stale, settled, any_ended = 8, {}, 0, false
+local locks, done  -- of several: looked up, and let go, together
+if settlements > 1 then
+  locks, done, ended = {}, {}, {[completed] = {}, [failed] = {}}
+  local names, n = {}, 0
+  for i = 1, settlements do
+    n = n + 1
+    names[n] = P .. ARGV[at] .. ':lock'
+    local additions = tonumber(ARGV[at + 10])
+    at = at + 11
+    for _ = 1, additions do at = at + (ARGV[at + 3] == '1' and 11 or 4) end
+    if n == 1000 or i == settlements then
+      for _, lock in ipairs(call('MGET', unpack(names, 1, n))) do locks[#locks + 1] = lock end
+      n = 0
+    end
+  end
+  at = 8
+end
 for i = 1, settlements do
   local id, fence, made, how, text, stack = unpack(ARGV, at, at + 5)
   local additions, next_at = tonumber(ARGV[at + 10]), at + 11
   local job = P .. id
-  local counts = call('GET', job .. ':lock') == token .. ':' .. fence and call('LREM', active, -1, id) > 0
+  local lock
+  if locks then lock = locks[i] else lock = call('GET', job .. ':lock') end
+  local counts = lock == token .. ':' .. fence and call('LREM', active, '-1', id) > 0
   stale[i] = counts and '0' or '1'
   if counts then
-    call('DEL', job .. ':lock')
-    call('SREM', stalled, id)
+    settled = settled + 1
+    if done then
+      done[settled] = id
+    else
+      call('DEL', job .. ':lock')
+      call('SREM', stalled, id)
+    end
     if how == 'completed' or how == 'failed' or how == 'exhausted' then
       if how ~= 'completed' then
         call('HSET', job, 'stacktrace', stack)
@@ -218,7 +261,7 @@ for i = 1, settlements do
       end
       local count, age, limit = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8])
       finish(id, how == 'completed' and how or 'failed', made, text, count, age, limit, ARGV[at + 9])
-      ended = true
+      any_ended = true
       if how == 'exhausted' then event('retries-exhausted', 'jobId', id, 'attemptsMade', made) end
     else
       local due = tonumber(ARGV[at + 6])
@@ -243,6 +286,13 @@ for i = 1, settlements do
   end
   at = next_at
 end
+-- Before any of them is fetched again.
+for first = 1, done and settled or 0, 1000 do
+  local last = math.min(first + 999, settled)
+  call('SREM', stalled, unpack(done, first, last))
+  for i = first, last do done[i] = P .. done[i] .. ':lock' end
+  call('DEL', unpack(done, first, last))
+end
 
 local function next_fence()
   local fence = call('INCR', fences)
@@ -255,7 +305,7 @@ local function next_fence()
 end
 local jobs, refused, next_due = {}, 0, -1
 -- A server without memory refuses a script whose first write may need some, but none that only goes on with it: what is there can be worked off.
-if settlements == 0 then call('SREM', stalled, '') end
+if settled == 0 then call('SREM', stalled, '') end
 local head = most > 0 and call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 if most > 0 then
   if head[2] and tonumber(head[2]) < (now + 1) * 4096 then
@@ -277,27 +327,45 @@ if most > 0 then
   end
   if concurrency then room = math.min(room, concurrency - call('LLEN', active)) end
   if paused then room = 0 end
-  local seen = {}
+  -- Several are read from the line, and taken out and put to the active ones together; one alone is moved.
+  local seen, many, line, taken, begun = {}, room > 1, nil, 0, nil
+  if many then line, begun = {}, {} end
   while room > 0 do
-    local id, score = call('RPOPLPUSH', wait, active), nil
+    local id, score = nil, nil
+    if many then
+      if taken == #line then
+        if taken > 0 then call('LTRIM', wait, 0, -taken - 1) end
+        line, taken = call('LRANGE', wait, -math.min(room, 1000), -1), 0
+      end
+      id = line[#line - taken]
+      if id then taken = taken + 1 end
+    else
+      id = call('RPOPLPUSH', wait, active)
+    end
     if not id then
       id, score = unpack(call('ZPOPMIN', prioritized))
       if not id then
         if settlements == 0 then call('DEL', pc) end
         break
       end
-      call('LPUSH', active, id)
+      if not many then call('LPUSH', active, id) end
     end
     local job = P .. id
     local j = call('HMGET', job, 'name', 'data', 'opts', 'atm', 'ats', 'deid', 'defa', 'parentKey', 'rjk')
     if j[8] or j[9] or (j[3] and string.find(j[3], 'keepLastIfActive', 1, true)) then
       refused = 1
-      call('LPOP', active)
-      if score then call('ZADD', prioritized, score, id) else call('RPUSH', wait, id) end
+      if not many then call('LPOP', active) end
+      if score then
+        call('ZADD', prioritized, score, id)
+      elseif many then
+        taken = taken - 1
+      else
+        call('RPUSH', wait, id)
+      end
       break
     end
     if not j[2] then
-      call('LPOP', active)
+      if not many then call('LPOP', active) end
     else
       local o = false
       if j[3] and j[3] ~= '{}' then
@@ -329,16 +397,17 @@ if most > 0 then
         end
       end
       local starts = (tonumber(j[5]) or 0) + 1
+      local starts_text = starts == 1 and '1' or tostring(starts)
       if worker ~= '' then
-        call('HSET', job, 'processedOn', now, 'ats', starts, 'pb', worker)
+        call('HSET', job, 'processedOn', stamp, 'ats', starts_text, 'pb', worker)
       else
-        call('HSET', job, 'processedOn', now, 'ats', starts)
+        call('HSET', job, 'processedOn', stamp, 'ats', starts_text)
       end
       event('active', 'jobId', id, 'prev', 'waiting')
       if j[7] then
         local count, age, limit = -1, 0, 0
         if o and o[12] ~= '' then count, age, limit = tonumber(o[12]), tonumber(o[13]), tonumber(o[14]) end
-        call('LPOP', active)
+        if not many then call('LPOP', active) end
         call('HSET', job, 'stacktrace', cjson.encode({j[7]}))
         finish(id, 'failed', (tonumber(j[4]) or 0) + 1, j[7], count, age, limit, j[6] or '')
       else
@@ -347,14 +416,17 @@ if most > 0 then
         if max and call('INCR', limiter) == 1 then call('PEXPIRE', limiter, tonumber(m[5]) or 1000) end
         jobs[#jobs + 1] = {id, fence, j[1] or '', j[2], tonumber(j[4]) or 0, j[6] or '', o}
         room = room - 1
+        if many then begun[#begun + 1] = id end
       end
     end
   end
+  if taken > 0 then call('LTRIM', wait, 0, -taken - 1) end
+  for first = 1, many and #begun or 0, 1000 do call('LPUSH', active, unpack(begun, first, math.min(first + 999, #begun))) end
   if max and #jobs > 0 and tonumber(call('GET', limiter) or '0') >= max then next_due = now + math.max(call('PTTL', limiter), 1) end
 end
 retain()
 local more = ready()
-if ended and #jobs == 0 and not more and call('LLEN', active) == 0 then event('drained') end
+if any_ended and #jobs == 0 and not more and call('LLEN', active) == 0 then event('drained') end
 if some_delayed then mark_delayed() end
 local limited = next_due >= 0
 if more and refused == 0 and not limited and (some_ready or #jobs > 0 or concurrency) then mark() end
@@ -397,7 +469,7 @@ return table.concat(lost)
 inline const redis_script& redis_take_back() {
   static const redis_script script{std::string{redis_job_base} + R"lua(
 call('SREM', stalled, '')  -- first, as in redis_turn(): without memory, too, what stalled is taken back
-if not call('SET', checked, now, 'PX', ARGV[3], 'NX') then return {0, 0} end
+if not call('SET', checked, stamp, 'PX', ARGV[3], 'NX') then return {0, 0} end
 local most, back, dead = tonumber(ARGV[4]), 0, 0
 local suspects = call('SMEMBERS', stalled)
 call('DEL', stalled)
