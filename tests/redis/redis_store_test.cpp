@@ -250,6 +250,81 @@ TEST_CASE("redis_store: jobs that are added with a settlement come with it, or n
   same(*u.store.find(id).value().value, "\"no \\\"JSON\\\"\"");
 }
 
+TEST_CASE("redis_store: many are settled and fetched in one step as each would be alone", "[redis_store]") {
+  user u;
+  const std::string base = "bull:" + u.bench.queue + ":";
+  const auto redis = [&](auto... words) { return u.bench.redis.command(words...).value(); };
+  for (const int p : {1, 2, 3}) u.add(p);
+  redis("LPUSH", base + "wait", "ghost");
+  for (const int p : {4, 5, 6}) u.add(p, {.attempts = 2});
+  u.add(10, {.priority = 7});
+  same(u.fetch(9), "1 2 3 4 5 6 10");
+  CHECK((redis("LLEN", base + "wait").integer() == 0 && redis("LLEN", base + "active").integer() == 7));
+  // One of them was lost to somebody else; one brings another along; those that come back are fetched by the same step, after others.
+  u.add(7);
+  redis("DEL", base + u.ids[3].to_string() + ":lock");
+  redis("SADD", base + "stalled", u.ids[1].to_string(), u.ids[3].to_string(), "other");
+  int next = 8;
+  const enqueue_options named{.job_id = "eight"};
+  const job_entry<int> then{&next, &named};
+  std::vector<redis_lease<int>> leases;
+  for (const int p : {1, 2, 3, 4, 5, 6, 10}) leases.push_back(u.take(p));
+  using settlement = job_settlement<redis_lease<int>>;
+  std::vector<settlement> all{{.lease = &leases[0]},
+                              {.lease = &leases[1], .how = settle_as::failed, .why = std::make_shared<const std::string>("bad")},
+                              {.lease = &leases[2], .then = {&then, 1}},
+                              {.lease = &leases[3], .how = settle_as::retry},
+                              {.lease = &leases[4], .how = settle_as::released},
+                              {.lease = &leases[5], .then = {&then, 1}},
+                              {.lease = &leases[6], .how = settle_as::retry, .at = u.now + 5s}};
+  std::vector<redis_lease<int>> more;
+  u.store.fetch({.most = 3, .now = u.now, .lease_until = u.now + 10s, .runs = 3}, all, more).value();
+  std::string stale;
+  for (const settlement& s : all) stale += s.stale ? '1' : '0';
+  same(stale, "0010000");
+  std::string got;
+  for (const auto& l : more) got += std::to_string(l.payload()) + "/" + std::to_string(l.attempt()) + " ";
+  same(got, "5/1 7/1 4/2 ");  // what was handed back goes first, what is tried again last but for what was added with the sixth
+  same(u.in(job_state::waiting) + "|" + u.in(job_state::completed), "8|1 6");
+  same(u.counts(), "waiting 1, delayed 1, active 4, completed 2, failed 1");
+  same(*u.store.find(u.ids[2]).value().why, "bad");
+  CHECK(redis("SCARD", base + "stalled").integer() == 2);
+  CHECK((redis("EXISTS", base + u.ids[1].to_string() + ":lock", base + u.ids[6].to_string() + ":lock").integer() == 0));
+  CHECK((redis("EXISTS", base + u.ids[5].to_string() + ":lock", base + u.ids[4].to_string() + ":lock").integer() == 2));
+  // A job of a flow stays in its place, and what is behind it.
+  user f;
+  for (const int p : {1, 2, 3}) f.add(p);
+  f.bench.redis.command("HSET", "bull:" + f.bench.queue + ":2", "parentKey", "x").value();
+  same(f.fetch(3) + "|" + f.in(job_state::waiting), "1|2 3");
+}
+
+TEST_CASE("redis_store: what many threads add at a time is added once, and each is told of its own", "[redis_store]") {
+  user u;
+  std::atomic<int> first{0};
+  std::atomic<int> wrong{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 6; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < 50; ++i) {
+          int payload = 100 * t + i;
+          const enqueue_options o{.job_id = i % 10 == 9 ? "shared" + std::to_string(i) : ""};
+          const job_entry<int> e{&payload, &o};
+          job_added added;
+          u.store.add({&e, 1}, u.now, {&added, 1}).value();
+          if (i % 10 != 9) {
+            if (added.duplicate || u.store.payload(added.id).value() != payload) ++wrong;
+          } else if (!added.duplicate) {
+            ++first;
+          }
+        }
+      });
+    }
+  }
+  CHECK((wrong == 0 && first == 5));
+  same(u.counts(), "waiting 275, delayed 0, active 0, completed 0, failed 0");
+}
+
 TEST_CASE("redis_store: a payload whose reading throws is a dead letter, and those fetched with it are run", "[redis_store]") {
   const std::string queue = fresh_queue();
   redis_store<word> store{server(), {.queue = queue}};

@@ -27,7 +27,8 @@
 //                attempt's number is not in them.
 // Thread safety  every member may be called concurrently, but for construction and destruction. Leases are values.
 // Destruction    ends the thread that waits for work. Jobs stay.
-// Cost           one round trip an operation, on one of `connections` connections; on the server some fifteen commands a job.
+// Cost           one round trip an operation, on one of `connections` connections; on the server some fifteen commands a job, fewer where many are
+//                settled or fetched together, as by the runs of a worker (which share their calls). What several threads add at a time shares one, too.
 // Fork           a child must not use it.
 #pragma once
 
@@ -89,32 +90,30 @@ class redis_store : private detail::redis_job_server {
     }
     if (!is_system_time(now)) return redis_store_errc::wrong_clock;
     if (entries.empty()) return {};
-    arguments a{base(), detail::to_redis_ms(now), entries.size(), "0"};
+    arguments records;
     bool watched = false;
     std::deque<std::string> texts;
     for (const auto& e : entries) {
       if (const std::error_code no = refusal(e)) return no;
-      put_job(e, now, a, texts);
+      put_job(e, now, records, texts);
       watched = watched || e.watch != nullptr;
     }
-    if (!added.empty() || watched) a[3] = watched ? "2" : "1";
     std::optional<detail::redis_job_events::expecting> expecting;
     if (watched) {
       if (auto started = events().start(); !started) return started;
       expecting.emplace(events());
     }
-    auto reply = call(detail::redis_add_jobs(), a);
-    if (!reply) return reply.error();
-    const std::size_t each = watched ? 3 : 2;
+    const auto answers = add_jobs(records, entries.size(), detail::to_redis_ms(now), !added.empty() || watched);
+    if (!answers) return answers.error();
     return checked_reply([&]() -> result<void> {
       for (std::size_t i = 0; i < added.size(); ++i) {
-        added[i] = {.id = detail::to_job_id((*reply)[each * i].text()), .duplicate = (*reply)[each * i + 1].integer() != 0};
+        added[i] = {.id = detail::to_job_id(answers->at(3 * i).text()), .duplicate = answers->at(3 * i + 1).integer() != 0};
       }
       for (std::size_t i = 0; i < entries.size(); ++i) {
         if (entries[i].watch == nullptr) continue;
-        const std::string& id = (*reply)[each * i].text();
-        events().watch(*expecting, id, (*reply)[each * i + 2].text(), *entries[i].watch);
-        if ((*reply)[each * i + 1].integer() != 0) events().look_at(id);
+        const std::string& id = answers->at(3 * i).text();
+        events().watch(*expecting, id, answers->at(3 * i + 2).text(), *entries[i].watch);
+        if (answers->at(3 * i + 1).integer() != 0) events().look_at(id);
       }
       return {};
     });

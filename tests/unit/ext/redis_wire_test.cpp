@@ -1,12 +1,16 @@
-// What of Redis's protocol needs no server: commands as they are sent, replies as values, errors by their words. tests/redis/ has the rest.
+// What of Redis needs no server: commands as they are sent, replies as values, errors by their words, who shares a call. tests/redis/ has the rest.
+#include <array>
 #include <cstdint>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
+#include <penstock/ext/detail/redis_add_line.hpp>
 #include <penstock/ext/redis_commands.hpp>
 #include <penstock/ext/redis_errc.hpp>
 #include <penstock/ext/redis_reply.hpp>
+#include <penstock/sync/event.hpp>
 
 #include "support/catch.hpp"
 
@@ -89,4 +93,54 @@ TEST_CASE("redis_errc: tells a server's errors by their first word, and which of
     CHECK_FALSE(was_not_executed(e));
   }
   CHECK_FALSE(was_not_executed(make_error_code(std::errc::not_connected)));
+}
+
+TEST_CASE("redis_add_line: who comes during a call shares the next one, is told of his own, and has its error", "[redis]") {
+  for (const bool fails : {false, true}) {
+    detail::redis_add_line line;
+    event under_way, go_on;
+    std::string calls;  // by one thread at a time
+    const auto call = [&](std::int64_t now, std::size_t count, bool wanted,
+                          detail::redis_add_line::arguments& a) -> result<redis_reply> {
+      calls += std::to_string(count) + (wanted ? "w" : "") + "@" + std::to_string(now) + " ";
+      if (a[4].view() == "first") {
+        under_way.set();
+        static_cast<void>(go_on.wait());
+      } else if (fails) {
+        return redis_errc::out_of_memory;
+      }
+      std::vector<redis_reply> answers;
+      for (std::size_t i = 4; wanted && i < a.size(); ++i) {
+        answers.push_back(redis_reply::of_text(redis_reply::kind::string, "id of " + std::string{a[i].view()}));
+        answers.push_back(redis_reply::of_integer(0));
+      }
+      return redis_reply::of_items(std::move(answers));
+    };
+    std::array<std::string, 5> said;
+    const auto add = [&](std::size_t i, std::vector<redis_argument> records, std::int64_t now, bool wanted) {
+      const auto got = line.add(records, records.size(), now, wanted, call);
+      said.at(i) = !got ? "refused" : got->empty() ? "done" : (*got)[0].text() + ", " + std::to_string(got->size());
+    };
+    std::vector<std::jthread> threads;
+    threads.emplace_back([&] { add(0, {"first"}, 1000, true); });
+    static_cast<void>(under_way.wait());
+    const auto come = [&](std::size_t i, std::vector<redis_argument> records, std::int64_t now, bool wanted) {
+      threads.emplace_back([&add, i, records, now, wanted] { add(i, records, now, wanted); });
+      while (line.size() != i) std::this_thread::yield();  // so they stand in order
+    };
+    come(1, {"a", "b"}, 1003, true);
+    come(2, {"c"}, 1001, false);
+    come(3, {"d"}, 1002, true);
+    come(4, {"late"}, 1009, true);  // at another time
+    const std::string long_one(20'000, 'x');
+    const std::vector<redis_argument> alone{long_one};
+    if (!fails)
+      CHECK(line.add(alone, 1, 1000, true, [](auto, auto, auto, auto&) { return redis_reply{}; }).error() ==
+            redis_errc::unexpected_reply);
+    go_on.set();
+    threads.clear();
+    CHECK(calls == "1w@1000 4w@1003 1w@1009 ");
+    const std::array<std::string, 5> expected{"id of first, 2", "id of a, 4", "done", "id of d, 2", "id of late, 2"};
+    for (std::size_t i = 0; i < 5; ++i) CHECK(said.at(i) == (fails && i > 0 ? "refused" : expected.at(i)));
+  }
 }

@@ -142,7 +142,7 @@ local function add(at)
 end
 )lua";
 
-// ARGV: prefix, now, count, then each job. Gives nothing if ARGV[4] is 0, else id and 0 or 1 for each, and if it is 2 the place, too.
+// ARGV: prefix, now, count, then each job. Gives nothing if ARGV[4] is 0, else for each its id, 0 or 1, and the place.
 inline const redis_script& redis_add_jobs() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + R"lua(
 local answers, wanted, at = {}, ARGV[4], 5
@@ -153,7 +153,7 @@ for _ = 1, tonumber(ARGV[3]) do
   if wanted ~= '0' then
     answers[#answers + 1] = id
     answers[#answers + 1] = duplicate and 1 or 0
-    if wanted == '2' then answers[#answers + 1] = place end
+    answers[#answers + 1] = place
   end
 end
 if some_ready then mark() end

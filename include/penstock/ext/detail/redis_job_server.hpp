@@ -24,6 +24,7 @@
 
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/ext/detail/redis_add_line.hpp>
 #include <penstock/ext/detail/redis_caller.hpp>
 #include <penstock/ext/detail/redis_job_admin.hpp>
 #include <penstock/ext/detail/redis_job_events.hpp>
@@ -234,6 +235,16 @@ class redis_job_server {
     if (text.starts_with("PENSTOCK_FLOWS")) return redis_store_errc::flows;
     return reply;
   }
+  /// The answers, of each job its id, whether it was there already, and the place of that in the stream of events, if they are `wanted`.
+  result<redis_add_line::answers> add_jobs(const arguments& records, std::size_t count, std::int64_t now, bool wanted) {
+    return adding_.add(records, count, now, wanted, [this](std::int64_t t, std::size_t n, bool answers, arguments& a) {
+      a[0] = base_;
+      a[1] = t;
+      a[2] = n;
+      a[3] = answers ? "1" : "0";
+      return call(redis_add_jobs(), a);
+    });
+  }
   /// A server decides what comes: what is no answer to the question is an error.
   template <class F>
   static auto checked_reply(F read) -> decltype(read()) {
@@ -389,6 +400,7 @@ class redis_job_server {
   mutable std::mutex listening_;
   std::shared_ptr<const listeners> listeners_;  // guarded by listening_
   mutable redis_caller server_;
+  redis_add_line adding_;
   mutable std::atomic<bool> events_wanted_{false};
   // Last: their threads use the others.
   mutable redis_job_events events_;
