@@ -1,4 +1,5 @@
-// Jobs a second, and how long one takes from being added to being begun, on a queue of BullMQ's layout: throughput.py runs it beside BullMQ's own.
+// Jobs a second, how long one takes from being added to being begun, and how many are added one by one by 16 threads, on a queue of BullMQ's
+// layout: throughput.py runs it beside BullMQ's own.
 //
 //   store_bench SOCKET QUEUE JOBS CONCURRENCY BATCH PROBES [THREADS]
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <penstock/ext/redis_store.hpp>
@@ -51,6 +53,22 @@ void throughput(queue_type& queue, long jobs, const penstock::job_worker_options
               static_cast<double>(jobs) / (added + run));
 }
 
+/// By `producers` threads, one job at a time.
+void singly(queue_type& queue, long jobs) {
+  constexpr int producers = 16;
+  std::atomic<long> next{0};
+  const auto begin = steady::now();
+  {
+    std::vector<std::jthread> all;
+    for (int i = 0; i < producers; ++i) {
+      all.emplace_back([&] {
+        while (next++ < jobs) queue.add("\"12345678\"").value();
+      });
+    }
+  }
+  std::printf("singly %.0f\n", static_cast<double>(jobs) / seconds_since(begin));
+}
+
 void latency(queue_type& queue, long probes, const penstock::job_worker_options& given) {
   std::vector<double> waited;
   std::mutex lock;
@@ -89,4 +107,5 @@ int main(int argc, char** argv) {
   queue_type queue{store, {.clock = store.clock()}};
   throughput(queue, std::atol(argv[3]), o);
   latency(queue, std::atol(argv[6]), o);
+  singly(queue, std::atol(argv[3]) / 2);
 }
