@@ -8,6 +8,8 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <span>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -149,6 +151,67 @@ void everybody(stress::context& c) {
   }
 }
 
+/// Blocks, as far as workers know, so that their runs share calls; one call in thirty fails, and nothing has changed then.
+struct far_store : penstock::memory_store<int> {
+  using base = penstock::memory_store<int>;
+  static constexpr bool blocks = true;
+  far_store() : base{{.keep_completed = {.count = 10}}} {}
+  penstock::result<penstock::job_fetched> fetch(const penstock::fetch_request& r,
+                                                std::span<penstock::job_settlement<lease_type>> first,
+                                                std::vector<lease_type>& leases) {
+    const int n = ++calls;
+    if (fails && n % 30 == 7) return std::make_error_code(std::errc::io_error);
+    if (n % 4 == 0) std::this_thread::yield();
+    return base::fetch(r, first, leases);
+  }
+  std::atomic<int> calls{0};
+  std::atomic<bool> fails{true};
+};
+using far_queue = penstock::job_queue<int, far_store>;
+using far_worker = penstock::job_worker<int, far_store>;
+const auto nothing = [](job<int>&) {};
+
+// Workers whose runs share calls come and go: each job is completed once.
+void shared_calls(stress::context& c) {
+  penstock::worker_pool pool{{.threads = 2}};
+  stress::random random = c.generator(77);
+  while (c.time_left() && !c.failed()) {
+    far_store store;
+    far_queue queue{store};
+    std::atomic<std::uint64_t> ended{0};
+    std::uint64_t completed = 0;
+    {
+      std::jthread producer{[&] {
+        for (int i = 0; i < jobs; ++i) queue.add(i, {.delay = i % 8 == 0 ? 50us : 0us}).value();
+        for (int i = 0; i < jobs; i += 8) {
+          std::vector<int> some(8, i);
+          queue.put_bulk(some).value();
+        }
+        ++ended;
+      }};
+      for (bool last = false; !last;) {
+        far_worker passing{queue,
+                           pool,
+                           nothing,
+                           {.concurrency = 2 + random.below<std::size_t>(6),
+                            .batch = 1 + random.below<std::size_t>(2),
+                            .lock_duration = 3ms,
+                            .stalled_interval = 1ms,
+                            .max_stalled = 1'000'000,
+                            .error_pause = 100us}};
+        for (auto i = random.below<std::uint64_t>(60); i > 0; --i) std::this_thread::yield();
+        const bool all_added = ended != 0;  // looked at first
+        const auto counts = queue.counts().value();
+        last = all_added && counts.waiting + counts.delayed + counts.active == 0;
+        if (random.one_in(2)) passing.request_stop();
+        c.check(passing.shutdown().has_value(), "shut down");
+        completed += passing.stats().completed;
+      }
+    }
+    c.check(completed == 2 * jobs, "a job was completed twice, or never");
+  }
+}
+
 // One job after the other: whoever goes to sleep just then must hear of it, and of delayed ones, too.
 void one_by_one(stress::context& c) {
   penstock::worker_pool pool{{.threads = 2}};
@@ -160,6 +223,20 @@ void one_by_one(stress::context& c) {
     job.finished.get();
   }
   c.check(queue.counts().value().active == 0, "something is left");
+}
+void one_by_one_shared(stress::context& c) {
+  penstock::worker_pool pool{{.threads = 2}};
+  far_store store;
+  store.fails = false;
+  far_queue queue{store};
+  const far_worker a{queue, pool, nothing, {.concurrency = 3}};
+  const far_worker b{queue, pool, nothing, {.concurrency = 2}};
+  for (int i = 0; c.time_left(); ++i) {
+    auto one = queue.submit(i, {.delay = i % 8 == 0 ? 100us : 0us}).value();
+    auto two = queue.submit(i).value();
+    one.finished.get();
+    two.finished.get();
+  }
 }
 
 // Whoever has cancelled a job, and was told so, can rely on it: it does not complete. Others do, however close somebody came to cancelling them.
@@ -207,11 +284,18 @@ void cancelled(stress::context& c) {
 int main() {
   stress::run run{"job_queue"};
   run.scenario("everybody (hazard-32)", 250ms, everybody);
+  run.scenario("shared calls (hazard-32)", 120ms, shared_calls);
   run.scenario("one by one", 80ms, one_by_one);
   run.scenario("cancelled", 80ms, cancelled);
+  run.scenario("one by one, shared calls", 80ms, one_by_one_shared);
   run.scenario("delays before each sleep", 150ms, [&](stress::context& c) {
     park_delay::enable(run.seed());
     one_by_one(c);
+    park_delay::disable();
+  });
+  run.scenario("delays before each sleep, shared calls", 100ms, [&](stress::context& c) {
+    park_delay::enable(run.seed());
+    one_by_one_shared(c);
     park_delay::disable();
   });
   run.again_on_one_processor();
