@@ -447,7 +447,7 @@ def faults(cpp, node, s):
     s.kill()
     s.start("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024", ready=False)
     seen = until(lambda: "LOADING" in s.cli("ping"))
-    said = cpp("q", "work", 800, idle=6000)
+    said = cpp("q", "work", 800, idle=20000)
     check("LOADING: tried again", seen and len(runs(said)) == 800, (seen, said))
     s.kill()
     s.start()
