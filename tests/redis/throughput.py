@@ -2,6 +2,8 @@
 """Jobs a second and the time from adding to starting: penstock's redis_store and BullMQ's own producer and worker, in turn on one server.
 
     throughput.py STORE_BENCH FOLDER [JOBS [PROBES]]     FOLDER keeps bullmq, as of run_store.py; build STORE_BENCH from store_bench.cpp with optimisation
+
+Without bullmq or a server it says so, and nothing has failed. It judges no figures: it fails only if one of the programs does.
 """
 
 import pathlib
@@ -15,12 +17,16 @@ import run_store  # noqa: E402
 
 
 def main():
+    if shutil.which("redis-server") is None:
+        print("skipped: redis-server is not to be had")
+        return
     bench, jobs, probes = pathlib.Path(sys.argv[1]).resolve(), *(sys.argv[3:] + ["20000", "1000"][len(sys.argv) - 3 :])
     with tempfile.TemporaryDirectory(prefix="penstock-redis-") as name:
         folder = pathlib.Path(name)
         packages = run_store.modules(pathlib.Path(sys.argv[2]))
         if packages is None:
-            sys.exit("bullmq is not to be had")
+            print("skipped: bullmq is not to be had")
+            return
         (folder / "node_modules").symlink_to(packages.resolve())
         shutil.copy(run_store.HERE / "bull_bench.mjs", folder)
         server = run_store.Server(folder)
@@ -35,6 +41,8 @@ def main():
                     server.cli("flushall")
                     done = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, check=False)
                     print(f"concurrency {concurrency}, {what}: {' '.join(done.stdout.split())}{done.stderr}", flush=True)
+                    if done.returncode != 0:
+                        sys.exit(f"ended with {done.returncode}")
         finally:
             server.kill()
 

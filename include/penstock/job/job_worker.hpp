@@ -21,7 +21,10 @@
 // Cancellation   cancel() ends one job. shutdown() lets runs end; at its limits their jobs are handed back, and stop is requested of them.
 // Destruction    fetches no more, and waits for the handlers that run: as shutdown() without limits. Not inside a handler, nor on the thread of the
 //                clock's timers. The queue, its store, the context and the clock outlive it.
-// Cost           one step of the store for a batch of jobs, and what the context takes to go on. Beyond what a handler itself allocates, nothing.
+// Calls          with a store that blocks all runs share them (concurrency > 1): one tells of all that have ended meanwhile, and fetches for all that are
+//                free; a thread of the context waits for it. So `concurrency` is also what is leased at a time, whether there are threads for it or not.
+// Cost           one step of the store for a batch of jobs, or for those of many runs, and what the context takes to go on. Beyond what a handler itself
+//                allocates, nothing.
 // Fork           runners stay with the parent; destruction in a child waits for nothing.
 #pragma once
 

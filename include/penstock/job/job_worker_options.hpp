@@ -79,7 +79,7 @@ struct job_store_failure {
 struct job_worker_options {
   std::size_t concurrency = 1;  ///< jobs that run at a time; at least 1. Handlers that block need as many threads
   /// Jobs that each of them fetches at a time, and then runs one after the other: for many short jobs, as who waits behind a long one is leased
-  /// already. At least 1.
+  /// already. At least 1. With a store that blocks a higher concurrency does as much without such waiting.
   std::size_t batch = 1;
   std::chrono::nanoseconds lock_duration =
       std::chrono::seconds{30};  ///< of a lease; it is renewed at the half of it. At least 1 ms
