@@ -195,8 +195,13 @@ def from_node(cpp, node, s):
 
 
 def mixed(cpp, node, s):
-    sides = [node.begin("c", "work", 10**6, idle=3000, concurrency=8), cpp.begin("c", "work", 10**6, idle=3000, concurrency=8)]
-    until(lambda: s.cli("client", "list").upper().count("BZPOPMIN") >= 2)  # both wait for work
+    def waiting():
+        return s.cli("client", "list").upper().count("BZPOPMIN")
+
+    sides = [node.begin("c", "work", 10**6, idle=6000, concurrency=8)]  # on a busy machine Node takes a while to begin
+    until(lambda: waiting() >= 1)
+    sides.append(cpp.begin("c", "work", 10**6, idle=6000, concurrency=8))
+    until(lambda: waiting() >= 2)
     adders = [cpp.begin("c", "add", 300), node.begin("c", "add", 300)]
     for adder in adders:
         Side.end(adder)
