@@ -113,6 +113,7 @@ TEST_CASE("redis_add_line: who comes during a call shares the next one, is told 
       for (std::size_t i = 4; wanted && i < a.size(); ++i) {
         answers.push_back(redis_reply::of_text(redis_reply::kind::string, "id of " + std::string{a[i].view()}));
         answers.push_back(redis_reply::of_integer(0));
+        answers.push_back(redis_reply::of_text(redis_reply::kind::string, "1-1"));
       }
       return redis_reply::of_items(std::move(answers));
     };
@@ -140,7 +141,7 @@ TEST_CASE("redis_add_line: who comes during a call shares the next one, is told 
     go_on.set();
     threads.clear();
     CHECK(calls == "1w@1000 4w@1003 1w@1009 ");
-    const std::array<std::string, 5> expected{"id of first, 2", "id of a, 4", "done", "id of d, 2", "id of late, 2"};
+    const std::array<std::string, 5> expected{"id of first, 3", "id of a, 6", "done", "id of d, 3", "id of late, 3"};
     for (std::size_t i = 0; i < 5; ++i) CHECK(said.at(i) == (fails && i > 0 ? "refused" : expected.at(i)));
   }
 }
