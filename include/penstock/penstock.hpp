@@ -82,6 +82,15 @@
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/observe/live_table.hpp>
+#include <penstock/observe/metric_distribution.hpp>
+#include <penstock/observe/metric_json.hpp>
+#include <penstock/observe/metric_sink.hpp>
+#include <penstock/observe/metric_table.hpp>
+#include <penstock/observe/prometheus_text.hpp>
+#include <penstock/observe/registry.hpp>
+#include <penstock/observe/registry_snapshot.hpp>
+#include <penstock/observe/terminal_view.hpp>
 #include <penstock/pool/keyed_resource_pool.hpp>
 #include <penstock/pool/pool_stats.hpp>
 #include <penstock/pool/resource_lease.hpp>

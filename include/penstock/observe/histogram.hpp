@@ -34,15 +34,16 @@
 #include <bit>
 #include <cassert>
 #include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <penstock/core/detail/sync.hpp>
+#include <penstock/observe/metric_distribution.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -149,7 +150,7 @@ class basic_histogram_snapshot {
     if (!(q >= 0 && q <= 1))
       throw std::invalid_argument{"penstock::histogram: quantile " + std::to_string(q) + " is not in [0, 1]"};
     if (count_ == 0 || q == 0) return min_;
-    const std::uint64_t rank = rank_of(q);
+    const std::uint64_t rank = detail::rank_of_quantile(q, count_);
     std::uint64_t passed = 0;
     for (std::size_t i = 0; i < counts_.size(); ++i) {
       passed = detail::sum_or_max(passed, counts_[i]);
@@ -181,17 +182,19 @@ class basic_histogram_snapshot {
     return interval;
   }
 
+  /// The same in the form that is one for all precisions. Throws std::bad_alloc.
+  [[nodiscard]] metric_distribution distribution() const {
+    std::vector<metric_bucket> filled;
+    for (std::size_t i = 0; i < counts_.size(); ++i) {
+      if (counts_[i] != 0) filled.push_back({layout::least_of(i), layout::greatest_of(i), counts_[i]});
+    }
+    return {std::move(filled), min_, max_};
+  }
+
   friend bool operator==(const basic_histogram_snapshot&, const basic_histogram_snapshot&) = default;
 
  private:
   friend class basic_histogram<Precision, MaxBits>;
-
-  // ceil(q * count), within 1 … count. The double below q keeps a product like 0.07 * 100 = 7.000000000000001 from becoming 8.
-  [[nodiscard]] std::uint64_t rank_of(double q) const noexcept {
-    const double rank = std::ceil(std::nextafter(q, 0.0) * static_cast<double>(count_));
-    if (q == 1 || rank >= static_cast<double>(count_)) return count_;
-    return std::max<std::uint64_t>(1, static_cast<std::uint64_t>(rank));
-  }
 
   // Makes the rest fit counts_: the count is its sum, and min_ and max_, on entry bounds from a greater set, lie in its outer
   // buckets.

@@ -15,11 +15,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <initializer_list>
 #include <ostream>
 #include <string>
 #include <vector>
+
+#include <penstock/observe/detail/readable.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -88,30 +89,6 @@ struct pipeline_report {
     return std::min(1.0, static_cast<double>((s.wait_in + s.wait_out).count()) / static_cast<double>(elapsed.count()));
   }
 };
-
-namespace detail {
-
-inline std::string readable(std::chrono::nanoseconds d) {
-  const auto ns = static_cast<double>(d.count());
-  char text[32];
-  if (ns < 1e3) {
-    std::snprintf(text, sizeof text, "%.0f ns", ns);
-  } else if (ns < 1e6) {
-    std::snprintf(text, sizeof text, "%.1f us", ns / 1e3);
-  } else if (ns < 1e9) {
-    std::snprintf(text, sizeof text, "%.1f ms", ns / 1e6);
-  } else {
-    std::snprintf(text, sizeof text, "%.2f s", ns / 1e9);
-  }
-  return text;
-}
-inline std::string readable(double per_second) {
-  char text[32];
-  std::snprintf(text, sizeof text, per_second < 100 ? "%.1f" : "%.0f", per_second);
-  return text;
-}
-
-}  // namespace detail
 
 /// A table with a line per stage; the one that limits is marked.
 [[nodiscard]] inline std::string to_string(const pipeline_report& r) {

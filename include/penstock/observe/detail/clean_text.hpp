@@ -1,0 +1,56 @@
+// penstock/observe/detail/clean_text.hpp: text and numbers of anybody's, made fit for formats that want UTF-8 and digits.
+#pragma once
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace penstock::inline v0_1::detail {
+
+/// How many bytes the code point at the beginning has; 0 if that is no UTF-8 (RFC 3629).
+[[nodiscard]] inline std::size_t code_point_length(std::string_view text) noexcept {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xc2 && first < 0xe0   ? 2
+                             : first >= 0xe0 && first < 0xf0 ? 3
+                             : first >= 0xf0 && first < 0xf5 ? 4
+                                                             : 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  // overlong forms, surrogates, and what is beyond U+10FFFF
+  const unsigned char second = byte(1);
+  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+      (first == 0xf4 && second > 0x8f)) {
+    return 0;
+  }
+  return length;
+}
+
+/// Each code point, as a piece of text, to `append`; U+FFFD in place of a byte that belongs to none.
+template <class Append>
+void for_each_code_point(std::string_view text, Append append) {
+  while (!text.empty()) {
+    const std::size_t length = code_point_length(text);
+    append(length == 0 ? std::string_view{"\xef\xbf\xbd"} : text.substr(0, length));
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+}
+
+/// The shortest text that means this number; what is none, or infinite, as Prometheus says it.
+[[nodiscard]] inline std::string number_text(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value < 0 ? "-Inf" : "+Inf";
+  std::array<char, 32> digits;
+  // Counts are read by people, too: not 1e+06.
+  const bool whole = std::trunc(value) == value && std::fabs(value) < 1e15;
+  const auto end = whole ? std::to_chars(digits.data(), digits.data() + digits.size(), static_cast<long long>(value)).ptr
+                         : std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+  return {digits.data(), end};
+}
+
+}  // namespace penstock::inline v0_1::detail

@@ -1,0 +1,190 @@
+// penstock/observe/registry.hpp: the components of a program by name, to look at all of them at once.
+//
+//   penstock::registry all;
+//   penstock::worker_pool pool{{.threads = 8, .metrics = true}};
+//   penstock::semaphore connections{100};
+//   const auto a = all.join("api", pool);                  // until `a` goes: declared after the component, it goes before it
+//   const auto b = all.join("connections", connections);
+//
+//   std::string body = to_prometheus_text(all.snapshot()); // observe/prometheus_text.hpp: what /metrics answers
+//   penstock::live_table(all, stderr, 1s, stop);           // observe/live_table.hpp: the same numbers in a terminal
+//
+// A component is whatever has describe(component, metric_sink&) (observe/metric_sink.hpp), or stats() whose result has: all of penstock's that count
+// something, and your own. A function that takes a metric_sink& will do, too:
+//
+//   const auto c = all.join("orders", [&](penstock::metric_sink& to) { to.kind("orders"); to.counter({"placed", "Orders."}, placed.value()); });
+//
+// The idea       pull: components know nothing of registries, and are read when somebody looks. A name in a registry costs their events nothing.
+// Invariants     a component is read only between join() and the end of its membership, which waits for those who read it just then.
+// Thread safety  every member may be called concurrently, and snapshots be taken while components come and go. describe() of one component may run on
+//                several threads at a time. It must not end its own membership: that waits for itself.
+// Locks          components are described under no lock. The end of a membership waits for whoever describes the component, so it must not hold a lock
+//                that describe() takes.
+// Exceptions     what describing a component throws becomes its `error` in the snapshot, and its metric `up` 0; the others are there.
+// Destruction    a membership may outlive the registry.
+// Cost           join() and leaving: allocations, and a lock; leaving also a search among the components. A snapshot: what the components' stats() cost,
+//                and memory for names and numbers.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/any_clock.hpp>
+#include <penstock/core/move_only_function.hpp>
+#include <penstock/observe/detail/metric_collector.hpp>
+#include <penstock/observe/detail/registry_entries.hpp>
+#include <penstock/observe/metric_sink.hpp>
+#include <penstock/observe/registry_snapshot.hpp>
+
+namespace penstock::inline v0_1 {
+
+namespace detail {
+
+template <class T>
+concept described = requires(T& component, metric_sink& to) { describe(component, to); };
+template <class T>
+concept described_by_stats = requires(T& component, metric_sink& to) { describe(component.stats(), to); };
+
+}  // namespace detail
+
+/// What can join a registry.
+template <class T>
+concept measurable = detail::described<T> || detail::described_by_stats<T>;
+
+struct registry_options {
+  std::string prefix = "penstock";  ///< what the names of metrics begin with: [a-z][a-z0-9_]*
+  any_clock clock = {};             ///< tells how much time lies between two snapshots; must outlive the registry
+};
+
+/// A component's place in a registry. Its end waits for those who read the component just then.
+class [[nodiscard]] registry_membership {
+ public:
+  /// Of nothing.
+  registry_membership() noexcept = default;
+  registry_membership(registry_membership&& other) noexcept = default;
+  registry_membership& operator=(registry_membership&& other) noexcept {
+    if (this != &other) {
+      leave();
+      state_ = std::move(other.state_);
+      entry_ = std::move(other.entry_);
+    }
+    return *this;
+  }
+  ~registry_membership() { leave(); }
+
+  /// The component is not read any more when this returns. Idempotent.
+  void leave() noexcept {
+    if (entry_ == nullptr) return;
+    {
+      std::scoped_lock guard{state_->lock};
+      entry_->left = true;
+      std::erase(state_->all, entry_);
+    }
+    entry_->wait_for_readers();
+    entry_->describe = nullptr;  // nobody reads it any more; a snapshot under way may still hold the entry
+    entry_.reset();
+    state_.reset();
+  }
+
+ private:
+  friend class registry;
+  registry_membership(std::shared_ptr<detail::registry_entries> where, std::shared_ptr<detail::registry_entry> what) noexcept
+      : state_{std::move(where)}, entry_{std::move(what)} {}
+
+  std::shared_ptr<detail::registry_entries> state_;
+  std::shared_ptr<detail::registry_entry> entry_;
+};
+
+class registry {
+ public:
+  /// Throws std::invalid_argument if the prefix is no name.
+  explicit registry(registry_options options = {})
+      : options_{std::move(options)}, state_{std::make_shared<detail::registry_entries>()} {
+    detail::check_metric_name(options_.prefix, "a prefix");
+  }
+  registry(const registry&) = delete;
+  registry& operator=(const registry&) = delete;
+
+  /// From now until what this returns goes, the component is part of every snapshot, by this name: any text, but one that nobody else has now.
+  /// Throws std::invalid_argument if somebody has it, or it is empty.
+  template <measurable T>
+  [[nodiscard]] registry_membership join(std::string name, T& component) {
+    return add(std::move(name), [&component](metric_sink& to) {
+      if constexpr (detail::described<T>) {
+        describe(component, to);
+      } else {
+        describe(component.stats(), to);
+      }
+    });
+  }
+  /// The same of what a function tells, which is called as described above.
+  template <class F>
+    requires(!measurable<F> && std::invocable<const std::decay_t<F>&, metric_sink&>)
+  [[nodiscard]] registry_membership join(std::string name, F&& f) {
+    return add(std::move(name), std::forward<F>(f));
+  }
+
+  /// What every component says now, one after the other, in the order in which they joined. Throws std::bad_alloc.
+  [[nodiscard]] registry_snapshot snapshot() const;
+
+  [[nodiscard]] const any_clock& clock() const noexcept { return options_.clock; }
+  /// How many are joined now.
+  [[nodiscard]] std::size_t size() const noexcept {
+    std::scoped_lock guard{state_->lock};
+    return state_->all.size();
+  }
+
+ private:
+  registry_membership add(std::string name, move_only_function<void(metric_sink&) const> describe);
+
+  registry_options options_;
+  std::shared_ptr<detail::registry_entries> state_;
+};
+
+inline registry_membership registry::add(std::string name, move_only_function<void(metric_sink&) const> describe) {
+  if (name.empty()) throw std::invalid_argument{"penstock::registry: a component has no name"};
+  const auto added = std::make_shared<detail::registry_entry>(std::move(name), 0, std::move(describe));
+  std::scoped_lock guard{state_->lock};
+  for (const auto& e : state_->all) {
+    if (e->name == added->name) throw std::invalid_argument{"penstock::registry: \"" + e->name + "\" is joined already"};
+  }
+  added->number = ++state_->joined;
+  state_->all.push_back(added);
+  return {state_, added};
+}
+
+inline registry_snapshot registry::snapshot() const {
+  registry_snapshot s{std::chrono::nanoseconds{options_.clock.now()}, options_.prefix};
+  std::vector<std::shared_ptr<detail::registry_entry>> entries;
+  {
+    std::scoped_lock guard{state_->lock};
+    entries = state_->all;
+  }
+  detail::metric_families_seen families;
+  for (const std::shared_ptr<detail::registry_entry>& e : entries) {
+    const detail::registry_reading of{*state_, *e};
+    if (!of.begun()) continue;
+    component_snapshot c{.name = e->name, .membership = e->number};
+    detail::metric_collector to{options_.prefix, c, families};
+    try {
+      e->describe(to);
+    } catch (const std::exception& error) {
+      c.error = std::string{"it threw: "} + error.what();
+    } catch (...) {
+      c.error = "it threw what is no std::exception";
+    }
+    to.end();
+    s.components.push_back(std::move(c));
+  }
+  return s;
+}
+
+}  // namespace penstock::inline v0_1
