@@ -56,6 +56,7 @@
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/sync/future.hpp>
 
 namespace penstock::inline v0_1 {
@@ -328,5 +329,12 @@ class accumulator {
 
   std::unique_ptr<state> state_;
 };
+
+template <class Item>
+void describe(const accumulator<Item>& a, metric_sink& to) {
+  describe(a.stats(), to);
+  to.histogram({"batch_size", "Items of a batch."}, a.batch_sizes());
+  to.times(metrics::run, a.write_times());
+}
 
 }  // namespace penstock::inline v0_1

@@ -18,6 +18,7 @@
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/retry_policy.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -81,5 +82,21 @@ struct accumulator_stats {
   std::size_t in_flight = 0;  ///< batches on their way, those that wait to be tried again, too
   std::size_t waiting = 0;    ///< callers that wait for room
 };
+
+/// What a registry sees of an accumulator (observe/registry.hpp).
+inline void describe(const accumulator_stats& s, metric_sink& to) {
+  to.kind("accumulator");
+  to.gauge(metrics::depth, s.held);
+  to.gauge(metrics::waiters, s.waiting);
+  to.gauge(metrics::in_flight, s.in_flight);
+  to.gauge({"held_bytes", "What the items that are not over weigh."}, s.held_bytes);
+  to.counter(metrics::accepted, s.added);
+  to.counter(metrics::completed, s.acknowledged);
+  to.counter(metrics::failed, s.failed);
+  to.counter(metrics::rejected, s.refused, {"reason", "refused"});
+  to.counter({"batches", "Batches that are over."}, s.batches);
+  to.counter({"attempts", "Calls of the function."}, s.attempts);
+  to.counter({"handler_failed", "Calls of retry or on_failed that threw."}, s.handler_failed);
+}
 
 }  // namespace penstock::inline v0_1

@@ -1,6 +1,7 @@
 // penstock/batch/batcher_options.hpp: when a batcher's batches leave, what it remembers, and what it tells of itself.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -84,5 +86,25 @@ struct batcher_stats {
     return loads == 0 ? 0.0 : static_cast<double>(hits + shared) / static_cast<double>(loads);
   }
 };
+
+/// What a registry sees of a batcher (observe/registry.hpp); times only with `metrics`.
+inline void describe(const batcher_stats& s, metric_sink& to) {
+  to.kind("batcher");
+  to.gauge(metrics::depth, s.waiting);
+  to.gauge(metrics::in_flight, s.in_flight);
+  to.gauge({"cached", "Keys that are remembered."}, s.cached);
+  to.counter(metrics::accepted, s.loads);
+  to.counter(metrics::completed, s.keys - std::min(s.failed, s.keys));
+  to.counter(metrics::failed, s.failed);
+  to.counter(metrics::rejected, s.refused, {"reason", "refused"});
+  to.counter(metrics::dropped, s.abandoned, {"reason", "abandoned"});
+  to.counter({"hits", "Loads that were answered from a cache."}, s.hits);
+  to.counter({"shared", "Loads that joined one of the same key."}, s.shared);
+  to.counter({"batches", "Calls of the batch function."}, s.batches);
+  to.counter({"split", "Batches that failed and were tried again in halves."}, s.split);
+  to.histogram({"batch_size", "Keys of a call of the batch function."}, s.batch_size);
+  if (s.queue_time) to.times(metrics::queue_wait, *s.queue_time);
+  if (s.function_time) to.times(metrics::run, *s.function_time);
+}
 
 }  // namespace penstock::inline v0_1

@@ -46,6 +46,7 @@
 #include <penstock/core/detail/gate.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -215,6 +216,14 @@ template <std::copy_constructible T>
 using broadcast = basic_broadcast<T>;
 template <std::copy_constructible T>
 using subscription = typename basic_broadcast<T>::subscription;
+
+template <class T, class Sync>
+void describe(const basic_broadcast<T, Sync>& b, metric_sink& to) {
+  to.kind("broadcast");
+  to.gauge(metrics::capacity, b.capacity());
+  to.gauge(metrics::waiters, b.waiting_publishers());
+  to.gauge({"subscribers", "Subscriptions now."}, b.subscribers());
+}
 
 }  // namespace penstock::inline v0_1
 

@@ -50,6 +50,7 @@
 #include <penstock/core/detail/gate.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -310,6 +311,17 @@ class basic_channel : public detail::channel_timed_forms<basic_channel<T, Policy
 
 template <class T, channel_policy Policy = channel_policy::mpmc>
 using channel = basic_channel<T, Policy>;
+
+/// What a registry sees of a channel (observe/registry.hpp); counts only with channel_options::metrics.
+template <class T, channel_policy Policy, class Sync>
+void describe(const basic_channel<T, Policy, Sync>& c, metric_sink& to) {
+  to.kind("channel");
+  to.gauge(metrics::depth, c.size());
+  to.gauge(metrics::capacity, c.capacity());
+  to.gauge(metrics::waiters, c.waiting_producers());
+  to.gauge({"waiting_consumers", "Callers that wait for an item now."}, c.waiting_consumers());
+  detail::describe_counts(c.stats(), to);
+}
 
 }  // namespace penstock::inline v0_1
 

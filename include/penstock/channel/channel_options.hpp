@@ -12,6 +12,7 @@
 
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/range_result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -62,5 +63,25 @@ struct channel_stats {
   std::chrono::nanoseconds push_waited{};  ///< how long they took, altogether
   std::chrono::nanoseconds pop_waited{};
 };
+
+namespace detail {
+
+inline void describe_counts(const channel_stats& s, metric_sink& to) {
+  if (s.pushed + s.refused + s.dropped_newest + s.push_waits + s.pop_waits == 0) return;
+  to.gauge({"weight", "What the items inside weigh."}, s.weight);
+  to.gauge({"peak_depth", "The most items that were inside."}, s.peak_depth);
+  to.counter(metrics::accepted, s.pushed);
+  to.counter(metrics::completed, s.popped);
+  to.counter(metrics::rejected, s.refused, {"reason", "full"});
+  to.counter(metrics::rejected, s.dropped_newest, {"reason", "dropped_newest"});
+  to.counter(metrics::dropped, s.dropped_oldest, {"reason", "dropped_oldest"});
+  to.counter(metrics::dropped, s.discarded, {"reason", "aborted"});
+  to.counter({"push_waits", "Times that somebody stood in line for room."}, s.push_waits);
+  to.counter({"pop_waits", "Times that somebody stood in line for an item."}, s.pop_waits);
+  to.counter({"push_waited", "Time in line for room."}, s.push_waited);
+  to.counter({"pop_waited", "Time in line for an item."}, s.pop_waited);
+}
+
+}  // namespace detail
 
 }  // namespace penstock::inline v0_1

@@ -38,6 +38,7 @@
 #include <penstock/ext/detail/redis_bucket_scripts.hpp>
 #include <penstock/ext/detail/redis_session.hpp>
 #include <penstock/ext/redis_connection.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/rate/rate.hpp>
 #include <penstock/rate/token_bucket.hpp>
 #include <penstock/sync/event.hpp>
@@ -293,5 +294,15 @@ class basic_redis_token_bucket {
 };
 
 using redis_token_bucket = basic_redis_token_bucket<>;
+
+/// What a registry sees of it (observe/registry.hpp): what went through this object.
+inline void describe(const redis_token_bucket_stats& s, metric_sink& to) {
+  to.kind("redis_token_bucket");
+  to.counter(metrics::accepted, s.granted);
+  to.counter(metrics::rejected, s.refused, {"reason", "empty"});
+  to.counter(metrics::rejected, s.abandoned, {"reason", "abandoned"});
+  to.counter(metrics::failed, s.failed);
+  to.counter({"waits", "Calls that had to wait."}, s.waited);
+}
 
 }  // namespace penstock::inline v0_1

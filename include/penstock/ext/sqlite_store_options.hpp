@@ -12,6 +12,7 @@
 #include <penstock/job/job_group.hpp>
 #include <penstock/job/job_time_zone.hpp>
 #include <penstock/job/memory_store_options.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -58,5 +59,13 @@ inline const sqlite_store_options& checked(const sqlite_store_options& o) {
 }
 
 }  // namespace detail
+
+/// What a registry sees of a sqlite_store (observe/registry.hpp). Its jobs are its job_queue's.
+inline void describe(const sqlite_store_stats& s, metric_sink& to) {
+  to.kind("sqlite_store");
+  to.gauge(metrics::depth, s.in_line);
+  to.counter({"steps", "Calls that changed something, or would have."}, s.steps);
+  to.counter({"commits", "Transactions for them."}, s.commits);
+}
 
 }  // namespace penstock::inline v0_1

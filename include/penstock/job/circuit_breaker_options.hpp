@@ -14,6 +14,7 @@
 #include <penstock/core/attempt_failure.hpp>
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -98,5 +99,20 @@ struct breaker_stats {
   std::uint64_t opened = 0;          ///< how often
   std::uint64_t handler_failed = 0;  ///< calls of on_transition that threw
 };
+
+/// What a registry sees of a circuit_breaker (observe/registry.hpp).
+inline void describe(const breaker_stats& s, metric_sink& to) {
+  to.kind("circuit_breaker");
+  static constexpr metric state{"state", "1 for the state that it is in, else 0."};
+  to.gauge(state, s.state == breaker_state::closed, {"state", "closed"});
+  to.gauge(state, s.state == breaker_state::half_open, {"state", "half_open"});
+  to.gauge(state, s.state == breaker_state::open, {"state", "open"});
+  to.counter(metrics::completed, s.succeeded);
+  to.counter(metrics::failed, s.failed);
+  to.counter(metrics::rejected, s.refused, {"reason", "open"});
+  to.counter({"ignored", "Calls that count neither way."}, s.ignored);
+  to.counter({"opened", "Times that it opened."}, s.opened);
+  to.counter({"handler_failed", "Calls of on_transition that threw."}, s.handler_failed);
+}
 
 }  // namespace penstock::inline v0_1

@@ -43,6 +43,7 @@
 #include <penstock/job/job_codec.hpp>
 #include <penstock/job/job_flow.hpp>
 #include <penstock/job/memory_store.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/future.hpp>
 #include <penstock/sync/mutex.hpp>
@@ -326,5 +327,12 @@ class job_queue {
   std::shared_ptr<detail::queue_observer> observer_;
   mutex turn_{{.fairness = fairness::fifo}};
 };
+
+/// Asks the store: one that is elsewhere takes its time, and its errors are thrown (std::system_error), which makes the component not `up`.
+template <class Payload, class Store>
+void describe(const job_queue<Payload, Store>& q, metric_sink& to) {
+  to.kind("job_queue");
+  describe(q.counts().value(), to);
+}
 
 }  // namespace penstock::inline v0_1

@@ -47,6 +47,7 @@
 #include <penstock/job/job_group.hpp>
 #include <penstock/job/job_id.hpp>
 #include <penstock/job/job_schedule.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -291,5 +292,20 @@ concept job_store = job_lease<typename S::lease_type, typename S::payload_type> 
                       s.subscribe(listener);
                       s.unsubscribe(*listener);
                     };
+
+/// What a registry sees of a job_queue (observe/registry.hpp).
+inline void describe(const job_counts& c, metric_sink& to) {
+  to.kind("job_queue");
+  to.gauge(metrics::depth, c.waiting);
+  to.gauge(metrics::in_flight, c.active);
+  static constexpr metric kept{"jobs", "Jobs by state, those that are over and kept among them."};
+  to.gauge(kept, c.waiting, {"state", "waiting"});
+  to.gauge(kept, c.delayed, {"state", "delayed"});
+  to.gauge(kept, c.active, {"state", "active"});
+  to.gauge(kept, c.waiting_children, {"state", "waiting_children"});
+  to.gauge(kept, c.completed, {"state", "completed"});
+  to.gauge(kept, c.failed, {"state", "failed"});
+  to.gauge({"paused", "1 if it is paused, else 0."}, c.paused);
+}
 
 }  // namespace penstock::inline v0_1

@@ -17,6 +17,7 @@
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -107,5 +108,18 @@ struct job_worker_stats {
   std::uint64_t store_errors = 0;  ///< that on_store_error was told
   std::size_t running = 0;         ///< handlers
 };
+
+/// What a registry sees of a job_worker (observe/registry.hpp).
+inline void describe(const job_worker_stats& s, metric_sink& to) {
+  to.kind("job_worker");
+  to.gauge(metrics::in_flight, s.running);
+  to.counter(metrics::completed, s.completed);
+  to.counter(metrics::failed, s.failed);
+  to.counter({"retried", "Attempts that failed, and will be followed by others."}, s.retried);
+  to.counter({"released", "Jobs that were handed back."}, s.released);
+  to.counter({"waited", "Runs that ended with waiting for children."}, s.waited);
+  to.counter({"lost", "Runs whose lease was lost."}, s.lost);
+  to.counter({"store_errors", "Errors of the store."}, s.store_errors);
+}
 
 }  // namespace penstock::inline v0_1

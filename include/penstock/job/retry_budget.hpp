@@ -31,6 +31,7 @@
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/retry_allowance.hpp>
 #include <penstock/job/detail/budget_window.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -90,5 +91,10 @@ class retry_budget {
 };
 
 static_assert(retry_allowance<retry_budget>);
+
+inline void describe(const retry_budget& b, metric_sink& to) {
+  to.kind("retry_budget");
+  to.gauge({"available", "Retries that there are now."}, b.available());
+}
 
 }  // namespace penstock::inline v0_1

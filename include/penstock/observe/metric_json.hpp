@@ -60,7 +60,7 @@ inline void write_component(json_writer& json, const component_snapshot& c) {
   write_metrics(
       json, c, [](const metric_value&) { return true; },
       [](json_writer& to, const metric_value& m) {
-        m.type == metric_type::histogram ? write_values(to, m) : static_cast<void>(to.number(m.value));
+        m.type == metric_type::distribution ? write_values(to, m) : static_cast<void>(to.number(m.value));
       });
 }
 
@@ -93,11 +93,11 @@ inline void write_law(json_writer& json, std::string_view name, const littles_la
       const double seconds = static_cast<double>(c.elapsed.count()) / 1e9;
       json.key("rates");
       detail::write_metrics(
-          json, c.change, [](const metric_value& m) { return m.type == metric_type::counter; },
+          json, c.change, [](const metric_value& m) { return m.type == metric_type::count; },
           [&](detail::json_writer& to, const metric_value& m) { to.number(m.value / seconds); });
       json.key("values");
       detail::write_metrics(
-          json, c.change, [](const metric_value& m) { return m.type == metric_type::histogram; },
+          json, c.change, [](const metric_value& m) { return m.type == metric_type::distribution; },
           [](detail::json_writer& to, const metric_value& m) { detail::write_values(to, m); });
       if (c.values("queue_wait_seconds") != nullptr) detail::write_law(json, "queue", c.queue_law());
       if (c.values("run_seconds") != nullptr) detail::write_law(json, "run", c.run_law());

@@ -31,9 +31,9 @@ namespace penstock::inline v0_1 {
 class metric_distribution;
 
 enum class metric_type : std::uint8_t {
-  counter,  ///< only grows, from 0
-  gauge,
-  histogram,
+  count,         ///< of what has happened: only grows, from 0. A counter
+  level,         ///< how much there is now. A gauge
+  distribution,  ///< a histogram
 };
 
 enum class metric_unit : std::uint8_t {
@@ -88,18 +88,18 @@ class metric_sink {
   /// How much there is now.
   template <metric_number N>
   void gauge(const metric& m, N value, const metric_label& label = {}) {
-    number(m, metric_type::gauge, metric_unit::none, static_cast<double>(value), label);
+    number(m, metric_type::level, metric_unit::none, static_cast<double>(value), label);
   }
   void gauge(const metric& m, std::chrono::nanoseconds value, const metric_label& label = {}) {
-    number(m, metric_type::gauge, metric_unit::seconds, static_cast<double>(value.count()) / 1e9, label);
+    number(m, metric_type::level, metric_unit::seconds, static_cast<double>(value.count()) / 1e9, label);
   }
   /// How often something has happened since the beginning, or how long it has taken altogether.
   template <metric_number N>
   void counter(const metric& m, N value, const metric_label& label = {}) {
-    number(m, metric_type::counter, metric_unit::none, static_cast<double>(value), label);
+    number(m, metric_type::count, metric_unit::none, static_cast<double>(value), label);
   }
   void counter(const metric& m, std::chrono::nanoseconds value, const metric_label& label = {}) {
-    number(m, metric_type::counter, metric_unit::seconds, static_cast<double>(value.count()) / 1e9, label);
+    number(m, metric_type::count, metric_unit::seconds, static_cast<double>(value.count()) / 1e9, label);
   }
   /// A snapshot of a histogram (observe/histogram.hpp) of numbers.
   template <class Snapshot>

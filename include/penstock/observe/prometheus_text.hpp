@@ -24,7 +24,7 @@ namespace penstock::inline v0_1 {
 namespace detail {
 
 inline constexpr std::string_view prometheus_type(metric_type type) noexcept {
-  return type == metric_type::counter ? "counter" : type == metric_type::gauge ? "gauge" : "histogram";
+  return type == metric_type::count ? "counter" : type == metric_type::level ? "gauge" : "histogram";
 }
 
 class prometheus_text_writer {
@@ -43,7 +43,7 @@ class prometheus_text_writer {
     label("component", c.name);
     if (m.every_kind) label("kind", c.kind);
     if (!m.label.empty()) label(m.label, m.label_value);
-    if (m.type != metric_type::histogram) return line(f.name, "", labels_, m.value);
+    if (m.type != metric_type::distribution) return line(f.name, "", labels_, m.value);
     const std::string labels = labels_;
     for_each_bound(m, [&](double le, std::uint64_t within) { bucket(f.name, labels, number_text(le), within); });
     bucket(f.name, labels, "+Inf", m.distribution.count());

@@ -30,7 +30,7 @@ struct metric_value {
   std::string name = {};    ///< with unit and "_total"
   std::string family = {};  ///< with prefix and, if it belongs to one kind only, the kind
   std::string help = {};
-  metric_type type = metric_type::gauge;
+  metric_type type = metric_type::level;
   metric_unit unit = metric_unit::none;
   bool every_kind = false;
   std::string label = {};  ///< empty: none
@@ -92,13 +92,13 @@ struct component_interval {
   /// By how much a counter grew a second, or how many values a histogram got; 0: there is none, or not for the whole interval.
   [[nodiscard]] double rate(std::string_view metric) const noexcept {
     const metric_value* const m = change.find(metric);
-    if (m == nullptr || m->type == metric_type::gauge || elapsed.count() <= 0) return 0;
-    return (m->type == metric_type::histogram ? static_cast<double>(m->distribution.count()) : change.total(metric)) / seconds();
+    if (m == nullptr || m->type == metric_type::level || elapsed.count() <= 0) return 0;
+    return (m->type == metric_type::distribution ? static_cast<double>(m->distribution.count()) : change.total(metric)) / seconds();
   }
   /// The values that a histogram got; null: there is none.
   [[nodiscard]] const metric_distribution* values(std::string_view metric) const noexcept {
     const metric_value* const m = change.find(metric);
-    return m != nullptr && m->type == metric_type::histogram ? &m->distribution : nullptr;
+    return m != nullptr && m->type == metric_type::distribution ? &m->distribution : nullptr;
   }
   /// The share of its slots that was in use: of their time where the component measures that, else on average at the two ends. Nothing if it has no limit.
   [[nodiscard]] std::optional<double> utilization() const noexcept {
@@ -158,7 +158,7 @@ namespace detail {
   component_interval i{now, now, before != nullptr && before->membership == now.membership, elapsed};
   std::vector<metric_value>& metrics = i.change.metrics;
   if (!i.whole) {
-    std::erase_if(metrics, [](const metric_value& m) { return m.type != metric_type::gauge; });
+    std::erase_if(metrics, [](const metric_value& m) { return m.type != metric_type::level; });
     return i;
   }
   // What is described at both ends mostly stands at the same place.
@@ -171,9 +171,9 @@ namespace detail {
       b = it == before->metrics.end() ? nullptr : &*it;
     }
     if (b == nullptr) continue;  // from 0: it was told for the first time
-    if (m.type == metric_type::histogram) {
+    if (m.type == metric_type::distribution) {
       m.distribution = m.distribution.since(b->distribution);
-    } else if (m.type == metric_type::gauge) {
+    } else if (m.type == metric_type::level) {
       m.value = (m.value + b->value) / 2;
     } else if (m.value >= b->value) {
       m.value -= b->value;

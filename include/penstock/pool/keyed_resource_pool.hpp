@@ -30,6 +30,7 @@
 #include <vector>
 
 #include <penstock/core/task.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/pool/resource_pool.hpp>
 
 namespace penstock::inline v0_1 {
@@ -253,5 +254,11 @@ class keyed_resource_pool {
   std::uint64_t meetings_ = 0;
   std::unordered_set<shared, hash_of_entry, equal_entries> entries_;
 };
+
+template <class Key, class T, class Hash, class Equal>
+void describe(const keyed_resource_pool<Key, T, Hash, Equal>& pool, metric_sink& to) {
+  to.kind("keyed_resource_pool");
+  to.gauge({"keys", "Keys that have a pool."}, pool.keys());
+}
 
 }  // namespace penstock::inline v0_1

@@ -30,6 +30,7 @@
 
 #include <penstock/observe/busy_time.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -77,5 +78,34 @@ struct pool_stats {
   std::chrono::nanoseconds longest_running{};  ///< for how long what runs now, and has run longest, has done so; 0: nothing runs
   std::size_t longest_worker = 0;              ///< the index of the worker that runs it
 };
+
+/// What a registry sees of a pool (observe/registry.hpp); times only where there are any.
+inline void describe(const pool_stats& s, metric_sink& to) {
+  to.kind("worker_pool");
+  to.gauge(metrics::depth, s.queued);
+  to.gauge(metrics::waiters, s.room_waiters);
+  to.gauge(metrics::in_flight, s.active);
+  to.gauge(metrics::limit, s.threads);
+  to.counter(metrics::accepted, s.submitted);
+  to.counter(metrics::completed, s.completed);
+  to.counter(metrics::failed, s.failed);
+  to.counter(metrics::rejected, s.rejected.closed, {"reason", "closed"});
+  to.counter(metrics::rejected, s.rejected.full, {"reason", "full"});
+  to.counter(metrics::rejected, s.rejected.rejected, {"reason", "rejected"});
+  to.counter(metrics::rejected, s.rejected.timeout, {"reason", "timeout"});
+  to.counter(metrics::rejected, s.rejected.cancelled, {"reason", "cancelled"});
+  to.counter(metrics::dropped, s.expired, {"reason", "expired"});
+  to.counter(metrics::dropped, s.dropped, {"reason", "overflow"});
+  to.counter(metrics::dropped, s.cancelled, {"reason", "cancelled"});
+  to.counter({"resumed", "Resumptions of coroutines."}, s.resumed);
+  to.counter({"steals", "Times that a worker took work from another one."}, s.steals);
+  to.counter({"wakes", "Times that a worker was woken."}, s.wakes);
+  if (s.busy.offered.count() == 0 && s.queue_wait.count() == 0) return;  // without metrics
+  to.counter(metrics::busy, s.busy.busy);
+  to.counter(metrics::offered, s.busy.offered);
+  to.gauge({"longest_running", "For how long what has run longest has done so."}, s.longest_running);
+  to.times(metrics::queue_wait, s.queue_wait);
+  to.times(metrics::run, s.run_time);
+}
 
 }  // namespace penstock::inline v0_1

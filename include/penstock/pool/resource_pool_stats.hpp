@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include <penstock/observe/histogram.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -53,5 +54,34 @@ struct resource_pool_stats {
   histogram_snapshot wait_time;  ///< of those that stood in line, or had to connect, and got a lease
   histogram_snapshot lifetime;   ///< of resources that have gone
 };
+
+/// What a registry sees of a pool (observe/registry.hpp); times only where there are any.
+inline void describe(const resource_pool_stats& s, metric_sink& to) {
+  to.kind("resource_pool");
+  to.gauge(metrics::depth, s.waiting);
+  to.gauge(metrics::in_flight, s.in_use);
+  to.gauge({"idle", "Resources that nobody uses."}, s.idle);
+  to.gauge({"checking", "Resources that are being validated."}, s.checking);
+  to.gauge({"connecting", "Resources that are being made."}, s.connecting);
+  to.counter(metrics::accepted, s.acquired);
+  to.counter(metrics::rejected, s.timed_out, {"reason", "timeout"});
+  to.counter(metrics::rejected, s.cancelled, {"reason", "cancelled"});
+  to.counter(metrics::rejected, s.refused, {"reason", "refused"});
+  to.counter({"created", "Resources that were made."}, s.created);
+  to.counter({"connect_failures", "Resources that could not be made."}, s.connect_failures);
+  to.counter({"waits", "Leases of those that stood in line, or had to connect."}, s.waited);
+  to.counter({"leaks", "Leases that were held for too long."}, s.leaks);
+  static constexpr metric discarded{"discarded", "Resources that have gone, by why."};
+  to.counter(discarded, s.discarded.idle, {"reason", "idle"});
+  to.counter(discarded, s.discarded.lifetime, {"reason", "lifetime"});
+  to.counter(discarded, s.discarded.uses, {"reason", "uses"});
+  to.counter(discarded, s.discarded.broken, {"reason", "broken"});
+  to.counter(discarded, s.discarded.invalid, {"reason", "invalid"});
+  to.counter(discarded, s.discarded.evicted, {"reason", "evicted"});
+  to.counter(discarded, s.discarded.surplus, {"reason", "surplus"});
+  to.counter(discarded, s.discarded.closed, {"reason", "closed"});
+  if (s.wait_time.count() != 0) to.times(metrics::queue_wait, s.wait_time);
+  if (s.lifetime.count() != 0) to.times({"lifetime", "How old resources were when they went."}, s.lifetime);
+}
 
 }  // namespace penstock::inline v0_1

@@ -54,6 +54,7 @@
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/pool/detail/strand_work.hpp>
 #include <penstock/sync/future.hpp>
 
@@ -229,6 +230,14 @@ inline result<void> strand::drain(const wait_limits& limits) {
   if (origin_.forked()) return forked_error();
   detail::blocking_wait<detail::strand_work::core, detail::strand_work::drained_node> end{*work_};
   return wait(end, limits);
+}
+
+inline void describe(const strand& s, metric_sink& to) {
+  to.kind("strand");
+  to.gauge(metrics::depth, s.queued());
+  to.gauge(metrics::capacity, s.capacity());
+  to.gauge(metrics::waiters, s.room_waiters());
+  to.counter({"errors", "Exceptions that went to on_error."}, s.failed());
 }
 
 }  // namespace penstock::inline v0_1

@@ -41,6 +41,7 @@
 #include <penstock/core/clock.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/rate/adaptive_permit.hpp>
 #include <penstock/rate/detail/limit_meter.hpp>
 #include <penstock/rate/detail/share_line.hpp>
@@ -306,5 +307,16 @@ class adaptive_limit final : detail::permit_source {
   detail::limit_meter<Algorithm> meter_;  // guarded by the line's lock
   line line_;
 };
+
+template <class Algorithm>
+void describe(const adaptive_limit<Algorithm>& l, metric_sink& to) {
+  to.kind("adaptive_limit");
+  to.gauge(metrics::depth, l.waiters());
+  to.gauge(metrics::in_flight, l.in_flight());
+  to.gauge(metrics::limit, l.limit());
+  to.gauge({"baseline", "What a call takes without a queue, as far as that is known."}, l.baseline());
+  to.gauge({"probing", "1 while the baseline is measured, else 0."}, l.probing());
+  to.counter({"target_failures", "Times that the target threw."}, l.target_failures());
+}
 
 }  // namespace penstock::inline v0_1

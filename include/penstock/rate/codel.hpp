@@ -31,6 +31,7 @@
 
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/clock.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -128,5 +129,11 @@ class codel {
   std::uint64_t refused_ = 0;
   bool dropping_ = false;
 };
+
+inline void describe(const codel& c, metric_sink& to) {
+  to.kind("codel");
+  to.gauge({"shedding", "1 while a queue stands, else 0."}, c.shedding());
+  to.counter(metrics::rejected, c.refused(), {"reason", "waited"});
+}
 
 }  // namespace penstock::inline v0_1

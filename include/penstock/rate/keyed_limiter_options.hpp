@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <penstock/core/any_clock.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -42,5 +43,14 @@ struct keyed_limiter_stats {
   std::uint64_t replaced = 0;    ///< keys that gave their place, full again, to others
   std::uint64_t overflowed = 0;  ///< requests of keys without a place
 };
+
+/// What a registry sees of a keyed_limiter (observe/registry.hpp).
+inline void describe(const keyed_limiter_stats& s, metric_sink& to) {
+  to.kind("keyed_limiter");
+  to.gauge(metrics::depth, s.waiters);
+  to.gauge({"keys", "Keys that have a place."}, s.keys);
+  to.counter({"replaced", "Keys that gave their place to others."}, s.replaced);
+  to.counter({"overflowed", "Requests of keys without a place."}, s.overflowed);
+}
 
 }  // namespace penstock::inline v0_1

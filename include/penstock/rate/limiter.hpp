@@ -40,6 +40,7 @@
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/rate/detail/limiter_core.hpp>
 #include <penstock/rate/detail/limiter_run.hpp>
 #include <penstock/rate/detail/limiter_wait.hpp>
@@ -222,5 +223,7 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
 };
 
 static_assert(acquirable<limiter>);
+
+inline void describe(const limiter& l, metric_sink& to) { describe(l.counts(), to); }
 
 }  // namespace penstock::inline v0_1

@@ -28,6 +28,7 @@
 #include <penstock/core/attempt_failure.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/rate/rate.hpp>
 
 namespace penstock::inline v0_1 {
@@ -132,5 +133,16 @@ enum class limiter_stop : std::uint8_t {
   drop_waiting,    ///< those in line end with errc::closed
   finish_waiting,  ///< those in line have their turn yet
 };
+
+/// What a registry sees of a limiter (observe/registry.hpp).
+inline void describe(const limiter_counts& c, metric_sink& to) {
+  to.kind("limiter");
+  to.gauge(metrics::depth, c.queued);
+  to.gauge(metrics::in_flight, c.running);
+  to.counter(metrics::accepted, c.started);
+  to.counter(metrics::rejected, c.dropped, {"reason", "full"});
+  to.counter(metrics::rejected, c.gave_up, {"reason", "gave_up"});
+  to.counter({"retried", "Attempts that failed and were to be followed by others."}, c.retried);
+}
 
 }  // namespace penstock::inline v0_1

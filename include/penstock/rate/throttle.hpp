@@ -26,6 +26,7 @@
 
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/modifiers.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/rate/detail/paced.hpp>
 #include <penstock/rate/detail/paced_by_key.hpp>
 
@@ -100,6 +101,17 @@ template <class Context, class Rep, class Period, class F>
                                    throttle_options options = {}) {
   using of = detail::keyed_signature<detail::signature_of<F>>;
   return keyed_throttled<typename of::key, typename of::type>{context, interval, std::forward<F>(f), std::move(options)};
+}
+
+template <class R, class... A>
+void describe(const throttled<R(A...)>& p, metric_sink& to) {
+  to.kind("throttle");
+  describe(static_cast<const detail::paced<R(A...)>&>(p), to);
+}
+template <class Key, class R, class... A, class Hash, class Equal>
+void describe(const keyed_throttled<Key, R(A...), Hash, Equal>& p, metric_sink& to) {
+  to.kind("throttle_by_key");
+  describe(static_cast<const detail::paced_by_key<Key, R(A...), Hash, Equal>&>(p), to);
 }
 
 }  // namespace penstock::inline v0_1

@@ -42,6 +42,7 @@
 #include <penstock/core/detail/clock_handle.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/route/balancer_lease.hpp>
 #include <penstock/route/balancer_options.hpp>
 #include <penstock/route/detail/checked_options.hpp>
@@ -281,5 +282,11 @@ class balancer {
   typename Sync::mutex placing_;  // held by who changes a placement; before the table's lock
   typename Sync::template atomic<std::int64_t> retries_{retries_at_most};
 };
+
+template <class Endpoint, class Policy, clock Clock, class Sync>
+void describe(const balancer<Endpoint, Policy, Clock, Sync>& b, metric_sink& to) {
+  to.kind("balancer");
+  detail::describe_endpoints(b.stats(), to);
+}
 
 }  // namespace penstock::inline v0_1

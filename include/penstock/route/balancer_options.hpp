@@ -7,12 +7,15 @@
 // Thread safety  values.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <penstock/core/retry_allowance.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -96,5 +99,28 @@ enum class lease_outcome : std::uint8_t {
   failure,  ///< the endpoint's fault: refused, timed out, answered with an error of its own
   ignored,  ///< says nothing of the endpoint: cancelled, a mistake of the caller
 };
+
+namespace detail {
+
+// What a registry sees of a balancer (observe/registry.hpp): its endpoints, by endpoint_id.
+inline void describe_endpoints(const std::vector<endpoint_stats>& endpoints, metric_sink& to) {
+  static constexpr metric state{"endpoints", "Endpoints by state."};
+  std::size_t in_state[3] = {};
+  for (const endpoint_stats& s : endpoints) {
+    const std::string id = std::to_string(static_cast<std::uint64_t>(s.id));
+    const metric_label endpoint{"endpoint", id};
+    ++in_state[static_cast<std::size_t>(s.state)];
+    to.gauge(metrics::in_flight, s.in_flight, endpoint);
+    to.counter(metrics::completed, s.ended - std::min<std::uint64_t>(s.failures, s.ended), endpoint);
+    to.counter(metrics::failed, s.failures, endpoint);
+    to.gauge({"share", "What counts of the weight now."}, s.share, endpoint);
+    to.gauge({"latency_mean", "Of calls that ended well, if it is measured."}, s.mean_latency, endpoint);
+  }
+  to.gauge(state, in_state[0], {"state", "listed"});
+  to.gauge(state, in_state[1], {"state", "ejected"});
+  to.gauge(state, in_state[2], {"state", "draining"});
+}
+
+}  // namespace detail
 
 }  // namespace penstock::inline v0_1

@@ -32,6 +32,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/route/detail/versions.hpp>
 #include <penstock/route/hash_ring.hpp>
 
@@ -172,5 +173,11 @@ class concurrent_hash_ring {
 
   mutable ring_versions versions_;  // its readers count in it
 };
+
+template <class Node>
+void describe(const concurrent_hash_ring<Node>& ring, metric_sink& to) {
+  to.kind("concurrent_hash_ring");
+  describe(*ring.snapshot(), to);
+}
 
 }  // namespace penstock::inline v0_1

@@ -41,6 +41,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/route/detail/ring_members.hpp>
 #include <penstock/route/detail/ring_points.hpp>
 #include <penstock/route/hash.hpp>
@@ -313,5 +314,13 @@ class hash_ring {
   detail::ring_members<Node> members_;
   std::shared_ptr<detail::ring_load> load_;
 };
+
+/// What a registry sees of a ring (observe/registry.hpp). Nobody may change the ring while it is joined: of one that changes join a concurrent_hash_ring.
+template <class Node>
+void describe(const hash_ring<Node>& ring, metric_sink& to) {
+  to.kind("hash_ring");
+  to.gauge({"nodes", "Nodes on the ring."}, ring.size());
+  to.gauge({"points", "Points on the ring."}, ring.points());
+}
 
 }  // namespace penstock::inline v0_1

@@ -39,6 +39,7 @@
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/stream/detail/pipeline_context.hpp>
 #include <penstock/stream/detail/source_stages.hpp>
 #include <penstock/stream/operators.hpp>
@@ -190,6 +191,11 @@ template <class... Stages>
                   "merge: streams of different types");
     return detail::queue_stage<Up, Stages...>{64, std::move(name), std::move(up), std::move(others)...};
   });
+}
+
+template <class Stage>
+void describe(const pipeline<Stage>& p, metric_sink& to) {
+  describe(p.report(), to);
 }
 
 }  // namespace penstock::inline v0_1

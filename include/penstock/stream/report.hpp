@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <penstock/observe/detail/readable.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -128,5 +129,20 @@ struct pipeline_report {
 }
 
 inline std::ostream& operator<<(std::ostream& out, const pipeline_report& r) { return out << to_string(r); }
+
+/// What a registry sees of a pipeline (observe/registry.hpp): its stages, by number and name.
+inline void describe(const pipeline_report& r, metric_sink& to) {
+  to.kind("pipeline");
+  for (std::size_t i = 0; i < r.stages.size(); ++i) {
+    const stage_report& s = r.stages[i];
+    const std::string numbered = std::to_string(i + 1) + ' ' + s.name;
+    const metric_label stage{"stage", numbered};
+    to.counter({"items_in", "Items that a stage took."}, s.items_in, stage);
+    to.counter({"items_out", "Items that a stage gave."}, s.items_out, stage);
+    to.counter({"stage_busy", "Time of a stage's own work, all threads added up."}, s.busy, stage);
+    to.counter({"wait_in", "Time in which a stage's taker found nothing there."}, s.wait_in, stage);
+    to.counter({"wait_out", "Time in which a stage's giver found no room."}, s.wait_out, stage);
+  }
+}
 
 }  // namespace penstock::inline v0_1

@@ -40,6 +40,7 @@
 #include <penstock/core/detail/gate.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/sync/permit.hpp>
 
 namespace penstock::inline v0_1 {
@@ -280,6 +281,16 @@ class basic_semaphore {
 
 using semaphore = basic_semaphore<>;
 using permit = basic_permit<semaphore>;
+
+template <class Sync>
+void describe(const basic_semaphore<Sync>& s, metric_sink& to) {
+  to.kind("semaphore");
+  const auto limit = s.limit();
+  const auto available = s.available();
+  to.gauge(metrics::depth, s.waiters());
+  to.gauge(metrics::in_flight, limit > available ? limit - available : 0);
+  to.gauge(metrics::limit, limit);
+}
 
 }  // namespace penstock::inline v0_1
 

@@ -65,7 +65,7 @@ class metric_collector final : public metric_sink {
     add(std::move(v));
   }
   void distribution(const metric& m, metric_unit unit, const metric_distribution& values, const metric_label& label) override {
-    metric_value v = named(m, metric_type::histogram, unit, label);
+    metric_value v = named(m, metric_type::distribution, unit, label);
     v.distribution = values;
     add(std::move(v));
   }
@@ -88,7 +88,7 @@ class metric_collector final : public metric_sink {
     metric_value v{
         .name = std::string{m.name}, .help = std::string{m.help}, .type = type, .unit = unit, .every_kind = m.every_kind};
     if (unit == metric_unit::seconds) v.name += "_seconds";
-    if (type == metric_type::counter) v.name += "_total";
+    if (type == metric_type::count) v.name += "_total";
     v.family = prefix_ + '_' + (m.every_kind ? "" : into_.kind + '_') + v.name;
     v.label = label.name;
     v.label_value = label.value;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/pool/detail/drop_scope.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
@@ -65,6 +66,11 @@ inline void worker_pool::drop(task& queued) noexcept {
   const detail::drop_scope why{errc::cancelled};  // also where the destructor of a task that is dropped for another reason purges
   static_cast<void>(task{std::move(queued)});
   if (!why.was_begun()) outside_.count_cancelled_shared();
+}
+
+inline void describe(const worker_pool& pool, metric_sink& to) {
+  describe(pool.stats(), to);
+  to.gauge(metrics::capacity, pool.queue_capacity());
 }
 
 }  // namespace penstock::inline v0_1

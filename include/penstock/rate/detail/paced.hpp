@@ -12,6 +12,7 @@
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/rate/detail/paced_function.hpp>
 #include <penstock/sync/shared_future.hpp>
 
@@ -140,5 +141,13 @@ class paced<R(A...)> {
 
   core* const core_;
 };
+
+template <class Signature>
+void describe(const paced<Signature>& p, metric_sink& to) {
+  to.kind("paced");
+  to.gauge(metrics::depth, p.pending());
+  to.gauge(metrics::in_flight, p.running());
+  to.counter(metrics::failed, p.failed());
+}
 
 }  // namespace penstock::inline v0_1::detail

@@ -16,6 +16,7 @@
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/rate/detail/paced_function.hpp>
 #include <penstock/sync/shared_future.hpp>
 
@@ -249,5 +250,13 @@ struct keyed_signature<R(K, A...)> {
   using key = std::remove_cvref_t<K>;
   using type = R(A...);
 };
+
+template <class Key, class Signature, class Hash, class Equal>
+void describe(const paced_by_key<Key, Signature, Hash, Equal>& p, metric_sink& to) {
+  to.kind("paced_by_key");
+  to.gauge({"keys", "Keys that are remembered."}, p.keys());
+  to.gauge(metrics::in_flight, p.running());
+  to.counter(metrics::failed, p.failed());
+}
 
 }  // namespace penstock::inline v0_1::detail

@@ -16,6 +16,7 @@
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/rate/detail/timed_core.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -179,5 +180,12 @@ class timed_line {
 
   core* const core_;
 };
+
+template <class Shape, class Clock, class Sync>
+void describe(const timed_line<Shape, Clock, Sync>& l, metric_sink& to) {
+  to.kind(Shape::name);
+  to.gauge(metrics::depth, l.waiters());
+  to.gauge({"available", "What can be had now; negative while there is a debt."}, l.available());
+}
 
 }  // namespace penstock::inline v0_1::detail
