@@ -262,13 +262,13 @@ TEST_CASE("registry: snapshots become JSON, a table and Prometheus text, whateve
 
   const std::string text = to_prometheus_text(s);
   const std::string name = "{component=\"a\\\"\\\\\\n\xef\xbf\xbd\x01\xc3\xb6\"";
-  for (const std::string line : {
+  for (const std::string& line : {
            "# HELP penstock_depth What waits inside now.\n# TYPE penstock_depth gauge\npenstock_depth" + name +
                ",kind=\"desk\"} 3\n",
            "# TYPE penstock_rejected_total counter\npenstock_rejected_total" + name + ",kind=\"desk\",reason=\"full\"} 2\n",
            "penstock_busy_seconds_total" + name + ",kind=\"desk\"} 1.5\n",
            "penstock_desk_lamps" + name + "} 0.5\n",
-           "penstock_queue_wait_seconds_bucket" + name + ",kind=\"desk\",le=\"1e-06\"} 1\n",
+           "penstock_queue_wait_seconds_bucket" + name + ",kind=\"desk\",le=\"2.5e-06\"} 1\n",
            "penstock_queue_wait_seconds_bucket" + name + ",kind=\"desk\",le=\"0.0005\"} 2\n",
            "penstock_queue_wait_seconds_bucket" + name + ",kind=\"desk\",le=\"0.0025\"} 3\n",
            "penstock_queue_wait_seconds_bucket" + name + ",kind=\"desk\",le=\"+Inf\"} 3\n",

@@ -49,7 +49,7 @@ void for_each_code_point(std::string_view text, Append append) {
   // Counts are read by people, too: not 1e+06.
   const bool whole = std::trunc(value) == value && std::fabs(value) < 1e15;
   const auto end = whole ? std::to_chars(digits.data(), digits.data() + digits.size(), static_cast<long long>(value)).ptr
-                         : std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+                         : std::to_chars(digits.data(), digits.data() + digits.size(), value, std::chars_format::general).ptr;
   return {digits.data(), end};
 }
 
