@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Looks at what every component of penstock tells a registry, as JSON by Python's parser and as text by Prometheus' own.
+
+    run_observe.py EVERY_COMPONENT
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from checks import check, verdict  # noqa: E402
+
+# component: kind, and what its metrics are in the state that every_component.cpp brings about. A metric with a label is {label's value: number}.
+EXPECTED = {
+    "pool": ("worker_pool", {"depth": 2, "capacity": 2, "limit": 1, "accepted_total": 3, "completed_total": 1, "failed_total": 0}),
+    "helper": ("worker_pool", {"depth": 0, "limit": 1}),
+    "serial": ("strand", {"depth": 0, "waiters": 0}),
+    "places": ("semaphore", {"depth": 0, "in_flight": 2, "limit": 5}),
+    "numbers": ("channel", {"depth": 1, "capacity": 2, "accepted_total": 2, "completed_total": 1, "rejected_total": {"full": 1}}),
+    "news": ("broadcast", {"capacity": 4, "subscribers": 1}),
+    "connections": ("resource_pool", {"in_flight": 1, "idle": 0, "created_total": 1, "discarded_total": {"idle": 0, "broken": 0}}),
+    "shards": ("keyed_resource_pool", {"keys": 1}),
+    "tokens": ("token_bucket", {"available": 1}),
+    "leaky": ("leaky_bucket", {"available": 5}),
+    "window": ("fixed_window", {"available": 6}),
+    "sliding": ("sliding_window", {"available": 7}),
+    "jobs": ("limiter", {"depth": 0, "in_flight": 0, "accepted_total": 0}),
+    "adaptive": ("adaptive_limit", {"limit": 7, "probing": 0}),
+    "users": ("keyed_limiter", {"keys": 1, "overflowed_total": 0}),
+    "delay": ("codel", {"shedding": 0, "rejected_total": {"waited": 0}}),
+    "save": ("debounce", {"depth": 1, "in_flight": 0}),
+    "notify": ("throttle_by_key", {"keys": 0, "failed_total": 0}),
+    "squares": ("batcher", {"accepted_total": 1, "completed_total": 1, "batches_total": 1, "hits_total": 0}),
+    "writes": ("accumulator", {"accepted_total": 1, "completed_total": 1, "batches_total": 1, "depth": 0}),
+    "backends": ("balancer", {"endpoints": {"listed": 1, "ejected": 0, "draining": 0}}),
+    "ring": ("hash_ring", {"nodes": 1}),
+    "moving_ring": ("concurrent_hash_ring", {"nodes": 1}),
+    "breaker": ("circuit_breaker", {"state": {"closed": 1, "half_open": 0, "open": 0}, "opened_total": 0}),
+    "budget": ("retry_budget", {"available": 10}),
+    "queue": ("job_queue", {"depth": 1, "jobs": {"waiting": 1, "failed": 0}, "paused": 0}),
+    "worker": ("job_worker", {"completed_total": 0, "store_errors_total": 0}),
+    "sum": ("pipeline", {}),
+}
+WITH_TIMES = {"pool": ["queue_wait_seconds", "run_seconds"], "squares": ["batch_size"], "writes": ["batch_size", "run_seconds"]}
+
+
+def lacks(expected, found, where):
+    """What of `expected` is not in `found`."""
+    for name, value in expected.items():
+        if isinstance(value, dict):
+            yield from lacks(value, found.get(name, {}), f"{where} {name}")
+        elif found.get(name) != value:
+            yield f"{where} {name} is {found.get(name)}, not {value}"
+
+
+def check_json(text):
+    snapshot, interval = (json.loads(line) for line in text.splitlines())
+    components = {c["name"]: c for c in snapshot["components"]}
+    problems = []
+    for name, (kind, metrics) in EXPECTED.items():
+        c = components.get(name, {"kind": None, "metrics": {}})
+        problems += lacks({**metrics, "up": 1}, c["metrics"], name)
+        if c["kind"] != kind or "error" in c:
+            problems.append(f"{name} is a {c['kind']}: {c.get('error')}")
+        for times in WITH_TIMES.get(name, []):
+            if c["metrics"].get(times, {}).get("count") != 1:
+                problems.append(f"{name} has no {times}")
+    check("every component tells what it should", not problems, problems)
+    check("a pool without metrics tells no times", "queue_wait_seconds" not in components["helper"]["metrics"], components["helper"])
+    stages = components["sum"]["metrics"]["items_out_total"]
+    check("a pipeline tells its stages", len(stages) == 3 and list(stages.values())[0] == 3, stages)
+    odd = snapshot["components"][-1]
+    check("any text is a name", odd["name"] == 'a "name"\\ of\nt\u00f6rk and \ufffd', odd["name"])
+    check("a component that throws has an error", odd["error"] == "it threw: half way" and odd["metrics"]["up"] == 0, odd)
+    check("what it had said is there", odd["metrics"]["shipped_total"] == {'a "b"\\\n': 7}, odd)
+    check("an interval knows its length", interval["elapsed_seconds"] == 2, interval["elapsed_seconds"])
+    pool = next(c for c in interval["components"] if c["name"] == "pool")
+    check("the interval of a pool has rates and the law", {"rates", "values", "queue", "run"} <= pool.keys(), pool)
+    check("nothing was submitted in it", pool["rates"]["accepted_total"] == 0, pool["rates"])
+
+
+def check_text(text):
+    families = {}
+    twice = []
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            twice += [name] if name in families else []
+            families[name] = kind
+    check("each of many families stands in one place", not twice and len(families) > 80, twice)
+    check("names say units and types", all(name.endswith("_total") == (kind == "counter") for name, kind in families.items()), families)
+    labels = r'\{component="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\}'
+    odd = [l for l in text.splitlines() if not l.startswith("#") and not re.fullmatch(rf"[a-z_]+{labels} [-+0-9.e]+", l)]
+    check("each line is one of the format", not odd, odd)
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        print("run_observe.py: promtool is not installed (Debian: prometheus), so Prometheus was not asked")
+        return
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=60, check=False)
+    check("promtool has nothing to say", done.returncode == 0 and not done.stdout and not done.stderr, done.stdout + done.stderr)
+    broken = subprocess.run([promtool, "check", "metrics"], input=text.replace('="', "=", 1), capture_output=True, text=True, timeout=60, check=False)
+    check("promtool would see what is wrong", broken.returncode != 0, broken.stdout)
+
+
+def main(binary):
+    def say(form):
+        return subprocess.run([binary, form], capture_output=True, text=True, timeout=60, check=True).stdout
+
+    check_json(say("json"))
+    check_text(say("prometheus"))
+    table = say("table").splitlines()
+    check("the table has a line for each", len(table) == len(EXPECTED) + 2, table)
+    return verdict()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))
