@@ -15,12 +15,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <penstock/observe/busy_time.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/observe/prometheus_text.hpp>
+#include <penstock/observe/registry.hpp>
+#include <penstock/sync/semaphore.hpp>
 
 #include "thread_counts.hpp"
 
@@ -240,6 +245,55 @@ void BM_merge(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_merge)->UseRealTime();
+
+// What a name in a registry costs the events of a component: nothing, for it is read when somebody looks.
+template <bool Joined>
+void BM_acquire_release(benchmark::State& state) {
+  penstock::registry all;
+  penstock::semaphore places{4};
+  penstock::registry_membership joined;
+  if constexpr (Joined) joined = all.join("places", places);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(places.try_acquire());
+    places.release();
+  }
+}
+BENCHMARK_TEMPLATE(BM_acquire_release, false)->UseRealTime();
+BENCHMARK_TEMPLATE(BM_acquire_release, true)->UseRealTime();
+
+// What looking costs: ten components, each with a histogram of 100,000 values over many magnitudes (some 2,500 buckets), five counters and a gauge.
+struct scraped {
+  scraped() {
+    spread_values values{0};
+    for (int i = 0; i < 100'000; ++i) times.record(values.next());
+    for (int i = 0; i < 10; ++i) joined.push_back(all.join("component " + std::to_string(i), *this));
+  }
+  friend void describe(const scraped& s, penstock::metric_sink& to) {
+    to.kind("scraped");
+    to.gauge(penstock::metrics::depth, 3);
+    for (const char* const reason : {"closed", "full", "rejected", "timeout", "cancelled"}) {
+      to.counter(penstock::metrics::rejected, 1, {"reason", reason});
+    }
+    to.times(penstock::metrics::run, s.times.snapshot());
+  }
+
+  penstock::registry all;
+  penstock::histogram times;
+  std::vector<penstock::registry_membership> joined;
+};
+
+void BM_registry_snapshot(benchmark::State& state) {
+  const scraped s;
+  for (auto _ : state) benchmark::DoNotOptimize(s.all.snapshot());
+}
+BENCHMARK(BM_registry_snapshot)->UseRealTime();
+
+void BM_prometheus_text(benchmark::State& state) {
+  const scraped s;
+  const auto snapshot = s.all.snapshot();
+  for (auto _ : state) benchmark::DoNotOptimize(to_prometheus_text(snapshot));
+}
+BENCHMARK(BM_prometheus_text)->UseRealTime();
 
 }  // namespace
 

@@ -9,9 +9,7 @@
 // Where to read on: text_queue.cpp, all that knows of stores; command.hpp, what a job is here; meter.hpp, what can be told of a queue from outside.
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -29,6 +27,7 @@
 #include <vector>
 
 #include <penstock/core/version.hpp>
+#include <penstock/observe/terminal_view.hpp>
 #include <penstock/pool/sizing.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
@@ -106,25 +105,6 @@ int run(add_options& o) {
   return 0;
 }
 
-/// Draws over the last one if that is a terminal.
-class display {
- public:
-  explicit display(std::FILE* to) : to_{to}, terminal_{::isatty(::fileno(to)) != 0} {}
-  void show(const std::string& text) {
-    if (terminal_ && shown_) fmt::print(to_, "\x1b[{}F\x1b[J", lines_);
-    fmt::print(to_, "{}", text);
-    std::fflush(to_);
-    lines_ = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
-    shown_ = true;
-  }
-
- private:
-  std::FILE* to_;
-  bool terminal_;
-  bool shown_ = false;
-  std::size_t lines_ = 0;
-};
-
 int run(const work_options& o) {
   const std::stop_source stop;
   const fulltext::stop_on_signal ctrl_c{stop};  // before any other thread starts
@@ -141,7 +121,7 @@ int run(const work_options& o) {
   if (o.watch) {
     watching = std::jthread{[&](const std::stop_token& end) {
       std::optional<meter> m;
-      display shown{stderr};
+      penstock::terminal_view shown{stderr};
       while (rest(1s, end)) {
         try {  // a store that does not answer now is no reason to end what runs
           if (!m) m.emplace(*queue);
@@ -197,7 +177,7 @@ int run(const watch_options& o) {
   const fulltext::stop_on_signal ctrl_c{stop};
   const auto queue = open(o);
   meter m{*queue};
-  display shown{stdout};
+  penstock::terminal_view shown{stdout};
   for (std::size_t n = 0; o.times == 0 || n < o.times; ++n) {
     if (!rest(o.every, stop.get_token())) return o.times == 0 ? 0 : 130;
     const reading r = m.read();
