@@ -8,6 +8,7 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/sync/event.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -140,6 +141,41 @@ TEST_CASE("registry: leaving waits for who reads the component, and nobody reads
     CHECK(alive.use_count() == 1);
   }
   CHECK(seen == 1);
+}
+
+TEST_CASE("registry: components come and go while others look, and are read only while they are there", "[registry]") {
+  penstock::registry all;
+  std::atomic<int> working{2};
+  std::uint64_t wrong = 0;
+  std::uint64_t seen = 0;
+  {
+    const std::jthread looking{[&] {
+      // At least once more after the last one has gone.
+      for (bool last = false; !last;) {
+        last = working.load() == 0;
+        for (const auto& c : all.snapshot().components) {
+          ++seen;
+          if (!c.error.empty() || c.total("depth") != 7) ++wrong;
+        }
+      }
+    }};
+    const auto come_and_go = [&](const char* name) {
+      for (int i = 0; i < 500; ++i) {
+        auto d = std::make_unique<desk>();
+        d->waiting = 7;
+        auto joined = all.join(name, *d);
+        if (i % 16 == 0) std::this_thread::yield();
+        joined.leave();
+        d->waiting = -1;
+      }
+      working.fetch_sub(1);
+    };
+    const std::jthread one{come_and_go, "one"};
+    const std::jthread other{come_and_go, "other"};
+  }
+  CHECK(wrong == 0);
+  CHECK(all.size() == 0);
+  CAPTURE(seen);
 }
 
 TEST_CASE("registry: a component that throws or misuses the sink has an error, and hides no other", "[registry]") {
