@@ -141,6 +141,15 @@ TEST_CASE("registry: leaving waits for who reads the component, and nobody reads
     CHECK(alive.use_count() == 1);
   }
   CHECK(seen == 1);
+
+  // One that leaves while another one is read is not read after that.
+  penstock::registry_membership second;
+  const auto first = all.join("first", [&](metric_sink& to) {
+    to.kind("k");
+    second.leave();
+  });
+  second = all.join("second", [](metric_sink& to) { to.kind("k"); });
+  CHECK(all.snapshot().components.size() == 1);
 }
 
 TEST_CASE("registry: components come and go while others look, and are read only while they are there", "[registry]") {
