@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
   penstock::worker_pool workers{{.threads = 4, .queue_capacity = 64, .overflow = penstock::overflow::reject, .metrics = true}};
   penstock::resource_pool<int> connections{[] { return 1; }, {.max_size = 2, .metrics = true}};
   penstock::channel<std::uint64_t> arrivals{{.capacity = 100, .metrics = true}};
-  penstock::token_bucket<> limit{penstock::rate{5000, 1s}, 100};
+  penstock::token_bucket<> limit{penstock::rate{10'000, 1s}, 100};
   storefront shop{connections};
 
   const std::array joined{all.join("workers", workers), all.join("connections", connections), all.join("arrivals", arrivals),
@@ -82,10 +82,10 @@ int main(int argc, char** argv) {
 
   const penstock::registry_snapshot before = all.snapshot();
   {
-    std::jthread customers{[&] {  // 3,000 a second, whether anybody keeps up or not
+    std::jthread customers{[&] {  // 6,000 a second, whether anybody keeps up or not
       const auto began = steady::now();
-      for (std::uint64_t n = 0; n < 4500; ++n) {
-        std::this_thread::sleep_until(began + n * 333us);
+      for (std::uint64_t n = 0; n < 9000; ++n) {
+        std::this_thread::sleep_until(began + n * 166us);
         static_cast<void>(arrivals.try_push(n));
       }
       arrivals.close();

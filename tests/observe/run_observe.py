@@ -22,7 +22,7 @@ EXPECTED = {
     "places": ("semaphore", {"depth": 0, "in_flight": 2, "limit": 5}),
     "numbers": ("channel", {"depth": 1, "capacity": 2, "accepted_total": 2, "completed_total": 1, "rejected_total": {"full": 1}}),
     "news": ("broadcast", {"capacity": 4, "subscribers": 1}),
-    "connections": ("resource_pool", {"in_flight": 1, "idle": 0, "created_total": 1, "discarded_total": {"idle": 0, "broken": 0}}),
+    "connections": ("resource_pool", {"in_flight": 1, "limit": 1, "idle": 0, "created_total": 1, "discarded_total": {"idle": 0, "broken": 0}}),
     "shards": ("keyed_resource_pool", {"keys": 1}),
     "tokens": ("token_bucket", {"available": 1}),
     "leaky": ("leaky_bucket", {"available": 5}),

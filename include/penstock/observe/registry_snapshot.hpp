@@ -72,11 +72,11 @@ struct littles_law {
 
   /// What would be inside, on average, if it were steady.
   [[nodiscard]] double expected() const noexcept { return rate * time; }
-  /// Whether the two are no more apart than `factor`, or than one thing.
+  /// Whether the two are no more than `factor` apart, or than chance may put them: what is seen at two moments is off by some square root of it.
   [[nodiscard]] bool holds(double factor = 2) const noexcept {
     const double low = std::min(expected(), seen);
     const double high = std::max(expected(), seen);
-    return high <= low * factor || high - low <= 1;
+    return high <= low * factor || high - low <= 1 + 2 * std::sqrt(high);
   }
 };
 
@@ -93,7 +93,8 @@ struct component_interval {
   [[nodiscard]] double rate(std::string_view metric) const noexcept {
     const metric_value* const m = change.find(metric);
     if (m == nullptr || m->type == metric_type::level || elapsed.count() <= 0) return 0;
-    return (m->type == metric_type::distribution ? static_cast<double>(m->distribution.count()) : change.total(metric)) / seconds();
+    return (m->type == metric_type::distribution ? static_cast<double>(m->distribution.count()) : change.total(metric)) /
+           seconds();
   }
   /// The values that a histogram got; null: there is none.
   [[nodiscard]] const metric_distribution* values(std::string_view metric) const noexcept {

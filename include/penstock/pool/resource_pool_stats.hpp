@@ -38,6 +38,7 @@ struct resource_pool_stats {
   std::size_t checking = 0;    ///< being validated
   std::size_t connecting = 0;  ///< being made
   std::size_t waiting = 0;     ///< in line
+  std::size_t limit = 0;       ///< the most that there may be: max_size + max_overflow
 
   // since the pool was made
   std::uint64_t created = 0;
@@ -60,6 +61,7 @@ inline void describe(const resource_pool_stats& s, metric_sink& to) {
   to.kind("resource_pool");
   to.gauge(metrics::depth, s.waiting);
   to.gauge(metrics::in_flight, s.in_use);
+  to.gauge(metrics::limit, s.limit);
   to.gauge({"idle", "Resources that nobody uses."}, s.idle);
   to.gauge({"checking", "Resources that are being validated."}, s.checking);
   to.gauge({"connecting", "Resources that are being made."}, s.connecting);

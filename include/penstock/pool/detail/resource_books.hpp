@@ -62,6 +62,7 @@ class resource_books {
     s.checking = checking_;
     s.connecting = connecting_;
     s.waiting = waiters_.size();
+    s.limit = terms_.max_size + terms_.max_overflow;
     s.created = counts_.created;
     s.connect_failures = counts_.connect_failures;
     s.acquired = counts_.acquired + lane_.uses();
