@@ -56,6 +56,8 @@
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
 #include <penstock/core/timer_service.hpp>
+#include <penstock/core/trace_context.hpp>
+#include <penstock/core/tracer.hpp>
 #include <penstock/core/version.hpp>
 #include <penstock/job/circuit_breaker.hpp>
 #include <penstock/job/circuit_breaker_options.hpp>
@@ -91,6 +93,7 @@
 #include <penstock/observe/registry.hpp>
 #include <penstock/observe/registry_snapshot.hpp>
 #include <penstock/observe/terminal_view.hpp>
+#include <penstock/observe/who_waits.hpp>
 #include <penstock/pool/keyed_resource_pool.hpp>
 #include <penstock/pool/pool_stats.hpp>
 #include <penstock/pool/resource_lease.hpp>

@@ -85,6 +85,7 @@ class accumulator {
     state_->writers.reserve(of().options.max_in_flight_batches);
     for (std::size_t i = 0; i < of().options.max_in_flight_batches; ++i) state_->writers.push_back(of().run(*f));
     state_->function = std::move(f);
+    const trace_scope of_nobody{trace_context{}};  // not of who makes the accumulator
     for (auto& w : state_->writers) w.start(via(context).to, of().stop.get_token());
   }
   accumulator(const accumulator&) = delete;

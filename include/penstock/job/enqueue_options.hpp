@@ -18,6 +18,7 @@
 #include <string>
 
 #include <penstock/core/backoff.hpp>
+#include <penstock/core/trace_context.hpp>
 #include <penstock/job/job_id.hpp>
 
 namespace penstock::inline v0_1 {
@@ -72,6 +73,8 @@ struct enqueue_options {
   /// children are over. None: no job. Of another job that is known errc::stale, else errc::not_found.
   penstock::job_id parent = {};
   child_failure on_failure = child_failure::fail_parent;  ///< what becomes of the parent if this one fails for good
+  /// While a tracer is installed (core/tracer.hpp): the context that the job belongs to. Empty: the current one.
+  trace_context trace = {};
 };
 
 namespace detail {

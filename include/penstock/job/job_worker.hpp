@@ -84,6 +84,7 @@ class job_worker {
     using function = std::decay_t<F>;
     auto f = std::make_shared<function>(std::forward<F>(handler));
     const any_scheduler where = via(context).to;
+    const trace_scope of_nobody{trace_context{}};  // not of who makes the worker
     state_->runners.reserve(of().runners.size() + 1);
     for (const auto& r : of().runners) state_->runners.push_back(of().run(*f, *r, where));
     if constexpr (Store::blocks) {

@@ -64,6 +64,9 @@ class memory_lease {
     return *node_->extras->kind;
   }
 
+  /// In which context the job was added, if somebody traced then.
+  [[nodiscard]] trace_context trace() const noexcept { return node_->extras != nullptr ? node_->extras->trace : trace_context{}; }
+
  private:
   friend memory_store<Payload>;
   friend detail::memory_steps<Payload>;

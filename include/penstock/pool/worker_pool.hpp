@@ -60,6 +60,7 @@
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/detail/blocking_help.hpp>
 #include <penstock/core/detail/fork.hpp>
+#include <penstock/core/detail/observers.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/range_result.hpp>
@@ -69,6 +70,7 @@
 #include <penstock/pool/detail/pool_threads.hpp>
 #include <penstock/pool/detail/task_queue.hpp>
 #include <penstock/pool/detail/task_runner.hpp>
+#include <penstock/pool/detail/traced_task.hpp>
 #include <penstock/pool/detail/worker_stats.hpp>
 #include <penstock/pool/pool_stats.hpp>
 #include <penstock/pool/sizing.hpp>
@@ -235,6 +237,13 @@ class worker_pool {
 
   template <class F>
   static F&& callable(F&& f);
+  // Gives the task a span, if somebody traces. Throws std::bad_alloc.
+  void trace(task& work) {
+    if (detail::observers::trace()) [[unlikely]]
+      wrap(work);
+  }
+  [[gnu::cold]] void wrap(task& work);
+  [[gnu::cold]] result<void> put_traced(task& work, const wait_limits& limits);
   result<void> try_put(task& work, detail::task_label label) noexcept;
   result<void> put(task& work, const admission& how);
   range_result put_n(std::span<task> tasks, const wait_limits& limits);

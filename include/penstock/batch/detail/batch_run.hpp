@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@
 #include <penstock/batch/wrong_batch_size.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/detail/limited_task.hpp>
+#include <penstock/core/detail/open_span.hpp>
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
@@ -101,6 +103,8 @@ class batch_work {
     began_ = core_.time();
     runs_ = true;
     core_.called(flights(), began_);
+    if (observers::trace()) [[unlikely]]
+      begin_span();
     if (keys_.empty()) return {&single_->key, 1};
     return std::span<const Key>{keys_}.subspan(now_.first, now_.count);
   }
@@ -135,12 +139,14 @@ class batch_work {
         }
       }
     }
+    end_span(trace_outcome::completed);
     core_.land(asked, false, left_ == 0);
   }
 
   /// The call failed.
   void failed(std::exception_ptr why) noexcept {
     returned();
+    end_span(trace_outcome::failed, why);
     if (core_.options().split_failed_batches && now_.count > 1) {
       const std::size_t half = now_.count / 2;
       todo_[left_++] = {now_.first + half, now_.count - half};
@@ -164,6 +170,17 @@ class batch_work {
     return std::span<flight_type* const>{flights_}.subspan(now_.first, now_.count);
   }
 
+  [[gnu::cold]] void begin_span() noexcept {
+    const std::span<flight_type* const> asked = flights();
+    span_.emplace(traced::batch, &core_, std::string_view{}, asked.front()->trace).begin();
+    for (const flight_type* const f : asked.subspan(1)) span_->link(f->trace);
+  }
+  void end_span(trace_outcome how, const std::exception_ptr& why = {}) noexcept {
+    if (!span_) [[likely]]
+      return;
+    span_->end(how, why);
+    span_.reset();
+  }
   void returned() noexcept {
     if (std::exchange(runs_, false)) core_.returned(began_);
   }
@@ -177,7 +194,8 @@ class batch_work {
   std::size_t left_ = 1;
   range now_{};
   nanoseconds_point began_ = 0;
-  bool runs_ = false;  // the function, and nobody has noted yet how long
+  std::optional<open_span> span_;  // of the call that runs
+  bool runs_ = false;              // the function, and nobody has noted yet how long
 };
 
 /// Callers of a batch who go on on this thread do so when all have been told and the next batch has been sent; but within this one: they may destroy

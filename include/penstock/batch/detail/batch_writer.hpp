@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -24,6 +25,7 @@
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/detail/fork.hpp>
 #include <penstock/core/detail/limited_task.hpp>
+#include <penstock/core/detail/open_span.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/modifiers.hpp>
@@ -163,6 +165,9 @@ class batch_writer {
       batch& b = *turn.taken;
       write_failure failure;
       batch_size.record(b.added);
+      std::optional<open_span> span;
+      if (observers::trace()) [[unlikely]]
+        span.emplace(traced::batch, &line, std::string_view{}, b.trace).begin();
       failure.attempt = 0;
       std::size_t written = 0;
       while (!b.items.empty()) {
@@ -202,6 +207,8 @@ class batch_writer {
           static_cast<void>(co_await std::move(delay));
         }
       }
+      if (span) [[unlikely]]
+        span->end(b.items.empty() ? trace_outcome::completed : trace_outcome::failed, failure.exception);
       if (!b.items.empty()) give_up(b, failure);
       b.clear();
       line.finish(b, written, failure.attempt);

@@ -24,6 +24,7 @@
 #include <penstock/batch/detail/batch_metrics.hpp>
 #include <penstock/batch/detail/flight.hpp>
 #include <penstock/batch/detail/flight_store.hpp>
+#include <penstock/core/detail/open_span.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/scheduler.hpp>
 
@@ -83,6 +84,8 @@ class batcher_core
     // More than a batch holds is as much as a batch holds: it travels alone.
     if (options_.key_bytes) fresh->bytes = std::min(options_.key_bytes(fresh->key), options_.max_batch_bytes);
     fresh->set_task(base::task_functions);
+    if (observers::trace()) [[unlikely]]
+      fresh->trace = open_span{traced::batch, this}.travel();
 
     flight_trash<flight_type> gone;
     consequences after = this->change();

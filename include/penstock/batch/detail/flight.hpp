@@ -18,6 +18,7 @@
 
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
+#include <penstock/core/trace_context.hpp>
 #include <penstock/sync/detail/future_state.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -66,6 +67,7 @@ class flight : public future_state<Value, Sync>, public work_item {
   var<flight_item> posted{flight_item::none};
   var<const void*> origin{nullptr};  // from within which batch it was asked for; null: from none
   var<bool> cleared{false};          // while it was taken
+  trace_context trace = {};          // of who asked first, if somebody traces
 };
 
 /// In order; does not own.

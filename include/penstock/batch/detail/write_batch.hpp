@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <penstock/core/detail/sync.hpp>
+#include <penstock/core/trace_context.hpp>
 #include <penstock/sync/detail/future_state.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -74,6 +75,7 @@ struct write_batch {
   std::size_t bytes = 0;
   std::uint64_t number = 0;        // in the order of their opening, from 1
   nanoseconds_point first_at = 0;  // when its first item came, where that matters
+  trace_context trace = {};        // in which context it came, if somebody traces
   write_batch* next = nullptr;
   write_batch* previous = nullptr;
 

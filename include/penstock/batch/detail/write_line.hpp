@@ -28,9 +28,11 @@
 #include <penstock/core/detail/async_wait.hpp>
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/gate.hpp>
+#include <penstock/core/detail/observers.hpp>
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/core/detail/wait_queue.hpp>
+#include <penstock/core/trace_context.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -66,6 +68,8 @@ class write_line {
     write_ticket ticket;
     std::size_t bytes;
     std::exception_ptr caught;  // there was no memory; the outcome is `rejected`
+    bool traced = false;        // the context is there: it may be let in by another thread
+    carried_trace trace;
   };
 
   /// What a writer brings to the line, and takes from it.
@@ -76,6 +80,7 @@ class write_line {
     bool comes = false;               // was sent for a batch
   };
   struct work_node : wait_node<Sync> {
+    static constexpr bool is_idle = true;  // a writer without a batch, for who observes waits
     explicit work_node(turn* t) noexcept : its{t} {}
     /// granted: a batch, or come back with the deadline that the turn says. timeout: come back. closed: there will be none.
     static outcome take_result(outcome decided) noexcept { return decided; }
@@ -194,6 +199,10 @@ class write_line {
   step try_or_link(room_node& n, link_at where, wait_list<Sync>& won) noexcept {
     if (enter_if_first(n, won)) return step::passed;
     if (where == link_at::nowhere) return step::refused;
+    if (observers::trace()) {
+      n.trace.capture();
+      n.traced = true;
+    }
     room_.push_back(n);
     serve_writers(won);  // somebody waits for room: what is there is due
     return step::linked;

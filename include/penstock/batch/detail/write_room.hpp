@@ -28,6 +28,7 @@ void write_line<Item, Sync>::enter(room_node& n) noexcept {
     batch& b = batch_for(n.bytes);
     b.append(*n.item, n.ticket);
     b.added = b.items.size();
+    if (b.added == 1) b.trace = !observers::trace() ? trace_context{} : n.traced ? n.trace.context : current_trace();
     b.bytes += n.bytes;
     if (b.added >= limits_.max_items || b.bytes >= limits_.max_bytes) open_ = nullptr;
   } catch (...) {

@@ -10,9 +10,12 @@
 #include <penstock/channel/detail/selection.hpp>
 #include <penstock/core/detail/parker.hpp>
 #include <penstock/core/detail/polling.hpp>
+#include <penstock/core/detail/wait_mark.hpp>
 #include <penstock/core/detail/work_item.hpp>
 
 namespace penstock::inline v0_1::detail {
+
+inline constexpr wait_kind kind_of_select{"select", {}, false};
 
 /// A thread selects.
 template <class Sync, class... Specs>
@@ -29,6 +32,8 @@ class blocking_selection : public selection<Sync, case_of<Specs>...> {
       if (this->look()) return this->chosen();
     }
     find_deadline();
+    wait_mark<Sync> observed;
+    observed.begin_thread(nullptr, kind_of_select, until_);
     for (bool over = this->begin(true); !over; over = this->proceed()) {
       if (parker_.park_until(until_)) {
         parker_.reset();
@@ -41,6 +46,7 @@ class blocking_selection : public selection<Sync, case_of<Specs>...> {
       }
     }
     this->disarm();
+    observed.end_granted();
     return this->chosen();
   }
 
@@ -90,6 +96,7 @@ class completion_selection : public selection<Sync, case_of<Specs>..., case_of<s
       auto& me = static_cast<completion_selection&>(self);
       if (me.proceed()) me.resume_(me);
     };
+    mark_.begin_coroutine(nullptr, kind_of_select, never, this);
     return this->begin(false);
   }
 
@@ -105,7 +112,10 @@ class completion_selection : public selection<Sync, case_of<Specs>..., case_of<s
   }
 
   /// The resumed side calls this: afterwards no callback runs and no timer is armed.
-  using base::disarm;
+  void disarm() noexcept {
+    base::disarm();
+    mark_.end_granted();
+  }
 
  private:
   static void wake(select_waiter<Sync>& waiter) noexcept {
@@ -116,6 +126,7 @@ class completion_selection : public selection<Sync, case_of<Specs>..., case_of<s
 
   Scheduler scheduler_{};
   resume_function resume_ = nullptr;
+  [[no_unique_address]] wait_mark<Sync> mark_;
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -15,9 +15,11 @@
 #include <coroutine>
 #include <optional>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/wait_mark.hpp>
 #include <penstock/core/detail/wait_operation.hpp>
 #include <penstock/core/scheduler.hpp>
 
@@ -55,6 +57,8 @@ class completion_wait : public wait_operation<Owner, Node>, public work_item {
     };
     if (stop.stop_possible()) callback_.emplace(stop, on_stop{this});
     if (!limit.is_never()) timer_.emplace(limit.queue() != nullptr ? *limit.queue() : sync::steady_timers(), limit.when(), *this);
+    mark_.begin_coroutine(&this->owner(), kind_of_wait<std::remove_const_t<Owner>, Node>,
+                          limit.queue() == nullptr ? limit.when() : never, this);
     return this->advance(link_at::back);
   }
 
@@ -72,6 +76,7 @@ class completion_wait : public wait_operation<Owner, Node>, public work_item {
   void finish() noexcept {
     timer_.reset();
     callback_.reset();
+    mark_.end(*this);
   }
 
  private:
@@ -89,6 +94,7 @@ class completion_wait : public wait_operation<Owner, Node>, public work_item {
   resume_function resume_ = nullptr;
   std::optional<typename sync::template stop_callback<on_stop>> callback_;
   std::optional<armed_timer<operation>> timer_;
+  [[no_unique_address]] wait_mark<sync> mark_;
 };
 
 /// The scheduler of a coroutine, from its promise; the default (inline) if it has none.
@@ -155,7 +161,9 @@ class awaiting : public Wait {
   [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
     waiting_ = waiting;
     const wait_options& options = *options_;
-    const auto resume = [](Wait& self) noexcept { static_cast<awaiting&>(self).waiting_.resume(); };
+    void (*resume)(Wait&) noexcept = [](Wait& self) noexcept { static_cast<awaiting&>(self).waiting_.resume(); };
+    if (observers::trace()) [[unlikely]]
+      resume = carry_trace();
     if (!this->start(options.stop ? *options.stop : stop_token_of(waiting.promise()), options.limit(),
                      options.scheduler ? *options.scheduler : scheduler_of(waiting.promise()), resume)) {
       return true;
@@ -167,8 +175,19 @@ class awaiting : public Wait {
   }
 
  private:
+  // The coroutine goes on with the context that is current now.
+  [[gnu::cold]] auto carry_trace() noexcept {
+    trace_.capture();
+    return +[](Wait& self) noexcept {
+      const auto& me = static_cast<awaiting&>(self);
+      const trace_scope here{me.trace_.context};
+      me.waiting_.resume();  // *this may be gone afterwards
+    };
+  }
+
   const wait_options* options_;
   std::coroutine_handle<> waiting_;
+  carried_trace trace_;
 };
 
 template <class Owner, class Node>

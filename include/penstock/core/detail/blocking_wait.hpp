@@ -6,10 +6,12 @@
 
 #include <cassert>
 #include <optional>
+#include <type_traits>
 
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/parker.hpp>
 #include <penstock/core/detail/polling.hpp>
+#include <penstock/core/detail/wait_mark.hpp>
 #include <penstock/core/detail/wait_operation.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -99,6 +101,8 @@ class blocking_wait : public wait_operation<Owner, Node> {
   }
 
   outcome link_and_park(nanoseconds_point deadline) noexcept {
+    [[maybe_unused]] const marked_wait<sync> observed{&this->owner(), kind_of_wait<std::remove_const_t<Owner>, Node>, deadline,
+                                                      *this};
     this->complete = [](wait_node<sync>& node) noexcept { static_cast<blocking_wait&>(node).parker_.unpark(); };
     for (link_at where = link_at::back; !this->advance(where); where = link_at::front) {
       if (!parker_.park_until(deadline)) {

@@ -8,7 +8,9 @@
 #include <utility>
 #include <variant>
 
+#include <penstock/core/detail/observers.hpp>
 #include <penstock/core/detail/work_item.hpp>
+#include <penstock/core/trace_context.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -62,17 +64,29 @@ class coroutine_result<void> {
   std::exception_ptr exception_;
 };
 
-/// A coroutine that can be put on a scheduler's list.
+/// A coroutine that can be put on a scheduler's list. It goes on with the trace context that was current when it was set.
 class resumption : public work_item {
  public:
   void set(std::coroutine_handle<> handle) noexcept {
     handle_ = handle;
     this->run = [](work_item& item) noexcept { static_cast<resumption&>(item).handle_.resume(); };
+    if (observers::trace()) [[unlikely]]
+      carry_trace();
   }
   [[nodiscard]] std::coroutine_handle<> handle() const noexcept { return handle_; }
 
  private:
+  [[gnu::cold]] void carry_trace() noexcept {
+    trace_.capture();
+    this->run = [](work_item& item) noexcept {
+      const auto& me = static_cast<resumption&>(item);
+      const trace_scope here{me.trace_.context};
+      me.handle_.resume();  // the item may be gone afterwards
+    };
+  }
+
   std::coroutine_handle<> handle_;
+  carried_trace trace_;
 };
 
 /// What await_suspend() returns to go on with another coroutine on this thread. clang turns that into a jump at every optimisation level;

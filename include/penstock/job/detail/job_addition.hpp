@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/open_span.hpp>
 #include <penstock/job/detail/job_families.hpp>
 #include <penstock/job/detail/job_keys.hpp>
 #include <penstock/job/detail/job_node.hpp>
@@ -41,7 +42,8 @@ struct job_addition {
   void prepare(const enqueue_options& o, std::size_t i, bool child) {
     check(o);
     const bool plain = !child && o.attempts == 1 && o.timeout.count() == 0 && o.name.empty() && o.job_id.empty() &&
-                       !o.deduplicate && !o.remove_on_complete && !o.remove_on_fail && o.keep_logs == enqueue_options::usual_logs;
+                       !o.deduplicate && !o.remove_on_complete && !o.remove_on_fail &&
+                       o.keep_logs == enqueue_options::usual_logs && !observers::trace();
     if (plain && o.group.empty()) return;
     fresh.prepare(o);
     if (!plain) make_extras(o, i);
@@ -68,6 +70,10 @@ struct job_addition {
     x->keep_logs = o.keep_logs;
     x->remove_on_complete = o.remove_on_complete;
     x->remove_on_fail = o.remove_on_fail;
+    if (observers::trace()) {
+      const trace_scope adder{o.trace ? o.trace : current_trace()};
+      x->trace = open_span{traced::job, nullptr, o.name}.travel();
+    }
     extras[i] = std::move(x);
   }
   // Whether it is a child. Its parent has extras then, if it is among them.

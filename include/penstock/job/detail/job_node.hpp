@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/trace_context.hpp>
 #include <penstock/job/detail/job_families.hpp>
 #include <penstock/job/job_store.hpp>
 
@@ -53,6 +54,7 @@ struct job_extras {
   bool remove_on_complete = false;
   bool remove_on_fail = false;
   bool guards_until_over = false;     // its key: it has no ttl
+  trace_context trace = {};           // of who added it
   std::unique_ptr<job_kin> kin = {};  // until the job is added
 };
 

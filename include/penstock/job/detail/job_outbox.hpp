@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/observers.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -35,6 +36,7 @@ class job_outbox {
     std::vector<job_entry<Payload>>& sheet = sheets_.back();
     if (sheet.size() == sheet.capacity()) sheet.reserve(2 * sheet.size() + 4);
     options_.push_back(o);
+    if (observers::trace() && !o.trace) options_.back().trace = current_trace();  // it is added when this run has ended
     try {
       payloads_.push_back(std::move(payload));
     } catch (...) {

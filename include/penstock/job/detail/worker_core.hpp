@@ -26,6 +26,7 @@
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/fresh_seed.hpp>
+#include <penstock/core/detail/open_span.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/task.hpp>
@@ -106,6 +107,9 @@ class worker_core {
         }
         job_outcome outcome = job_outcome::done();
         std::exception_ptr failure;
+        std::optional<open_span> span;
+        if (observers::trace()) [[unlikely]]
+          begin_span(span, r.batch[i]);
         try {
           job<Payload> j{r};
           using answer_type = std::invoke_result_t<F&, job<Payload>&>;
@@ -136,6 +140,8 @@ class worker_core {
         } catch (...) {
           failure = std::current_exception();
         }
+        if (span) [[unlikely]]
+          span->end(failure ? trace_outcome::failed : as_traced(outcome), failure);
         if (failure) outcome = outcome_of_failure(std::move(failure));
         end(r, i, outcome);
       }
@@ -178,6 +184,22 @@ class worker_core {
   [[nodiscard]] job_time now() const noexcept { return keeper.now(); }
   [[nodiscard]] static job_time later(job_time t, std::chrono::nanoseconds by) noexcept {
     return job_keeper<Payload, Store>::later(t, by);
+  }
+  [[gnu::cold]] void begin_span(std::optional<open_span>& span, const typename Store::lease_type& lease) noexcept {
+    trace_context parent;
+    if constexpr (requires { lease.trace(); }) parent = lease.trace();
+    span.emplace(traced::job, &store_, lease.name(), parent).begin();
+  }
+  [[nodiscard]] static trace_outcome as_traced(const job_outcome& o) noexcept {
+    switch (o.what()) {
+      case job_outcome::kind::done:
+      case job_outcome::kind::wait_for_children:
+        return trace_outcome::completed;
+      case job_outcome::kind::rate_limited:
+        return trace_outcome::cancelled;
+      default:
+        return trace_outcome::failed;
+    }
   }
   bool begin(runner& r, std::size_t i) noexcept {
     const std::chrono::nanoseconds timeout = r.batch[i].policy().timeout;

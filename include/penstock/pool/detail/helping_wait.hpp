@@ -12,6 +12,7 @@
 #include <penstock/core/detail/one_shot.hpp>
 #include <penstock/core/detail/parker.hpp>
 #include <penstock/core/detail/polling.hpp>
+#include <penstock/core/detail/wait_mark.hpp>
 #include <penstock/core/detail/wait_operation.hpp>
 #include <penstock/core/detail/work_item.hpp>
 
@@ -35,6 +36,8 @@ class helping_wait : private wait_operation<Queue, typename Queue::helper_node> 
   void run(Run run) noexcept {
     poll();
     if (end_.has_come()) return;
+    wait_mark<sync> observed;  // ends with this call
+    observed.begin_thread(&end_.awaited(), kind_of_wait<one_shot, plain_node<sync>>, never);
     for (;;) {
       const bool fed = !this->advance(link_at::back);
       if (fed) {
@@ -62,6 +65,7 @@ class helping_wait : private wait_operation<Queue, typename Queue::helper_node> 
       };
       return this->advance(link_at::back);
     }
+    [[nodiscard]] const one_shot& awaited() const noexcept { return this->owner(); }
     [[nodiscard]] bool looks_set() const noexcept { return this->owner().is_set(); }
 
    private:

@@ -19,6 +19,8 @@ F&& worker_pool::callable(F&& f) {
   return std::forward<F>(f);
 }
 
+inline void worker_pool::wrap(task& work) { work = task{detail::traced_task{this, work}}; }
+
 inline result<void> worker_pool::try_put(task& work, detail::task_label label) noexcept {
   queue::slot* const me = slot_here();
   return me != nullptr ? queue_.try_push(*me, work, label) : queue_.try_push(work, label);
@@ -29,6 +31,7 @@ template <class F>
 result<void> worker_pool::post(F&& f) {
   task work{callable(std::forward<F>(f))};
   if (origin_.forked()) return forked_error();
+  trace(work);
   const detail::task_label label = usual_label();
   const result<void> put_in = try_put(work, label);
   if (put_in) return put_in;
@@ -39,6 +42,7 @@ template <class F>
   requires std::constructible_from<move_only_function<void()>, F>
 result<void> worker_pool::post(const wait_limits& limits, F&& f) {
   task work{callable(std::forward<F>(f))};
+  trace(work);
   return put(work, usual_admission(limits));
 }
 
@@ -47,6 +51,7 @@ template <class F>
 result<void> worker_pool::try_post(F&& f) {
   task work{callable(std::forward<F>(f))};
   if (origin_.forked()) return forked_error();
+  trace(work);
   const result<void> put_in = try_put(work, usual_label());
   return put_in ? put_in : refuse(put_in);
 }

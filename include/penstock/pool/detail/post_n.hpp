@@ -18,11 +18,35 @@ inline range_result worker_pool::post_n(std::span<move_only_function<void()>> ta
   return put_n(tasks, {.stop = limits.stop, .deadline = room_deadline(limits)});  // one for all of them
 }
 
+// One that is the caller's again if it does not go in.
+inline result<void> worker_pool::put_traced(task& work, const wait_limits& limits) {
+  if (origin_.forked()) return forked_error();
+  detail::traced_task wrapped{this, work};
+  task* const inside = &wrapped.work();
+  task outer{std::move(wrapped)};
+  try {
+    const result<void> put_in = put(outer, {limits, overflow_, usual_label()});
+    if (!put_in) work = std::move(*inside);
+    return put_in;
+  } catch (...) {
+    if (outer) work = std::move(*inside);
+    throw;
+  }
+}
+
 inline range_result worker_pool::put_n(std::span<task> tasks, const wait_limits& limits) {
   range_result moved;
   const detail::task_label label = usual_label();
   while (moved.count < tasks.size()) {
     const std::span<task> rest = tasks.subspan(moved.count);
+    if (detail::observers::trace()) [[unlikely]] {
+      if (const result<void> put_in = put_traced(rest.front(), limits); !put_in) {
+        moved.error = put_in.error();
+        return moved;
+      }
+      ++moved.count;
+      continue;
+    }
     std::size_t n = 0;
     if (!origin_.forked() && !limits.stop.stop_requested()) {
       queue::slot* const me = slot_here();

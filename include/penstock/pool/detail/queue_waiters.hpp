@@ -24,7 +24,8 @@ struct end_waiter : plain_node<Sync> {};
 /// A worker that sleeps. Its outcome is granted if it shall search again, and counts as a searcher.
 template <class Sync>
 struct idle_worker : wait_node<Sync> {
-  bool leaves = false;  // it has slept for long enough
+  static constexpr bool is_idle = true;  // for who observes waits: it waits for nothing but work
+  bool leaves = false;                   // it has slept for long enough
 };
 
 /// A worker that waits for the end of a coroutine (helping_wait.hpp) and runs resumptions meanwhile, if nobody else would. Its outcome is granted, with

@@ -45,6 +45,7 @@ template <class F>
 result<void> worker_pool::post(submit_options options, F&& f) {
   const admission how = admission_of(options);
   task work{callable(std::forward<F>(f))};
+  trace(work);
   if (auto when = detail::expiry::of(options, clock_)) work = expiring{*this, std::move(when), std::move(work)};
   return put(work, how);
 }

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <penstock/core/detail/blocking_help.hpp>
+#include <penstock/core/detail/open_span.hpp>
 #include <penstock/core/detail/request_stop.hpp>
 #include <penstock/pool/detail/drop_scope.hpp>
 #include <penstock/pool/detail/expiry.hpp>
@@ -41,6 +42,9 @@ class worker_pool::submitted : public detail::future_state<R> {
     };
     this->set_task(functions);
   }
+
+  /// It is submitted now, and somebody traces.
+  [[gnu::cold]] void trace() { span_ = std::make_unique<detail::open_span>(traced::task, &pool_); }
 
   /// By who waits for it.
   void run_inside(runner& here) noexcept {
@@ -113,6 +117,16 @@ class worker_pool::submitted : public detail::future_state<R> {
       return f();
     }
   }
+  [[gnu::cold]] R call_traced(F& f) {
+    const std::unique_ptr<detail::open_span> whole = std::move(span_);
+    detail::running_span span{*whole};
+    try {
+      return call(f);
+    } catch (...) {
+      span.fail();
+      throw;
+    }
+  }
   void run_claimed() noexcept {
     if (expiry_ != nullptr && expiry_->missed()) {
       f_.reset();
@@ -124,6 +138,8 @@ class worker_pool::submitted : public detail::future_state<R> {
     const bool returned = this->set_from([this]() -> R {
       F f{std::move(*f_)};  // what it holds is released before the future is ready
       release();
+      if (span_ != nullptr) [[unlikely]]
+        return call_traced(f);
       return call(f);
     });
     if (!returned) pool_.runner_here()->fate = detail::fate::failed;
@@ -134,14 +150,16 @@ class worker_pool::submitted : public detail::future_state<R> {
   }
   void give_up(std::error_code why) noexcept {
     release();
+    span_.reset();
     this->set_error(why);
   }
 
   worker_pool& pool_;
   const detail::process_origin origin_ = pool_.origin_;  // a copy: the future may outlive the pool
   std::optional<F> f_;
-  std::unique_ptr<detail::expiry> expiry_;  // null: there is none
-  const detail::nanoseconds_point since_;   // when it was submitted, if that is measured
+  std::unique_ptr<detail::expiry> expiry_;   // null: there is none
+  std::unique_ptr<detail::open_span> span_;  // null: nobody traces
+  const detail::nanoseconds_point since_;    // when it was submitted, if that is measured
   std::atomic<progress> progress_{progress::waits};
   [[no_unique_address]] std::conditional_t<takes_token, std::stop_source, no_source> stop_;  // the task's own
 };
@@ -171,6 +189,8 @@ auto worker_pool::submit(F&& f, std::unique_ptr<detail::expiry> when, const admi
   using work_type = submitted<function, value>;
 
   detail::state_ref<work_type> state{new work_type{*this, callable(std::forward<F>(f)), std::move(when), how.label.since}};
+  if (detail::observers::trace()) [[unlikely]]
+    state->trace();
   state->add_owner();
   future<value> result{detail::state_ref<detail::future_state<value>>{state.operator->()}};
   task work{typename work_type::entry{state.share()}};

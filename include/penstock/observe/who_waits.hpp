@@ -1,0 +1,190 @@
+// penstock/observe/who_waits.hpp: who waits where, and for how long: the first question in an outage.
+//
+//   int main() {
+//     const penstock::wait_watch watch;                                // from now on waits are noted
+//     penstock::semaphore permits{8};
+//     const penstock::named_place name{permits, "database permits"};   // else it is shown by its address
+//     …
+//     std::fputs(penstock::dump_waiters().c_str(), stderr);            // on a signal, a timeout, a request to /debug/waits
+//
+//   for        left     who              what             where
+//   31.204 s   -        coroutine 7f…40  semaphore        database permits
+//    2.010 s   1.990 s  thread 4711      channel pop      orders
+//
+// What is noted  every wait of a thread or a coroutine in a primitive of the library, from when it stands in line (or a thread is about to sleep) until the waiter goes
+//                on: a coroutine that was served, but has found no processor yet, is still there. Not: waits that began before the watch; workers that sleep
+//                for want of work; locks and waits of others than this library.
+// Safety         a place is an address here, and is never looked into: who waits in something that is being destroyed does no harm. A named_place must go
+//                before its primitive (as it does, declared after it).
+// Thread safety  all of it may be called concurrently. who_waits() holds locks of the list's shards one after the other, while it copies, and allocates
+//                under none of them: it takes no snapshot of one moment.
+// Cost           without a watch, or a tracer: nothing but one load where a wait is entered. With one: a look at the clock and two locks for each such
+//                wait, about 60 ns (docs/tracing.md). Frames of coroutines are larger for it, watched or not.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/detail/observers.hpp>
+#include <penstock/core/detail/wait_mark.hpp>
+#include <penstock/core/trace_context.hpp>
+
+namespace penstock::inline v0_1 {
+
+/// While one or more live, waits that begin are noted.
+class wait_watch {
+ public:
+  wait_watch() {
+    std::scoped_lock guard{lock_};
+    if (watches_++ == 0)
+      detail::observers::seen.fetch_or(detail::observers::watcher, std::memory_order_relaxed);  // relaxed: a hint
+  }
+  wait_watch(const wait_watch&) = delete;
+  wait_watch& operator=(const wait_watch&) = delete;
+  ~wait_watch() {
+    std::scoped_lock guard{lock_};
+    if (--watches_ == 0)
+      detail::observers::seen.fetch_and(~detail::observers::watcher, std::memory_order_relaxed);  // relaxed: a hint
+  }
+
+ private:
+  static inline std::mutex lock_;
+  static inline std::size_t watches_ = 0;
+};
+
+/// Gives the bytes of an object a name, for who_waits() and for tracers. Of overlapping ones the smallest counts, and of equal ones the newest.
+class named_place {
+ public:
+  /// Throws std::bad_alloc.
+  template <class Place>
+  named_place(const Place& place, std::string name) : named_place{std::addressof(place), sizeof(Place), std::move(name)} {}
+  named_place(const void* first, std::size_t bytes, std::string name)
+      : first_{reinterpret_cast<std::uintptr_t>(first)}, bytes_{bytes}, name_{std::move(name)} {
+    std::scoped_lock guard{lock_};
+    next_ = newest_;
+    newest_ = this;
+  }
+  named_place(const named_place&) = delete;
+  named_place& operator=(const named_place&) = delete;
+  ~named_place() {
+    std::scoped_lock guard{lock_};
+    named_place** link = &newest_;
+    while (*link != this) link = &(*link)->next_;
+    *link = next_;
+  }
+
+ private:
+  friend std::string name_of(const void* place);
+
+  const std::uintptr_t first_;
+  const std::size_t bytes_;
+  const std::string name_;
+  named_place* next_ = nullptr;
+  static inline std::mutex lock_;
+  static inline named_place* newest_ = nullptr;
+};
+
+/// The name of the object that has this byte; empty: none was given. Throws std::bad_alloc.
+[[nodiscard]] inline std::string name_of(const void* place) {
+  const auto at = reinterpret_cast<std::uintptr_t>(place);
+  std::scoped_lock guard{named_place::lock_};
+  const named_place* best = nullptr;
+  for (const named_place* p = named_place::newest_; p != nullptr; p = p->next_) {
+    if (at - p->first_ < p->bytes_ && (best == nullptr || p->bytes_ < best->bytes_)) best = p;
+  }
+  return best != nullptr ? best->name_ : std::string{};
+}
+
+/// One who waits.
+struct waiter_info {
+  const void* place = nullptr;        ///< the primitive; null: several (select)
+  std::string name = {};              ///< of the place; empty: it has none
+  std::string_view where = {};        ///< what it is: "semaphore", "channel"
+  std::string_view how = {};          ///< what is asked of it, where there are several: "push", "pop"
+  const void* coroutine = nullptr;    ///< where its wait lies in its frame; null: it is a thread
+  std::uint64_t thread = 0;           ///< the system's number of the thread; of a coroutine: that on which it began to wait
+  std::chrono::nanoseconds waits{0};  ///< for so long
+  std::optional<std::chrono::nanoseconds> left = {};  ///< until its deadline, if that is one of the steady clock; negative: late
+  trace_context trace = {};                           ///< its context, if it has one (core/trace_context.hpp)
+};
+
+/// Who waits now, the longest first. Throws std::bad_alloc.
+[[nodiscard]] inline std::vector<waiter_info> who_waits() {
+  using mark = detail::wait_mark<detail::std_sync>;
+  std::vector<mark::data> found;
+  for (std::size_t missing = 64; missing != 0;) {
+    found.clear();
+    found.reserve(found.capacity() + missing + missing / 8);
+    missing = 0;
+    mark::for_each([&](const mark::data& one) {
+      if (found.size() < found.capacity()) {
+        found.push_back(one);
+      } else {
+        ++missing;
+      }
+    });
+  }
+  const detail::nanoseconds_point now = detail::std_sync::now();
+  std::sort(found.begin(), found.end(), [](const mark::data& a, const mark::data& b) { return a.since < b.since; });
+  std::vector<waiter_info> all;
+  all.reserve(found.size());
+  for (const mark::data& one : found) {
+    waiter_info& w = all.emplace_back();
+    w.place = one.place;
+    w.name = name_of(one.place);
+    w.where = one.kind->where;
+    w.how = one.kind->how;
+    w.coroutine = one.frame;
+    w.thread = one.thread;
+    w.waits = std::chrono::nanoseconds{std::max<detail::nanoseconds_point>(now - one.since, 0)};
+    if (one.deadline != detail::never) w.left = std::chrono::nanoseconds{one.deadline - now};
+    w.trace = one.trace;
+  }
+  return all;
+}
+
+/// A table of them, a line each, with a heading. Throws std::bad_alloc.
+[[nodiscard]] inline std::string dump_waiters(const std::vector<waiter_info>& all = who_waits()) {
+  std::string text;
+  const auto line = [&](const std::string& waits, const std::string& left, const std::string& who, const std::string& what,
+                        const std::string& where, const std::string& trace) {
+    const auto cell = [&](const std::string& s, std::size_t width) {
+      text += s;
+      text.append(s.size() < width ? width - s.size() : 0, ' ').append(2, ' ');
+    };
+    cell(waits, 12);
+    cell(left, 12);
+    cell(who, 24);
+    cell(what, 20);
+    cell(where, 24);
+    text.append(trace).append("\n");
+  };
+  const auto seconds = [](std::chrono::nanoseconds t) {
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%10.3f s", std::chrono::duration<double>(t).count());
+    return std::string{digits};
+  };
+  const auto address = [](const void* p) { return "0x" + to_hex(reinterpret_cast<std::uintptr_t>(p)).substr(4); };
+  line("for", "left", "who", "what", "where", "span");
+  for (const waiter_info& w : all) {
+    std::string what{w.where};
+    if (!w.how.empty()) what.append(" ").append(w.how);
+    line(seconds(w.waits), w.left ? seconds(*w.left) : "-",
+         w.coroutine != nullptr ? "coroutine " + address(w.coroutine) : "thread " + std::to_string(w.thread), what,
+         !w.name.empty() ? w.name : (w.place != nullptr ? address(w.place) : "-"), w.trace ? to_hex(w.trace.span) : "-");
+  }
+  return text;
+}
+
+}  // namespace penstock::inline v0_1
