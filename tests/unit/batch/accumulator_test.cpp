@@ -17,6 +17,7 @@
 #include <penstock/testing/manual_executor.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/recording_tracer.hpp"
 
 using namespace std::chrono_literals;
 using penstock::accumulator;
@@ -370,6 +371,36 @@ TEST_CASE("accumulator: what failed is tried again after the backoff, alone and 
   CHECK(b.lawful());
   good.get();
   before.get();
+}
+
+TEST_CASE("accumulator: a batch has the span of its first item as its parent, whoever let that in, and runs in its own",
+          "[accumulator][trace]") {
+  using kind = trace_testing::told::kind;
+  trace_testing::recording_tracer t;
+  const penstock::trace_session session{t};
+  std::vector<std::uint64_t> seen;
+  penstock::manual_executor loop;
+  const penstock::trace_scope maker{trace_testing::span_of(99)};
+  accumulator<int> rows{loop,
+                        [&](std::span<const int> some) -> result<void> {
+                          seen.push_back(penstock::current_trace().span);
+                          return some[0] == 2 ? result<void>{errc::rejected} : result<void>{};
+                        },
+                        {.max_batch_size = 1, .capacity = 2}};
+  std::vector<penstock::spawned<result<void>>> pushes;
+  std::vector<int> items{1, 2, 3};
+  for (int& i : items) {
+    const penstock::trace_scope here{trace_testing::span_of(static_cast<std::uint64_t>(20 + i))};
+    pushes.push_back(penstock::spawn(rows.async_push(i)));  // the last one waits for room
+  }
+  loop.run_all();
+  const auto begun = t.all(kind::started);
+  const auto ended = t.all(kind::finished);
+  REQUIRE((begun.size() == 3 && ended.size() == 3 && seen.size() == 3));
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK((begun[i].parent == 21 + i && begun[i].context == seen[i]));
+    CHECK(ended[i].how == (i == 1 ? penstock::trace_outcome::failed : penstock::trace_outcome::completed));
+  }
 }
 
 TEST_CASE("accumulator: handlers that throw are counted, and the items count as failed", "[accumulator]") {

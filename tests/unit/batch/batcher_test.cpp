@@ -25,6 +25,7 @@
 #include <penstock/testing/manual_executor.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/recording_tracer.hpp"
 
 namespace {
 
@@ -330,6 +331,39 @@ TEST_CASE("batcher: whatever the function does, who gives up meanwhile has given
     CHECK(again.get() == 10);
     CHECK(b->stats().in_flight + b->stats().waiting == 0);
   }
+}
+
+TEST_CASE("batcher: a call has the span of its first key's load as its parent, the others' as links, and runs in its own",
+          "[batcher][trace]") {
+  using kind = trace_testing::told::kind;
+  trace_testing::recording_tracer t;
+  const trace_session session{t};
+  std::vector<std::uint64_t> seen;
+  manual_executor loop;
+  ints squares{loop,
+               function{[&](std::span<const int> some) {
+                 seen.push_back(current_trace().span);
+                 if (some.size() > 2) throw std::runtime_error{"too many"};
+                 return std::vector<int>(some.begin(), some.end());
+               }},
+               {.schedule = batch_schedule::flush_only}};
+  std::vector<shared_future<int>> all;
+  for (int i = 1; i <= 5; ++i) {
+    const trace_scope here{trace_testing::span_of(static_cast<std::uint64_t>(i))};
+    all.push_back(squares.load(i));
+    if (i != 2 && i != 5) continue;
+    squares.flush();
+    loop.run_all();
+  }
+  CHECK((all[1].get() == 2 && current_trace().span == 0));
+  CHECK_THROWS(all[2].get());
+  const auto begun = t.all(kind::started);
+  const auto ended = t.all(kind::finished);
+  const auto links = t.all(kind::linked);
+  REQUIRE((seen.size() == 2 && begun.size() == 2 && ended.size() == 2 && links.size() == 3));
+  CHECK((begun[0].parent == 1 && begun[0].context == seen[0] && begun[0].of == traced::batch));
+  CHECK((begun[1].parent == 3 && ended[0].how == trace_outcome::completed && ended[1].why == "too many"));
+  CHECK((links[0].parent == 2 && links[1].parent == 4 && links[2].parent == 5 && links[2].context == seen[1]));
 }
 
 TEST_CASE("batcher: a failed batch is split until the key that cannot be loaded is alone, if that is asked for",

@@ -22,6 +22,7 @@
 #include <penstock/testing/manual_executor.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/recording_tracer.hpp"
 
 using namespace std::chrono_literals;
 using penstock::backoff;
@@ -447,6 +448,43 @@ TEST_CASE("job_worker: a store that blocks has a thread for its leases, and one 
   CHECK(queue.counts().value().completed == 2);  // though nothing could be fetched any more
   CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, handle, {.concurrency = 0}}), std::invalid_argument);
   CHECK_THROWS_AS((job_worker{queue, penstock::any_scheduler{}, handle, {.lock_duration = 1ms - 1ns}}), std::invalid_argument);
+}
+
+TEST_CASE("job_worker: the span of a run has the one in which the job was added as its parent, and says how it ended",
+          "[job_worker][trace]") {
+  using kind = trace_testing::told::kind;
+  trace_testing::recording_tracer t;
+  const penstock::trace_session session{t};
+  penstock::manual_executor loop;
+  job_queue<int> jobs;
+  {
+    const penstock::trace_scope here{trace_testing::span_of(3)};
+    jobs.add(1, {.name = "one"}).value();
+    jobs.add(2).value();
+    jobs.add(4, {.trace = trace_testing::span_of(4)}).value();
+  }
+  const penstock::trace_scope maker{trace_testing::span_of(99)};  // is nobody's parent
+  std::vector<std::uint64_t> seen;
+  const handler run = [&](job<int>& j) {
+    seen.push_back(penstock::current_trace().span);
+    if (j.payload() == 1) j.enqueue(3).value();
+    if (j.payload() == 2) throw std::runtime_error{"two"};
+    return j.payload() == 3 ? job_outcome::failed("three") : job_outcome::done();
+  };
+  job_worker worker{jobs, loop, run};
+  loop.run_all();
+  const auto begun = t.all(kind::started);
+  const auto ended = t.all(kind::finished);
+  REQUIRE((begun.size() == 4 && ended.size() == 4 && seen.size() == 4));
+  CHECK((begun[0].parent == 3 && begun[0].name == "one" && begun[0].of == penstock::traced::job && begun[0].context == seen[0]));
+  CHECK((begun[1].parent == 3 && begun[2].parent == 4));
+  CHECK((begun[3].parent == seen[0] && begun[3].context == seen[3]));  // added by the first one
+  CHECK((ended[0].how == penstock::trace_outcome::completed && ended[2].how == penstock::trace_outcome::completed));
+  CHECK((ended[1].how == penstock::trace_outcome::failed && ended[1].why == "two"));
+  CHECK((ended[3].how == penstock::trace_outcome::failed && ended[3].why.empty()));
+  CHECK(penstock::current_trace().span == 99);
+  worker.request_stop();
+  loop.run_all();
 }
 
 TEST_CASE("job_worker: runs what schedules say is due, when it is due", "[job_worker][job_schedule]") {

@@ -13,21 +13,21 @@ template <class T>
   if (at == std::string_view::npos) return {};
   text.remove_prefix(at + 4);
   std::size_t begin = 0;
-  std::size_t end = 0;  // of the last component
+  std::size_t end = std::string_view::npos;  // of the last component
   int depth = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (depth == 0 && (c == ';' || c == ']')) {
-      if (end < begin) end = i;
+      if (end == std::string_view::npos) end = i;
       break;
     }
     if (c == '<' || c == '(') {
-      if (depth++ == 0 && end <= begin) end = i;
+      if (depth++ == 0 && end == std::string_view::npos) end = i;
     } else if (c == '>' || c == ')') {
       --depth;
     } else if (depth == 0 && c == ':') {
       begin = i + 1;
-      end = 0;
+      end = std::string_view::npos;
     }
   }
   text = text.substr(begin, end - begin);

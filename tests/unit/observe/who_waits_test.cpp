@@ -1,0 +1,114 @@
+#include <penstock/observe/who_waits.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <penstock/channel/channel.hpp>
+#include <penstock/channel/select.hpp>
+#include <penstock/core/spawn.hpp>
+#include <penstock/core/trace_context.hpp>
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/sync/event.hpp>
+#include <penstock/sync/semaphore.hpp>
+#include <penstock/testing/manual_executor.hpp>
+
+#include "../../support/catch.hpp"
+#include "../../support/until.hpp"
+
+using namespace penstock;
+using namespace std::chrono_literals;
+using test_support::until;
+
+static_assert(detail::type_word<semaphore>() == "semaphore");
+static_assert(detail::type_word<channel<std::vector<int>>>() == "channel");
+static_assert(detail::type_word<int>() == "int");
+
+TEST_CASE("who_waits: knows nobody who began before the watch, and whom it knows until he goes on", "[who_waits]") {
+  event e;
+  manual_executor loop;
+  auto early = spawn(loop, e.async_wait());
+  loop.run_all();
+  std::optional<wait_watch> watch{std::in_place};
+  std::optional<wait_watch> another{std::in_place};
+  watch.reset();
+  CHECK(who_waits().empty());
+  auto late = spawn(loop, e.async_wait());
+  loop.run_all();
+  another.reset();
+  auto unseen = spawn(loop, e.async_wait());
+  loop.run_all();
+  CHECK(who_waits().size() == 1);
+  e.set();
+  CHECK(who_waits().size() == 1);  // it has been served, and its context has not run it yet
+  loop.run_all();
+  CHECK(who_waits().empty());
+  CHECK((early.done() && late.done() && unseen.done()));
+}
+
+TEST_CASE("who_waits: tells threads and coroutines, where, for what, since when and until when", "[who_waits]") {
+  const wait_watch watch;
+  semaphore permits{0};
+  channel<int> orders{1};
+  channel<int> never{1};
+  const named_place whole{permits, "database permits"};
+  const named_place part{reinterpret_cast<const char*>(&orders), sizeof orders, "orders"};
+  std::uint64_t number = 0;
+  {
+    std::jthread blocked{[&] {
+      number = detail::number_of_this_thread();
+      static_cast<void>(permits.try_acquire_for(1h));
+    }};
+    until([&] { return who_waits().size() == 1; });
+    manual_executor loop;
+    const trace_scope here{trace_context{.span = 42}};
+    auto pops = spawn(loop, orders.async_pop());
+    loop.run_all();
+    std::jthread selects{[&] { select(on_pop(orders, [](result<int>) {}), on_pop(never, [](result<int>) {})); }};
+    until([&] { return who_waits().size() == 3; });
+
+    const std::vector<waiter_info> all = who_waits();
+    CHECK((all[0].waits >= all[1].waits && all[1].waits >= all[2].waits));
+    CHECK((all[0].name == "database permits" && all[0].where == "semaphore" && all[0].how.empty() && all[0].place == &permits));
+    CHECK((all[0].coroutine == nullptr && all[0].thread == number && !all[0].trace));
+    CHECK((all[0].left && *all[0].left > 0h && *all[0].left <= 1h));
+    CHECK((all[1].name == "orders" && all[1].where == "channel" && all[1].how == "pop" && all[1].coroutine != nullptr));
+    CHECK((!all[1].left && all[1].trace.span == 42));
+    CHECK((all[2].name.empty() && all[2].where == "select" && all[2].place == nullptr));
+
+    const std::string table = dump_waiters(all);
+    CHECK(table.find("database permits") != std::string::npos);
+    CHECK(table.find("channel pop") != std::string::npos);
+    CHECK(table.find("000000000000002a") != std::string::npos);
+
+    permits.release();
+    orders.close();
+    loop.run_all();
+    static_cast<void>(pops.result());
+  }
+  CHECK(who_waits().empty());
+}
+
+TEST_CASE("who_waits: workers that sleep for want of work do not wait, one that waits for a coroutine does", "[who_waits]") {
+  const wait_watch watch;
+  worker_pool pool{{.threads = 1}};
+  event e;
+  const named_place name{e, "the end"};
+  auto task_blocks = pool.submit([&] { return spawn(pool, e.async_wait()).result(); });
+  until([&] { return who_waits().size() == 2; });
+  const std::vector<waiter_info> all = who_waits();
+  CHECK((all[0].where == "one_shot" || all[1].where == "one_shot"));
+  CHECK((all[0].name == "the end" || all[1].name == "the end"));
+  e.set();
+  CHECK(task_blocks.get());
+  pool.drain().value();
+  until([&] { return pool.stats().idle == 1; });
+  CHECK(who_waits().empty());
+  std::vector<spawned<result<void>>> many;  // more than it has expected
+  e.reset();
+  for (int i = 0; i < 200; ++i) many.push_back(spawn(e.async_wait()));
+  CHECK(who_waits().size() == 200);
+  e.set();
+}
