@@ -379,21 +379,19 @@ TEST_CASE("accumulator: a batch has the span of its first item as its parent, wh
   trace_testing::recording_tracer t;
   const penstock::trace_session session{t};
   std::vector<std::uint64_t> seen;
-  penstock::manual_executor loop;
   const penstock::trace_scope maker{trace_testing::span_of(99)};
-  accumulator<int> rows{loop,
-                        [&](std::span<const int> some) -> result<void> {
-                          seen.push_back(penstock::current_trace().span);
-                          return some[0] == 2 ? result<void>{errc::rejected} : result<void>{};
-                        },
-                        {.max_batch_size = 1, .capacity = 2}};
+  bench b{{.max_batch_size = 1, .capacity = 2}};
+  b.act = [&](std::span<const int> some) {
+    seen.push_back(penstock::current_trace().span);
+    return outcomes{some[0] == 2 ? result<void>{errc::rejected} : result<void>{}};
+  };
   std::vector<penstock::spawned<result<void>>> pushes;
   std::vector<int> items{1, 2, 3};
   for (int& i : items) {
     const penstock::trace_scope here{trace_testing::span_of(static_cast<std::uint64_t>(20 + i))};
-    pushes.push_back(penstock::spawn(rows.async_push(i)));  // the last one waits for room
+    pushes.push_back(penstock::spawn(b.acc.async_push(i)));  // the last one waits for room
   }
-  loop.run_all();
+  b.run();
   const auto begun = t.all(kind::started);
   const auto ended = t.all(kind::finished);
   REQUIRE((begun.size() == 3 && ended.size() == 3 && seen.size() == 3));

@@ -455,15 +455,6 @@ TEST_CASE("job_worker: the span of a run has the one in which the job was added 
   using kind = trace_testing::told::kind;
   trace_testing::recording_tracer t;
   const penstock::trace_session session{t};
-  penstock::manual_executor loop;
-  job_queue<int> jobs;
-  {
-    const penstock::trace_scope here{trace_testing::span_of(3)};
-    jobs.add(1, {.name = "one"}).value();
-    jobs.add(2).value();
-    jobs.add(4, {.trace = trace_testing::span_of(4)}).value();
-  }
-  const penstock::trace_scope maker{trace_testing::span_of(99)};  // is nobody's parent
   std::vector<std::uint64_t> seen;
   const handler run = [&](job<int>& j) {
     seen.push_back(penstock::current_trace().span);
@@ -471,8 +462,16 @@ TEST_CASE("job_worker: the span of a run has the one in which the job was added 
     if (j.payload() == 2) throw std::runtime_error{"two"};
     return j.payload() == 3 ? job_outcome::failed("three") : job_outcome::done();
   };
-  job_worker worker{jobs, loop, run};
-  loop.run_all();
+  bench b{run};
+  b.stop();
+  {
+    const penstock::trace_scope here{trace_testing::span_of(3)};
+    b.queue.add(1, {.name = "one"}).value();
+    b.queue.add(2).value();
+    b.queue.add(4, {.trace = trace_testing::span_of(4)}).value();
+  }
+  const penstock::trace_scope maker{trace_testing::span_of(99)};  // is nobody's parent
+  b.start(run);
   const auto begun = t.all(kind::started);
   const auto ended = t.all(kind::finished);
   REQUIRE((begun.size() == 4 && ended.size() == 4 && seen.size() == 4));
@@ -483,8 +482,6 @@ TEST_CASE("job_worker: the span of a run has the one in which the job was added 
   CHECK((ended[1].how == penstock::trace_outcome::failed && ended[1].why == "two"));
   CHECK((ended[3].how == penstock::trace_outcome::failed && ended[3].why.empty()));
   CHECK(penstock::current_trace().span == 99);
-  worker.request_stop();
-  loop.run_all();
 }
 
 TEST_CASE("job_worker: runs what schedules say is due, when it is due", "[job_worker][job_schedule]") {
