@@ -162,17 +162,28 @@ class request_span {
   const trace_scope scope_;
 };
 
+// What a query costs its thread.
+void work_for(std::chrono::microseconds t) {
+  const auto until = std::chrono::steady_clock::now() + t;
+  while (std::chrono::steady_clock::now() < until) {
+  }
+}
+
 struct service {
   worker_pool pool{{.threads = 4}};
   semaphore permits{0};
   batcher<int, std::string> users{pool, [](std::span<const int> ids) {
+                                    work_for(std::chrono::microseconds{400});
                                     std::vector<std::string> names;
                                     for (const int id : ids) names.push_back("user " + std::to_string(id));
                                     return names;
                                   }};
   job_queue<std::string> mails;
   std::atomic<int> sent{0};
-  job_worker<std::string> sender{mails, pool, [this](job<std::string>&) { ++sent; }};
+  job_worker<std::string> sender{mails, pool, [this](job<std::string>&) {
+                                   work_for(std::chrono::microseconds{200});
+                                   ++sent;
+                                 }};
   named_place pool_name{pool, "handlers"};
   named_place permits_name{permits, "database permits"};
 };

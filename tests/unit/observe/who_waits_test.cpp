@@ -99,7 +99,7 @@ TEST_CASE("who_waits: workers that sleep for want of work do not wait, one that 
   auto task_blocks = pool.submit([&] { return spawn(pool, e.async_wait()).result(); });
   until([&] { return who_waits().size() == 2; });
   const std::vector<waiter_info> all = who_waits();
-  CHECK((all[0].where == "one_shot" || all[1].where == "one_shot"));
+  CHECK((all[0].where == "future" || all[1].where == "future"));
   CHECK((all[0].name == "the end" || all[1].name == "the end"));
   e.set();
   CHECK(task_blocks.get());

@@ -42,8 +42,13 @@ template <class Node>
   const std::string_view word = type_word<Node>();
   return word == "plain" || word == "request" ? std::string_view{} : word;  // where there is but one thing to ask for
 }
+template <class Owner>
+[[nodiscard]] constexpr std::string_view waited_for() noexcept {
+  const std::string_view word = type_word<Owner>();
+  return word == "one_shot" ? "future" : word;  // what people call the end of a coroutine or a task
+}
 template <class Owner, class Node>
-inline constexpr wait_kind kind_of_wait{type_word<Owner>(), asked_for<Node>(), is_idle_node<Node>};
+inline constexpr wait_kind kind_of_wait{waited_for<Owner>(), asked_for<Node>(), is_idle_node<Node>};
 
 /// The system's number of this thread, as debuggers and `top -H` show it.
 [[nodiscard]] inline std::uint64_t number_of_this_thread() noexcept {
