@@ -20,9 +20,8 @@
 #include <cstring>
 #include <type_traits>
 
-#include <penstock/core/detail/observers.hpp>
+#include <penstock/core/detail/carried_context.hpp>
 #include <penstock/core/detail/work_item.hpp>
-#include <penstock/core/trace_context.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -42,29 +41,20 @@ class [[nodiscard]] schedule_awaiter : work_item {
   explicit schedule_awaiter(Scheduler to) noexcept : to_{static_cast<Scheduler&&>(to)} {}
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> waiting) noexcept {
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> waiting) noexcept {
     waiting_ = waiting;
     this->run = [](work_item& item) noexcept { static_cast<schedule_awaiter&>(item).waiting_.resume(); };
-    if (observers::trace()) [[unlikely]]
-      carry_trace();
+    if (capture_trace(waiting)) [[unlikely]]
+      this->run = [](work_item& item) noexcept { resume_traced<Promise>(static_cast<schedule_awaiter&>(item).waiting_); };
     const Scheduler to = to_;  // a copy: the frame that holds this awaiter may be gone before execute() returns
     to.execute(*this);
   }
   void await_resume() const noexcept {}
 
  private:
-  [[gnu::cold]] void carry_trace() noexcept {
-    trace_.capture();
-    this->run = [](work_item& item) noexcept {
-      const auto& me = static_cast<schedule_awaiter&>(item);
-      const trace_scope here{me.trace_.context};
-      me.waiting_.resume();  // *this may be gone afterwards
-    };
-  }
-
   Scheduler to_;
   std::coroutine_handle<> waiting_;
-  carried_trace trace_;
 };
 
 }  // namespace detail

@@ -23,6 +23,7 @@
 #include <penstock/batch/detail/batcher_core.hpp>
 #include <penstock/batch/detail/inside_batch.hpp>
 #include <penstock/batch/wrong_batch_size.hpp>
+#include <penstock/core/detail/carried_context.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/detail/limited_task.hpp>
 #include <penstock/core/detail/open_span.hpp>
@@ -213,7 +214,7 @@ class after_batch {
 /// Begins at once, where it is called, which is on the executor; goes on there; nobody waits for it, and its frame goes at its end.
 class batch_coroutine {
  public:
-  class promise_type {
+  class promise_type : public traced_promise {
    public:
     template <class Core, class... Rest>
     explicit promise_type(Core* core, Rest*...) : scheduler_{core->where()}, stop_{core->token()} {}

@@ -96,7 +96,7 @@ class completion_selection : public selection<Sync, case_of<Specs>..., case_of<s
       auto& me = static_cast<completion_selection&>(self);
       if (me.proceed()) me.resume_(me);
     };
-    mark_.begin_coroutine(nullptr, kind_of_select, never, this);
+    mark_.begin(nullptr, kind_of_select, never);
     return this->begin(false);
   }
 
@@ -126,7 +126,7 @@ class completion_selection : public selection<Sync, case_of<Specs>..., case_of<s
 
   Scheduler scheduler_{};
   resume_function resume_ = nullptr;
-  [[no_unique_address]] wait_mark<Sync> mark_;
+  [[no_unique_address]] coroutine_mark<Sync> mark_;
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/carried_context.hpp>
 #include <penstock/core/detail/wait_mark.hpp>
 #include <penstock/core/detail/wait_operation.hpp>
 #include <penstock/core/scheduler.hpp>
@@ -57,8 +58,7 @@ class completion_wait : public wait_operation<Owner, Node>, public work_item {
     };
     if (stop.stop_possible()) callback_.emplace(stop, on_stop{this});
     if (!limit.is_never()) timer_.emplace(limit.queue() != nullptr ? *limit.queue() : sync::steady_timers(), limit.when(), *this);
-    mark_.begin_coroutine(&this->owner(), kind_of_wait<std::remove_const_t<Owner>, Node>,
-                          limit.queue() == nullptr ? limit.when() : never, this);
+    mark_.begin(&this->owner(), kind_of_wait<std::remove_const_t<Owner>, Node>, limit.queue() == nullptr ? limit.when() : never);
     return this->advance(link_at::back);
   }
 
@@ -94,7 +94,7 @@ class completion_wait : public wait_operation<Owner, Node>, public work_item {
   resume_function resume_ = nullptr;
   std::optional<typename sync::template stop_callback<on_stop>> callback_;
   std::optional<armed_timer<operation>> timer_;
-  [[no_unique_address]] wait_mark<sync> mark_;
+  [[no_unique_address]] coroutine_mark<sync> mark_;
 };
 
 /// The scheduler of a coroutine, from its promise; the default (inline) if it has none.
@@ -162,8 +162,8 @@ class awaiting : public Wait {
     waiting_ = waiting;
     const wait_options& options = *options_;
     void (*resume)(Wait&) noexcept = [](Wait& self) noexcept { static_cast<awaiting&>(self).waiting_.resume(); };
-    if (observers::trace()) [[unlikely]]
-      resume = carry_trace();
+    if (capture_trace(waiting)) [[unlikely]]
+      resume = [](Wait& self) noexcept { resume_traced<Promise>(static_cast<awaiting&>(self).waiting_); };
     if (!this->start(options.stop ? *options.stop : stop_token_of(waiting.promise()), options.limit(),
                      options.scheduler ? *options.scheduler : scheduler_of(waiting.promise()), resume)) {
       return true;
@@ -175,19 +175,8 @@ class awaiting : public Wait {
   }
 
  private:
-  // The coroutine goes on with the context that is current now.
-  [[gnu::cold]] auto carry_trace() noexcept {
-    trace_.capture();
-    return +[](Wait& self) noexcept {
-      const auto& me = static_cast<awaiting&>(self);
-      const trace_scope here{me.trace_.context};
-      me.waiting_.resume();  // *this may be gone afterwards
-    };
-  }
-
   const wait_options* options_;
   std::coroutine_handle<> waiting_;
-  carried_trace trace_;
 };
 
 template <class Owner, class Node>

@@ -8,15 +8,14 @@
 #include <utility>
 #include <variant>
 
-#include <penstock/core/detail/observers.hpp>
+#include <penstock/core/detail/carried_context.hpp>
 #include <penstock/core/detail/work_item.hpp>
-#include <penstock/core/trace_context.hpp>
 
 namespace penstock::inline v0_1::detail {
 
 /// The value or the exception of a coroutine; the part of a promise that has to differ for void.
 template <class T>
-class coroutine_result {
+class coroutine_result : public traced_promise {
  public:
   template <class U>
     requires std::is_constructible_v<T, U&&>
@@ -49,7 +48,7 @@ class coroutine_result {
 };
 
 template <>
-class coroutine_result<void> {
+class coroutine_result<void> : public traced_promise {
  public:
   void return_void() const noexcept {}
   void unhandled_exception() noexcept { exception_ = std::current_exception(); }
@@ -67,26 +66,17 @@ class coroutine_result<void> {
 /// A coroutine that can be put on a scheduler's list. It goes on with the trace context that was current when it was set.
 class resumption : public work_item {
  public:
-  void set(std::coroutine_handle<> handle) noexcept {
+  template <class Promise>
+  void set(std::coroutine_handle<Promise> handle) noexcept {
     handle_ = handle;
     this->run = [](work_item& item) noexcept { static_cast<resumption&>(item).handle_.resume(); };
-    if (observers::trace()) [[unlikely]]
-      carry_trace();
+    if (capture_trace(handle)) [[unlikely]]
+      this->run = [](work_item& item) noexcept { resume_traced<Promise>(static_cast<resumption&>(item).handle_); };
   }
   [[nodiscard]] std::coroutine_handle<> handle() const noexcept { return handle_; }
 
  private:
-  [[gnu::cold]] void carry_trace() noexcept {
-    trace_.capture();
-    this->run = [](work_item& item) noexcept {
-      const auto& me = static_cast<resumption&>(item);
-      const trace_scope here{me.trace_.context};
-      me.handle_.resume();  // the item may be gone afterwards
-    };
-  }
-
   std::coroutine_handle<> handle_;
-  carried_trace trace_;
 };
 
 /// What await_suspend() returns to go on with another coroutine on this thread. clang turns that into a jump at every optimisation level;

@@ -23,7 +23,8 @@ class root_promise {
 
   /// Begins the coroutine: here if the scheduler is the inline one, in its context otherwise. It may have ended when this
   /// returns.
-  void begin(std::coroutine_handle<> self, any_scheduler where, std::stop_token stop) noexcept {
+  template <class Promise>
+  void begin(std::coroutine_handle<Promise> self, any_scheduler where, std::stop_token stop) noexcept {
     scheduler_ = where;
     stop_ = std::move(stop);
     begin_.set(self);

@@ -1,19 +1,22 @@
 // penstock/core/detail/wait_mark.hpp: a wait that was entered, for who observes waits: the tracer is told of it, and it lies in the list of all waits.
 //
-// Ownership      a mark lies in the waiter's frame, and only the waiter begins and ends it: before it stands in line, and when it goes on. So the mark has
+// Ownership      a mark lies on the waiting thread's stack, or on the heap for a coroutine, whose frame would else be larger for it; and only the waiter begins and ends it: before it stands in line, and when it goes on. So the mark has
 //                no part in the races for the outcome, and the place that is waited for is an address here, which is never looked into.
 // List           of the whole process, in shards, each with a lock of its own. All but the links is written before a mark is linked, and not changed
 //                until it is unlinked, under the same lock.
-// Cost           where nobody observes: one relaxed load at the beginning, a look at one byte of the frame at the end. Else two locks and a look at the clock.
+// Cost           where nobody observes: one relaxed load at the beginning, a look at one word of the frame at the end. Else two locks and a look at the clock.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <new>
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include <penstock/core/detail/observers.hpp>
 #include <penstock/core/detail/polled_mutex.hpp>
@@ -65,7 +68,6 @@ template <class Sync>
 class wait_mark {
  public:
   void begin_thread(const void*, const wait_kind&, nanoseconds_point) noexcept {}
-  void begin_coroutine(const void*, const wait_kind&, nanoseconds_point, const void*) noexcept {}
   template <class Node>
   void end(const Node&) noexcept {}
   void end_granted() noexcept {}
@@ -85,15 +87,16 @@ class wait_mark<std_sync> {
   wait_mark& operator=(const wait_mark&) = delete;
   ~wait_mark() { end_granted(); }
 
+  [[nodiscard]] bool is_used() const noexcept { return state_ != 0; }
+
   /// `deadline`: on the steady clock, or never.
   void begin_thread(const void* place, const wait_kind& kind, nanoseconds_point deadline) noexcept {
     if (observers::any()) [[unlikely]]
       begin(place, kind, deadline, nullptr);
   }
-  /// `frame`: of the coroutine that waits, or what else tells it from others.
+  /// Of a coroutine, for which `frame` stands.
   void begin_coroutine(const void* place, const wait_kind& kind, nanoseconds_point deadline, const void* frame) noexcept {
-    if (observers::any()) [[unlikely]]
-      begin(place, kind, deadline, frame);
+    begin(place, kind, deadline, frame);
   }
   void end(const wait_node<std_sync>& n) noexcept {
     if (state_ != 0) [[unlikely]]
@@ -124,6 +127,16 @@ class wait_mark<std_sync> {
     }
   }
 
+  [[gnu::cold]] [[gnu::noinline]] void end(outcome how) noexcept {
+    if ((state_ & linked) != 0) unlink();
+    if ((state_ & told) != 0) {
+      const trace_scope waiters{data_.trace};  // a coroutine may not go on yet
+      const tracer_call call;
+      if (tracer* const t = call.get(session_)) t->wait_ended(as_told(), as_error(how));
+    }
+    state_ = 0;
+  }
+
  private:
   static constexpr std::uint8_t told = 1;    // the tracer
   static constexpr std::uint8_t linked = 2;  // in the list
@@ -149,15 +162,6 @@ class wait_mark<std_sync> {
       }
     }
     if ((who & observers::watcher) != 0) link();
-  }
-  [[gnu::cold]] [[gnu::noinline]] void end(outcome how) noexcept {
-    if ((state_ & linked) != 0) unlink();
-    if ((state_ & told) != 0) {
-      const trace_scope waiters{data_.trace};  // a coroutine may not go on yet
-      const tracer_call call;
-      if (tracer* const t = call.get(session_)) t->wait_ended(as_told(), as_error(how));
-    }
-    state_ = 0;
   }
 
   [[nodiscard]] trace_wait as_told() const noexcept {
@@ -233,6 +237,52 @@ class marked_wait<std_sync> {
  private:
   const wait_node<std_sync>& node_;
   wait_mark<std_sync> mark_;
+};
+
+/// Of a wait of a coroutine, in its frame: one word, and a mark on the heap while somebody observes. Without memory the wait is not noted.
+template <class Sync>
+class coroutine_mark {
+ public:
+  void begin(const void*, const wait_kind&, nanoseconds_point) noexcept {}
+  template <class Node>
+  void end(const Node&) noexcept {}
+  void end_granted() noexcept {}
+};
+template <>
+class coroutine_mark<std_sync> {
+ public:
+  coroutine_mark() noexcept = default;
+  coroutine_mark(const coroutine_mark&) = delete;
+  coroutine_mark& operator=(const coroutine_mark&) = delete;
+  ~coroutine_mark() { end_granted(); }
+
+  void begin(const void* place, const wait_kind& kind, nanoseconds_point deadline) noexcept {
+    if (observers::any()) [[unlikely]]
+      observe(place, kind, deadline);
+  }
+  void end(const wait_node<std_sync>& n) noexcept {
+    if (mark_ != nullptr) [[unlikely]]
+      finish(n.how);
+  }
+  void end_granted() noexcept {
+    if (mark_ != nullptr) [[unlikely]]
+      finish(outcome::granted);
+  }
+
+ private:
+  [[gnu::cold]] [[gnu::noinline]] void observe(const void* place, const wait_kind& kind, nanoseconds_point deadline) noexcept {
+    if (mark_ != nullptr || kind.idle) return;
+    mark_ = new (std::nothrow) wait_mark<std_sync>;
+    if (mark_ == nullptr) return;
+    mark_->begin_coroutine(place, kind, deadline, this);
+    if (!mark_->is_used()) delete std::exchange(mark_, nullptr);
+  }
+  [[gnu::cold]] [[gnu::noinline]] void finish(outcome how) noexcept {
+    const std::unique_ptr<wait_mark<std_sync>> mine{std::exchange(mark_, nullptr)};
+    mine->end(how);
+  }
+
+  wait_mark<std_sync>* mark_ = nullptr;
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -14,6 +14,7 @@
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/attempt.hpp>
+#include <penstock/core/detail/carried_context.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
@@ -128,7 +129,7 @@ task<limited<attempt_value<F>>> limiter_run_job(Limiter& l, limiter_core& core, 
 /// A coroutine that nobody awaits: it begins at once, and its frame goes with its end.
 class detached_job {
  public:
-  class promise_type {
+  class promise_type : public traced_promise {
    public:
     // The arguments of the coroutine.
     template <class... Rest>
