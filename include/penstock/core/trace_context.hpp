@@ -8,7 +8,7 @@
 // is current. While a tracer is installed (tracer.hpp) it goes with what is submitted to a worker_pool, with jobs and batches, and with coroutines:
 // each goes on, on whatever thread, with the context that it was suspended with, and what it begins (co_await, spawn, task_group) has it, too.
 //
-// Not carried    by what has no span of its own: the loops and fork-join calls of combine/, pieces of a strand that are no coroutines.
+// Not carried    by what has no span of its own: the loops and fork-join calls of combine/.
 // Thread safety  a value; current_trace() is the thread's own.
 // Coroutines     a trace_scope may stand across co_await of the library's operations. It ends, as any local, before those that were made before it.
 // Cost           current_trace(): an access to thread-local memory. Nothing allocates but to_traceparent().

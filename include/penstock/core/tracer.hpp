@@ -7,7 +7,7 @@
 //   const penstock::trace_session tracing{spans};   // until it goes
 //
 // What has a span
-//   task    one that was submitted to a worker_pool: post(), try_post(), post_n(), submit()
+//   task    one that was submitted to a worker_pool or a strand: post(), try_post(), post_n(), submit()
 //   job     the run of a job by a job_worker. From a memory_store its parent is the context in which the job was added; other stores do not keep that: put
 //           to_traceparent(current_trace()) into the payload
 //   batch   a call of a batcher's function, and a batch of an accumulator from its first attempt to its end. The parent is the context in which its first
@@ -57,7 +57,7 @@ enum class trace_outcome : std::uint8_t {
 struct trace_span {
   traced what = traced::task;
   const void* place =
-      nullptr;  ///< the pool, the queue's store, the batcher's or accumulator's core (its name: name_of() of observe/who_waits.hpp)
+      nullptr;  ///< the pool, what is behind the strand, the queue's store, the batcher's or accumulator's core (its name: name_of() of observe/who_waits.hpp)
   std::string_view name = {};  ///< of a job: enqueue_options::name. Valid within the call
   trace_context parent = {};   ///< empty: none
   trace_context context = {};  ///< its own, if the tracer gives it one

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include <penstock/pool/strand.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 
@@ -45,6 +46,10 @@ TEST_CASE("worker_pool: a task has the submitter's span as its parent and runs i
   run([&] { pool.submit(note).get(); });
   run([&] { pool.submit([note](std::stop_token) { note(); }).get(); });
   run([&] { pool.submit(note, {.priority = 1}).get(); });
+
+  strand serial{pool};
+  run([&] { serial.post(note).value(); });
+  run([&] { serial.submit(note).get(); });
 
   const std::vector<told> begun = t.all(kind::started);
   const std::vector<told> ended = t.all(kind::finished);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -87,5 +88,17 @@ class running_span {
   open_span& span_;
   bool ended_ = false;
 };
+
+/// What f() returns, within the span.
+template <class F>
+[[gnu::cold]] auto run_traced(std::unique_ptr<open_span> span, F&& f) -> decltype(f()) {
+  running_span here{*span};
+  try {
+    return f();
+  } catch (...) {
+    here.fail();
+    throw;
+  }
+}
 
 }  // namespace penstock::inline v0_1::detail

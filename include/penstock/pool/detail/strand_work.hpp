@@ -14,6 +14,7 @@
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/scheduler.hpp>
 #include <penstock/pool/detail/strand_core.hpp>
+#include <penstock/pool/detail/traced_task.hpp>
 #include <penstock/sync/detail/future_state.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -111,7 +112,10 @@ class posted_function : public strand_post {
   posted_function(strand_work& work, F&& f)
       : strand_post{work, [](strand_post& self) noexcept { static_cast<posted_function&>(self).run_and_free(); }},
         work_{work},
-        f_{std::forward<F>(f)} {}
+        f_{std::forward<F>(f)} {
+    if (observers::trace()) [[unlikely]]
+      f_ = traced_task{&work, f_};
+  }
 
  private:
   void run_and_free() noexcept {
@@ -150,6 +154,8 @@ class submitted_function : public future_state<R>, public strand_post {
         [](state& s) noexcept { static_cast<submitted_function&>(s).refuse(errc::cancelled); },
     };
     this->set_task(functions);
+    if (observers::trace()) [[unlikely]]
+      span_ = std::make_unique<open_span>(traced::task, &work);
   }
   ~submitted_function() { work_.drop_owner(); }
 
@@ -164,6 +170,7 @@ class submitted_function : public future_state<R>, public strand_post {
 
   void give_up(std::error_code why) noexcept {
     f_.reset();
+    span_.reset();
     this->set_error(why);
   }
 
@@ -173,6 +180,8 @@ class submitted_function : public future_state<R>, public strand_post {
     this->set_from([this]() -> R {
       F f{std::move(*f_)};  // what it holds is released before the future is ready
       f_.reset();
+      if (span_ != nullptr) [[unlikely]]
+        return run_traced(std::move(span_), f);
       return f();
     });
   }
@@ -196,6 +205,7 @@ class submitted_function : public future_state<R>, public strand_post {
   strand_work& work_;
   process_origin origin_;
   std::optional<F> f_;
+  std::unique_ptr<open_span> span_;  // null: nobody traces
   std::atomic<bool> claimed_{false};
 };
 

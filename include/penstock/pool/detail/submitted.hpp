@@ -117,16 +117,6 @@ class worker_pool::submitted : public detail::future_state<R> {
       return f();
     }
   }
-  [[gnu::cold]] R call_traced(F& f) {
-    const std::unique_ptr<detail::open_span> whole = std::move(span_);
-    detail::running_span span{*whole};
-    try {
-      return call(f);
-    } catch (...) {
-      span.fail();
-      throw;
-    }
-  }
   void run_claimed() noexcept {
     if (expiry_ != nullptr && expiry_->missed()) {
       f_.reset();
@@ -139,7 +129,7 @@ class worker_pool::submitted : public detail::future_state<R> {
       F f{std::move(*f_)};  // what it holds is released before the future is ready
       release();
       if (span_ != nullptr) [[unlikely]]
-        return call_traced(f);
+        return detail::run_traced(std::move(span_), [&]() -> R { return call(f); });
       return call(f);
     });
     if (!returned) pool_.runner_here()->fate = detail::fate::failed;
