@@ -17,6 +17,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -157,8 +158,7 @@ class shared_calls {
     }
     asked_ = !fetches_;  // those who only tell now will be free
     job_fetched fetched;
-    std::error_code failure;
-    bool thrown = false;
+    std::optional<job_store_failure> failure;
     try {
       const fetch_request q{.worker = options_.name,
                             .most = fetches_ ? options_.batch * group_.size() : 0,
@@ -168,16 +168,15 @@ class shared_calls {
       if (const result<job_fetched> got = store_.fetch(q, told, leases_); got) {
         fetched = *got;
       } else {
-        failure = got.error();
+        failure.emplace(job_store_failure{got.error()});
       }
     } catch (...) {
-      failure = std::make_error_code(std::errc::not_enough_memory);
-      thrown = true;
+      failure.emplace(job_store_failure::caught());
     }
     if (failure) {
       asked_ = true;
-      keeper_.report(failure);
-      return failed(t, thrown);
+      keeper_.report(*failure);
+      return failed(t, failure->thrown != nullptr);
     }
     calls_.count(told);
     told_.clear();

@@ -52,6 +52,7 @@ class worker_core {
       : options{std::move(o)},
         signal{std::make_shared<worker_signal>()},
         keeper{store, clock, options, runners, *signal},
+        store_{store},
         calls_{store, options, keeper, *signal, quit} {
     for (std::size_t i = 0; i < options.concurrency; ++i) runners.push_back(std::make_unique<runner>(store, options.batch));
     ended.add(static_cast<std::ptrdiff_t>(options.concurrency));
@@ -279,6 +280,7 @@ class worker_core {
     }
   }
 
+  Store& store_;
   worker_calls<Payload, Store> calls_;
   std::optional<shared_calls<Payload, Store>> shared_;  // with a store that blocks, and more than one run at a time
   const std::uint64_t seed_ = options.seed != 0 ? options.seed : fresh_seed();
