@@ -48,9 +48,10 @@
 #include <vector>
 
 #include <penstock/core/result.hpp>
-#include <penstock/ext/detail/redis_job_scripts.hpp>
+#include <penstock/ext/detail/redis_job_records.hpp>
 #include <penstock/ext/detail/redis_job_server.hpp>
 #include <penstock/ext/detail/redis_job_text.hpp>
+#include <penstock/ext/detail/redis_turn_script.hpp>
 #include <penstock/ext/redis_lease.hpp>
 #include <penstock/ext/redis_store_options.hpp>
 #include <penstock/job/job_codec.hpp>
@@ -94,8 +95,8 @@ class redis_store : private detail::redis_job_server {
     bool watched = false;
     std::deque<std::string> texts;
     for (const auto& e : entries) {
-      if (const std::error_code no = refusal(e)) return no;
-      put_job(e, now, records, texts);
+      if (const std::error_code no = detail::redis_refusal(e)) return no;
+      detail::put_redis_job(e, now, records, texts);
       watched = watched || e.watch != nullptr;
     }
     std::optional<detail::redis_job_events::expecting> expecting;
@@ -105,15 +106,16 @@ class redis_store : private detail::redis_job_server {
     }
     const auto answers = add_jobs(records, entries.size(), detail::to_redis_ms(now), !added.empty() || watched);
     if (!answers) return answers.error();
+    constexpr std::size_t each = detail::redis_add_line::answers_each;
     return checked_reply([&]() -> result<void> {
       for (std::size_t i = 0; i < added.size(); ++i) {
-        added[i] = {.id = detail::to_job_id(answers->at(3 * i).text()), .duplicate = answers->at(3 * i + 1).integer() != 0};
+        added[i] = {.id = detail::to_job_id(answers->at(each * i).text()), .duplicate = answers->at(each * i + 1).integer() != 0};
       }
       for (std::size_t i = 0; i < entries.size(); ++i) {
         if (entries[i].watch == nullptr) continue;
-        const std::string& id = answers->at(3 * i).text();
-        events().watch(*expecting, id, answers->at(3 * i + 2).text(), *entries[i].watch);
-        if (answers->at(3 * i + 1).integer() != 0) events().look_at(id);
+        const std::string& id = answers->at(each * i).text();
+        events().watch(*expecting, id, answers->at(each * i + 2).text(), *entries[i].watch);
+        if (answers->at(each * i + 1).integer() != 0) events().look_at(id);
       }
       return {};
     });
@@ -195,35 +197,6 @@ class redis_store : private detail::redis_job_server {
   using server_type::unsubscribe;
 
  private:
-  static std::error_code refusal(const job_entry<Payload>& e) noexcept {
-    return e.parent == job_entry<Payload>::no_entry ? detail::redis_refusal(*e.options) : redis_store_errc::no_families;
-  }
-  /// Throws std::invalid_argument.
-  void put_job(const job_entry<Payload>& e, job_time now, arguments& a, std::deque<std::string>& texts) const {
-    const enqueue_options& o = *e.options;
-    detail::check(o);
-    detail::check_redis_id(o.job_id);
-    static const std::string unnamed = "__default__";
-    a.push_back(o.name.empty() ? unnamed : o.name);
-    a.push_back(texts.emplace_back(job_codec<Payload>::encode(*e.payload)));
-    a.push_back(texts.emplace_back(detail::redis_opts(o)));
-    if (o.delay.count() == 0 && o.priority == 0 && !o.lifo && o.job_id.empty() && !o.deduplicate) {
-      a.push_back("0");
-      return;
-    }
-    const std::int64_t due = detail::to_redis_ms_up(job_time{detail::saturating_add(now.count(), o.delay.count())});
-    const std::int64_t delay = o.delay.count() == 0 ? 0 : std::max<std::int64_t>(due - detail::to_redis_ms(now), 1);
-    a.insert(a.end(), {"1", o.job_id, delay, o.priority, o.lifo ? "1" : "0"});
-    if (o.deduplicate) {
-      const deduplication& d = *o.deduplicate;
-      a.push_back(d.id);
-      a.push_back(d.ttl.count() == 0 ? 0 : milliseconds(d.ttl));
-      a.push_back(d.extend ? (d.replace ? "b" : "e") : (d.replace ? "r" : "n"));
-    } else {
-      a.insert(a.end(), {"", "0", "n"});
-    }
-  }
-
   result<redis_reply> turn(const fetch_request& r, std::span<settlement> settlements) {
     arguments a{base(),   detail::to_redis_ms(r.now), r.most, milliseconds(r.lease_until - r.now), token(),
                 r.worker, settlements.size()};
@@ -234,7 +207,7 @@ class redis_store : private detail::redis_job_server {
   // A run whose end the layout has no place for has failed for good: an error instead would come again whenever it is told.
   static bool can_settle(const settlement& s) noexcept {
     bool can = s.how != settle_as::waiting_children;
-    for (const auto& e : s.then) can = can && !refusal(e);
+    for (const auto& e : s.then) can = can && !detail::redis_refusal(e);
     return can;
   }
   void put_settlement(const settlement& s, job_time now, arguments& a, std::deque<std::string>& texts) const {
@@ -280,7 +253,7 @@ class redis_store : private detail::redis_job_server {
     }
     a.push_back(can ? s.then.size() : std::size_t{0});
     if (!can) return;
-    for (const auto& e : s.then) put_job(e, now, a, texts);
+    for (const auto& e : s.then) detail::put_redis_job(e, now, a, texts);
   }
   static void mark_stale(std::span<settlement> settlements, const redis_reply& reply) {
     for (std::size_t i = 0; i < settlements.size(); ++i) settlements[i].stale = reply[0].text().at(i) == '1';

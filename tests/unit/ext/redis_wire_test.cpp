@@ -113,7 +113,7 @@ TEST_CASE("redis_add_line: who comes during a call shares the next one, is told 
       for (std::size_t i = 4; wanted && i < a.size(); ++i) {
         answers.push_back(redis_reply::of_text(redis_reply::kind::string, "id of " + std::string{a[i].view()}));
         answers.push_back(redis_reply::of_integer(0));
-        answers.push_back(redis_reply::of_text(redis_reply::kind::string, "1-1"));
+        answers.push_back(redis_reply::of_text(redis_reply::kind::string, "1-0"));
       }
       return redis_reply::of_items(std::move(answers));
     };

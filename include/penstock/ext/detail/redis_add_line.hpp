@@ -31,7 +31,8 @@ class redis_add_line {
   using arguments = std::vector<redis_argument>;
   using answers = std::vector<redis_reply>;
   static constexpr std::size_t header = 4;
-  static constexpr std::size_t fields = 3;  // of the answer about a job
+  static constexpr std::size_t answers_each =
+      3;  // of a job: its id, whether it was there already, and its place in the stream of events
 
   /// `records`: the arguments that stand for `count` jobs, added at `now` (ms). `call(now, count, wanted, arguments)` is the script redis_add_jobs(), and puts
   /// the first `header` of its arguments in their places; its answers of these jobs are given if they are `wanted`.
@@ -104,9 +105,9 @@ class redis_add_line {
       if (!reply) return fail(reply.error());
       if (!wanted) return;
       auto next = reply->items().begin();
-      if (reply->size() != fields * count) return fail(redis_errc::unexpected_reply);
+      if (reply->size() != answers_each * count) return fail(redis_errc::unexpected_reply);
       for (step* s = &from; s != to; s = after(*s)) {
-        const auto end = next + static_cast<std::ptrdiff_t>(fields * s->count);
+        const auto end = next + static_cast<std::ptrdiff_t>(answers_each * s->count);
         if (s->wanted) s->got.assign(next, end);
         next = end;
       }

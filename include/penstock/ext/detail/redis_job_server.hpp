@@ -1,73 +1,38 @@
-// penstock/ext/detail/redis_job_server.hpp: of redis_store, what does not depend on the payload.
-//
-// Two threads of its own, each begun when it is needed: one waits for work (redis_waiter.hpp), one reads what happens (redis_job_events.hpp).
+// penstock/ext/detail/redis_job_server.hpp: of redis_store, the operations that do not depend on the payload.
 #pragma once
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
-#include <optional>
-#include <random>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
-#include <utility>
 #include <vector>
 
-#include <penstock/core/any_clock.hpp>
 #include <penstock/core/result.hpp>
-#include <penstock/ext/detail/redis_add_line.hpp>
-#include <penstock/ext/detail/redis_caller.hpp>
 #include <penstock/ext/detail/redis_job_admin.hpp>
-#include <penstock/ext/detail/redis_job_events.hpp>
-#include <penstock/ext/detail/redis_job_scripts.hpp>
+#include <penstock/ext/detail/redis_job_link.hpp>
 #include <penstock/ext/detail/redis_job_text.hpp>
-#include <penstock/ext/detail/redis_waiter.hpp>
+#include <penstock/ext/detail/redis_lease_scripts.hpp>
+#include <penstock/ext/detail/redis_turn_script.hpp>
 #include <penstock/ext/redis_store_options.hpp>
 #include <penstock/job/job_codec.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1::detail {
 
-class redis_job_server {
-  using listeners = std::vector<std::shared_ptr<store_listener>>;
-
+class redis_job_server : public redis_job_link {
  public:
-  using arguments = std::vector<redis_argument>;
-
-  redis_job_server(redis_options server, redis_store_options o)
-      : options_{checked(std::move(o))},
-        base_{options_.prefix + ":" + options_.queue + ":"},
-        token_{fresh_token()},
-        listeners_{std::make_shared<const listeners>()},
-        server_{server, options_.connections, options_.retry_within},
-        events_{server, base_ + "events", [this](std::span<const job_event> all) { tell_events(all); },
-                [this](const std::string& id) { return ended(id); }},
-        waiter_{std::move(server), base_ + "marker", options_.poll_interval, [this] { tell_ready(); }} {
-    keys_.reserve(redis_job_keys.size());
-    for (const char* key : redis_job_keys) keys_.push_back(key_names_.emplace_back(base_ + key));
-  }
-  redis_job_server(const redis_job_server&) = delete;
-  redis_job_server& operator=(const redis_job_server&) = delete;
-
-  /// The system's clock: for job_queue_options::clock.
-  [[nodiscard]] static any_clock clock() {
-    static std::chrono::system_clock system;
-    return any_clock{system};
-  }
+  using redis_job_link::redis_job_link;
 
   /// Lets leases run out later, by the server's clock.
   result<void> extend(std::span<lease_ticket> tickets, job_time now, job_time until) {
     if (tickets.empty()) return {};
-    arguments a{base_, to_redis_ms(now), token_, milliseconds(until - now)};
+    arguments a{base(), to_redis_ms(now), token(), milliseconds(until - now)};
     std::deque<std::string> texts;
     for (const lease_ticket& t : tickets) {
       a.push_back(texts.emplace_back(t.id.to_string()));
@@ -82,7 +47,7 @@ class redis_job_server {
   }
   result<void> hand_back(std::span<lease_ticket> tickets, job_time now) {
     if (tickets.empty()) return {};
-    arguments a{base_, to_redis_ms(now), "0", "1", token_, "", tickets.size()};
+    arguments a{base(), to_redis_ms(now), "0", "1", token(), "", tickets.size()};
     std::deque<std::string> texts;
     for (const lease_ticket& t : tickets) {
       a.push_back(texts.emplace_back(t.id.to_string()));
@@ -99,7 +64,7 @@ class redis_job_server {
   /// often (`failed`) do so, too, and fail when somebody fetches them. Looks that come sooner than stalled_interval after one, anybody's, see
   /// nothing.
   result<stalled_jobs> take_back_stalled(job_time now, unsigned max_stalled) {
-    const auto reply = call(redis_take_back(), {base_, to_redis_ms(now), milliseconds(options_.stalled_interval), max_stalled});
+    const auto reply = call(redis_take_back(), {base(), to_redis_ms(now), milliseconds(options().stalled_interval), max_stalled});
     if (!reply) return reply.error();
     return checked_reply([&]() -> result<stalled_jobs> {
       return stalled_jobs{.back = static_cast<std::size_t>((*reply)[0].integer()),
@@ -135,14 +100,14 @@ class redis_job_server {
   [[nodiscard]] result<job_info> find(const job_id& id) const {
     if (!id) return errc::not_found;
     const std::string text = id.to_string();
-    const auto reply = call(redis_find_job(), {base_, "0", text});
+    const auto reply = call(redis_find_job(), {base(), "0", text});
     if (!reply) return reply.error();
     if (!reply->is_array()) return errc::not_found;
     return checked_reply([&]() -> result<job_info> { return info_of(*reply); });
   }
   /// `count` of the jobs in a state from the `first` one on: as they will be fetched or become due, or as they came to it.
   [[nodiscard]] result<std::vector<job_info>> list(job_state s, std::size_t first, std::size_t count) const {
-    const auto reply = call(redis_list_jobs(), {base_, "0", name_of(s), first, count});
+    const auto reply = call(redis_list_jobs(), {base(), "0", name_of(s), first, count});
     if (!reply) return reply.error();
     return checked_reply([&]() -> result<std::vector<job_info>> {
       std::vector<job_info> all;
@@ -152,10 +117,10 @@ class redis_job_server {
   }
   /// errc::not_found
   [[nodiscard]] result<std::vector<std::string>> logs(const job_id& id) const {
-    const std::string job = base_ + id.to_string();
-    const auto there = server_.call(redis_commands{}.add("HEXISTS", job, "timestamp"));
+    const std::string job = base() + id.to_string();
+    const auto there = server().call(redis_commands{}.add("HEXISTS", job, "timestamp"));
     if (!there) return no_job_if_other(there.error());
-    const auto lines = server_.call(redis_commands{}.add("LRANGE", job + ":logs", 0, -1));
+    const auto lines = server().call(redis_commands{}.add("LRANGE", job + ":logs", 0, -1));
     if (!lines) return lines.error();
     return checked_reply([&]() -> result<std::vector<std::string>> {
       if (there->integer() == 0) return errc::not_found;
@@ -204,105 +169,22 @@ class redis_job_server {
   result<void> remove_schedule(std::string_view) { return redis_store_errc::no_schedules; }
   [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return redis_store_errc::no_schedules; }
 
-  /// Throws std::bad_alloc.
-  void subscribe(std::shared_ptr<store_listener> listener) {
-    std::scoped_lock guard{listening_};
-    auto changed = std::make_shared<listeners>(*listeners_);
-    changed->push_back(std::move(listener));
-    listeners_ = std::move(changed);
-  }
-  /// Without memory for the change, the listener stays until the next one.
-  void unsubscribe(const store_listener& listener) noexcept {
-    std::scoped_lock guard{listening_};
-    try {
-      auto changed = std::make_shared<listeners>(*listeners_);
-      std::erase_if(*changed, [&](const auto& l) { return l.get() == &listener; });
-      listeners_ = std::move(changed);
-    } catch (const std::bad_alloc&) {
-    }
-  }
-
-  // What redis_store needs besides.
-
-  result<redis_reply> call(const redis_script& script, const arguments& a) const {
-    if (!events_wanted_.load(std::memory_order_relaxed)) want_events();  // relaxed: a hint
-    redis_commands command;
-    command.add_script(script, keys_, a);
-    std::string text;
-    auto reply = server_.call(command, &text);
-    if (reply) return reply;
-    if (text.starts_with("PENSTOCK_MAJOR")) return redis_store_errc::other_major;
-    if (text.starts_with("PENSTOCK_FLOWS")) return redis_store_errc::flows;
-    return reply;
-  }
-  /// The answers, of each job its id, whether it was there already, and the place of that in the stream of events, if they are `wanted`.
-  result<redis_add_line::answers> add_jobs(const arguments& records, std::size_t count, std::int64_t now, bool wanted) {
-    return adding_.add(records, count, now, wanted, [this](std::int64_t t, std::size_t n, bool answers, arguments& a) {
-      a[0] = base_;
-      a[1] = t;
-      a[2] = n;
-      a[3] = answers ? "1" : "0";
-      return call(redis_add_jobs(), a);
-    });
-  }
-  /// A server decides what comes: what is no answer to the question is an error.
-  template <class F>
-  static auto checked_reply(F read) -> decltype(read()) {
-    try {
-      return read();
-    } catch (const std::system_error& e) {
-      return e.code();
-    } catch (const std::out_of_range&) {
-      return make_error_code(redis_errc::unexpected_reply);
-    }
-  }
-
   result<void> say(const std::string& id, std::uint64_t fence, const char* what, const std::string& text, std::size_t keep) {
-    const auto reply = call(redis_say(), {base_, "0", token_, id, fence, what, text, keep});
+    const auto reply = call(redis_say(), {base(), "0", token(), id, fence, what, text, keep});
     if (!reply) return reply.error();
     return checked_reply([&]() -> result<void> { return reply->integer() != 0 ? result<void>{} : result<void>{errc::stale}; });
   }
-  /// A key of the queue's own is no job.
-  static std::error_code no_job_if_other(std::error_code e) noexcept {
-    return e == redis_errc::wrong_type ? make_error_code(errc::not_found) : e;
-  }
-  /// Of a clock that began with the machine it is not: then jobs would be due decades ago.
-  static bool is_system_time(job_time t) noexcept { return t >= std::chrono::hours{24 * 365 * 30}; }
-  static std::int64_t milliseconds(std::chrono::nanoseconds d) noexcept { return std::max<std::int64_t>(to_redis_ms_up(d), 1); }
   static const char* name_of(job_state s) noexcept {
     static constexpr std::array<const char*, job_states> names{"wait",      "delayed", "active",
                                                                "completed", "failed",  "waiting-children"};
     return names[static_cast<std::size_t>(s)];
   }
 
-  [[nodiscard]] const redis_store_options& options() const noexcept { return options_; }
-  [[nodiscard]] const std::string& base() const noexcept { return base_; }
-  [[nodiscard]] const std::string& token() const noexcept { return token_; }
-  [[nodiscard]] redis_caller& server() const noexcept { return server_; }
-  [[nodiscard]] redis_job_events& events() const noexcept { return events_; }
-  [[nodiscard]] redis_waiter& waiter() noexcept { return waiter_; }
-
  private:
-  static redis_store_options checked(redis_store_options&& o) {
-    const auto refuse = [](const std::string& what) { throw std::invalid_argument{"penstock::redis_store: " + what}; };
-    if (o.queue.empty() || o.queue.find(':') != std::string::npos) refuse("queue is \"" + o.queue + "\"");
-    if (o.prefix.empty()) refuse("prefix is empty");
-    if (o.connections == 0) refuse("connections is 0");
-    if (o.stalled_interval < std::chrono::milliseconds{1}) refuse("stalled_interval is below 1 ms");
-    if (o.poll_interval < std::chrono::milliseconds{1}) refuse("poll_interval is below 1 ms");
-    if (o.keep_completed.age.count() < 0 || o.keep_failed.age.count() < 0) refuse("a keep_rule's age is negative");
-    return std::move(o);
-  }
-  static std::string fresh_token() {
-    std::random_device random;
-    std::string token;
-    for (int i = 0; i < 4; ++i) token += std::to_string(random()) + (i < 3 ? "-" : "");
-    return token;
-  }
   template <class... Texts>
   result<std::size_t> manage_many(const char* what, const Texts&... texts) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const auto reply = call(redis_manage_jobs(), {base_, to_redis_ms(now), what, texts...});
+    const auto reply = call(redis_manage_jobs(), {base(), to_redis_ms(now), what, texts...});
     if (!reply) return reply.error();
     return checked_reply([&]() -> result<std::size_t> {
       const std::int64_t n = reply->integer();
@@ -359,52 +241,6 @@ class redis_job_server {
     info.children = static_cast<std::size_t>(number(14));
     return info;
   }
-
-  std::shared_ptr<const listeners> all_listeners() const {
-    std::scoped_lock guard{listening_};
-    return listeners_;
-  }
-  void tell_ready() noexcept {
-    for (const auto& l : *all_listeners()) l->work_ready();
-  }
-  void tell_events(std::span<const job_event> events) {
-    if (events.empty()) return;
-    for (const auto& l : *all_listeners()) {
-      if (l->wants_events()) l->happened(events);
-    }
-  }
-  // A listener cannot say when it begins to want them: the next operation of this store finds out.
-  void want_events() const {
-    for (const auto& l : *all_listeners()) {
-      if (l->wants_events() && events_.start()) events_wanted_.store(true, std::memory_order_relaxed);  // relaxed: a hint
-    }
-  }
-  std::optional<std::pair<job_state, job_text>> ended(const std::string& id) const {
-    const auto fields =
-        server_.call(redis_commands{}.add("HMGET", base_ + id, "timestamp", "finishedOn", "returnvalue", "failedReason"));
-    if (!fields) return std::nullopt;
-    const redis_reply& f = *fields;
-    if (f[0].is_nil()) return std::pair{job_state::waiting, job_text{}};
-    if (f[1].is_nil()) return std::nullopt;
-    const bool completed = !f[2].is_nil();
-    const redis_reply& text = f[completed ? 2 : 3];
-    return std::pair{completed ? job_state::completed : job_state::failed,
-                     text.is_nil() ? job_text{} : std::make_shared<const std::string>(text.text())};
-  }
-
-  const redis_store_options options_;
-  const std::string base_;
-  const std::string token_;
-  std::deque<std::string> key_names_;
-  std::vector<redis_argument> keys_;  // refer to key_names_
-  mutable std::mutex listening_;
-  std::shared_ptr<const listeners> listeners_;  // guarded by listening_
-  mutable redis_caller server_;
-  redis_add_line adding_;
-  mutable std::atomic<bool> events_wanted_{false};
-  // Last: their threads use the others.
-  mutable redis_job_events events_;
-  redis_waiter waiter_;
 };
 
 }  // namespace penstock::inline v0_1::detail
