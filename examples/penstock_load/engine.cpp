@@ -25,7 +25,8 @@ std::size_t share_of(std::size_t all, std::size_t index, std::size_t of) { retur
 
 int wait_for_events(int epoll, ::epoll_event* events, int most, nanoseconds at_most) {
   at_most = std::clamp(at_most, nanoseconds{0}, nanoseconds{std::chrono::hours{1}});
-  const ::timespec timeout{static_cast<::time_t>(at_most.count() / 1'000'000'000), static_cast<long>(at_most.count() % 1'000'000'000)};
+  const ::timespec timeout{static_cast<::time_t>(at_most.count() / 1'000'000'000),
+                           static_cast<long>(at_most.count() % 1'000'000'000)};
   const int n = ::epoll_pwait2(epoll, events, most, &timeout, nullptr);
   if (n >= 0 || errno != ENOSYS) return n;
   const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(at_most).count();  // Linux before 5.11
@@ -35,7 +36,9 @@ int wait_for_events(int epoll, ::epoll_event* events, int most, nanoseconds at_m
 }  // namespace
 
 engine::connection::connection(std::uint64_t seed)
-    : pause{penstock::backoff::exponential(std::chrono::milliseconds{1}, std::chrono::seconds{1}).with_jitter(penstock::jitter::equal), seed} {}
+    : pause{penstock::backoff::exponential(std::chrono::milliseconds{1}, std::chrono::seconds{1})
+                .with_jitter(penstock::jitter::equal),
+            seed} {}
 
 engine::engine(const options& o, const address& server, const rate_profile& profile, std::size_t index)
     : options_{o},
@@ -227,10 +230,12 @@ void engine::connect(std::uint32_t index) {
   c.socket = descriptor{::socket(server_.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
   ++c.generation;
   const int on = 1;
-  ::epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.u64 = std::uint64_t{c.generation} << 32 | index}};
+  ::epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                      .data = {.u64 = std::uint64_t{c.generation} << 32 | index}};
   if (c.socket.is_open()) static_cast<void>(::setsockopt(c.socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
   if (!c.socket.is_open() || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, c.socket.get(), &event) != 0 ||
-      (::connect(c.socket.get(), reinterpret_cast<const ::sockaddr*>(&server_.storage), server_.length) != 0 && errno != EINPROGRESS)) {
+      (::connect(c.socket.get(), reinterpret_cast<const ::sockaddr*>(&server_.storage), server_.length) != 0 &&
+       errno != EINPROGRESS)) {
     failed(index, failure::connect);
     return;
   }

@@ -96,7 +96,8 @@ outcome measure(const options& o, const rate_profile& profile, const std::stop_s
     std::vector<penstock::future<void>> ends;
     for (const auto& e : engines) {
       ends.push_back(pool.submit([&e, &running, token = stop.get_token()] {
-        const std::unique_ptr<penstock::wait_group, void (*)(penstock::wait_group*)> counted{&running, [](auto* g) { g->done(); }};
+        const std::unique_ptr<penstock::wait_group, void (*)(penstock::wait_group*)> counted{&running,
+                                                                                             [](auto* g) { g->done(); }};
         e->run(token);
       }));
     }
@@ -119,7 +120,8 @@ outcome measure(const options& o, const rate_profile& profile, const std::stop_s
     for (std::size_t i = 0; i < o.steps.size(); ++i) result.steps[i].add(*e->measured()[i]);
   }
   for (const totals& t : result.steps) result.all.add(t);
-  const auto measured = result.interrupted ? std::clamp<std::chrono::nanoseconds>(passed - o.warm_up, 1ns, o.duration) : o.duration;
+  const auto measured =
+      result.interrupted ? std::clamp<std::chrono::nanoseconds>(passed - o.warm_up, 1ns, o.duration) : o.duration;
   result.seconds = std::chrono::duration<double>(measured).count();
   return result;
 }

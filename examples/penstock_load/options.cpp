@@ -137,7 +137,8 @@ url parse_url(const std::string& text) {
   const std::size_t colon = rest.find(':', bracket == std::string::npos ? 0 : bracket);
   u.host = rest.substr(0, colon);
   if (colon != std::string::npos) u.port = rest.substr(colon + 1);
-  if (u.host.empty() || u.port.empty() || !std::all_of(u.port.begin(), u.port.end(), [](unsigned char c) { return std::isdigit(c) != 0; }))
+  if (u.host.empty() || u.port.empty() ||
+      !std::all_of(u.port.begin(), u.port.end(), [](unsigned char c) { return std::isdigit(c) != 0; }))
     throw usage_error{text + " is no http://HOST[:PORT][/PATH]"};
   return u;
 }
@@ -216,7 +217,8 @@ void settle(options& o) {
   if (o.threads > o.connections) throw usage_error{"--threads: more than connections"};
   if (!o.open_loop && (o.how == spacing::poisson || o.dry_run)) throw usage_error{"--poisson and --dry-run need a --rate"};
   for (const std::string& h : o.headers) {
-    if (h.find(':') == std::string::npos || h.find_first_of("\r\n") != std::string::npos) throw usage_error{"--header: " + h + " is no NAME: VALUE"};
+    if (h.find(':') == std::string::npos || h.find_first_of("\r\n") != std::string::npos)
+      throw usage_error{"--header: " + h + " is no NAME: VALUE"};
   }
   if (o.method.empty() || !std::all_of(o.method.begin(), o.method.end(), [](unsigned char c) { return std::isalpha(c) != 0; }))
     throw usage_error{"--method: " + o.method + " is none"};

@@ -52,20 +52,30 @@ std::string rates(const rate_step& s) { return s.from == s.to ? number(s.from) :
 json json_of(const latencies_snapshot& s) {
   if (s.count() == 0) return nullptr;
   json j{{"count", s.count()}, {"mean", s.mean() * 1e-9}, {"min", seconds(s.min())}};
-  for (const auto& [name, q] : {std::pair{"p50", 0.5}, {"p75", 0.75}, {"p90", 0.9}, {"p95", 0.95}, {"p99", 0.99}, {"p99_9", 0.999}, {"p99_99", 0.9999}})
+  for (const auto& [name, q] :
+       {std::pair{"p50", 0.5}, {"p75", 0.75}, {"p90", 0.9}, {"p95", 0.95}, {"p99", 0.99}, {"p99_9", 0.999}, {"p99_99", 0.9999}})
     j[name] = seconds(s.quantile(q));
   j["max"] = seconds(s.max());
   return j;
 }
 json json_of(const live_row& r) {
-  return {{"at_seconds", seconds(r.at)}, {"seconds", r.seconds},     {"sent", r.sent},           {"answered", r.answered},   {"failed", r.failed},
-          {"in_flight", r.in_flight},    {"queued", r.queued},       {"p50_seconds", seconds(r.p50)}, {"p99_seconds", seconds(r.p99)}, {"max_seconds", seconds(r.max)}};
+  return {{"at_seconds", seconds(r.at)},
+          {"seconds", r.seconds},
+          {"sent", r.sent},
+          {"answered", r.answered},
+          {"failed", r.failed},
+          {"in_flight", r.in_flight},
+          {"queued", r.queued},
+          {"p50_seconds", seconds(r.p50)},
+          {"p99_seconds", seconds(r.p99)},
+          {"max_seconds", seconds(r.max)}};
 }
 /// As HdrHistogram prints it: the share grows by halves of what is left.
 json spectrum(const latencies_snapshot& s) {
   json points = json::array();
   const auto n = static_cast<double>(s.count());
-  for (double left = 1; n != 0 && left * n >= 0.5; left *= 0.8408964152537145) points.push_back({1 - left, seconds(s.quantile(1 - left))});
+  for (double left = 1; n != 0 && left * n >= 0.5; left *= 0.8408964152537145)
+    points.push_back({1 - left, seconds(s.quantile(1 - left))});
   if (n != 0) points.push_back({1.0, seconds(s.max())});
   return points;
 }
@@ -188,24 +198,28 @@ std::vector<std::string> exceeded(const options& o, const outcome& result) {
   if (o.most_errors && share_of_errors(o, t) > *o.most_errors)
     said.push_back(fmt::format("{:.4g} % errors, more than {:.4g} %", share_of_errors(o, t) * 100, *o.most_errors * 100));
   const double rate = static_cast<double>(t.answered()) / result.seconds;
-  if (o.least_rate && rate < *o.least_rate) said.push_back(fmt::format("{:.1f} answers a second, less than {}", rate, number(*o.least_rate)));
+  if (o.least_rate && rate < *o.least_rate)
+    said.push_back(fmt::format("{:.1f} answers a second, less than {}", rate, number(*o.least_rate)));
   return said;
 }
 
 const char* const live_head = "  second      sent/s  answers/s   failed  in flight    queued       P50       P99       max\n";
 
 std::string as_row(const live_row& r) {
-  return fmt::format("{:>8.1f}{:>12.0f}{:>11.0f}{:>9}{:>11}{:>10}{:>10}{:>10}{:>10}", seconds(r.at), static_cast<double>(r.sent) / r.seconds,
-                     static_cast<double>(r.answered) / r.seconds, r.failed, r.in_flight, r.queued, human(r.p50), human(r.p99), human(r.max));
+  return fmt::format("{:>8.1f}{:>12.0f}{:>11.0f}{:>9}{:>11}{:>10}{:>10}{:>10}{:>10}", seconds(r.at),
+                     static_cast<double>(r.sent) / r.seconds, static_cast<double>(r.answered) / r.seconds, r.failed, r.in_flight,
+                     r.queued, human(r.p50), human(r.p99), human(r.max));
 }
 
 std::string as_text(const options& o, const outcome& result) {
   const totals& t = result.all;
-  std::string text = fmt::format("http://{}:{}{}{}\n", o.urls[0].host, o.urls[0].port, o.urls[0].path, o.urls.size() > 1 ? " ..." : "");
+  std::string text =
+      fmt::format("http://{}:{}{}{}\n", o.urls[0].host, o.urls[0].port, o.urls[0].path, o.urls.size() > 1 ? " ..." : "");
   if (o.open_loop) {
     std::string steps;
     for (const rate_step& s : o.steps) steps += (steps.empty() ? "" : ",") + rates(s);
-    text += fmt::format("open loop, {}/s {}, at the most", steps, o.how == spacing::poisson ? fmt::format("at random (seed {})", o.seed) : "evenly");
+    text += fmt::format("open loop, {}/s {}, at the most", steps,
+                        o.how == spacing::poisson ? fmt::format("at random (seed {})", o.seed) : "evenly");
   } else {
     text += "closed loop,";
   }
@@ -213,7 +227,8 @@ std::string as_text(const options& o, const outcome& result) {
                       o.warm_up.count() != 0 ? fmt::format(" after {:.1f} s of warm-up", seconds(o.warm_up)) : "",
                       result.interrupted ? ", interrupted" : "");
   const auto rate = [&result](std::uint64_t n) { return static_cast<double>(n) / result.seconds; };
-  text += fmt::format("  requests {:>12}  {:.1f}/s\n  answers  {:>12}  {:.1f}/s;", t.intended, rate(t.intended), t.answered(), rate(t.answered()));
+  text += fmt::format("  requests {:>12}  {:.1f}/s\n  answers  {:>12}  {:.1f}/s;", t.intended, rate(t.intended), t.answered(),
+                      rate(t.answered()));
   for (std::size_t i = 0; i < t.status.size(); ++i) {
     if (t.status[i] != 0) text += fmt::format(" {}: {}", i, t.status[i]);
   }
@@ -223,22 +238,26 @@ std::string as_text(const options& o, const outcome& result) {
   }
   if (o.open_loop) text += fmt::format("\n  queued   {:>12}  for want of a connection", t.queued);
   if (t.unfinished != 0) text += fmt::format("\n  unfinished {:>10}", t.unfinished);
-  text += fmt::format("\n  read {}, {}/s; written {}; {} connections made anew; {:.0f} answers for a second of this program's processor time\n",
-                      bytes(static_cast<double>(t.bytes_read)), bytes(rate(t.bytes_read)), bytes(static_cast<double>(t.bytes_written)), t.connects,
-                      static_cast<double>(result.answers) / std::max(result.cpu_seconds, 1e-3));
-  text += fmt::format("\n  {:<9}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", "mean", "P50", "P75", "P90", "P99", "P99.9", "P99.99", "max");
+  text += fmt::format(
+      "\n  read {}, {}/s; written {}; {} connections made anew; {:.0f} answers for a second of this program's processor time\n",
+      bytes(static_cast<double>(t.bytes_read)), bytes(rate(t.bytes_read)), bytes(static_cast<double>(t.bytes_written)),
+      t.connects, static_cast<double>(result.answers) / std::max(result.cpu_seconds, 1e-3));
+  text += fmt::format("\n  {:<9}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", "mean", "P50", "P75", "P90", "P99",
+                      "P99.9", "P99.99", "max");
   text += row("latency", t.latency);
   if (o.open_loop) text += row("service", t.service) + row("late", t.late);
   if (std::count_if(t.by_class.begin(), t.by_class.end(), [](const auto& s) { return s.count() != 0; }) > 1) {
     for (std::size_t i = 0; i < classes; ++i) text += row(class_names[i], t.by_class[i]);
   }
   if (result.steps.size() > 1) {
-    text += fmt::format("\n  {:<15}{:>11}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "step", "answers/s", "errors", "P50", "P99", "P99.9", "max");
+    text += fmt::format("\n  {:<15}{:>11}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "step", "answers/s", "errors", "P50", "P99", "P99.9",
+                        "max");
     for (std::size_t i = 0; i < result.steps.size(); ++i) {
       const totals& s = result.steps[i];
-      text += fmt::format("  {:<15}{:>11.1f}{:>10}{:>10}{:>10}{:>10}{:>10}\n", rates(o.steps[i]) + "/s",
-                          static_cast<double>(s.answered()) / seconds(o.steps[i].length), s.errors(o), human(s.latency.quantile(0.5)),
-                          human(s.latency.quantile(0.99)), human(s.latency.quantile(0.999)), human(s.latency.max()));
+      text +=
+          fmt::format("  {:<15}{:>11.1f}{:>10}{:>10}{:>10}{:>10}{:>10}\n", rates(o.steps[i]) + "/s",
+                      static_cast<double>(s.answered()) / seconds(o.steps[i].length), s.errors(o), human(s.latency.quantile(0.5)),
+                      human(s.latency.quantile(0.99)), human(s.latency.quantile(0.999)), human(s.latency.max()));
     }
   }
   for (const std::string& e : exceeded(o, result)) text += "TOO MUCH: " + e + "\n";

@@ -13,7 +13,8 @@ constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cas
 
 /// `word` is in lower case.
 bool is(std::string_view text, std::string_view word) noexcept {
-  return text.size() == word.size() && std::equal(text.begin(), text.end(), word.begin(), [](char a, char b) { return lower(a) == b; });
+  return text.size() == word.size() &&
+         std::equal(text.begin(), text.end(), word.begin(), [](char a, char b) { return lower(a) == b; });
 }
 
 std::string_view trimmed(std::string_view text) noexcept {
@@ -147,7 +148,8 @@ bool response_reader::understand(std::string_view head) {
     const std::size_t line_end = head.find("\r\n");
     const std::string_view line = head.substr(0, line_end);
     const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos || !understand_field(line.substr(0, colon), trimmed(line.substr(colon + 1)))) return false;
+    if (colon == std::string_view::npos || !understand_field(line.substr(0, colon), trimmed(line.substr(colon + 1))))
+      return false;
     head.remove_prefix(line_end + 2);
   }
   begin_body();

@@ -32,7 +32,18 @@ class response_reader {
   [[nodiscard]] bool keeps_alive() const noexcept { return keeps_alive_; }
 
  private:
-  enum class state : std::uint8_t { head, counted, chunk_size, chunk_extension, chunk, chunk_end, trailer, until_close, done, broken };
+  enum class state : std::uint8_t {
+    head,
+    counted,
+    chunk_size,
+    chunk_extension,
+    chunk,
+    chunk_end,
+    trailer,
+    until_close,
+    done,
+    broken
+  };
   static constexpr std::size_t longest_head = std::size_t{64} << 10;
 
   std::size_t feed_head(std::string_view data);

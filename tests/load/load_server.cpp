@@ -49,7 +49,8 @@ struct waiting {
 };
 
 std::string answer(std::string_view status, std::string_view body, std::string_view fields = "") {
-  return "HTTP/1.1 " + std::string{status} + "\r\n" + std::string{fields} + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string{body};
+  return "HTTP/1.1 " + std::string{status} + "\r\n" + std::string{fields} + "Content-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + std::string{body};
 }
 
 class server {
@@ -127,7 +128,8 @@ class server {
     }
     for (std::size_t end; (end = c.in.find("\r\n\r\n")) != std::string::npos;) {
       std::size_t length = 0;
-      if (const std::size_t at = c.in.find("Content-Length: "); at < end) length = std::strtoul(c.in.c_str() + at + 16, nullptr, 10);
+      if (const std::size_t at = c.in.find("Content-Length: "); at < end)
+        length = std::strtoul(c.in.c_str() + at + 16, nullptr, 10);
       if (c.in.size() < end + 4 + length) break;
       const std::string head = c.in.substr(0, end);
       const std::string body = c.in.substr(end + 4, length);
@@ -161,7 +163,9 @@ class server {
       free_at_ = begin + std::chrono::microseconds{number("us", 1000)};
       line_.push_back({free_at_, id});
     } else if (is("/every")) {
-      say(id, ++nth_ % number("n", 10) == 0 ? answer("503 Service Unavailable", "later\n", "Retry-After: 1\r\n") : fast_);
+      say(id, ++asked_[std::string{path}] % number("n", 10) == 0
+                  ? answer("503 Service Unavailable", "later\n", "Retry-After: 1\r\n")
+                  : fast_);
     } else if (is("/chunked")) {
       std::string text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
       for (std::size_t i = number("n", 3); i > 0; --i) text += "A;x=y\r\n0123456789\r\n";
@@ -209,7 +213,7 @@ class server {
   std::deque<waiting> line_;
   time_point free_at_ = clock_type::now();
   std::optional<time_point> first_stall_;
-  std::size_t nth_ = 0;
+  std::unordered_map<std::string, std::size_t> asked_;  // for /every, by all of the path
   const std::string fast_ = answer("200 OK", "hello, world\n", "Content-Type: text/plain\r\n");
 };
 
