@@ -1,0 +1,108 @@
+// Workers that tell whoever connects which process they are, for run_supervisor.py; and what the supervisor does, a line for each event.
+//
+//   supervisor_program FOLDER [--exec] [--threads] [--processes N] [--drain MS]
+//
+// A worker does what FOLDER/behaviour says when it starts: ok; fail (it ends before it is ready); hang (it never is); stubborn (it does not stop).
+// FOLDER/port gets the port. A client that sends "slow" is answered after 300 ms, any other at once.
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <penstock/ext/reuse_port.hpp>
+#include <penstock/ext/supervisor.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+using kind = penstock::supervisor_event::kind;
+
+std::string word(const std::string& path) {
+  std::ifstream file{path};
+  std::string text;
+  file >> text;
+  return text;
+}
+
+// One after another. What has been accepted is answered.
+void answer_all(int listener, std::size_t index) {
+  for (int client; (client = ::accept(listener, nullptr, nullptr)) >= 0;) {
+    char text[16];
+    const ::ssize_t n = ::recv(client, text, sizeof text, 0);
+    if (n > 0 && std::string_view{text, static_cast<std::size_t>(n)} == "slow") std::this_thread::sleep_for(300ms);
+    const std::string answer = std::to_string(::getpid()) + " " + std::to_string(index) + "\n";
+    static_cast<void>(::send(client, answer.data(), answer.size(), MSG_NOSIGNAL));
+    ::close(client);
+  }
+}
+
+int serve(const std::string& folder, const penstock::reuse_port& port, penstock::supervised_process& self) {
+  const std::string behaviour = word(folder + "/behaviour");
+  if (behaviour == "fail") throw std::runtime_error{"it was told to fail"};
+  if (behaviour == "hang") std::this_thread::sleep_for(1h);
+  const int listener = port.listen();
+  self.ready();
+  while (behaviour == "stubborn" || !self.get_stop_token().stop_requested()) {
+    ::pollfd one{.fd = listener, .events = POLLIN, .revents = 0};
+    static_cast<void>(::poll(&one, 1, 10));
+    answer_all(listener, self.index());
+  }
+  answer_all(listener, self.index());
+  ::close(listener);
+  return 0;
+}
+
+const char* name_of(kind k) {
+  constexpr const char* names[] = {"started", "ready", "stopping", "killed", "exited", "restarting", "rolled", "roll_failed"};
+  return names[static_cast<std::size_t>(k)];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return 2;
+  const std::string folder = argv[1];
+  penstock::supervisor_options options{.processes = 2,
+                                       .drain = 2s,
+                                       .start = 1s,
+                                       .restart_delay = penstock::backoff::exponential(50ms, 200ms),
+                                       .on_event = [](const penstock::supervisor_event& e) {
+                                         std::printf("%s %zu %d %d %.0f\n", name_of(e.what), e.index, e.pid, WIFSIGNALED(e.status) ? -WTERMSIG(e.status) : WEXITSTATUS(e.status),
+                                                     std::chrono::duration<double, std::milli>(e.delay).count());
+                                         std::fflush(stdout);
+                                       }};
+  std::jthread thread;
+  for (int i = 2; i < argc; ++i) {
+    const std::string_view option = argv[i];
+    if (option == "--exec") options.arguments = {argv, argv + argc};
+    if (option == "--threads") thread = std::jthread{[](const std::stop_token& stop) {
+      while (!stop.stop_requested()) std::this_thread::yield();
+    }};
+    if (option == "--processes") options.processes = std::stoul(argv[++i]);
+    if (option == "--drain") options.drain = std::chrono::milliseconds{std::stoul(argv[++i])};
+  }
+  // Who is executed anew binds the port that the first one took.
+  const std::string known = word(folder + "/port");
+  const penstock::reuse_port port{"127.0.0.1", static_cast<std::uint16_t>(known.empty() ? 0 : std::stoi(known))};
+  if (known.empty()) std::ofstream{folder + "/port"} << port.number() << "\n";
+  try {
+    penstock::supervisor all{std::move(options)};
+    const int status = all.run([&](penstock::supervised_process& self) { return serve(folder, port, self); });
+    const penstock::supervisor_stats s = all.stats();
+    std::printf("ended %llu %llu %llu %llu %llu\n", static_cast<unsigned long long>(s.started), static_cast<unsigned long long>(s.restarts),
+                static_cast<unsigned long long>(s.killed), static_cast<unsigned long long>(s.rolled), static_cast<unsigned long long>(s.rolls_failed));
+    return status;
+  } catch (const std::exception& error) {
+    std::printf("%s\n", error.what());
+    return 3;
+  }
+}
