@@ -76,7 +76,8 @@ int main(int argc, char** argv) {
                                        .start = 1s,
                                        .restart_delay = penstock::backoff::exponential(50ms, 200ms),
                                        .on_event = [](const penstock::supervisor_event& e) {
-                                         std::printf("%s %zu %d %d %.0f\n", name_of(e.what), e.index, e.pid, WIFSIGNALED(e.status) ? -WTERMSIG(e.status) : WEXITSTATUS(e.status),
+                                         std::printf("%s %zu %d %d %.0f\n", name_of(e.what), e.index, e.pid,
+                                                     WIFSIGNALED(e.status) ? -WTERMSIG(e.status) : WEXITSTATUS(e.status),
                                                      std::chrono::duration<double, std::milli>(e.delay).count());
                                          std::fflush(stdout);
                                        }};
@@ -84,9 +85,10 @@ int main(int argc, char** argv) {
   for (int i = 2; i < argc; ++i) {
     const std::string_view option = argv[i];
     if (option == "--exec") options.arguments = {argv, argv + argc};
-    if (option == "--threads") thread = std::jthread{[](const std::stop_token& stop) {
-      while (!stop.stop_requested()) std::this_thread::yield();
-    }};
+    if (option == "--threads")
+      thread = std::jthread{[](const std::stop_token& stop) {
+        while (!stop.stop_requested()) std::this_thread::yield();
+      }};
     if (option == "--processes") options.processes = std::stoul(argv[++i]);
     if (option == "--drain") options.drain = std::chrono::milliseconds{std::stoul(argv[++i])};
   }
@@ -98,8 +100,9 @@ int main(int argc, char** argv) {
     penstock::supervisor all{std::move(options)};
     const int status = all.run([&](penstock::supervised_process& self) { return serve(folder, port, self); });
     const penstock::supervisor_stats s = all.stats();
-    std::printf("ended %llu %llu %llu %llu %llu\n", static_cast<unsigned long long>(s.started), static_cast<unsigned long long>(s.restarts),
-                static_cast<unsigned long long>(s.killed), static_cast<unsigned long long>(s.rolled), static_cast<unsigned long long>(s.rolls_failed));
+    std::printf("ended %llu %llu %llu %llu %llu\n", static_cast<unsigned long long>(s.started),
+                static_cast<unsigned long long>(s.restarts), static_cast<unsigned long long>(s.killed),
+                static_cast<unsigned long long>(s.rolled), static_cast<unsigned long long>(s.rolls_failed));
     return status;
   } catch (const std::exception& error) {
     std::printf("%s\n", error.what());

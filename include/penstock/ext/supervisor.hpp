@@ -115,13 +115,13 @@ class supervisor {
     ::pid_t pid = 0;
     detail::file_descriptor readiness;
     bool ready = false;
-    bool told = false;    ///< to stop
+    bool told = false;  ///< to stop
     bool killed = false;
     clock_type::time_point since{};                    ///< it was started, or ready
     std::optional<clock_type::time_point> deadline{};  ///< to be ready, or to have ended
   };
   struct place {
-    std::vector<worker> workers;                      ///< at the most one that is not told to stop, and during a roll the one to be replaced
+    std::vector<worker> workers;  ///< at the most one that is not told to stop, and during a roll the one to be replaced
     std::optional<clock_type::time_point> restart{};  ///< when it gets another one
     std::uint64_t generation = 0;
     std::uint64_t failures = 0;  ///< in a row
@@ -153,7 +153,8 @@ class supervisor {
     life_->read = std::move(birth.life);
     if (pid < 0) throw std::system_error{errno, std::generic_category(), "penstock::supervisor: fork"};
     p.restart.reset();
-    p.workers.push_back({.pid = pid, .readiness = std::move(readiness.read), .since = clock_type::now(), .deadline = after(options_.start)});
+    p.workers.push_back(
+        {.pid = pid, .readiness = std::move(readiness.read), .since = clock_type::now(), .deadline = after(options_.start)});
     ++stats_.started;
     ++stats_.running;
     tell(kind::started, index, pid);

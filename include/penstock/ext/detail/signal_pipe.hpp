@@ -40,7 +40,8 @@ class file_descriptor {
 struct pipe_ends {
   pipe_ends() {
     int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) throw std::system_error{errno, std::generic_category(), "penstock: socketpair"};
+    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
+      throw std::system_error{errno, std::generic_category(), "penstock: socketpair"};
     read = file_descriptor{ends[0]};
     write = file_descriptor{ends[1]};
     for (const int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
@@ -51,7 +52,8 @@ struct pipe_ends {
 
 class signal_pipe {
  public:
-  explicit signal_pipe(std::vector<int> signals) : former_write_{write_end.load(std::memory_order_relaxed)} {  // relaxed: this thread's own
+  explicit signal_pipe(std::vector<int> signals)
+      : former_write_{write_end.load(std::memory_order_relaxed)} {  // relaxed: this thread's own
     for (const int end : {ends_.read.get(), ends_.write.get()}) ::fcntl(end, F_SETFL, O_NONBLOCK);
     write_end.store(ends_.write.get(), std::memory_order_relaxed);  // relaxed: sigaction() comes after it
     struct ::sigaction action{};

@@ -68,7 +68,8 @@ inline void only_thread() {
   std::error_code none;
   const std::filesystem::directory_iterator threads{"/proc/self/task", none};
   if (!none && std::distance(begin(threads), end(threads)) > 1)
-    throw std::logic_error{"penstock::supervisor: there are threads already, which its workers would lack: start them in the workers"};
+    throw std::logic_error{
+        "penstock::supervisor: there are threads already, which its workers would lack: start them in the workers"};
 }
 
 inline constexpr const char* worker_variable = "PENSTOCK_SUPERVISED";
@@ -86,8 +87,9 @@ inline std::optional<worker_birth> birth_by_exec() {
   }
   ::unsetenv(worker_variable);  // what this worker executes is none
   for (const int i : {3, 4}) ::fcntl(static_cast<int>(numbers[i]), F_SETFD, FD_CLOEXEC);
-  return worker_birth{static_cast<std::size_t>(numbers[0]), static_cast<std::uint64_t>(numbers[1]), std::chrono::nanoseconds{numbers[2]},
-                      file_descriptor{static_cast<int>(numbers[3])}, file_descriptor{static_cast<int>(numbers[4])}};
+  return worker_birth{static_cast<std::size_t>(numbers[0]), static_cast<std::uint64_t>(numbers[1]),
+                      std::chrono::nanoseconds{numbers[2]}, file_descriptor{static_cast<int>(numbers[3])},
+                      file_descriptor{static_cast<int>(numbers[4])}};
 }
 
 template <class Serve>
@@ -118,8 +120,9 @@ template <class BeChild>
   std::vector<char*> argv;
   for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);
-  std::string own = worker_variable + std::string{"="} + std::to_string(birth.index) + "," + std::to_string(birth.generation) + "," +
-                    std::to_string(birth.drain.count()) + "," + std::to_string(birth.ready.get()) + "," + std::to_string(birth.life.get());
+  std::string own = worker_variable + std::string{"="} + std::to_string(birth.index) + "," + std::to_string(birth.generation) +
+                    "," + std::to_string(birth.drain.count()) + "," + std::to_string(birth.ready.get()) + "," +
+                    std::to_string(birth.life.get());
   std::vector<char*> environment{own.data()};
   for (char** v = environ; *v != nullptr; ++v) environment.push_back(*v);
   environment.push_back(nullptr);
