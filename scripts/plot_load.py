@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Draws docs/images/coordinated_omission.svg: what a server that stalls for a second looks like in the open loop, in the closed loop, and to wrk.
+"""Draws docs/images/coordinated_omission.svg: what a server that stalls for a second looks like in the open loop, in the closed loop, and to wrk
+(a closed loop, too; from each long answer it computes those that it would have had meanwhile, at its mean rate, and counts them).
 
 usage: plot_load.py PENSTOCK_LOAD LOAD_SERVER [FOLDER]
 
@@ -69,7 +70,7 @@ def main():
     series = [(f"penstock-load --rate {RATE}: latency from the intended start", OPEN, points(opened), "-"),
               ("penstock-load, closed loop", CLOSED, points(closed), "-")]
     if shutil.which("wrk"):
-        series.append(("wrk", WRK, with_server(load_server, wrk), "--"))
+        series.append(("wrk, which adds answers that it has not seen", WRK, with_server(load_server, wrk), "--"))
 
     plt.rcParams.update({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.size": 9})
     figure, (axes, times) = plt.subplots(1, 2, figsize=(10, 3.8), constrained_layout=True)
