@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
@@ -60,9 +61,9 @@ class Load:
 
 def check_answers(server, folder):
     """What a server may say, and what it does when it says nothing. All at once: these runs wait more than they work."""
-    options = ["--rate", 100, "--duration", "400ms", "--connections", 5, "--timeout", "400ms"]
+    options = ["--rate", 100, "--duration", "400ms", "--connections", 5]
     forms = ["every?n=10", "chunked?n=3", "chunked?n=20000", "size?n=300000", "close", "until_close", "notes", "missing", "silent", "cut", "garbage"]
-    runs = {form: Load.start(*options, f"{server.url}/{form}") for form in forms}
+    runs = {form: Load.start(*options, "--timeout", "400ms" if form == "silent" else "10s", f"{server.url}/{form}") for form in forms}
     closed = {form: Load.start("--duration", "300ms", "--connections", 2, "--timeout", limit, f"{server.url}/{form}")
               for form, limit in (("silent", "100ms"), ("cut", "10s"), ("close", "10s"))}
     body = folder / "body"
@@ -85,7 +86,7 @@ def check_answers(server, folder):
     check("what finds no connection is queued", 30 <= got["silent"]["queued"] <= 35, got["silent"])
     for form, run in closed.items():
         g = Load.finish(run)
-        good = g["answered"] > 10 and g["errors"] == 0 if form == "close" else g["answered"] == 0 and 4 <= g["errors"] == g["intended"] < 600
+        good = g["answered"] >= 3 and g["errors"] == 0 if form == "close" else g["answered"] == 0 and 4 <= g["errors"] == g["intended"] < 600
         check(f"closed loop: {form}", good, g)
     g = Load.finish(post)
     check("a long body is sent and comes back", g["answered"] == 40 and g["bytes_written"] > 12_000_000 and g["bytes_read"] > 12_000_000, g)
@@ -184,16 +185,42 @@ def mean_wait_of(arguments):
     return waited / len(times), len(times)
 
 
+class Canary:
+    """How late this machine wakes somebody who sleeps: seconds, on average."""
+
+    def __enter__(self):
+        self.late, self.number, self.ends = 0.0, 0, False
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+        return self
+
+    def run(self):
+        while not self.ends:
+            due = time.monotonic() + 0.002
+            time.sleep(0.002)
+            self.late += time.monotonic() - due
+            self.number += 1
+
+    def __exit__(self, *_):
+        self.ends = True
+        self.thread.join()
+
+    def is_busy(self):
+        return self.late / max(self.number, 1) > 0.0004
+
+
 def check_theory_and_omission(attempts=4):
     """Poisson arrivals at a server that takes a fixed time for each; and a server that does nothing for a third of the time, in both loops.
 
     In a short run the mean wait scatters widely, so that it is compared with that of the same arrivals; the unit test shows for a million of them that it
-    is what the theory says. Sockets, timers and a busy machine add to a wait and never take from it: the least of a few attempts counts."""
+    is what the theory says. Sockets, timers and a busy machine add to a wait and never take from it: the least of a few attempts counts, and where the machine
+    was too busy in all of them, nothing is said."""
     seconds, stall = (12, 3000) if LONG else (1.5, 500)
     path = f"stall?us=1000&after={int(seconds * 333)}&for={stall}"
     stalls = []
     waits = {0.5: [], 0.8: []}
     exact = {u: mean_wait_of(theory_arguments(u)) for u in waits}
+    quiet = 0
     for attempt in range(attempts):
         missing = [u for u in waits if not waits[u] or min(waits[u]) > 1.1 * exact[u][0] + LATE]
         if not missing and stalls:
@@ -204,8 +231,10 @@ def check_theory_and_omission(attempts=4):
             shape = ["--connections", 10, "--duration", f"{seconds}s"]
             stalls = [Load.start(*load, *shape, f"{server.url}/{path}") for load, server in zip((["--rate", 500], []), servers[2:])]
             stalls = [Load.finish(run) for run in stalls]
-        for u, run in runs.items():
-            g = Load.finish(run)
+        with Canary() as canary:
+            reports = {u: Load.finish(run) for u, run in runs.items()}
+        quiet += not canary.is_busy()
+        for u, g in reports.items():
             waits[u].append(g["latency_seconds"]["mean"] - SERVICE)
             formula = u * SERVICE / (2 * (1 - u))
             print(f"   utilization {u}: mean wait {waits[u][-1] * 1e3:.3f} ms; of these arrivals {exact[u][0] * 1e3:.3f} ms; M/D/1 {formula * 1e3:.3f} ms; "
@@ -214,6 +243,9 @@ def check_theory_and_omission(attempts=4):
         for server in servers:
             server.__exit__()
     for u, measured in waits.items():
+        if min(measured) > 1.1 * exact[u][0] + LATE and quiet == 0 and not LONG:
+            print(f"   utilization {u}: not judged, for this machine wakes sleepers late: it is busy with other things")
+            continue
         check(f"M/D/1 at {u}: the wait of these arrivals", 0.95 * exact[u][0] < min(measured) < 1.1 * exact[u][0] + LATE, (measured, exact[u]))
         if LONG:
             check(f"M/D/1 at {u}: the formula", abs(min(measured) / (u * SERVICE / (2 * (1 - u))) - 1) < 0.15, measured)
