@@ -65,7 +65,7 @@ def main():
         sys.exit(__doc__)
     penstock_load, load_server = (str(pathlib.Path(p).resolve()) for p in sys.argv[1:3])
     folder = pathlib.Path(sys.argv[3] if len(sys.argv) == 4 else pathlib.Path(__file__).resolve().parent.parent / "docs/images")
-    opened = with_server(load_server, load(penstock_load, "--rate", str(RATE)))
+    opened = with_server(load_server, load(penstock_load, "--rate", str(RATE), "--connections", "600"))
     closed = with_server(load_server, load(penstock_load))
     series = [(f"penstock-load --rate {RATE}: latency from the intended start", OPEN, points(opened), "-"),
               ("penstock-load, closed loop", CLOSED, points(closed), "-")]
@@ -84,7 +84,7 @@ def main():
     axes.set_xticklabels(["P50", "P90", "P99", "P99.9", "P99.99"])
     axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v:g} ms"))
-    axes.legend(loc="upper left", fontsize=8, frameon=False)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
     axes.set_title("latency by percentile", loc="left", fontsize=10)
     for report, colour in ((opened, OPEN), (closed, CLOSED)):
         rows = report["timeline"]
