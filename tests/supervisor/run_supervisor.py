@@ -210,6 +210,17 @@ def check_ends(binary):
         check("it does not fork where there are threads", s.process.returncode == 3 and s.until("penstock::supervisor:")[0], s.seen)
 
 
+    with Supervisor(binary, behaviour="fail") as s:
+        s.until("restarting", 3)
+        s.signal(signal.SIGTERM)
+        check("it ends while it waits to replace somebody", s.finish()[0] == 0)
+    with Supervisor(binary, "--throw") as s:
+        events = s.until("thrown")
+        pids = {e.pid for e in events if e.what == "started"}
+        check("what on_event throws comes out of run(), when all workers are gone",
+              s.process.wait(timeout=20) == 3 and len(pids) == 2 and not any(map(alive, pids)), events)
+
+
 def check_exec(binary):
     """Workers that are executed anew take a new binary at a rolling restart."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-supervisor-"))

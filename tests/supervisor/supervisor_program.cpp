@@ -1,6 +1,6 @@
 // Workers that tell whoever connects which process they are, for run_supervisor.py; and what the supervisor does, a line for each event.
 //
-//   supervisor_program FOLDER [--exec] [--threads] [--processes N] [--drain MS]
+//   supervisor_program FOLDER [--exec] [--threads] [--throw] [--processes N] [--drain MS]
 //
 // A worker does what FOLDER/behaviour says when it starts: ok; fail (it ends before it is ready); hang (it never is); stubborn (it does not stop).
 // FOLDER/port gets the port. A client that sends "slow" is answered after 300 ms, any other at once.
@@ -90,6 +90,12 @@ int main(int argc, char** argv) {
         while (!stop.stop_requested()) std::this_thread::yield();
       }};
     if (option == "--processes") options.processes = std::stoul(argv[++i]);
+    if (option == "--throw")
+      options.on_event = [](const penstock::supervisor_event& e) {
+        std::printf("%s %zu %d\n", name_of(e.what), e.index, e.pid);
+        std::fflush(stdout);
+        if (e.what == kind::ready) throw std::runtime_error{"thrown by on_event"};
+      };
     if (option == "--drain") options.drain = std::chrono::milliseconds{std::stoul(argv[++i])};
   }
   // Who is executed anew binds the port that the first one took.
