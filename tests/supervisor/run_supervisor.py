@@ -33,10 +33,11 @@ class Event:
 
 
 class Supervisor:
-    def __init__(self, binary, *options, behaviour="ok"):
+    def __init__(self, binary, *options, behaviour="ok", files=1024):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-supervisor-"))
         self.behave(behaviour)
-        self.process = subprocess.Popen([binary, self.folder, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        limited = ["sh", "-c", f'ulimit -n {files} && exec "$0" "$@"']
+        self.process = subprocess.Popen([*limited, binary, self.folder, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.events = queue.Queue()
         self.seen = []
         threading.Thread(target=self.read, daemon=True).start()
@@ -219,6 +220,10 @@ def check_ends(binary):
         pids = {e.pid for e in events if e.what == "started"}
         check("what on_event throws comes out of run(), when all workers are gone",
               s.process.wait(timeout=20) == 3 and len(pids) == 2 and not any(map(alive, pids)), events)
+    with Supervisor(binary, "--processes", "60", files=40) as s:
+        events = s.until("penstock::supervisor:")
+        pids = {e.pid for e in events if e.what == "started"}
+        check("where not all can be started at the beginning, none stays", s.process.wait(timeout=20) == 3 and 10 < len(pids) < 40 and not any(map(alive, pids)), events)
 
 
 def check_exec(binary):

@@ -92,7 +92,10 @@ class supervisor {
       }
     };
     guarded([&] {
-      for (std::size_t i = 0; i < places_.size(); ++i) start(i);
+      for (std::size_t i = 0; i < places_.size(); ++i) {
+        if (const std::error_code error = start(i))
+          throw std::system_error{error, "penstock::supervisor: a process cannot be started"};
+      }
     });
     while (!ending_ || stats_.running != 0) {
       guarded([&] { wait(signals, blocked); });
@@ -137,27 +140,37 @@ class supervisor {
     if (options_.on_event) options_.on_event({what, index, pid, status, delay});
   }
 
-  void start(std::size_t index) {
+  // The error: no process can be had now, and nothing has changed.
+  [[nodiscard]] std::error_code start(std::size_t index) {
     place& p = places_[index];
-    detail::pipe_ends readiness;
-    ::fcntl(readiness.read.get(), F_SETFL, O_NONBLOCK);
-    p.workers.reserve(p.workers.size() + 1);
-    detail::worker_birth birth{index, ++p.generation, options_.drain, std::move(readiness.write), std::move(life_->read)};
-    const ::pid_t pid = detail::start_worker(options_.arguments, birth, [&] {
-      // Of the parent's descriptors a worker needs none; above all not the end whose closing tells that the parent is gone.
-      life_->write.reset();
-      for (place& other : places_) other.workers.clear();
-      readiness.read.reset();
-      serve_(std::move(birth));
-    });
-    life_->read = std::move(birth.life);
-    if (pid < 0) throw std::system_error{errno, std::generic_category(), "penstock::supervisor: fork"};
+    detail::file_descriptor readiness;
+    ::pid_t pid = -1;
+    try {
+      detail::pipe_ends ends;
+      ::fcntl(ends.read.get(), F_SETFL, O_NONBLOCK);
+      p.workers.reserve(p.workers.size() + 1);
+      detail::worker_birth birth{index, p.generation + 1, options_.drain, std::move(ends.write), std::move(life_->read)};
+      pid = detail::start_worker(options_.arguments, birth, [&] {
+        // Of the parent's descriptors a worker needs none; above all not the end whose closing tells that the parent is gone.
+        life_->write.reset();
+        for (place& other : places_) other.workers.clear();
+        ends.read.reset();
+        serve_(std::move(birth));
+      });
+      life_->read = std::move(birth.life);
+      if (pid < 0) return {errno, std::generic_category()};
+      readiness = std::move(ends.read);
+    } catch (const std::system_error& error) {
+      return error.code();
+    }
+    ++p.generation;
     p.restart.reset();
     p.workers.push_back(
-        {.pid = pid, .readiness = std::move(readiness.read), .since = clock_type::now(), .deadline = after(options_.start)});
+        {.pid = pid, .readiness = std::move(readiness), .since = clock_type::now(), .deadline = after(options_.start)});
     ++stats_.started;
     ++stats_.running;
     tell(kind::started, index, pid);
+    return {};
   }
 
   void stop(std::size_t index, worker& w) {
@@ -213,12 +226,10 @@ class supervisor {
       return;
     }
     rolling_ = index;
-    try {
-      start(index);
-      replacement_ = places_[index].workers.back().pid;
-    } catch (const std::system_error&) {  // no process can be had now
+    if (start(index))
       roll_fails();
-    }
+    else
+      replacement_ = places_[index].workers.back().pid;
   }
 
   void roll_fails() {
@@ -267,7 +278,9 @@ class supervisor {
       for (std::size_t k = 0; k < places_[i].workers.size(); ++k) {
         worker& w = places_[i].workers[k];
         char byte = 0;
-        if (w.ready || ::read(w.readiness.get(), &byte, 1) != 1) continue;
+        const ::ssize_t n = w.ready ? 1 : ::read(w.readiness.get(), &byte, 1);
+        if (n == 0) w.readiness.reset();  // it has closed what it could tell by; its time runs out
+        if (w.ready || n != 1) continue;
         w.ready = true;
         w.since = clock_type::now();
         w.readiness.reset();
@@ -295,9 +308,7 @@ class supervisor {
       }
       if (!places_[i].restart || *places_[i].restart > now) continue;
       ++stats_.restarts;
-      try {
-        start(i);
-      } catch (const std::system_error&) {  // no process can be had now
+      if (start(i)) {
         places_[i].delay = options_.restart_delay.next_delay(++places_[i].failures, random_, places_[i].delay);
         places_[i].restart = after(places_[i].delay);
       }
