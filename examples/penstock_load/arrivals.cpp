@@ -30,7 +30,7 @@ rate_profile::rate_profile(std::vector<rate_step> steps) : steps_{std::move(step
 }
 
 std::optional<rate_profile::moment> rate_profile::when(double expected, std::size_t from) const {
-  if (!(expected < total_)) return std::nullopt;
+  if (!(expected < total_ - 1e-6)) return std::nullopt;  // 200/s for 2.2 s are 440, and not 440.00000000000006
   std::size_t i = from;
   while (i + 1 < steps_.size() && expected >= before_[i + 1]) ++i;
   const rate_step& s = steps_[i];

@@ -210,14 +210,14 @@ void engine::start(std::uint32_t index, const request& r) {
 // The connection has nothing to do.
 void engine::next_on(std::uint32_t index, nanoseconds at) {
   if (options_.open_loop) {
-    if (queue_.empty()) {
-      idle_.push_back(index);
-      return;
+    while (!queue_.empty()) {
+      const request r = queue_.front();
+      queue_.pop_front();
+      live_->queued.sub();
+      if (r.intended + options_.timeout > at) return start(index, r);
+      count_failure(r, failure::timeout);
     }
-    const request r = queue_.front();
-    queue_.pop_front();
-    live_->queued.sub();
-    start(index, r);
+    idle_.push_back(index);
   } else if (at < options_.warm_up + options_.duration) {
     const request r{at, at < options_.warm_up ? nullptr : measured_[0].get()};
     if (r.counts != nullptr) r.counts->intended.add();

@@ -95,6 +95,7 @@ json counts_of(const options& o, const totals& t, double length) {
           {"answered", t.answered()},
           {"errors", t.errors(o)},
           {"rate", static_cast<double>(t.answered()) / length},
+          {"goodput", static_cast<double>(t.by_class[0].count() + t.by_class[1].count()) / length},
           {"by_status", status},
           {"unanswered", failed},
           {"unfinished", t.unfinished},
@@ -223,7 +224,8 @@ std::string as_text(const options& o, const outcome& result) {
   } else {
     text += "closed loop,";
   }
-  text += fmt::format(" {} connections, {} threads; {:.1f} s{}{}\n", o.connections, o.threads, result.seconds,
+  text += fmt::format(" {} connection{}, {} thread{}; {:.1f} s{}{}\n", o.connections, o.connections == 1 ? "" : "s", o.threads,
+                      o.threads == 1 ? "" : "s", result.seconds,
                       o.warm_up.count() != 0 ? fmt::format(" after {:.1f} s of warm-up", seconds(o.warm_up)) : "",
                       result.interrupted ? ", interrupted" : "");
   const auto rate = [&result](std::uint64_t n) { return static_cast<double>(n) / result.seconds; };

@@ -123,6 +123,7 @@ TEST_CASE("penstock-load: arrivals come at the rate of the profile, however many
   CHECK(near(one[600], 5));
   CHECK(near(one.back(), 6.98));
   CHECK(times_of(steps, spacing::constant, 1, 3) == one);
+  CHECK(times_of(rate_profile{{{200, 200, 2200ms}}}, spacing::constant, 1, 1).size() == 440);
   const rate_profile falling{{{1000, 0, 1s}}};
   CHECK(times_of(falling, spacing::constant, 1, 1).size() == 500);
 
@@ -133,7 +134,7 @@ TEST_CASE("penstock-load: arrivals come at the rate of the profile, however many
 }
 
 TEST_CASE("penstock-load: its Poisson arrivals wait at an M/D/1 server as the theory says", "[load]") {
-  for (const std::size_t threads : {1, 4}) {
+  for (const std::size_t threads : {std::size_t{1}, std::size_t{4}}) {
     for (const double utilization : {0.5, 0.8}) {
       const double service = 0.002;
       const rate_profile profile{{{utilization / service, utilization / service, 2000s}}};

@@ -77,7 +77,8 @@ def check_answers(server, folder):
     check("bytes are counted", 40 * 300_000 < got["size?n=300000"]["bytes_read"] < 40 * 300_200, got["size?n=300000"])
     check("connections that are closed are made anew", got["close"]["connects"] >= 35 and got["chunked?n=3"]["connects"] == 0, got["close"])
     g = got["every?n=10"]
-    check("errors by status, and percentiles by class", g["by_status"] == {"200": 36, "503": 4} and g["errors"] == 4 and g["latency_seconds_by_class"]["5xx"]["count"] == 4, g)
+    check("errors by status, and percentiles by class", g["by_status"] == {"200": 36, "503": 4} and g["errors"] == 4 and g["latency_seconds_by_class"]["5xx"]["count"] == 4
+          and (round(g["rate"]), round(g["goodput"])) == (100, 90), g)
     check("404", got["missing"]["by_status"] == {"404": 40} and got["missing"]["errors"] == 40)
     for form, kind in (("silent", "timeout"), ("cut", "closed"), ("garbage", "broken")):
         g = got[form]
