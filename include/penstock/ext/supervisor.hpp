@@ -15,8 +15,8 @@
 // Forks          from a process with one thread only: run() throws std::logic_error where it can see others (Linux), for workers would lack
 //                them, and find their locks held (hazard 21). Make pools and clocks in the worker. `arguments` executes the program
 //                anew instead: then the same call of run() in it finds that it is a worker.
-// Workers        run with what the parent had before run(), leave by _exit() when the function returns (streams are flushed, static objects not destroyed),
-//                and notice that the supervisor is gone. An exception that leaves the function is named on standard error: status 70.
+// Workers        run with what the parent had before run(), leave by _exit() when the function returns (streams are flushed, static objects not
+//                destroyed), and notice that the supervisor is gone. An exception that leaves the function is named on standard error: status 70.
 // Thread safety  one run() in a process, by its only thread; stats() in it, as from on_event, and afterwards.
 // Destruction    run() returns, or throws, only when no worker is left.
 #pragma once
