@@ -45,6 +45,7 @@ class Supervisor:
     def read(self):
         for line in self.process.stdout:
             self.events.put(Event(line.rstrip()))
+        self.events.put(None)  # it has ended
 
     def behave(self, how):
         (self.folder / "behaviour").write_text(how + "\n", encoding="utf-8")
@@ -55,9 +56,12 @@ class Supervisor:
         end = time.monotonic() + seconds
         while sum(e.what == what for e in got) < times:
             try:
-                got.append(self.events.get(timeout=max(0.01, end - time.monotonic())))
-            except queue.Empty as nothing:
-                raise RuntimeError(f"no {what} came after {self.seen + got}") from nothing
+                event = self.events.get(timeout=max(0.01, end - time.monotonic()))
+            except queue.Empty:
+                event = None
+            if event is None:
+                raise RuntimeError(f"no {what} came after {self.seen + got}")
+            got.append(event)
         self.seen += got
         return got
 
