@@ -46,7 +46,7 @@ class rate_profile {
 
 enum class spacing : std::uint8_t { constant, poisson };
 
-/// The arrivals of one of `of` threads, which together have those of the profile: of a constant rate each takes every of-th; of a Poisson process each
+/// The arrivals of one of `of` threads; together they have those of the profile: of a constant rate each takes every of-th; of a Poisson process each
 /// has one of its own with its share of the rate, for their sum is one again. The same seed gives the same times.
 class arrivals {
  public:

@@ -1,4 +1,4 @@
-// Reads the answers of an HTTP/1.1 server (RFC 9112) from the pieces in which they arrive: how they end, and what they say of the connection. The bodies
+// Reads the answers of an HTTP/1.1 server (RFC 9112) from the pieces in which they arrive: where they end, what they say of the connection. Bodies
 // are thrown away.
 #pragma once
 

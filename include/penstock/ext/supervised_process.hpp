@@ -7,7 +7,7 @@
 //     return server.drain(self.drain_time()) ? 0 : 1;        // afterwards it is killed
 //   }
 //
-// Stop is requested by SIGTERM, and when the supervisor is gone, so that no worker outlives it unnoticed. SIGINT and SIGHUP are ignored: from a terminal
+// Stop is requested by SIGTERM, and when the supervisor is gone, so that no worker outlives it. SIGINT and SIGHUP are ignored: from a terminal
 // they reach the supervisor, too, which says what is to be done. The handler of SIGTERM interrupts calls like epoll_wait(), which say EINTR then.
 //
 // Thread safety  every member may be called concurrently.

@@ -1,4 +1,4 @@
-// penstock/ext/supervisor.hpp: N processes that do the same (POSIX): what dies is replaced, and all can be replaced one after another while they serve.
+// penstock/ext/supervisor.hpp: N processes that do the same (POSIX): what dies is replaced, and all can be replaced, one by one, while they serve.
 //
 //   int main() {
 //     penstock::reuse_port port{"0.0.0.0", 8080};
@@ -67,8 +67,8 @@ class supervisor {
   supervisor& operator=(const supervisor&) = delete;
 
   /// Starts the workers, each of which calls serve(supervised_process&), whose int is its exit status; returns when it was told to end and all have:
-  /// 0, or 1 if one had to be killed then. In a worker it does not return. Throws std::logic_error (see above), std::system_error if the workers cannot
-  /// be started at the beginning, and what on_event throws.
+  /// 0, or 1 if one had to be killed then. In a worker it does not return. Throws std::logic_error (see above), std::system_error if not all workers
+  /// can be started at the beginning, and what on_event throws.
   template <class Serve>
   int run(Serve serve) {
     if (auto birth = detail::birth_by_exec()) detail::be_worker(std::move(*birth), serve);

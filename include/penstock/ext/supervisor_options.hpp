@@ -45,7 +45,7 @@ struct supervisor_options {
   std::chrono::nanoseconds stable = std::chrono::seconds{10};
   /// Not empty, as {argv, argv + argc}: each worker executes this program anew, so that a rolling restart takes a new binary. The first is its path.
   std::vector<std::string> arguments = {};
-  /// Called by the thread that is in run(), between two steps of its work. May throw: then the workers are stopped as by SIGTERM, and run() throws it.
+  /// Called by the thread in run(), between two steps of its work. May throw: then the workers are stopped as by SIGTERM, and run() throws it.
   std::function<void(const supervisor_event&)> on_event = {};
 };
 
