@@ -1,0 +1,154 @@
+// penstock/ext/asio_scheduler.hpp: an io_context as a place where coroutines of penstock's go on.
+//
+//   asio::io_context io;
+//   penstock::asio_scheduler here{io};
+//   penstock::task<> serve(...) {
+//     co_await pool.schedule();                       // on a worker of the pool
+//     page p = render(request);
+//     co_await here.schedule();                       // on a thread that runs io
+//     ...
+//   }
+//   auto session = penstock::spawn(here, serve(...));      // lives on io: each wait in it goes on there
+//
+// A scheduler (core/scheduler.hpp), for io_context and thread_pool: whatever is an Asio execution context with an executor that knows its own threads.
+//
+// Order          coroutines that are due go on one after the other in their order, each as a handler of its own among Asio's others; several threads that
+//                run the context run several.
+// Thread safety  every member may be called concurrently.
+// Work           what is due counts as outstanding work of the context. A coroutine that waits for something of penstock's does not: keep a work guard, or
+//                begin it with as_asio(), which has one.
+// Destruction    a handle refers to its context. The coroutines that live there have ended when the context is destroyed, but what is due then still
+//                goes on, on the destroying thread.
+// Allocation     the first handle of a context makes a service in it. Nothing else allocates: the place of the one handler that the context holds
+//                for all that is due lies in the service.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <mutex>
+#include <new>
+
+#include <penstock/core/scheduler.hpp>
+#include <penstock/ext/detail/asio_library.hpp>
+#include <penstock/ext/detail/asio_operations.hpp>
+
+namespace penstock::inline v0_1 {
+
+namespace detail::inline PENSTOCK_DETAIL_ASIO {
+
+template <class Context>
+class asio_resumptions final : public net::execution_context::service {
+ public:
+  static inline net::execution_context::id id;
+
+  explicit asio_resumptions(net::execution_context& context)
+      : net::execution_context::service{context}, context_{static_cast<Context&>(context)} {
+    // Asio ends the youngest service first: this one must still run what the operations need that the other one waits for.
+    static_cast<void>(net::use_service<asio_operations>(context));
+  }
+
+  void execute(work_item& item) noexcept {
+    {
+      const std::scoped_lock guard{lock_};
+      if (!closed_) {
+        due_.push_back(item);
+        if (!sent_) send();
+        return;
+      }
+    }
+    trampoline::execute(item);
+  }
+
+  [[nodiscard]] bool running_here() const noexcept { return context_.get_executor().running_in_this_thread(); }
+
+ private:
+  // Takes the memory of the handler on its way from the service; there is never more than one.
+  template <class T>
+  struct place {
+    using value_type = T;
+    explicit place(asio_resumptions& s) noexcept : of{&s} {}
+    template <class U>
+    place(const place<U>& other) noexcept : of{other.of} {}
+    T* allocate(std::size_t n) {
+      if (n * sizeof(T) > sizeof(of->memory_) || alignof(T) > alignof(std::max_align_t)) {
+        return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{alignof(T)}));
+      }
+      return static_cast<T*>(static_cast<void*>(of->memory_));
+    }
+    void deallocate(T* memory, std::size_t n) noexcept {
+      if (static_cast<void*>(memory) != of->memory_) ::operator delete(memory, n * sizeof(T), std::align_val_t{alignof(T)});
+    }
+    template <class U>
+    bool operator==(const place<U>& other) const noexcept {
+      return of == other.of;
+    }
+    asio_resumptions* of;
+  };
+
+  struct run_one {
+    asio_resumptions* self;
+    void operator()() const {
+      work_item* item = nullptr;
+      {
+        const std::scoped_lock guard{self->lock_};
+        item = self->due_.pop_front();
+        self->sent_ = false;
+        if (!self->due_.empty()) self->send();  // first, for another thread
+      }
+      if (item != nullptr) (*item)();
+    }
+  };
+
+  // With lock_ held, which Asio's own functions know nothing of: so nobody sends to a context that has been closed.
+  void send() {
+    sent_ = true;
+    net::execution::execute(net::prefer(net::require(context_.get_executor(), net::execution::blocking.never),
+                                        net::execution::relationship.fork, net::execution::allocator(place<void>{*this})),
+                            run_one{this});
+  }
+
+  void shutdown() override {
+    for (;;) {
+      work_item* item = nullptr;
+      {
+        const std::scoped_lock guard{lock_};
+        closed_ = true;
+        item = due_.pop_front();
+      }
+      if (item == nullptr) return;
+      (*item)();
+    }
+  }
+
+  Context& context_;
+  std::mutex lock_;
+  work_list due_;        // guarded by lock_
+  bool sent_ = false;    // a handler is on its way; guarded by lock_
+  bool closed_ = false;  // the context is being destroyed; guarded by lock_
+  alignas(std::max_align_t) std::byte memory_[256];
+};
+
+}  // namespace detail::inline PENSTOCK_DETAIL_ASIO
+
+inline namespace PENSTOCK_DETAIL_ASIO {
+
+template <class Context>
+class asio_scheduler {
+ public:
+  /// Throws std::bad_alloc.
+  explicit asio_scheduler(Context& context) : to_{&detail::net::use_service<detail::asio_resumptions<Context>>(context)} {}
+
+  void execute(work_item& item) const noexcept { to_->execute(item); }
+  /// Whether the calling thread is inside run() of the context.
+  [[nodiscard]] bool running_here() const noexcept { return to_->running_here(); }
+  /// `co_await here.schedule()` goes on on a thread that runs the context.
+  [[nodiscard]] auto schedule() const noexcept { return detail::schedule_awaiter<any_scheduler>{any_scheduler{*this}}; }
+  bool operator==(const asio_scheduler&) const noexcept = default;
+
+ private:
+  detail::asio_resumptions<Context>* to_;
+};
+
+}  // namespace PENSTOCK_DETAIL_ASIO
+
+}  // namespace penstock::inline v0_1
