@@ -172,7 +172,9 @@ class pool_executor {
   pool_executor<Allocator, false, Tracked> require(detail::net::execution::blocking_t::possibly_t) const {
     return {context_, allocator_};
   }
-  pool_executor<Allocator, true, Tracked> require(detail::net::execution::blocking_t::never_t) const { return {context_, allocator_}; }
+  pool_executor<Allocator, true, Tracked> require(detail::net::execution::blocking_t::never_t) const {
+    return {context_, allocator_};
+  }
   pool_executor<Allocator, Never, true> require(detail::net::execution::outstanding_work_t::tracked_t) const {
     return {context_, allocator_};
   }
@@ -224,9 +226,7 @@ class pool_executor {
   [[no_unique_address]] Allocator allocator_;
 };
 
-inline pool_context::executor_type pool_context::get_executor() noexcept {
-  return {this, std::allocator<void>{}};
-}
+inline pool_context::executor_type pool_context::get_executor() noexcept { return {this, std::allocator<void>{}}; }
 
 }  // namespace PENSTOCK_DETAIL_ASIO
 

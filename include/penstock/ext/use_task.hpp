@@ -15,8 +15,8 @@
 //                context, gives errc::broken_promise, as an error code or in a std::system_error.
 // Begins         when it is awaited, on the awaiting thread: as always, one that may use the socket then.
 // Goes on        on the coroutine's scheduler; without one on Asio's thread. with_timeout, with_deadline and with_stop can be put on it.
-// Cancellation   a stop request becomes a cancellation signal, which is emitted on the executor of the socket (or timer), not on the requesting thread; the result
-//                is then what Asio makes of it, in general std::errc::operation_canceled, which with_timeout turns into errc::timeout. A composed
+// Cancellation   a stop request becomes a cancellation signal, which is emitted on the executor of the socket (or timer), not on the requesting thread; what Asio
+//                ends with asio::error::operation_aborted gives errc::cancelled, and errc::timeout behind with_timeout. A composed
 //                operation (async_read, async_write) in an io_context that several threads run needs a strand for that, as any use of its socket does.
 //                If stop was requested before it begins, it does not: errc::cancelled. Asio before 1.19 and Boost before 1.77 have no
 //                signals: there the operation goes on after a stop request until it ends by itself, or somebody calls cancel() on the socket.

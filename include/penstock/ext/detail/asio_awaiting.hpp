@@ -226,21 +226,20 @@ class [[nodiscard]] asio_awaiting {
     [[nodiscard]] bool await_ready() const noexcept { return false; }
 
     template <class Promise>
-    [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
-      const std::stop_token stop = stop_token_of(waiting.promise());
+    [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> self) {
+      const std::stop_token stop = stop_token_of(self.promise());
       if (stop.stop_requested()) {
         refused_ = true;
         return false;
       }
-      this->waiting = waiting;
-      this->where = scheduler_of(waiting.promise());
+      this->waiting = self;
+      this->where = scheduler_of(self.promise());
       if (stop.stop_possible()) {
         this->signal = std::make_shared<asio_stop_signal<executor>>(net::get_associated_executor(of_->initiation_));
       }
       try {
-        std::apply(
-            [this](Arguments&... a) { std::move(of_->initiation_)(asio_resume<awaited>{*this}, std::move(a)...); },
-            of_->arguments_);
+        std::apply([this](Arguments&... a) { std::move(of_->initiation_)(asio_resume<awaited>{*this}, std::move(a)...); },
+                   of_->arguments_);
         // After the initiation: what is emitted before it finds no operation.
         if (this->signal != nullptr) stopped_.emplace(stop, on_stop{this->signal.get()});
       } catch (...) {

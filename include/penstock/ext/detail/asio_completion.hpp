@@ -4,9 +4,10 @@
 //   result<void>                 void(error_code)                  of one of the library's own waits
 //   result<T>                    void(error_code, T)               the same; T{} with an error
 //   void, result<void>           void(std::exception_ptr)          of a task, a future and anything else, which may throw
-//   T, result<T>                 void(std::exception_ptr, T)       the same; an error is the exception std::system_error
+//   T, result<T>                 void(std::exception_ptr, T)       the same; an error is the exception system_error of it
 //
-// A T without a default constructor comes in a std::optional.
+// Error codes and system_error are Asio's own types. errc::cancelled becomes asio::error::operation_aborted, by which Asio's users know it. A T without a default
+// constructor comes in a std::optional.
 #pragma once
 
 #include <concepts>
@@ -58,7 +59,7 @@ struct asio_exception_completion<result<T>> {
   static arguments of(coroutine_result<result<T>>& ended) {
     if (ended.failed()) return {ended.exception(), asio_argument<T>{}};
     result<T> r = ended.take();
-    if (!r) return {std::make_exception_ptr(std::system_error{r.error()}), asio_argument<T>{}};
+    if (!r) return {std::make_exception_ptr(asio_system_error{to_asio_error(r.error())}), asio_argument<T>{}};
     return {std::exception_ptr{}, *std::move(r)};
   }
 };
@@ -69,7 +70,7 @@ struct asio_exception_completion<result<void>> {
   static arguments of(coroutine_result<result<void>>& ended) {
     if (ended.failed()) return {ended.exception()};
     const result<void> r = ended.take();
-    return {r ? std::exception_ptr{} : std::make_exception_ptr(std::system_error{r.error()})};
+    return {r ? std::exception_ptr{} : std::make_exception_ptr(asio_system_error{to_asio_error(r.error())})};
   }
 };
 

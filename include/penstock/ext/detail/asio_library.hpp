@@ -1,5 +1,5 @@
-// penstock/ext/detail/asio_library.hpp: which Asio it is, standalone (the target penstock::asio) or Boost's (penstock::boost_asio), and what differs between
-// them. Everything built on it lies in an inline namespace named after the library, so that sources with either may meet in one program.
+// penstock/ext/detail/asio_library.hpp: which Asio it is, standalone (penstock/ext/asio.hpp) or Boost's (penstock/ext/boost_asio.hpp), and what differs
+// between them. Everything built on it lies in an inline namespace named after the library, so that sources with either may meet in one program.
 //
 // An Asio before 1.19 (Boost before 1.77) has no cancellation slots: there `cancellation` does nothing, and is_here is false.
 #pragma once
@@ -20,6 +20,7 @@
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/execution.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -43,6 +44,7 @@
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
+#include <asio/error.hpp>
 #include <asio/execution.hpp>
 #include <asio/execution_context.hpp>
 #include <asio/executor_work_guard.hpp>
@@ -50,6 +52,7 @@
 #include <asio/prefer.hpp>
 #include <asio/query.hpp>
 #include <asio/require.hpp>
+#include <asio/system_error.hpp>
 #include <asio/system_executor.hpp>
 #include <asio/version.hpp>
 #if ASIO_VERSION >= 101900
@@ -69,6 +72,7 @@ namespace detail::inline PENSTOCK_DETAIL_ASIO {
 
 namespace net = ::boost::asio;
 using asio_error_code = ::boost::system::error_code;
+using asio_system_error = ::boost::system::system_error;
 
 /// A category of the standard library's as one of Boost's.
 class boost_category final : public ::boost::system::error_category {
@@ -89,17 +93,18 @@ class boost_category final : public ::boost::system::error_category {
 
 inline const boost_category& boost_category_of(const std::error_category& c) {
   static std::mutex lock;
-  static auto& known = *new std::map<const std::error_category*, boost_category>;  // never destroyed: errors may be looked at late
+  static auto& known =
+      *new std::map<const std::error_category*, boost_category>;  // never destroyed: errors may be looked at late
   const std::scoped_lock guard{lock};
   return known.try_emplace(&c, c).first->second;
 }
 
-inline asio_error_code to_asio_error(const std::error_code& e) {
+inline asio_error_code to_asio_error_of(const std::error_code& e) {
   if (e.category() == std::generic_category()) return {e.value(), ::boost::system::generic_category()};
   if (e.category() == std::system_category()) return {e.value(), ::boost::system::system_category()};
   return {e.value(), boost_category_of(e.category())};
 }
-inline std::error_code from_asio_error(const asio_error_code& e) {
+inline std::error_code from_asio_error_of(const asio_error_code& e) {
   if (const auto* const ours = dynamic_cast<const boost_category*>(&e.category())) return {e.value(), ours->of()};
   return e;
 }
@@ -108,12 +113,21 @@ inline std::error_code from_asio_error(const asio_error_code& e) {
 
 namespace net = ::asio;
 using asio_error_code = std::error_code;
+using asio_system_error = std::system_error;
 static_assert(std::is_same_v<net::error_code, std::error_code>);
 
-inline asio_error_code to_asio_error(const std::error_code& e) noexcept { return e; }
-inline std::error_code from_asio_error(const asio_error_code& e) noexcept { return e; }
+inline asio_error_code to_asio_error_of(const std::error_code& e) noexcept { return e; }
+inline std::error_code from_asio_error_of(const asio_error_code& e) noexcept { return e; }
 
 #endif
+
+// Each side knows a cancelled operation by its own code.
+inline asio_error_code to_asio_error(const std::error_code& e) {
+  return e == errc::cancelled ? asio_error_code{net::error::operation_aborted} : to_asio_error_of(e);
+}
+inline std::error_code from_asio_error(const asio_error_code& e) {
+  return e == net::error::operation_aborted ? std::error_code{errc::cancelled} : from_asio_error_of(e);
+}
 
 /// The execution context of an executor; null if it has none that can be asked for.
 template <class Executor>
@@ -155,7 +169,7 @@ void stop_by_slot(const Handler& handler, const std::stop_source& stop) {
 
 #if defined(PENSTOCK_BOOST_ASIO)
 /// `ec == penstock::errc::timeout`, of one of Boost's error codes.
-[[nodiscard]] inline bool operator==(const ::boost::system::error_code& a, errc b) { return detail::from_asio_error(a) == b; }
+[[nodiscard]] inline bool operator==(const ::boost::system::error_code& a, errc b) { return detail::from_asio_error_of(a) == b; }
 #endif
 
 }  // namespace penstock::inline v0_1
