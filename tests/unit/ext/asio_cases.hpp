@@ -5,6 +5,8 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -38,6 +40,9 @@ using penstock::use_task;
 using error_code = penstock::detail::asio_error_code;
 using system_error = penstock::detail::asio_system_error;
 using test_support::until;
+// Few types of functions: what Asio makes of each is much to compile.
+using function = std::function<void()>;
+using callback = std::function<void(error_code)>;
 
 struct no_default {
   explicit no_default(int i) : value{i} {}
@@ -92,7 +97,7 @@ TEST_CASE("as_asio: a coroutine of Asio's gets values, and errors as exceptions"
   penstock::channel<int> c{4};
   penstock::manual_clock clock;
   seen all;
-  asio::co_spawn(io, user(s, c, clock, all), asio::detached);
+  asio::co_spawn(asio::any_io_executor{io.get_executor()}, user(s, c, clock, all), asio::detached);
   io.poll();
   CHECK_FALSE(io.stopped());  // it waits for an item, which is work of io
   CHECK(s.available() == 0);
@@ -130,7 +135,7 @@ TEST_CASE("as_asio: a callback runs on its executor, once, behind the call that 
     held = std::move(p);
   });
   CHECK(log.empty());  // although it was free
-  as_asio(io.get_executor(), s.async_acquire(), [&](error_code e) { log.push_back(e ? "error" : "second"); });
+  as_asio(io.get_executor(), s.async_acquire(), callback{[&](error_code e) { log.push_back(e ? "error" : "second"); }});
   io.poll();
   CHECK(log == std::vector<std::string>{"first"});
   CHECK_FALSE(io.stopped());
@@ -217,7 +222,7 @@ TEST_CASE("as_asio: a cancellation signal ends the wait, which has then taken no
   penstock::semaphore s{0};
   asio::cancellation_signal signal;
   std::vector<error_code> ends;
-  const auto record = [&](error_code e) { ends.push_back(e); };
+  const callback record = [&](error_code e) { ends.push_back(e); };
   as_asio(io, s.async_acquire(), asio::bind_cancellation_slot(signal.slot(), record));
   CHECK(s.waiters() == 1);
   signal.emit(asio::cancellation_type::none);
@@ -248,6 +253,7 @@ TEST_CASE("as_asio: a signal and a release at the same time lose no permit", "[a
   std::atomic<int> round{0};
   int granted = 0;
   int cancelled = 0;
+  const callback record = [&](error_code e) { ++(e ? cancelled : granted); };
   {
     std::jthread releaser{[&](const std::stop_token& stop) {
       for (int seen_round = 0; !stop.stop_requested();) {
@@ -260,8 +266,7 @@ TEST_CASE("as_asio: a signal and a release at the same time lose no permit", "[a
       }
     }};
     for (int i = 0; i < 300; ++i) {
-      as_asio(io, s.async_acquire(),
-              asio::bind_cancellation_slot(signal.slot(), [&](error_code e) { ++(e ? cancelled : granted); }));
+      as_asio(io, s.async_acquire(), asio::bind_cancellation_slot(signal.slot(), record));
       ++round;
       if (i % 3 != 0) std::this_thread::yield();
       signal.emit(asio::cancellation_type::all);
@@ -294,11 +299,11 @@ TEST_CASE("as_asio: a context that is destroyed ends what is pending for it, and
   bool called = false;
   {
     std::optional<asio::io_context> io{std::in_place};
-    as_asio(*io, s.async_acquire(), [&, token](error_code) { called = true; });
+    as_asio(*io, s.async_acquire(), callback{[&, token](error_code) { called = true; }});
     as_asio(*io, holds(e, token, ended) | penstock::via(asio_scheduler{*io}), [&, token](std::exception_ptr) { called = true; });
-    asio::co_spawn(*io, waits_in_its_own(local, token), asio::detached);
+    asio::co_spawn(asio::any_io_executor{io->get_executor()}, waits_in_its_own(local, token), asio::detached);
     io->poll();
-    as_asio(*io, s.async_acquire_permit(), [&, token](error_code, auto) { called = true; });
+    as_asio(*io, s.async_acquire(), callback{[&, token](error_code) { called = true; }});
     CHECK(s.waiters() == 2);
     CHECK(token.use_count() == 6);
     s.release();  // one of them is on its way to its handler
@@ -315,17 +320,11 @@ TEST_CASE("as_asio: a context may be destroyed while other threads complete what
   for (int i = 0; i < 50; ++i) {
     penstock::semaphore s{0};
     std::atomic<int> destroyed{0};
-    struct count {
-      std::atomic<int>* n;
-      explicit count(std::atomic<int>& c) : n{&c} {}
-      count(count&& o) noexcept : n{std::exchange(o.n, nullptr)} {}
-      ~count() {
-        if (n != nullptr) ++*n;
-      }
-      void operator()(error_code) const {}
-    };
     std::optional<asio::io_context> io{std::in_place};
-    for (int n = 0; n < 4; ++n) as_asio(*io, s.async_acquire(), count{destroyed});
+    for (int n = 0; n < 4; ++n) {
+      const std::shared_ptr<std::atomic<int>> last{&destroyed, [](std::atomic<int>* d) { ++*d; }};
+      as_asio(*io, s.async_acquire(), callback{[last](error_code) {}});
+    }
     std::jthread releaser{[&] {
       for (int n = 0; n < 4; ++n) s.release();
     }};
@@ -485,6 +484,11 @@ TEST_CASE("use_task: stop requests and deadlines cancel the operation, on its ex
 }
 #endif
 
+asio::awaitable<void> piece_after(penstock::semaphore& s, const function& piece) {
+  co_await as_asio(s.async_acquire(), asio::use_awaitable);
+  piece();
+}
+
 TEST_CASE("pool_context: Asio's functions run on the pool's workers, whatever brings them", "[asio]") {
   penstock::worker_pool pool{{.threads = 2, .queue_capacity = 1}};
   penstock::pool_context context{pool};
@@ -492,7 +496,7 @@ TEST_CASE("pool_context: Asio's functions run on the pool's workers, whatever br
   static_assert(asio::execution::is_executor<executor>::value);
   std::atomic<int> outside{0};
   std::atomic<int> runs{0};
-  const auto piece = [&] {
+  const function piece = [&] {
     if (!pool.running_here()) ++outside;
     ++runs;
   };
@@ -504,26 +508,22 @@ TEST_CASE("pool_context: Asio's functions run on the pool's workers, whatever br
 
   asio::strand<executor> strand{context.get_executor()};
   int unguarded = 0;
-  for (int i = 0; i < 200; ++i) asio::post(strand, [&] { ++unguarded; });
+  for (int i = 0; i < 200; ++i) asio::post(strand, function{[&] { ++unguarded; }});
   const asio::any_io_executor any{context.get_executor()};
   asio::defer(any, piece);
   asio::dispatch(any, piece);
   asio::post(asio::bind_executor(context.get_executor(), piece));
-  asio::post(context, [&] {
-    bool at_once = false;
-    asio::dispatch(context, [&] { at_once = true; });
-    if (!at_once) ++outside;
-  });
-  penstock::event go;
-  const auto wait = [&]() -> asio::awaitable<void> {
-    co_await as_asio(go.async_wait(), asio::use_awaitable);
-    piece();
-  };
-  asio::co_spawn(context, wait, asio::detached);
+  asio::post(context, function{[&] {
+               bool at_once = false;
+               asio::dispatch(context, function{[&] { at_once = true; }});
+               if (!at_once) ++outside;
+             }});
+  penstock::semaphore go{0};
+  asio::co_spawn(any, piece_after(go, piece), asio::detached);
   asio::steady_timer timer{context, std::chrono::steady_clock::now()};
-  timer.async_wait([&](error_code) { piece(); });
+  timer.async_wait(callback{[&](error_code) { piece(); }});
   CHECK(context.join({.deadline = penstock::deadline::after(0s)}) == errc::timeout);  // the coroutine is work
-  go.set();
+  go.release();
   CHECK(context.join());
   CHECK(unguarded == 200);
   CHECK(runs == 25);
@@ -537,8 +537,9 @@ TEST_CASE("pool_context: exceptions go to the pool, a work guard holds up join()
   std::ptrdiff_t inside = -1;
   {
     penstock::pool_context context{pool};
-    asio::post(context, [] { throw std::runtime_error{"no luck"}; });
-    asio::dispatch(context, [&] { asio::dispatch(context, [] { throw std::runtime_error{"no luck"}; }); });
+    const function fails = [] { throw std::runtime_error{"no luck"}; };
+    asio::post(context, fails);
+    asio::post(context, function{[&] { asio::dispatch(context, fails); }});
     CHECK(context.join());
     CHECK(pool.drain());
     CHECK(pool.failed() == 2);
@@ -546,17 +547,17 @@ TEST_CASE("pool_context: exceptions go to the pool, a work guard holds up join()
     CHECK(context.join({.deadline = penstock::deadline::after(0s)}) == errc::timeout);
     guard.reset();
     CHECK(context.join());
-    asio::post(context, [&] {
-      if (context.join() != errc::deadlock) inside = -2;
-    });
+    asio::post(context, function{[&] {
+                 if (context.join() != errc::deadlock) inside = -2;
+               }});
     const auto with_memory =
         asio::require(context.get_executor(), asio::execution::blocking.never, asio::execution::allocator(counting<void>{now}));
     asio::execution::execute(with_memory, [&] { inside = inside == -2 ? inside : now; });
     CHECK(context.join());
     const auto alive = std::make_shared<int>(0);
     asio::steady_timer never{context, asio::steady_timer::time_point::max()};
-    never.async_wait([alive](error_code) {});
-    asio::post(context, [&] { ++*alive; });
+    never.async_wait(callback{[alive](error_code) {}});
+    asio::post(context, function{[&] { ++*alive; }});
   }  // waits for what was posted
   CHECK(inside == 0);
   CHECK(now == 0);
