@@ -146,6 +146,14 @@ TEST_CASE("as_asio: a callback runs on its executor, once, behind the call that 
   CHECK(log.size() == 1);
   io.run();
   CHECK(log == std::vector<std::string>{"first", "second"});
+  io.restart();
+  as_asio(io, s.async_acquire(), callback{[&](error_code) { log.push_back("third"); }});
+  asio::post(io, function{[&] {
+               s.release();
+               log.push_back("released");
+             }});
+  io.run();
+  CHECK(log.back() == "third");
 
   penstock::channel<no_default> c{1};
   REQUIRE(c.try_push(no_default{5}));
