@@ -11,8 +11,9 @@
 //   }
 //
 // What it gives  of void(error_code): result<void>; of void(error_code, T): result<T>, of more: result<std::tuple<T, U>>. The same without an error code:
-//                void, T, std::tuple<T, U>. With a std::exception_ptr it throws that instead. A handler that Asio destroys uncalled, with its
-//                context, gives errc::broken_promise, as an error code or in a std::system_error.
+//                void, T, std::tuple<T, U>. With a std::exception_ptr it throws that instead. A handler that is destroyed uncalled, or its
+//                context, gives errc::broken_promise, as an error code or in a std::system_error. (As soon as the context is being destroyed: nothing
+//                runs there any more that could use a buffer; with io_uring keep it for longer than the socket.)
 // Begins         when it is awaited, on the awaiting thread: as always, one that may use the socket then.
 // Goes on        on the coroutine's scheduler; without one on Asio's thread. with_timeout, with_deadline and with_stop can be put on it.
 // Cancellation   a stop request becomes a cancellation signal, which is emitted on the executor of the socket (or timer), not on the requesting thread; what Asio
@@ -21,7 +22,7 @@
 //                If stop was requested before it begins, it does not: errc::cancelled. Asio before 1.19 and Boost before 1.77 have no
 //                signals: there the operation goes on after a stop request until it ends by itself, or somebody calls cancel() on the socket.
 // Thread safety  what it gives belongs to one coroutine.
-// Allocation     where stop can be requested, one piece for the signal; else none besides Asio's own.
+// Allocation     one piece, which joins the handler with the coroutine, besides Asio's own.
 #pragma once
 
 #include <tuple>

@@ -324,6 +324,26 @@ TEST_CASE("as_asio: a context that is destroyed ends what is pending for it, and
   CHECK(ended == errc::cancelled);
 }
 
+task<> waits_for_a_timer(asio::io_context& io, std::error_code& end) {
+  asio::steady_timer never{io, asio::steady_timer::time_point::max()};
+  auto r = co_await never.async_wait(use_task);
+  end = r.error();
+}
+
+TEST_CASE("use_task: a context that is destroyed lets tasks go on that wait for it, also inside as_asio()", "[asio]") {
+  std::error_code ends[3];
+  std::optional<asio::io_context> io{std::in_place};
+  auto spawned = penstock::spawn(waits_for_a_timer(*io, ends[0]));
+  as_asio(*io, waits_for_a_timer(*io, ends[1]), [](std::exception_ptr) {});
+  as_asio(*io, waits_for_a_timer(*io, ends[2]) | penstock::via(asio_scheduler{*io}), [](std::exception_ptr) {});
+  io->poll();
+  io.reset();
+  spawned.wait();
+  CHECK(ends[0] == errc::broken_promise);
+  CHECK(ends[1] == errc::broken_promise);
+  CHECK(ends[2] == errc::broken_promise);
+}
+
 TEST_CASE("as_asio: a context may be destroyed while other threads complete what is pending for it", "[asio]") {
   for (int i = 0; i < 50; ++i) {
     penstock::semaphore s{0};
@@ -358,8 +378,7 @@ struct operations {
         },
         token, std::make_unique<int>(8));
   }
-  using resume =
-      penstock::detail::asio_resume<penstock::detail::asio_awaited<void(error_code, int, std::string), asio::system_executor>>;
+  using resume = penstock::detail::asio_resume<void(error_code, int, std::string), asio::system_executor>;
   std::optional<resume> kept;
   int value = 0;
   bool throws = false;
