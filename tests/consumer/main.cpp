@@ -4,7 +4,15 @@
 
 #include <thread>
 
+#if defined(WITH_ASIO)
+bool with_asio();
+bool with_boost_asio();
+#endif
+
 int main() {
+#if defined(WITH_ASIO)
+  if (!with_asio() || !with_boost_asio()) return 2;
+#endif
   penstock::channel<int> items{2};
   penstock::semaphore done{0};
   int sum = 0;
