@@ -80,10 +80,7 @@ namespace {
 struct reentrant final : tracer {
   void wait_begins(const trace_wait&) noexcept override {
     ++calls;
-    auto more = spawn(e->async_wait());  // a wait within a hook
-    e->set();
-    static_cast<void>(more.result());
-    e->reset();
+    static_cast<void>(e->try_wait_for(100us));  // a wait within a hook
   }
   event* e = nullptr;
   int calls = 0;
