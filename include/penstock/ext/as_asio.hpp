@@ -12,9 +12,9 @@
 //
 // Associated   the handler runs on its associated executor, or else the one given here, or else the system executor, as if by post: never inside this call, and
 //              never inside the call that completes the operation (a release(), a push()). The frame, and the handler's way to the executor, use its
-//              allocator; besides, a stop state comes from operator new. A request through its cancellation slot, of whatever kind, is a stop request: waits end with
-//              asio::error::operation_aborted and have then taken nothing. As with all of Asio, emit it where the handler would run. (Asio before 1.19
-//              and Boost before 1.77 have no slots.)
+//              allocator; besides, a stop state comes from operator new. A request through its cancellation slot, of whatever kind, is a stop
+//              request: waits end with asio::error::operation_aborted and have then taken nothing. As with all of Asio, emit it where the
+//              handler would run. (Asio before 1.19 and Boost before 1.77 have no slots.)
 // Work         the executor has outstanding work until the handler has run: run() does not return early.
 // Tasks        begin in this call, too, and go on wherever what they await is completed: `as_asio(handle(request) | via(pool), token)` runs one on a pool,
 //              and `| via(asio_scheduler{io})` on Asio's threads.

@@ -11,13 +11,13 @@
 //   }
 //
 // What it gives  of void(error_code): result<void>; of void(error_code, T): result<T>, of more: result<std::tuple<T, U>>. The same without an error code:
-//                void, T, std::tuple<T, U>. With a std::exception_ptr it throws that instead. A handler that is destroyed uncalled, or its
-//                context, gives errc::broken_promise, as an error code or in a std::system_error. (As soon as the context is being destroyed: nothing
-//                runs there any more that could use a buffer; with io_uring keep it for longer than the socket.)
+//                void, T, std::tuple<T, U>. With a std::exception_ptr it throws that instead. A handler that is destroyed uncalled
+//                gives errc::broken_promise, as an error code or in a std::system_error, and so does the end of the context, as soon as its
+//                destruction begins. (Nothing runs there then that could use a buffer; with io_uring let it outlive the socket.)
 // Begins         when it is awaited, on the awaiting thread: as always, one that may use the socket then.
 // Goes on        on the coroutine's scheduler; without one on Asio's thread. with_timeout, with_deadline and with_stop can be put on it.
-// Cancellation   a stop request becomes a cancellation signal, which is emitted on the executor of the socket (or timer), not on the requesting thread; what Asio
-//                ends with asio::error::operation_aborted gives errc::cancelled, and errc::timeout behind with_timeout. A composed
+// Cancellation   a stop request becomes a cancellation signal, which is emitted on the executor of the socket (or timer), not on the requesting
+//                thread; what Asio ends with asio::error::operation_aborted gives errc::cancelled, and errc::timeout behind with_timeout. A composed
 //                operation (async_read, async_write) in an io_context that several threads run needs a strand for that, as any use of its socket does.
 //                If stop was requested before it begins, it does not: errc::cancelled. Asio before 1.19 and Boost before 1.77 have no
 //                signals: there the operation goes on after a stop request until it ends by itself, or somebody calls cancel() on the socket.

@@ -1,8 +1,8 @@
 // penstock/ext/detail/asio_awaiting.hpp: a coroutine of penstock's that awaits an operation of Asio's.
 //
 // Two parties arrive, in any order: await_suspend(), when the initiation has returned, and the handler, when it was called or destroyed, or its context in
-// its place. The second one lets the coroutine go on. So nothing of the operation goes while the initiation still uses it, and an initiation that throws, and destroys its
-// handler on the way, resumes nobody.
+// its place. The second one lets the coroutine go on. So nothing of the operation goes while the initiation still uses it, and an initiation
+// that throws, and destroys its handler on the way, resumes nobody.
 #pragma once
 
 #include <atomic>

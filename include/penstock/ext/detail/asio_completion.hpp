@@ -6,8 +6,8 @@
 //   void, result<void>           void(std::exception_ptr)          of a task, a future and anything else, which may throw
 //   T, result<T>                 void(std::exception_ptr, T)       the same; an error is the exception system_error of it
 //
-// Error codes and system_error are Asio's own types. errc::cancelled becomes asio::error::operation_aborted, by which Asio's users know it. A T without a default
-// constructor comes in a std::optional.
+// Error codes and system_error are Asio's own types. errc::cancelled becomes asio::error::operation_aborted, by which Asio's users know it.
+// A T without a default constructor comes in a std::optional.
 #pragma once
 
 #include <concepts>
