@@ -19,8 +19,8 @@ class PenstockConan(ConanFile):
     package_type = "header-library"
     settings = "os", "arch", "compiler", "build_type"
     # What an adapter needs. Its headers are there in any case.
-    options = {"redis": [True, False], "sqlite": [True, False], "time_zones": [True, False]}
-    default_options = {"redis": False, "sqlite": False, "time_zones": False}
+    options = {part: [True, False] for part in ("asio", "boost_asio", "prometheus", "redis", "sqlite", "time_zones")}
+    default_options = {part: False for part in options}
     no_copy_source = True
 
     def export_sources(self):
@@ -28,6 +28,12 @@ class PenstockConan(ConanFile):
             copy(self, pattern, CHECKOUT, self.export_sources_folder)
 
     def requirements(self):
+        if self.options.asio:
+            self.requires("asio/1.30.2")
+        if self.options.boost_asio:
+            self.requires("boost/1.84.0")
+        if self.options.prometheus:
+            self.requires("prometheus-cpp/1.2.4")
         if self.options.redis:
             self.requires("hiredis/1.2.0")
             self.requires("nlohmann_json/3.11.3")
@@ -64,7 +70,14 @@ class PenstockConan(ConanFile):
         core.bindirs = core.libdirs = []
         if self.settings.os in ("Linux", "FreeBSD"):
             core.system_libs = ["pthread"]
-        needs = {"redis": ["hiredis::hiredis", "nlohmann_json::nlohmann_json"], "sqlite": ["sqlite3::sqlite3"], "time_zones": ["date::date"]}
+        needs = {
+            "asio": ["asio::asio"],
+            "boost_asio": ["boost::headers"],
+            "prometheus": ["prometheus-cpp::prometheus-cpp-core"],
+            "redis": ["hiredis::hiredis", "nlohmann_json::nlohmann_json"],
+            "sqlite": ["sqlite3::sqlite3"],
+            "time_zones": ["date::date"],
+        }
         for part, requires in needs.items():
             if self.options.get_safe(part):
                 component = self.cpp_info.components[part]

@@ -103,8 +103,7 @@ class sqlite_adding : public sqlite_states {
   }
   void watch(std::optional<row>& there, job_watch& w, effects& e) {
     if (there && there->state != job_state::completed && there->state != job_state::failed) {
-      if (endings_read_ < now.endings)
-        look_for_endings(e);  // it may be one that was redriven: who waited before is told first
+      if (endings_read_ < now.endings) look_for_endings(e);  // it may be one that was redriven: who waited before is told first
       if (there->watcher != self_) {
         there->watcher = there->watcher == 0 ? self_ : several;
         put(*there);

@@ -19,7 +19,6 @@
 #include <mutex>
 #include <optional>
 #include <span>
-#include <system_error>
 #include <utility>
 #include <vector>
 

@@ -14,7 +14,6 @@
 #include <mutex>
 #include <span>
 #include <stop_token>
-#include <system_error>
 
 #include <penstock/core/result.hpp>
 #include <penstock/job/detail/job_keeper.hpp>
