@@ -43,7 +43,8 @@ class Page:
 
     @property
     def adapters(self):
-        return any("penstock/ext/" in code for _, kind, code in self.blocks if kind != "not ours")
+        texts = [code for _, kind, code in self.blocks if kind != "not ours"]
+        return any("penstock/ext/" in text for text in [*texts, self.given.read_text(encoding="utf-8") if self.given.exists() else ""])
 
     def source(self, includes):
         """The page's namespace; #line makes errors name the page. What it includes is added to the others' includes."""
@@ -103,7 +104,7 @@ def main():
         return
     if not pages:
         sys.exit(f"no page of {root} has a C++ block")
-    command = [options.cxx, "-std=c++20", "-fsyntax-only", "-w", f"-I{root / 'include'}", "-x", "c++", "-"]
+    command = [options.cxx, "-std=c++20", "-fsyntax-only", "-w", "-DASIO_HAS_CO_AWAIT=1", "-DASIO_HAS_STD_COROUTINE=1", f"-I{root / 'include'}", "-x", "c++", "-"]
 
     def check(part):
         return subprocess.run(command, input=whole(part), capture_output=True, text=True, check=False)
