@@ -36,6 +36,7 @@ struct asked_store : penstock::memory_store<int> {
                                                 std::vector<lease_type>& leases) {
     calls += std::to_string(r.most) + "/" + std::to_string(first.size()) + " ";
     if (const auto now = first.empty() ? nullptr : std::exchange(meanwhile, nullptr)) now();
+    if (const auto now = first.empty() ? std::exchange(nothing_told, nullptr) : nullptr) now();
     if (out_of_memory && r.most != 0 && !first.empty()) throw std::bad_alloc{};
     for (const auto& s : first) {
       if (s.lease->payload() == poison) return std::make_error_code(std::errc::io_error);
@@ -47,9 +48,24 @@ struct asked_store : penstock::memory_store<int> {
   void unsubscribe(const penstock::store_listener&) { listener = nullptr; }
   std::shared_ptr<penstock::store_listener> listener;
   std::string calls;
-  std::function<void()> meanwhile;  // of the first call that tells something
-  int poison = 0;                   // what makes a call fail
+  std::function<void()> meanwhile;     // of the first call that tells something
+  std::function<void()> nothing_told;  // of the first call that tells nothing
+  int poison = 0;                      // what makes a call fail
   bool out_of_memory = false;
+};
+
+/// Does something on this thread when it is asked what time it is.
+struct interrupting_clock {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<interrupting_clock, duration>;
+  static constexpr bool is_steady = true;
+  static time_point now() {
+    if (const auto f = std::exchange(meanwhile, nullptr)) f();
+    return time_point{std::chrono::steady_clock::now().time_since_epoch()};
+  }
+  static inline thread_local std::function<void()> meanwhile;
 };
 
 /// Runs when the test says so, at the time that it says.
@@ -69,7 +85,8 @@ struct shared_bench {
   /// The worker is to notice: leases are kept by a thread, which wakes it.
   void pass(std::chrono::nanoseconds by) {
     clock.advance(by);
-    while (loop.size() == 0) std::this_thread::yield();
+    const auto too_long = std::chrono::steady_clock::now() + 10s;
+    while (loop.size() == 0 && std::chrono::steady_clock::now() < too_long) std::this_thread::yield();
     loop.run_all();
   }
   void stop() {
@@ -179,8 +196,8 @@ TEST_CASE("shared_calls: what the store does not take is its own run's affair, a
   b.loop.run_all();
   CHECK(b.queue.counts().value().completed == 7);
   b.store.out_of_memory = false;
-  // One of three has lost its job to somebody else.
   b.stop();
+  // One of three has lost its job to somebody else.
   shared_bench lost{3};
   lost.start(
       [&](job<int>& j) -> task<job_outcome> {
@@ -232,4 +249,28 @@ TEST_CASE("shared_calls: the end, or a pause that a handler asks for, during a c
   bad.stop();
   CHECK(bad.last.completed == 1);
   CHECK(bad.queue.counts().value().active == 1);
+}
+
+TEST_CASE("shared_calls: an end that is requested while it is looked who stands in line is not missed",
+          "[job_worker][hazard-07]") {
+  interrupting_clock clock;
+  penstock::manual_executor loop;
+  asked_store store;
+  penstock::job_queue<int, asked_store> queue{store, {.clock = clock}};
+  penstock::job_worker worker{queue, loop, [](job<int>&) {}, {.concurrency = 2}};
+  loop.run_all();  // now all stand in line
+  bool requested = false;
+  store.nothing_told = [&] {
+    interrupting_clock::meanwhile = [&] {
+      requested = true;
+      worker.request_stop();
+    };
+  };
+  store.listener->work_ready();
+  loop.run_all();
+  REQUIRE(requested);
+  const bool ended = worker.shutdown({.deadline = penstock::deadline::after(0s)}).has_value();
+  CHECK(ended);
+  if (!ended) store.listener->work_ready();  // or this test would not end
+  loop.run_all();
 }

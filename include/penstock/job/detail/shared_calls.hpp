@@ -73,7 +73,7 @@ class shared_calls {
   root<void> call(any_scheduler where, wait_group& ended) {
     while (choose()) {
       if (group_.empty()) {
-        if (calls_.quitting()) {
+        if (quits_) {  // not whether it quits by now: then choose() has not dismissed those who stand there
           auto next = signal_.work.async_wait();
           static_cast<void>(co_await std::move(next));
         } else {
@@ -100,7 +100,7 @@ class shared_calls {
     // Cleared before the store is asked: what was added before is seen, what comes later sets it again.
     if (signal_.news.exchange(false)) asked_ = true;
     group_.clear();
-    const bool quits = calls_.quitting();
+    const bool quits = quits_ = calls_.quitting();
     const bool held = !quits && calls_.on_hold();
     const job_time t = calls_.now();
     const std::size_t most = std::max<std::size_t>(at_a_time / options_.batch, 1);
@@ -128,7 +128,7 @@ class shared_calls {
     // Then some are handed back, each before all others: the first one last.
     if (quits || held) std::reverse(group_.begin(), group_.begin() + static_cast<std::ptrdiff_t>(tellers_));
     if (held && (asked_ || tellers_ != 0)) calls_.wake_after_hold();
-    while (quits && group_.size() > tellers_) {  // who has nothing to tell may go
+    while (quits && group_.size() > tellers_) {              // who has nothing to tell may go
       dismiss(*group_.back());
       group_.pop_back();
     }
@@ -246,7 +246,8 @@ class shared_calls {
   std::vector<runner*> group_;  // those of the call under way: first those who have something to tell
   std::size_t tellers_ = 0;     // how many these are
   bool fetches_ = false;
-  bool asked_ = true;  // somebody said that there may be work, and the store was not asked since
+  bool quits_ = false;  // as choose() has seen it
+  bool asked_ = true;   // somebody said that there may be work, and the store was not asked since
   std::vector<settlement> told_;
   std::vector<lease> leases_;
 };
