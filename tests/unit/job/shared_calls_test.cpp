@@ -197,6 +197,18 @@ TEST_CASE("shared_calls: what the store does not take is its own run's affair, a
   CHECK(b.queue.counts().value().completed == 7);
   b.store.out_of_memory = false;
   b.stop();
+  // When it is told again is not forgotten over what is due before.
+  shared_bench due{1};
+  due.store.poison = 1;
+  due.queue.add(2, {.delay = 1500ms}).value();
+  due.start({.concurrency = 2, .error_pause = 1s});
+  due.pass(1s);
+  CHECK(due.worker->stats().store_errors == 2);
+  due.pass(500ms);
+  CHECK(due.worker->stats().completed == 1);
+  due.store.poison = 0;
+  due.pass(500ms);
+  CHECK(due.worker->stats().completed == 2);
   // One of three has lost its job to somebody else.
   shared_bench lost{3};
   lost.start(

@@ -103,6 +103,7 @@ class shared_calls {
     const bool quits = quits_ = calls_.quitting();
     const bool held = !quits && calls_.on_hold();
     const job_time t = calls_.now();
+    job_time retry_next = no_time;
     const std::size_t most = std::max<std::size_t>(at_a_time / options_.batch, 1);
     std::size_t company = anybody;
     {
@@ -115,8 +116,12 @@ class shared_calls {
         });
       };
       take([&](const runner& r) {
-        if (r.results.empty() || (!quits && r.retry_at > t) || group_.size() >= std::min({most, company, r.company}))
+        if (r.results.empty()) return false;
+        if (!quits && r.retry_at > t) {
+          retry_next = std::min(retry_next, r.retry_at);
           return false;
+        }
+        if (group_.size() >= std::min({most, company, r.company})) return false;
         company = std::min(company, r.company);
         return true;
       });
@@ -128,6 +133,7 @@ class shared_calls {
     // Then some are handed back, each before all others: the first one last.
     if (quits || held) std::reverse(group_.begin(), group_.begin() + static_cast<std::ptrdiff_t>(tellers_));
     if (held && (asked_ || tellers_ != 0)) calls_.wake_after_hold();
+    if (retry_next != no_time) keeper_.wake_by(retry_next);  // an earlier alarm took the place of that one
     while (quits && group_.size() > tellers_) {              // who has nothing to tell may go
       dismiss(*group_.back());
       group_.pop_back();
