@@ -43,6 +43,11 @@ struct asked_store : penstock::memory_store<int> {
     }
     return memory_store<int>::fetch(r, first, leases);
   }
+  penstock::result<void> hand_back(std::span<penstock::lease_ticket> tickets, penstock::job_time now) {
+    calls += "-" + std::to_string(tickets.size()) + " ";
+    if (unreachable) return std::make_error_code(std::errc::host_unreachable);
+    return memory_store<int>::hand_back(tickets, now);
+  }
   /// As a server that others use, it says nothing by itself.
   void subscribe(std::shared_ptr<penstock::store_listener> l) { listener = std::move(l); }
   void unsubscribe(const penstock::store_listener&) { listener = nullptr; }
@@ -52,6 +57,7 @@ struct asked_store : penstock::memory_store<int> {
   std::function<void()> nothing_told;  // of the first call that tells nothing
   int poison = 0;                      // what makes a call fail
   bool out_of_memory = false;
+  bool unreachable = false;  // for who hands back
 };
 
 /// Does something on this thread when it is asked what time it is.
@@ -285,4 +291,32 @@ TEST_CASE("shared_calls: an end that is requested while it is looked who stands 
   CHECK(ended);
   if (!ended) store.listener->work_ready();  // or this test would not end
   loop.run_all();
+}
+
+TEST_CASE("job_worker: hands back what all its runs have in one call, and asks a store that is out of reach once",
+          "[job_worker]") {
+  for (const bool unreachable : {false, true}) {
+    shared_bench b{4};
+    b.store.unreachable = unreachable;
+    penstock::event go_on;
+    int stopped = 0;
+    b.start(
+        [&](job<int>&) -> task<job_outcome> {
+          auto wait = go_on.async_wait();
+          const penstock::result<void> r = co_await std::move(wait);
+          if (!r) ++stopped;
+          co_return job_outcome::done();
+        },
+        {.concurrency = 3});
+    b.asked();
+    b.worker->request_stop();
+    CHECK(b.asked() == "-3 ");
+    b.loop.run_all();
+    CHECK(stopped == 3);
+    b.stop();
+    const auto c = b.queue.counts().value();
+    CHECK((c.waiting == (unreachable ? 1 : 4) && c.active == 0));
+    CHECK(b.last.store_errors == (unreachable ? 1 : 0));
+    CHECK(b.last.lost == (unreachable ? 0 : 3));
+  }
 }

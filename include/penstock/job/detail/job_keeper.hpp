@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <system_error>
 #include <utility>
@@ -113,32 +114,32 @@ class job_keeper {
       if (wake_at_.compare_exchange_weak(seen, t.count())) return alarm_.set();
     }
   }
-  /// Takes the jobs away from the runs that go on, so that others may run them, and requests stop of those.
+  /// Takes the jobs away from the runs that go on, so that others may run them, and requests stop of those. In few calls, and none after one that fails: a
+  /// store that is out of reach keeps who asks waiting once, and not once for each run.
   void give_up_runs() noexcept {
+    std::vector<lease_ticket> tickets;
     for (std::size_t n = runners_.size(); n-- > 0;) {  // each job goes before all others, so the first one last
-      runner* const r = runners_[n].get();
-      std::vector<lease_ticket> tickets;
-      std::optional<std::stop_source> stop;
+      runner& r = *runners_[n];
       try {
-        tickets.reserve(options_.batch);
+        tickets.reserve(tickets.size() + options_.batch);
       } catch (...) {
         report(job_store_failure::caught());
       }
+      std::scoped_lock guard{r.lock};
+      for (std::size_t i = r.held.size(); i-- > std::max(r.settled, r.finished);) {
+        if (r.why_cancelled(i) != nullptr) continue;  // it is not to be run by others
+        if (tickets.size() < tickets.capacity()) tickets.push_back(r.held[i]);
+        r.held[i].lost = true;
+      }
+    }
+    hand_back(tickets);
+    for (const auto& r : runners_) {  // also if the store could not be told: the runner will
+      std::optional<std::stop_source> stop;
       {
         std::scoped_lock guard{r->lock};
-        for (std::size_t i = r->held.size(); i-- > std::max(r->settled, r->finished);) {
-          if (r->why_cancelled(i) != nullptr) continue;  // it is not to be run by others
-          if (tickets.size() < tickets.capacity()) tickets.push_back(r->held[i]);
-          r->held[i].lost = true;
-        }
         if (r->running) stop = r->unwant();
       }
-      try {
-        if (const result<void> back = store_.hand_back(tickets, now()); !back) report({back.error()});
-      } catch (...) {
-        report(job_store_failure::caught());
-      }
-      if (stop) request_stop(*stop);  // also if the store could not be told: the runner will
+      if (stop) request_stop(*stop);
     }
   }
 
@@ -168,6 +169,17 @@ class job_keeper {
   }
 
  private:
+  void hand_back(std::span<lease_ticket> tickets) noexcept {
+    constexpr std::size_t at_a_time = 128;  // a longer call would keep a server from others
+    try {
+      for (; !tickets.empty(); tickets = tickets.subspan(std::min(at_a_time, tickets.size()))) {
+        const result<void> back = store_.hand_back(tickets.first(std::min(at_a_time, tickets.size())), now());
+        if (!back) return report({back.error()});
+      }
+    } catch (...) {
+      report(job_store_failure::caught());
+    }
+  }
   // What is due, and when to come back.
   job_time upkeep() noexcept {
     const job_time t = now();
