@@ -214,7 +214,12 @@ int run(const failed_options& o) {
 int run(const redrive_options& o) {
   const auto queue = open(o);
   std::size_t n = 0;
-  if (o.ids.empty()) n = queue->redrive_all();
+  if (!o.why.empty()) {
+    n = queue->redrive_if(
+        [&](const penstock::job_info& j) { return j.why != nullptr && j.why->find(o.why) != std::string::npos; });
+  } else if (o.ids.empty()) {
+    n = queue->redrive_all();
+  }
   for (const std::string& id : o.ids) queue->redrive(id), ++n;
   if (o.json)
     fmt::print("{}\n", json_object{}.add("redriven", n).text());

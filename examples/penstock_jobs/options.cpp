@@ -38,6 +38,7 @@ const char* const usage =
   penstock-jobs failed --db FILE [options]            the dead letters, oldest first: id, runs, reason, text
     --first N, --count N
   penstock-jobs redrive --db FILE [ID...]             try them, or all, again
+    --why TEXT          those whose last failure contains it
 
   In place of --db FILE: --redis HOST[:PORT]/QUEUE, in the layout of BullMQ 6.
   Everywhere: --json; --fast, if a loss of power may take the last jobs that were added.
@@ -241,10 +242,15 @@ command parse_command_line(const std::vector<std::string>& arguments) {
   if (what == "redrive") {
     redrive_options o;
     while (a.next()) {
+      if (a.is("--why")) {
+        o.why = a.value();
+        continue;
+      }
       if (take(a, o)) continue;
       if (a.is_option()) refuse(a);
       o.ids.push_back(a.name());
     }
+    if (!o.why.empty() && !o.ids.empty()) throw usage_error{"either ids or --why"};
     return need_file(o), o;
   }
   throw usage_error{what + " is no command"};

@@ -52,6 +52,7 @@ struct failed_options : common_options {
 };
 struct redrive_options : common_options {
   std::vector<std::string> ids = {};  ///< empty: all
+  std::string why = {};               ///< of all, those whose last failure says so
 };
 struct help_wanted {};
 struct version_wanted {};

@@ -45,6 +45,7 @@ class text_queue {
   /// By its number or its name.
   virtual void redrive(const std::string& id) = 0;
   virtual std::size_t redrive_all() = 0;
+  virtual std::size_t redrive_if(const std::function<bool(const penstock::job_info&)>& wanted) = 0;
   [[nodiscard]] virtual penstock::job_time now() const = 0;
   [[nodiscard]] virtual std::unique_ptr<text_worker> work(penstock::worker_pool& pool, handler h,
                                                           penstock::job_worker_options o) = 0;

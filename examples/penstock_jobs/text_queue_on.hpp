@@ -74,6 +74,9 @@ class queue_on final : public text_queue {
     value_of(std::move(done));
   }
   std::size_t redrive_all() override { return value_of(queue_.redrive_all()); }
+  std::size_t redrive_if(const std::function<bool(const penstock::job_info&)>& wanted) override {
+    return value_of(queue_.redrive_if(wanted));
+  }
   [[nodiscard]] penstock::job_time now() const override { return queue_.now(); }
   [[nodiscard]] std::unique_ptr<text_worker> work(penstock::worker_pool& pool, handler h,
                                                   penstock::job_worker_options o) override {

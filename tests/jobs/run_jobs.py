@@ -85,8 +85,10 @@ def check_a_life(folder):
     check("watch tells how long they took", 0 <= w["p50"] <= w["p95"] <= w["p99"] < 60 and watch["run_seconds"]["p50"] > 0, str(watch))
     dead = {d["text"]: d for d in q.json("failed")}
     check("failed tells why", dead["bad"]["why"] == "exit status 3" and dead["bad"]["attempts"] == 2 and dead["x"]["attempts"] == 1, str(dead))
+    check("redrive of those that failed of something else", q.json("redrive", "--why", "status 9")[0]["redriven"] == 0 and q.counts()["failed"] == 2)
+    q.run("redrive", "1", "--why", "status", expect=2)
     check("redrive of one", q.json("redrive", dead["bad"]["id"])[0]["redriven"] == 1 and q.counts()["waiting"] == 1)
-    q.run("redrive", "once")
+    check("redrive of those that failed of it", q.json("redrive", "--why", dead["x"]["why"])[0]["redriven"] == 1 and q.counts()["waiting"] == 2)
     q.run("redrive", "once", expect=2)
     check("counts for people", q.run("counts").split()[:3] == ["waiting", "delayed", "active"])
     check("redrive of all", q.json("redrive")[0]["redriven"] == 0)

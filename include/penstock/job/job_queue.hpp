@@ -255,6 +255,29 @@ class job_queue {
   result<void> promote(const job_id& id) { return store_->promote(id); }
   result<void> redrive(const job_id& id) { return store_->redrive(id); }
   result<std::size_t> redrive_all(std::size_t most = std::size_t(-1)) { return store_->redrive_all(most); }
+  /// Those dead letters, of the ones there are now, for which `wanted(const job_info&)` is true; how many. It ends where there is no room, after `most`, at
+  /// the store's error, and with what `wanted` throws, which is asked about all of them before the first is redriven.
+  template <std::predicate<const job_info&> Wanted>
+  result<std::size_t> redrive_if(Wanted wanted, std::size_t most = std::size_t(-1)) {
+    constexpr std::size_t page = 1000;
+    std::vector<job_id> chosen;
+    for (std::size_t first = 0; chosen.size() < most; first += page) {
+      const result<std::vector<job_info>> failed = list(job_state::failed, first, page);
+      if (!failed) return failed.error();
+      for (const job_info& j : *failed) {
+        if (chosen.size() < most && wanted(j)) chosen.push_back(j.id);
+      }
+      if (failed->size() < page) break;
+    }
+    std::size_t redriven = 0;
+    for (const job_id& id : chosen) {
+      const result<void> r = redrive(id);
+      if (!r && r.error() == errc::full) break;
+      if (!r && r.error() != errc::not_found) return r.error();  // or somebody else was quicker
+      if (r) ++redriven;
+    }
+    return redriven;
+  }
   result<std::size_t> drain(bool delayed_too = false) { return store_->drain(delayed_too); }
   /// Removes those that are over for `at_least` already.
   result<std::size_t> clean(job_state s, std::chrono::nanoseconds at_least, std::size_t most = 1000) {

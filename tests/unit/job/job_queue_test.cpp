@@ -1,6 +1,7 @@
 #include <penstock/job/job_queue.hpp>
 
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -125,6 +126,36 @@ TEST_CASE("job_queue: a future is told even if its job is removed, or the queue 
     CHECK(error_of(unknown) == errc::not_found);
   }
   for (auto& f : ends) CHECK(error_of(f) == errc::cancelled);
+}
+
+TEST_CASE("job_queue: redrives the dead letters that are wanted", "[job_queue]") {
+  memory_store<int> store{{.capacity = 2003}};
+  job_queue<int> queue{store};
+  for (int i = 0; i < 2003; ++i) queue.add(i % 3 == 0 ? "bill" : "note", i).value();
+  std::vector<memory_store<int>::lease_type> leases;
+  store.fetch({.most = 2003, .now = queue.now(), .lease_until = penstock::no_time}, {}, leases).value();
+  std::vector<penstock::job_settlement<memory_store<int>::lease_type>> all;
+  for (auto& l : leases) all.push_back({.lease = &l, .how = penstock::settle_as::failed});
+  store.settle(all, queue.now()).value();
+  const auto named = [](const char* name) { return [name](const penstock::job_info& i) { return *i.name == name; }; };
+
+  CHECK(queue.redrive_if(named("bill"), 3).value() == 3);
+  CHECK(queue.redrive_if(named("bill")).value() == 665);  // beyond the first thousand, too
+  CHECK(queue.redrive_if(named("letter")).value() == 0);
+  CHECK(queue.counts()->waiting == 668);
+  CHECK(queue.counts()->failed == 1335);
+  CHECK_THROWS_AS(queue.redrive_if([](const penstock::job_info&) -> bool { throw std::runtime_error{"asked"}; }),
+                  std::runtime_error);
+  // As far as there is room; what somebody else has redriven meanwhile does not count.
+  std::vector<int> more(1330, 0);
+  queue.add_bulk(std::span<int>{more}).value();
+  CHECK(queue
+            .redrive_if([&](const penstock::job_info& i) {
+              static_cast<void>(queue.redrive(i.id));
+              return true;
+            })
+            .value() == 0);
+  CHECK(queue.counts()->waiting == 2003);
 }
 
 TEST_CASE("job_queue: tells observers what happens, in order, and costs others nothing", "[job_queue]") {
