@@ -92,12 +92,13 @@ class sqlite_store {
     return core_->change([&](jobs& j, effects& e) { return j.add(a.jobs, now, added, e); }, a.watches);
   }
 
-  /// Throws what a time zone that is known throws of a schedule that is due; then nothing has changed.
+  /// Throws what a time zone that is known throws of a schedule that is due; then nothing has changed. Who only settles (`most` is 0) asks no zone: what has
+  /// ended can be told whatever zones do.
   result<job_fetched> fetch(const fetch_request& r, std::span<job_settlement<lease_type>> first,
                             std::vector<lease_type>& leases) {
     detail::sqlite_zoned zoned;
     if (!time_zones_) zoned.others = r.now;
-    if (first.empty() || (time_zones_ && core_->next_schedule() <= r.now)) {
+    if (first.empty() || (r.most != 0 && time_zones_ && core_->next_schedule() <= r.now)) {
       auto outlook = core_->look([&](reader& look) -> result<reader::outlook> { return look.before_fetch(r.now); });
       if (!outlook) return outlook.error();
       zoned = detail::ask_zones(time_zones_, std::move(outlook->zoned), r.now);

@@ -214,6 +214,14 @@ TEST_CASE(
   meddle = [] { throw std::runtime_error{"no"}; };
   CHECK_THROWS_AS(fetch(here, 2h), std::runtime_error);
   CHECK(here.schedules().value().at(0).made == 1);
+  // It does not keep what has ended.
+  without.add({&one, 1}, 1h).value();
+  std::vector<penstock::sqlite_lease<int>> leases;
+  here.fetch({.most = 1, .now = 1h, .lease_until = 9h}, {}, leases).value();
+  penstock::job_settlement<penstock::sqlite_lease<int>> ended{.lease = &leases.at(0), .stale = true};
+  meddle = [] { throw std::runtime_error{"no"}; };
+  CHECK_NOTHROW(here.fetch({.most = 0, .now = 2h, .lease_until = 9h}, {&ended, 1}, leases).value());
+  CHECK(!ended.stale);
   meddle = [&] {
     CHECK(fetch(here, 2h) == "2, 1200");
     here.put_schedule({.id = "v", .every = 20min}, 4, 2h).value();
