@@ -63,8 +63,8 @@ end
 
 // ARGV: prefix, now, most, lease in ms, token, worker, settlements, then each of these: id, fence, attempt, how, text, stack, count, age, limit, key,
 // additions and the jobs that are added. `how`: completed, failed, exhausted, retry, retry_first, released (for these three `count` is the time when
-// it is due). Fences are numbers of the queue, greater each time; where there is none yet, or none any more, they go on from the server's time. Gives: a
-// text with 1 for each stale settlement and 0 for the others; more; next due or -1; 1 if a job of a flow stands first; then each job.
+// it is due). Fences are numbers of the queue, greater each time, and not behind the server's clock (four for each µs). Gives: a text with 1
+// for each stale settlement and 0 for the others; more; next due or -1; 1 if a job of a flow stands first; then each job.
 inline const redis_script& redis_turn() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + redis_job_finish + R"lua(
 local most, lease, token, worker, settlements = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
@@ -143,13 +143,14 @@ for first = 1, done and settled or 0, 1000 do
   call('DEL', unpack(done, first, last))
 end
 
+local fence  -- the newest one: not behind the clock, so that none comes again where the server has lost its latest writes
 local function next_fence()
-  local fence = call('INCR', fences)
-  if fence == 1 then
+  if not fence then
     local t = call('TIME')
-    fence = (tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)) * 4096
-    call('SET', fences, string.format('%.0f', fence))
+    local since = math.floor((t[1] * 1000000 + t[2]) * 4.096)  -- exact in a double until 2039
+    fence = math.max(tonumber(call('GET', fences) or '0'), since)
   end
+  fence = fence + 1
   return fence
 end
 local jobs, refused, next_due = {}, 0, -1
@@ -260,7 +261,7 @@ if most > 0 then
         call('HSET', job, 'stacktrace', cjson.encode({j[7]}))
         finish(id, 'failed', (tonumber(j[4]) or 0) + 1, j[7], count, age, limit, j[6] or '')
       else
-        local fence = next_fence()
+        next_fence()
         call('SET', job .. ':lock', token .. ':' .. string.format('%d', fence), 'PX', lease)
         if max and call('INCR', limiter) == 1 then call('PEXPIRE', limiter, tonumber(m[5]) or 1000) end
         jobs[#jobs + 1] = {id, fence, j[1] or '', j[2], tonumber(j[4]) or 0, j[6] or '', o}
@@ -271,6 +272,7 @@ if most > 0 then
   end
   if taken > 0 then call('LTRIM', wait, 0, -taken - 1) end
   for first = 1, many and #begun or 0, 1000 do call('LPUSH', active, unpack(begun, first, math.min(first + 999, #begun))) end
+  if fence then call('SET', fences, string.format('%.0f', fence)) end
   if max and #jobs > 0 and tonumber(call('GET', limiter) or '0') >= max then next_due = now + math.max(call('PTTL', limiter), 1) end
 end
 retain()
