@@ -23,9 +23,10 @@ local function locate(id)
   return ''
 end
 local function take_out(id, state)
-  if state == 'wait' then call('LREM', wait, 1, id)
+  -- From the right, where the next ones stand: drain() begins there, and each is found at once.
+  if state == 'wait' then call('LREM', wait, -1, id)
   elseif state == 'active' then call('LREM', active, -1, id)
-  elseif state == 'paused' then call('LREM', legacy, 1, id)
+  elseif state == 'paused' then call('LREM', legacy, -1, id)
   elseif state ~= '' then call('ZREM', P .. state, id) end
 end
 local function drop(id, state)
@@ -181,8 +182,13 @@ elseif what == 'drain' then
       n = n + 1
     end
   end
-  each(call('LRANGE', wait, -1000, -1), 'wait')
-  if n < 1000 then each(call('LRANGE', legacy, -1000, -1), 'paused') end
+  local function from_right(list)
+    local all, turned = call('LRANGE', list, -1000, -1), {}
+    for i = #all, 1, -1 do turned[#turned + 1] = all[i] end
+    return turned
+  end
+  each(from_right(wait), 'wait')
+  if n < 1000 then each(from_right(legacy), 'paused') end
   if n < 1000 then each(call('ZRANGE', prioritized, 0, 999 - n), 'prioritized') end
   if n < 1000 and id == '1' then each(call('ZRANGE', delayed, 0, 999 - n), 'delayed') end
   return stuck and n == 0 and -3 or n
