@@ -2,7 +2,8 @@
 //
 // Who adds while a call is under way leaves his jobs to the next one (commit_line.hpp); alone he waits for nobody. The call is one step on the server:
 // either all jobs of it are added or none, and then each of its callers has the error. Many jobs, or long ones, make calls of their own: they gain nothing
-// by company, and what a server does not take for its size is nobody else's affair.
+// by company, and what a server does not take for its size is nobody else's affair. A call for which the server was not there, as long as it tried or
+// waited, is the last one of its group: those behind it in line have waited as long, and have its error, rather than each in turn waits again.
 //
 // Time           a call has the latest time of its callers, who asked within `near_by` of each other.
 // Thread safety  add() may be called concurrently.
@@ -46,7 +47,10 @@ class redis_add_line {
         for (step* from = static_cast<step*>(first); from != nullptr;) {
           step* const to = end_of_call(*from);
           do_some(*from, to, call);
+          const std::error_code why = from->error;
           from = to;
+          if (!was_not_executed(why) && why != redis_errc::timeout) continue;
+          for (; from != nullptr; from = after(*from)) from->error = why;
         }
       });
     }
