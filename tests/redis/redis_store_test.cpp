@@ -499,6 +499,19 @@ TEST_CASE("redis_store: a server without memory renews leases, and gives back wh
   same(taken, "01");
 }
 
+TEST_CASE("redis_store: what stalled goes before all others, and in its order", "[redis_store]") {
+  user u;
+  for (int p = 1; p <= 4; ++p) u.add(p);
+  same(u.fetch(3), "1 2 3");
+  for (const char* id : {"1", "2", "3"}) u.bench.redis.command("DEL", "bull:" + u.bench.queue + ":" + id + ":lock").value();
+  std::size_t back = 0;
+  for (int look = 0; look < 2; ++look) {
+    u.bench.redis.command("DEL", "bull:" + u.bench.queue + ":stalled-check").value();
+    back += u.store.take_back_stalled(u.now, 1).value().back;
+  }
+  same(std::to_string(back) + " " + u.fetch(4), "3 1 2 3 4");
+}
+
 TEST_CASE("redis_connection: limits that are longer than a clock can tell are none", "[redis]") {
   constexpr auto for_ever = std::chrono::nanoseconds::max();
   redis_options o = server();

@@ -34,11 +34,13 @@ inline const redis_script& redis_take_back() {
 call('SREM', stalled, '')  -- first, as in redis_turn(): without memory, too, what stalled is taken back
 if not call('SET', checked, stamp, 'PX', ARGV[3], 'NX') then return {0, 0} end
 local most, back, dead = tonumber(ARGV[4]), 0, 0
-local suspects = call('SMEMBERS', stalled)
+local suspects = {}
+for _, id in ipairs(call('SMEMBERS', stalled)) do suspects[id] = true end
 call('DEL', stalled)
-for _, id in ipairs(suspects) do
+-- Each goes before all others: so the one that was fetched last comes first.
+for _, id in ipairs(next(suspects) and call('LRANGE', active, 0, -1) or {}) do
   local job = P .. id
-  if call('EXISTS', job .. ':lock') == 0 and call('LREM', active, 1, id) > 0 and call('EXISTS', job) == 1 then
+  if suspects[id] and call('EXISTS', job .. ':lock') == 0 and call('LREM', active, 1, id) > 0 and call('EXISTS', job) == 1 then
     if call('HINCRBY', job, 'stc', 1) > most and call('HEXISTS', job, 'rjk') == 0 then
       call('HSET', job, 'defa', 'job stalled more than allowable limit')
       dead = dead + 1
