@@ -263,6 +263,16 @@ TEST_CASE("redis_store: jobs that are added with a settlement come with it, or n
   s = {.lease = &three, .then = others};
   u.store.settle({&s, 1}, u.now).value();
   same(u.counts(), "waiting 0, delayed 0, active 1, completed 1, failed 1");
+  for (const char* id : {"12", "meta"}) {
+    u.add(4);
+    same(u.fetch(), "4");
+    const enqueue_options named{.job_id = id};
+    const job_entry<int> third[] = {{&next[0], &named}};
+    auto four = u.take(4);
+    s = {.lease = &four, .then = third};
+    CHECK_NOTHROW(u.store.settle({&s, 1}, u.now).value());
+  }
+  same(u.counts(), "waiting 0, delayed 0, active 1, completed 1, failed 3");
   // A value is JSON, whatever was given.
   auto two = u.take(2);
   const job_id id = two.id();

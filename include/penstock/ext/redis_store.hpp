@@ -207,7 +207,10 @@ class redis_store : private detail::redis_job_server {
   // A run whose end the layout has no place for has failed for good: an error instead would come again whenever it is told.
   static bool can_settle(const settlement& s) noexcept {
     bool can = s.how != settle_as::waiting_children;
-    for (const auto& e : s.then) can = can && !detail::redis_refusal(e);
+    for (const auto& e : s.then) {
+      const std::string& id = e.options->job_id;
+      can = can && !detail::redis_refusal(e) && detail::is_redis_id(id) && !detail::is_redis_part(id);
+    }
     return can;
   }
   void put_settlement(const settlement& s, job_time now, arguments& a, std::deque<std::string>& texts) const {
@@ -217,7 +220,7 @@ class redis_store : private detail::redis_job_server {
     const bool can = can_settle(s);
     const auto failure = [&](const char* how) {
       std::string why = s.why != nullptr ? *s.why : std::string{};
-      if (!can) why += " (what it asked for, children or jobs with unsupported options, cannot be had of redis_store)";
+      if (!can) why += " (what it asked for, children or jobs with unsupported options or ids, cannot be had of redis_store)";
       if (l.options_ != nullptr && !l.options_->unknown_backoff.empty()) {
         why += " (not tried again: penstock does not know the backoff type \"" + l.options_->unknown_backoff + "\")";
       }

@@ -72,18 +72,22 @@ inline void append_json(std::string& to, std::string_view text) {
   return {};
 }
 
-/// BullMQ's rules for ids, and its names of the queue's own keys; throws std::invalid_argument.
-inline void check_redis_id(const std::string& id) {
-  const bool number = id.find_first_not_of("0123456789") == std::string::npos;
-  if (!id.empty() && (number || id.find(':') != std::string::npos)) {
-    throw std::invalid_argument{"penstock::redis_store: job_id is " + id + ", a number or with ':'"};
-  }
+/// BullMQ's rules for ids: no number, and no ':'.
+[[nodiscard]] inline bool is_redis_id(const std::string& id) noexcept {
+  return id.empty() || (id.find_first_not_of("0123456789") != std::string::npos && id.find(':') == std::string::npos);
+}
+/// Its names of the queue's own keys.
+[[nodiscard]] inline bool is_redis_part(std::string_view id) noexcept {
   static constexpr std::array<std::string_view, 18> taken{
       "wait",   "active", "prioritized", "delayed",       "marker",  "completed", "failed", "stalled", "meta",
       "events", "id",     "pc",          "stalled-check", "limiter", "paused",    "repeat", "metrics", "waiting-children"};
-  if (std::find(taken.begin(), taken.end(), id) != taken.end()) {
+  return std::find(taken.begin(), taken.end(), id) != taken.end();
+}
+/// Throws std::invalid_argument of what a job cannot be called.
+inline void check_redis_id(const std::string& id) {
+  if (!is_redis_id(id)) throw std::invalid_argument{"penstock::redis_store: job_id is " + id + ", a number or with ':'"};
+  if (is_redis_part(id))
     throw std::invalid_argument{"penstock::redis_store: job_id is " + id + ", the name of a part of the queue"};
-  }
 }
 
 /// As JSON with BullMQ's names, and `timeout` and `backoff.cap`, which only penstock's workers heed.
