@@ -145,6 +145,9 @@ def to_node(cpp, node, s):
     cpp("t", "add", 1, lifo=1)
     first = [id_ for id_, _ in runs(node("t", "work", 3, concurrency=1))]
     check("penstock to Node: a delay first, then the priority; lifo", first == ["6", "5", "4"], first)
+    cpp("next", "add", 1, do="next")
+    said = cpp("next", "work", 2, concurrency=1)
+    check("what a run of penstock's enqueues is added when it completes", [id_ for id_, _ in runs(said)] == ["1", "2"] and s.job("next", 2).get("name") == "next", said)
 
 
 def from_node(cpp, node, s):

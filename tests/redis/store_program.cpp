@@ -6,7 +6,7 @@
 //   store_program SOCKET QUEUE events COUNT                  tells what happens, until so many jobs have ended
 //   store_program SOCKET QUEUE pause|resume|counts|find|obliterate|clean|stalled 0 [id=ID]
 //
-// What a handler does is in the payload: {"n":1,"do":"fail"}, "never", "sleep", "log", "hang", "value".
+// What a handler does is in the payload: {"n":1,"do":"fail"}, "never", "sleep", "log", "hang", "value", "next".
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -118,6 +118,7 @@ int work(queue_type& queue, long count) {
       j.progress(0.5).value();
       j.log("half way").value();
     }
+    if (has("\"next\"")) j.enqueue("{\"n\":0}", {.name = "next"}).value();
     if (has("\"sleep\"")) std::this_thread::sleep_for(ms("sleep", 100));
     if (has("\"hang\"")) std::this_thread::sleep_for(1h);
     if (++runs == count) enough.set();

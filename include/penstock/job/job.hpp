@@ -168,10 +168,11 @@ class job {
 
   /// Adds a job in the step that settles this run, if it completes or waits for its children: then both have happened, or neither. What it adds
   /// if it fails, or its lease is lost, is dropped. There is room for it in any case, and no id yet: name it (enqueue_options::job_id) to find it.
-  /// errc::unsupported: the store has no families. Throws std::invalid_argument of options out of their ranges, std::bad_alloc, and with a store that writes
-  /// payloads down what the codec throws.
+  /// errc::unsupported of one with a parent, if the store has no families. Throws std::invalid_argument of options out of their ranges, std::bad_alloc, and
+  /// with a store that writes payloads down what the codec throws.
   result<void> enqueue(Payload payload, const enqueue_options& o = {}) { return run_->enqueue(std::move(payload), o, false); }
-  /// The same, and it is a child of this job if that waits for its children (job_outcome::wait_for_children()); else of nobody.
+  /// The same, and it is a child of this job if that waits for its children (job_outcome::wait_for_children()); else of nobody. errc::unsupported: the store
+  /// has no families.
   result<void> add_child(Payload payload, const enqueue_options& o = {}) { return run_->enqueue(std::move(payload), o, true); }
   /// Those that it has waited for, and how they ended, in the order in which they were added; none in the first run of one that was added without.
   [[nodiscard]] result<std::vector<job_child>> children() const { return run_->children(); }

@@ -169,7 +169,10 @@ TEST_CASE("job: adds jobs as it completes, or waits for them and goes on", "[job
 
   plain_store plain;
   penstock::detail::job_runner<text, plain_store> run{plain, 1};
-  CHECK(run.enqueue(write("x"), {}, false).error() == errc::unsupported);
+  CHECK(run.enqueue(write("x"), {}, true).error() == errc::unsupported);
+  CHECK(run.enqueue(write("x"), {.parent = penstock::job_id{1u}}, false).error() == errc::unsupported);
+  CHECK(run.enqueue(write("x"), {}, false).has_value());  // which takes no family
+  CHECK(run.outbox.close(true).size() == 1);
   // What a store that writes payloads down would refuse with the settlement, and so for ever.
   written_store written;
   penstock::detail::job_runner<note, written_store> writing{written, 1};

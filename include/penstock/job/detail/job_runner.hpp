@@ -58,7 +58,7 @@ class job_runner final : public job_run<Payload> {
   result<void> progress(double done) override { return store.progress(batch[current], done); }
   result<void> log(std::string line) override { return store.log(batch[current], std::move(line)); }
   result<void> enqueue(Payload&& payload, const enqueue_options& o, bool child) override {
-    if constexpr (!has_families<Store>) return errc::unsupported;
+    if (!has_families<Store> && (child || o.parent)) return errc::unsupported;
     // What the store cannot write down is refused here: with the settlement it would be for ever, and the job never over.
     if constexpr (Store::blocks && job_encodable<Payload>) static_cast<void>(job_codec<Payload>::encode(payload));
     outbox.put(std::move(payload), o, child);
