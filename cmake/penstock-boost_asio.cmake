@@ -1,9 +1,13 @@
 # penstock::boost_asio: what <penstock/ext/boost_asio.hpp> needs, which is Boost.Asio, 1.74 or newer. There is no such target where it is not installed. Used
 # here and by the installed package.
 if(NOT TARGET penstock::boost_asio)
-  find_package(Boost 1.74 QUIET)
+  if(NOT TARGET Boost::headers) # a project that has it already has made it as it wants it
+    find_package(Boost 1.74 QUIET)
+    if(TARGET Boost::headers)
+      set_target_properties(Boost::headers PROPERTIES IMPORTED_GLOBAL TRUE)
+    endif()
+  endif()
   if(TARGET Boost::headers)
-    set_target_properties(Boost::headers PROPERTIES IMPORTED_GLOBAL TRUE)
     add_library(penstock::boost_asio INTERFACE IMPORTED GLOBAL)
     target_link_libraries(penstock::boost_asio INTERFACE penstock::penstock Boost::headers)
   endif()

@@ -1,9 +1,13 @@
 # penstock::prometheus: what <penstock/ext/prometheus.hpp> needs, which is prometheus-cpp's core. There is no such target where it is not installed. Used here and
 # by the installed package.
 if(NOT TARGET penstock::prometheus)
-  find_package(prometheus-cpp QUIET CONFIG)
+  if(NOT TARGET prometheus-cpp::core) # a project that has it already has made it as it wants it
+    find_package(prometheus-cpp QUIET CONFIG)
+    if(TARGET prometheus-cpp::core)
+      set_target_properties(prometheus-cpp::core PROPERTIES IMPORTED_GLOBAL TRUE)
+    endif()
+  endif()
   if(TARGET prometheus-cpp::core)
-    set_target_properties(prometheus-cpp::core PROPERTIES IMPORTED_GLOBAL TRUE)
     add_library(penstock::prometheus INTERFACE IMPORTED GLOBAL)
     target_link_libraries(penstock::prometheus INTERFACE penstock::penstock prometheus-cpp::core)
   endif()

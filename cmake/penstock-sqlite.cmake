@@ -1,9 +1,13 @@
 # penstock::sqlite: what <penstock/ext/sqlite_*.hpp> needs, which is SQLite. There is no such target where it is not installed. Used here and by the installed
 # package.
 if(NOT TARGET penstock::sqlite)
-  find_package(SQLite3 QUIET)
+  if(NOT TARGET SQLite::SQLite3) # a project that has it already has made it as it wants it
+    find_package(SQLite3 QUIET)
+    if(TARGET SQLite::SQLite3)
+      set_target_properties(SQLite::SQLite3 PROPERTIES IMPORTED_GLOBAL TRUE)
+    endif()
+  endif()
   if(TARGET SQLite::SQLite3)
-    set_target_properties(SQLite::SQLite3 PROPERTIES IMPORTED_GLOBAL TRUE)
     add_library(penstock::sqlite INTERFACE IMPORTED GLOBAL)
     target_link_libraries(penstock::sqlite INTERFACE penstock::penstock SQLite::SQLite3)
   endif()
