@@ -13,7 +13,8 @@
 //                poll_interval: workers ask again by then, and what ended elsewhere is told to who waits for it (not to observers). All use the
 //                same options.
 // Errors         a full disk, a file that cannot be written, a lock that is held for too long: the call gives an error of sqlite_error.hpp, nothing
-//                has changed, and one may ask again. A file that is something else, corrupt, or of a later version is refused at construction,
+//                has changed, and one may ask again. What a schedule wants and the file has no room for waits, and is tried again each second; what is
+//                there is run meanwhile. A file that is something else, corrupt, or of a later version is refused at construction,
 //                unchanged.
 // Time zones     the file keeps a zone's name, and each process brings the zones that it knows (sqlite_store_options::time_zones). What is due in a zone
 //                that a process does not know it leaves to the others.
@@ -107,8 +108,16 @@ class sqlite_store {
     typename payloads::ends settled;
     payloads::encode(first, settled);
     std::vector<detail::sqlite_fetched> got;
-    result<job_fetched> fetched = core_->change(
-        [&](jobs& j, effects& e) -> result<job_fetched> { return j.fetch(r, settled.all, zoned, got, e); }, settled.watches);
+    bool scheduling = true;
+    const auto step = [&](jobs& j, effects& e) -> result<job_fetched> {
+      return j.fetch(r, settled.all, zoned, scheduling, got, e);
+    };
+    result<job_fetched> fetched = core_->change(step, settled.watches);
+    // Where there is no room for what schedules want, what is there is run all the same, and makes some.
+    if (!fetched && fetched.error() == sqlite_errc::full) {
+      scheduling = false;
+      fetched = core_->change(step, settled.watches);
+    }
     if (!fetched) return fetched;
     payloads::answer(first, settled.all);
     open(got, r.now, leases);

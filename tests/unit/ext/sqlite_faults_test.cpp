@@ -157,7 +157,19 @@ TEST_CASE("sqlite_store: a file that others hold, or that has no room, gives err
   CHECK(fit > 10);
   CHECK(counts(store) == std::to_string(fit) + "/1/0");
   complete(store, leases[0]).value();  // small ones have room
+  // What a schedule wants and the file has no room for keeps nobody from running what is there, which makes some.
   CHECK(store.drain(false).value() == static_cast<std::size_t>(fit));
+  store.put_schedule({.id = "s", .every = 1h, .start = 1h}, std::string(5000, 's'), 1s).value();
+  while (add(store, std::string(5000, 'p'))) {
+  }
+  const auto later = [&] { return store.fetch({.most = 1, .now = 1h, .lease_until = 9h}, {}, leases); };
+  const auto got = later();
+  CHECK((got && got->next_due == 1h + 1s && leases.size() == 2 && store.schedules().value().at(0).made == 0));
+  for (int n = 0; leases.size() < 5 && n < 9; ++n) static_cast<void>(later());
+  for (std::size_t i = 1; i < leases.size(); ++i) complete(store, leases[i]).value();
+  CHECK(store.clean(job_state::completed, 9h, 9).value() == leases.size());
+  CHECK((later() && store.schedules().value().at(0).made == 1));
+  static_cast<void>(store.drain(false).value());
   CHECK(add(store, std::string(5000, 'p')));
 }
 

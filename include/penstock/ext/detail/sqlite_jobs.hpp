@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -64,12 +65,12 @@ class sqlite_jobs : public sqlite_scheduling {
 
   // Running.
 
-  /// `zoned`: as they were looked at before.
+  /// `zoned`: as they were looked at before. `scheduling`: false if the file has no room for what schedules want; that is tried again in a second.
   [[nodiscard]] job_fetched fetch(const fetch_request& r, std::span<sqlite_settlement> first, const sqlite_zoned& zoned,
-                                  std::vector<sqlite_fetched>& got, effects& e) {
+                                  bool scheduling, std::vector<sqlite_fetched>& got, effects& e) {
     got.clear();
     settle(first, r.now, e);
-    if (job_time{now.schedule_next} <= r.now && now.paused == 0) add_scheduled(r.now, zoned.due, e);
+    if (scheduling && job_time{now.schedule_next} <= r.now && now.paused == 0) add_scheduled(r.now, zoned.due, e);
     if (now.of(job_state::delayed) != 0) {
       for (row& d : rows_.due(job_state::delayed, r.now.count(), promoted_at_once)) promote(d, e);
     }
@@ -88,8 +89,8 @@ class sqlite_jobs : public sqlite_scheduling {
       group->empty() ? rows_.ready(1, rows, got) : rows_.ready_of(*group, rows, got);
       start(rows.back(), r, got.back(), e);
     }
-    return {.more = now.something_ready(),
-            .next_due = std::min({next_due(), next_schedule(r.now, zoned), job_time{now.rests_until}})};
+    const job_time scheduled = scheduling ? next_schedule(r.now, zoned) : job_time{later(r.now, std::chrono::seconds{1})};
+    return {.more = now.something_ready(), .next_due = std::min({next_due(), scheduled, job_time{now.rests_until}})};
   }
   void settle(std::span<sqlite_settlement> settlements, job_time at, effects& e) {
     for (sqlite_settlement& s : settlements) {
