@@ -1,0 +1,73 @@
+// What the server answers: users and their posts, with everything that keeps it up under load.
+//
+// Clients        a keyed_limiter: who asks for more than its share gets 429, and others do not notice.
+// Cache          of the batchers: what is remembered is answered at once, on the server's thread, and counts against no other limit.
+// Reads          by a batcher each: whatever is asked for while a query runs is one query. So a page of posts with their authors is two queries.
+// Searches       a pool of their own, so that reads do not stand behind them.
+// Shedding       an adaptive_limit for reads that miss the cache and one for searches: beyond what the database answers without a queue, 503 at once.
+// Writes         an accumulator: posts that come while a transaction runs share the next one.
+// Connections    a resource_pool.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+
+#include <penstock/batch/accumulator.hpp>
+#include <penstock/batch/batcher.hpp>
+#include <penstock/observe/counter.hpp>
+#include <penstock/observe/registry.hpp>
+#include <penstock/pool/resource_pool.hpp>
+#include <penstock/pool/worker_pool.hpp>
+#include <penstock/rate/adaptive_limit.hpp>
+#include <penstock/rate/keyed_limiter.hpp>
+
+#include "http.hpp"
+#include "options.hpp"
+#include "store.hpp"
+
+namespace api {
+
+class backend final : public service {
+ public:
+  backend(const options& o, penstock::registry& all);
+
+  response handle(const request& r) override;
+  void draining() noexcept override { draining_ = true; }
+
+ private:
+  using id = std::int64_t;
+  using cached = penstock::batcher<id, json>;
+
+  response route(const request& r);
+  response one_of(cached& from, id key);
+  penstock::task<answer> load(cached& from, id key, penstock::adaptive_permit permit);
+  penstock::task<answer> page(id after, std::int64_t limit, penstock::adaptive_permit permit);
+  penstock::task<answer> search(std::string word, penstock::adaptive_permit permit);
+  penstock::task<answer> create(id author, std::string title);
+
+  // f(store), with a connection of the pool. Throws std::system_error if there is none.
+  template <class F>
+  auto use(F f);
+
+  penstock::registry& all_;
+  penstock::keyed_limiter<std::string> clients_;
+  penstock::counter limited_;
+  penstock::adaptive_limit<> read_limit_;
+  penstock::adaptive_limit<> search_limit_;
+  penstock::counter shed_;
+  penstock::resource_pool<store> connections_;
+  penstock::worker_pool readers_;
+  penstock::worker_pool searchers_;
+  penstock::worker_pool writers_;
+  cached users_;
+  cached posts_of_;
+  penstock::accumulator<new_post> posts_;
+  bool draining_ = false;  // of the server's thread
+  std::array<penstock::registry_membership, 10> joined_;
+};
+
+}  // namespace api

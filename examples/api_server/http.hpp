@@ -1,0 +1,40 @@
+// What a service and the server that it is behind say to each other.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include <penstock/core/task.hpp>
+
+namespace api {
+
+struct request {
+  std::string_view method;
+  std::string_view target;
+  std::string_view client;  ///< who asks
+  std::string_view body;
+};
+
+struct answer {
+  unsigned status = 200;
+  std::string body = {};
+  std::string_view type = "application/json";
+  unsigned retry_after = 0;  ///< seconds; 0: nothing is said of it
+};
+
+/// Known at once, or later.
+using response = std::variant<answer, penstock::task<answer>>;
+
+class service {
+ public:
+  /// Called on the server's thread, where the task is run, too. The request's text is gone when this returns.
+  virtual response handle(const request& r) = 0;
+  /// Some more that the server knows; no answer to a request.
+  virtual void draining() noexcept = 0;
+
+ protected:
+  ~service() = default;
+};
+
+}  // namespace api

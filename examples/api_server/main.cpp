@@ -1,0 +1,112 @@
+// penstock-api-server: an HTTP service over SQLite that holds under load. README.md beside this file says what it shows.
+//
+// main() takes the port and becomes a supervisor (ext/supervisor.hpp); each of its processes has one event loop, a backend, and a connection or three to
+// the database. The listening sockets, one for each process, are the supervisor's: a process that dies, or is replaced, leaves its socket to the next one
+// in its place with whoever waits there, so that no connection is refused or reset meanwhile.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <penstock/ext/reuse_port.hpp>
+#include <penstock/ext/supervisor.hpp>
+#include <penstock/observe/registry.hpp>
+
+#include "backend.hpp"
+#include "event_loop.hpp"
+#include "http_server.hpp"
+#include "options.hpp"
+#include "store.hpp"
+
+namespace {
+
+using event = penstock::supervisor_event;
+
+int serve(const api::options& o, const std::vector<int>& public_listeners, penstock::supervised_process& self) {
+  std::vector<int> listeners;
+  for (std::size_t i = 0; i < public_listeners.size(); ++i) {
+    if (i == self.index())
+      listeners.push_back(public_listeners[i]);
+    else
+      ::close(public_listeners[i]);
+  }
+  if (o.metrics_port != 0) {
+    const auto number = static_cast<std::uint16_t>(o.metrics_port + self.index());
+    listeners.push_back(penstock::reuse_port{o.address, number}.listen());
+  }
+  penstock::registry all{{.prefix = "api"}};
+  api::event_loop loop;
+  api::backend behind{o, all};
+  api::http_server server{loop, behind, listeners, {.lame_duck = o.lame_duck, .client_header = o.client_header}};
+  const auto joined = all.join("server", server);
+  const std::stop_callback stop{self.get_stop_token(), [&] { server.drain(); }};
+  self.ready();
+  server.run();
+  return 0;
+}
+
+void tell(const event& e) {
+  const auto place = static_cast<unsigned long>(e.index);
+  switch (e.what) {
+    case event::kind::started:
+      break;
+    case event::kind::ready:
+      std::fprintf(stderr, "process %lu (%d) serves\n", place, e.pid);
+      break;
+    case event::kind::stopping:
+      std::fprintf(stderr, "process %lu (%d) is to end\n", place, e.pid);
+      break;
+    case event::kind::killed:
+      std::fprintf(stderr, "process %lu (%d) did not do what it should in time, and was killed\n", place, e.pid);
+      break;
+    case event::kind::exited:
+      if (WIFSIGNALED(e.status))
+        std::fprintf(stderr, "process %lu (%d) ended by signal %d\n", place, e.pid, WTERMSIG(e.status));
+      else
+        std::fprintf(stderr, "process %lu (%d) ended with status %d\n", place, e.pid, WEXITSTATUS(e.status));
+      break;
+    case event::kind::restarting:
+      std::fprintf(stderr, "process %lu is started again in %ld ms\n", place, static_cast<long>(e.delay.count() / 1'000'000));
+      break;
+    case event::kind::rolled:
+      std::fprintf(stderr, "all processes were replaced\n");
+      break;
+    case event::kind::roll_failed:
+      std::fprintf(stderr, "a new process does not serve: the others stay\n");
+      break;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const api::options o = api::parse_command_line({argv + 1, argv + argc});
+    if (o.help) {
+      std::fputs(api::usage, stdout);
+      return 0;
+    }
+    ::signal(SIGPIPE, SIG_IGN);
+    api::store{o.database}.fill(o.users, o.posts);
+    const penstock::reuse_port port{o.address, o.port};
+    std::vector<int> listeners;
+    for (std::size_t i = 0; i < o.processes; ++i) listeners.push_back(port.listen());
+    std::printf("http://%s:%u/ with %zu processes\n", o.address.c_str(), static_cast<unsigned>(port.number()), o.processes);
+    std::fflush(stdout);
+    penstock::supervisor all{{.processes = o.processes, .drain = o.drain, .on_event = tell}};
+    return all.run([&](penstock::supervised_process& self) { return serve(o, listeners, self); });
+  } catch (const api::usage_error& e) {
+    std::fprintf(stderr, "%s\n%s", e.what(), api::usage);
+    return 2;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+  }
+}

@@ -1,0 +1,64 @@
+// The database: users and their posts in a SQLite file.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "sqlite.hpp"
+
+namespace api {
+
+/// JSON that many answers share.
+using json = std::shared_ptr<const std::string>;
+
+struct post {
+  std::int64_t id = 0;
+  std::int64_t author = 0;
+  std::string title;
+};
+
+/// To be written; `id` is set then.
+struct new_post {
+  std::int64_t author = 0;
+  std::string title;
+  std::shared_ptr<std::int64_t> id;
+};
+
+/// What a search found: how many, and the newest.
+struct search_result {
+  std::int64_t found = 0;
+  std::vector<post> newest;
+};
+
+/// A connection, for one thread at a time. All members throw fulltext::database_error.
+class store {
+ public:
+  explicit store(const std::string& path);
+
+  /// Makes the tables, with so many users and posts, unless they are there.
+  void fill(std::int64_t users, std::int64_t posts);
+
+  /// As JSON objects; who is not there is missing.
+  [[nodiscard]] std::unordered_map<std::int64_t, json> users(std::span<const std::int64_t> ids);
+  /// The posts of each of these users as a JSON array, the newest first; empty for who has none, or is not there.
+  [[nodiscard]] std::unordered_map<std::int64_t, json> posts_of(std::span<const std::int64_t> authors);
+  /// So many posts from behind this one.
+  [[nodiscard]] std::vector<post> posts(std::int64_t after, std::int64_t limit);
+  /// Those whose title contains the word. Looks at every post.
+  [[nodiscard]] search_result search(std::string_view word, std::size_t most);
+  /// In one transaction.
+  void insert(std::span<const new_post> posts);
+
+ private:
+  struct statements;
+  // The order of destruction: statements before their database.
+  std::unique_ptr<fulltext::database> db_;
+  std::shared_ptr<statements> prepared_;
+};
+
+}  // namespace api
