@@ -57,7 +57,7 @@ class backend final : public service {
   penstock::keyed_limiter<std::string> clients_;
   penstock::counter limited_;
   penstock::adaptive_limit<> read_limit_;
-  penstock::adaptive_limit<> search_limit_;
+  penstock::adaptive_limit<penstock::vegas_limit> search_limit_;  // keeps the shortest queue that leaves its thread no pause
   penstock::counter shed_;
   penstock::resource_pool<store> connections_;
   penstock::worker_pool readers_;

@@ -36,6 +36,9 @@ namespace net = boost::asio;
 namespace http = boost::beast::http;
 using tcp = net::ip::tcp;
 using error_code = boost::system::error_code;
+// With the executor by its type: Asio's default, any_executor, costs a few moves at each operation.
+using executor = net::io_context::executor_type;
+using stream = net::basic_stream_socket<tcp, executor>;
 using clock_type = std::chrono::steady_clock;
 
 constexpr auto look_every = std::chrono::milliseconds{100};
@@ -71,7 +74,7 @@ struct http_server::state {
         tasks{penstock::any_scheduler{l}} {}
 
   void accept(std::size_t i);
-  void begin(tcp::socket s);
+  void begin(stream s);
   void look_around();
   void begin_drain();
   void stop_accepting();
@@ -81,10 +84,10 @@ struct http_server::state {
   event_loop& loop;
   service& behind;
   const server_options options;
-  net::executor_work_guard<net::io_context::executor_type> keep_running;
+  net::executor_work_guard<executor> keep_running;
   net::steady_timer look;
   struct door {
-    tcp::acceptor acceptor;
+    net::basic_socket_acceptor<tcp, executor> acceptor;
     bool waits = false;
   };
   std::vector<door> doors;
@@ -107,7 +110,7 @@ struct http_server::state {
 // One connection. In the list of all while it lives; whoever waits for something on its behalf holds it.
 class http_server::session : public std::enable_shared_from_this<session> {
  public:
-  session(state& s, tcp::socket socket) : server_{s}, socket_{std::move(socket)}, next_{s.first} {
+  session(state& s, stream socket) : server_{s}, socket_{std::move(socket)}, next_{s.first} {
     if (next_ != nullptr) next_->previous_ = this;
     server_.first = this;
     ++server_.sessions;
@@ -316,7 +319,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
     if (where_ != stage::lingers) {
       enter(stage::lingers);
       error_code ignored;
-      socket_.shutdown(tcp::socket::shutdown_send, ignored);
+      socket_.shutdown(stream::shutdown_send, ignored);
     }
     buffer_.consume(buffer_.size());
     socket_.async_read_some(buffer_.prepare(read_size), [self = shared_from_this()](error_code error, std::size_t) {
@@ -328,7 +331,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
   }
 
   state& server_;
-  tcp::socket socket_;
+  stream socket_;
   std::string address_;
   boost::beast::flat_buffer buffer_{64 * 1024};
   std::optional<http::request_parser<http::string_body>> parser_;
@@ -350,7 +353,7 @@ void http_server::state::accept(std::size_t i) {
   door& d = doors[i];
   if (d.waits || close_doors_at || draining || sessions >= options.most_connections) return;
   d.waits = true;
-  d.acceptor.async_accept([this, i](error_code error, tcp::socket s) {
+  d.acceptor.async_accept([this, i](error_code error, stream s) {
     doors[i].waits = false;
     if (error) return;  // such as too many open files: the next look around begins again
     begin(std::move(s));
@@ -358,7 +361,7 @@ void http_server::state::accept(std::size_t i) {
   });
 }
 
-void http_server::state::begin(tcp::socket s) {
+void http_server::state::begin(stream s) {
   accepted.add();
   const auto one = std::make_shared<session>(*this, std::move(s));
   one->read();
@@ -392,7 +395,7 @@ void http_server::state::stop_accepting() {
     error_code error;
     d.acceptor.non_blocking(true, error);
     while (!error) {  // who has connected already
-      tcp::socket s{loop.context()};
+      stream s{loop.context()};
       d.acceptor.accept(s, error);
       if (!error) begin(std::move(s));
     }
@@ -417,7 +420,7 @@ void http_server::state::tell_date() {
 http_server::http_server(event_loop& loop, service& behind, const std::vector<int>& listeners, server_options options)
     : state_{std::make_shared<state>(loop, behind, std::move(options))} {
   for (const int listener : listeners) {
-    tcp::acceptor a{loop.context()};
+    net::basic_socket_acceptor<tcp, executor> a{loop.context()};
     a.assign(tcp::v4(), listener);
     state_->doors.push_back({std::move(a)});
   }

@@ -2,7 +2,7 @@
 //
 // main() takes the port and becomes a supervisor (ext/supervisor.hpp); each of its processes has one event loop, a backend, and a connection or three to
 // the database. The listening sockets, one for each process, are the supervisor's: a process that dies, or is replaced, leaves its socket to the next one
-// in its place with whoever waits there, so that no connection is refused or reset meanwhile.
+// in its place with whoever waits there, so that no connection is refused or reset meanwhile. When all is to end the supervisor closes them, too.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +13,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <penstock/ext/reuse_port.hpp>
@@ -52,7 +53,7 @@ int serve(const api::options& o, const std::vector<int>& public_listeners, penst
   return 0;
 }
 
-void tell(const event& e) {
+void print(const event& e) {
   const auto place = static_cast<unsigned long>(e.index);
   switch (e.what) {
     case event::kind::started:
@@ -84,6 +85,25 @@ void tell(const event& e) {
   }
 }
 
+// Closes the listening sockets when a process is to end and no other one takes its place: then all are.
+class door_keeper {
+ public:
+  explicit door_keeper(std::vector<int> listeners) : listeners_{std::move(listeners)}, living_(listeners_.size()) {}
+
+  void notice(const event& e) {
+    if (e.what == event::kind::started) ++living_[e.index];
+    if (e.what == event::kind::exited) --living_[e.index];
+    if (e.what == event::kind::stopping && living_[e.index] == 1) close();
+  }
+  void close() noexcept {
+    for (const int listener : std::exchange(listeners_, {})) ::close(listener);
+  }
+
+ private:
+  std::vector<int> listeners_;
+  std::vector<int> living_;  // processes in each place
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -100,7 +120,11 @@ int main(int argc, char** argv) {
     for (std::size_t i = 0; i < o.processes; ++i) listeners.push_back(port.listen());
     std::printf("http://%s:%u/ with %zu processes\n", o.address.c_str(), static_cast<unsigned>(port.number()), o.processes);
     std::fflush(stdout);
-    penstock::supervisor all{{.processes = o.processes, .drain = o.drain, .on_event = tell}};
+    door_keeper doors{listeners};
+    penstock::supervisor all{{.processes = o.processes, .drain = o.drain, .on_event = [&](const event& e) {
+                                print(e);
+                                doors.notice(e);
+                              }}};
     return all.run([&](penstock::supervised_process& self) { return serve(o, listeners, self); });
   } catch (const api::usage_error& e) {
     std::fprintf(stderr, "%s\n%s", e.what(), api::usage);
