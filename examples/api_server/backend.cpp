@@ -64,10 +64,12 @@ std::string parameter(std::string_view query, std::string_view name) {
 constexpr std::size_t searched_at_once = 1;  // in each process, of which there is one for each processor
 constexpr std::size_t most_found = 20;
 
-penstock::adaptive_limit_options limit_of(bool shedding, std::ptrdiff_t initial, std::ptrdiff_t lowest) {
+// At least `lowest`, for less would leave threads idle; at the most `highest`, whatever the latencies seem to say: with more the last one in line would
+// wait for longer than anybody wants to.
+penstock::adaptive_limit_options limit_of(bool shedding, std::ptrdiff_t lowest, std::ptrdiff_t highest) {
   constexpr std::ptrdiff_t all = 1'000'000;
   if (!shedding) return {.initial = all, .lowest = all, .highest = all};
-  return {.initial = initial, .lowest = lowest, .highest = 1'000, .window = std::chrono::milliseconds{200}};
+  return {.initial = lowest, .lowest = lowest, .highest = highest, .window = std::chrono::milliseconds{200}};
 }
 
 // The queue has room for whatever the limits let in, so that the server's thread never waits.
@@ -91,8 +93,8 @@ auto backend::use(F f) {
 backend::backend(const options& o, penstock::registry& all)
     : all_{all},
       clients_{penstock::rate{o.client_rate, std::chrono::seconds{1}}, o.client_burst},
-      read_limit_{limit_of(o.shedding, 200, 50)},
-      search_limit_{limit_of(o.shedding, 2 * searched_at_once, 2 * searched_at_once),
+      read_limit_{limit_of(o.shedding, 100, 1'000)},
+      search_limit_{limit_of(o.shedding, 2 * searched_at_once, 8 * searched_at_once),
                     penstock::vegas_limit{{.queue_low = 1, .queue_high = 3}}},
       connections_{[file = o.database] { return store{file}; }, {.max_size = 3, .metrics = true}},
       readers_{pool_of(o.shedding, "reads", 1)},
@@ -196,15 +198,25 @@ penstock::task<answer> backend::page(id after, std::int64_t limit, penstock::ada
   auto query = [this, after, limit] { return use([&](store& s) { return s.posts(after, limit); }); };
   auto pending = readers_.submit(std::move(query));
   const std::vector<post> posts = co_await std::move(pending);
-  std::vector<id> authors;
-  for (const post& p : posts) authors.push_back(p.author);
-  auto loading = users_.async_load_many(std::move(authors));  // one query for all that are not remembered
-  auto loaded = co_await std::move(loading);
+  std::vector<json> authors;
+  std::vector<id> missing;
+  for (const post& p : posts) {
+    const auto known = users_.try_load(p.author);
+    authors.push_back(known ? *known : nullptr);
+    if (!known) missing.push_back(p.author);
+  }
+  if (!missing.empty()) {
+    auto loading = users_.async_load_many(std::move(missing));  // one query for all
+    auto loaded = co_await std::move(loading);
+    for (auto next = loaded.begin(); json & author : authors) {
+      if (author == nullptr) author = (next++)->get();
+    }
+  }
   permit.success();
   std::string body;
   for (std::size_t i = 0; i < posts.size(); ++i) {
-    body.append(i == 0 ? "[" : ", ")
-        .append(json_object{}.add("id", posts[i].id).add("title", posts[i].title).raw("author", *loaded[i].get()).text());
+    body.append(i == 0 ? "[" : ", ").append("{\"id\": ").append(std::to_string(posts[i].id)).append(", \"title\": ");
+    body.append(fulltext::json_string(posts[i].title)).append(", \"author\": ").append(*authors[i]).append("}");
   }
   co_return answer{.body = (body.empty() ? "[" : body) + "]"};
 }

@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""The scenario "api": examples/api_server under load, beside the same API in Node (tests/api/node). scripts/scenarios runs it.
+
+usage: scenario_api.py BUILD WORK [--seconds N] [--only-penstock]
+
+BUILD has penstock-api-server and penstock-load. WORK keeps the database and npm's packages, or they are in $PENSTOCK_NODE_MODULES; without Node its part is left
+out. Generator and servers share the machine. Prints JSON.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PACKAGES = ["fastify@5.12.8", "@fastify/rate-limit@11.2.0", "@fastify/under-pressure@9.2.0", "better-sqlite3@12.11.1", "lru-cache@11.5.3"]
+USERS, POSTS = 10_000, 20_000
+READS = [f"/users/{{1-{USERS}}}", f"/users/{{1-{USERS}}}/posts", f"/posts?after={{1-{POSTS - 100}}}&limit=20"]
+SEARCH = "/search?q=water"
+LOADS = [0.5, 0.75, 1, 1.5, 2, 3]  # of the peak of searches
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+class Server:
+    """One that runs while in `with`, in as many processes as there are processors."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+        self.url = self.process.stdout.readline().split()[0].rstrip("/")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.process.stdout.close()
+
+    def cpu_seconds(self):
+        """What all its processes have used."""
+        ticks = 0
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == self.process.pid:  # its session
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def penstock(build, work, *more):
+    return Server([build / "penstock-api-server", "--port", 0, "--database", work / "api.db", "--users", USERS, "--posts", POSTS, "--client-rate", 10**9,
+                   "--client-burst", 10**9, *more])
+
+
+def node(work, modules):
+    return Server(["node", ROOT / "tests/api/node/server.mjs", free_port(), os.cpu_count(), work / "api.db", modules])
+
+
+def modules(work):
+    """Where npm's packages are; None: not to be had."""
+    if shutil.which("node") is None:
+        return None
+    if found := os.environ.get("PENSTOCK_NODE_MODULES"):
+        return pathlib.Path(found)
+    folder = work / "npm"
+    if not (folder / "node_modules/better-sqlite3/package.json").exists():
+        if shutil.which("npm") is None:
+            return None
+        folder.mkdir(exist_ok=True)
+        done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, *PACKAGES], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            say("npm: " + done.stderr[-500:])
+            return None
+    return folder / "node_modules"
+
+
+class Load:
+    binary = None
+
+    def __init__(self, server, paths, *arguments):
+        urls = [server.url + path for path in paths]
+        before = server.cpu_seconds()
+        command = [Load.binary, "--json", "--quiet", *map(str, arguments), *urls]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+        self.all = json.loads(done.stdout)
+        self.cpu = server.cpu_seconds() - before
+
+    def of(self, quantile, status="2xx", step=None):
+        """Seconds; None: there was no such answer."""
+        latency = (self.all if step is None else self.all["steps"][step])["latency_seconds_by_class"].get(status)
+        return latency[quantile] if latency else None
+
+
+def reads(server, seconds):
+    load = Load(server, READS, "--connections", 64, "--warm-up", f"{min(2.0, seconds / 3)}s", "--duration", f"{seconds}s")
+    if load.all["errors"]:
+        raise RuntimeError(f"reads failed: {load.all['by_status']} {load.all['unanswered']}")
+    return load
+
+
+def searches(server, rate, seconds, loads):
+    """Searches at these multiples of a rate, one after the other."""
+    steps = ",".join(f"{rate * l:.0f}" for l in loads)
+    load = Load(server, [SEARCH], "--rate", steps, "--poisson", "--connections", 1000, "--timeout", "60s", "--duration", f"{seconds * len(loads)}s")
+    result = []
+    for i, step in enumerate(load.all["steps"]):
+        latency = step.get("latency_seconds_by_class", {}).get("2xx") or {}
+        result.append({"offered": step["intended"] / step["seconds"], "goodput": step["by_status"].get("200", 0) / step["seconds"],
+                       "refused": step["by_status"].get("503", 0) / step["seconds"], "p50": latency.get("p50"), "p99": latency.get("p99"), "of_peak": loads[i],
+                       "unanswered": step["unanswered"]})
+    return result
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("model name")), "?")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{model}, {os.cpu_count()} processors, Linux {platform.release()}, commit {commit}, {datetime.date.today()}; load generator on the same machine"
+
+
+def main():
+    arguments = argparse.ArgumentParser(usage=__doc__)
+    arguments.add_argument("build", type=pathlib.Path)
+    arguments.add_argument("work", type=pathlib.Path)
+    arguments.add_argument("--seconds", type=float, default=8)
+    arguments.add_argument("--only-penstock", action="store_true")
+    given = arguments.parse_args()
+    seconds, work = given.seconds, given.work.resolve()
+    Load.binary = given.build.resolve() / "penstock-load"
+    found = None if given.only_penstock else modules(work)
+    if found is None:
+        say("without Node")
+    result = {"machine": machine(), "goals": [], "seconds": seconds}
+
+    def goal(what, wanted, figure, met):
+        result["goals"].append({"goal": what, "wanted": wanted, "figure": figure, "met": bool(met)})
+        say(f"   {what}: {figure} (wanted: {wanted})")
+
+    with penstock(given.build, work) as s:
+        say("reads, closed loop")
+        ours = reads(s, seconds)
+        result["reads"] = {"rate": ours.all["rate"], "p50": ours.of("p50"), "p99": ours.of("p99"), "cpu_per_request": ours.cpu / ours.all["answered"]}
+        goal("reads, keep-alive", "at least 40,000/s", f"{ours.all['rate']:,.0f}/s", ours.all["rate"] >= 40_000)
+        say("reads, open loop")
+        part = Load(s, READS, "--connections", 200, "--rate", round(0.7 * ours.all["rate"]), "--poisson", "--warm-up", "500ms", "--duration", f"{seconds}s")
+        result["reads_at_70"] = {"rate": part.all["rate"], "p50": part.of("p50"), "p99": part.of("p99"), "p99_9": part.of("p99_9"), "errors": part.all["errors"]}
+        goal("P99 of reads at 70 % of that, Poisson arrivals", "at most 10 ms", f"{part.of('p99') * 1e3:.2f} ms", part.of("p99") <= 0.010 and part.all["errors"] == 0)
+        part = Load(s, READS, "--connections", 200, "--rate", 10_000, "--poisson", "--duration", f"{seconds / 2}s")
+        result["reads_at_10000"] = {"p50": part.of("p50"), "p95": part.of("p95"), "p99": part.of("p99"), "errors": part.all["errors"]}
+        goal("P95 of reads at 10,000/s", "less than 100 ms", f"{part.of('p95') * 1e3:.2f} ms", part.of("p95") < 0.1 and part.all["errors"] == 0)
+        say("searches, closed loop")
+        peak = Load(s, [SEARCH], "--connections", 2 * os.cpu_count(), "--duration", f"{seconds}s").all["goodput"]
+        result["search_peak"] = peak
+        say("searches, three times as many as can be answered")
+        three = searches(s, peak, seconds, [3])[0]
+        result["overload"] = three
+        goal(f"goodput of searches at 3 times their peak ({peak:,.0f}/s)", "at least 90 %", f"{100 * three['goodput'] / peak:.0f} %", three["goodput"] >= 0.9 * peak)
+        goal("P99 of the searches that are answered then", "at most 50 ms", f"{three['p99'] * 1e3:.1f} ms", three["p99"] <= 0.05)
+        say("searches, more and more")
+        result["curves"] = {"penstock": searches(s, peak, seconds / 3, LOADS)}
+    with penstock(given.build, work, "--no-shedding") as s:
+        say("the same without shedding")
+        result["curves"]["penstock, without shedding"] = searches(s, peak, seconds / 3, LOADS)
+    if found is not None:
+        with node(work, found) as s:
+            say("Node: reads, closed loop")
+            theirs = reads(s, seconds)
+            result["node_reads"] = {"rate": theirs.all["rate"], "p50": theirs.of("p50"), "p99": theirs.of("p99"), "cpu_per_request": theirs.cpu / theirs.all["answered"]}
+            ratio = ours.all["rate"] / theirs.all["rate"]
+            cpu = result["node_reads"]["cpu_per_request"] / result["reads"]["cpu_per_request"]
+            goal(f"reads beside Node with Fastify ({theirs.all['rate']:,.0f}/s)", "at least 3 times as many", f"{ratio:.1f} times", ratio >= 3)
+            goal("... for a second of the servers' processors", "at least 3 times as many", f"{cpu:.1f} times", cpu >= 3)
+            say("Node: searches")
+            result["curves"]["Node"] = searches(s, peak, seconds / 3, LOADS)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
