@@ -40,7 +40,7 @@ class Server:
     """One that runs while in `with`, in as many processes as there are processors."""
 
     def __init__(self, command):
-        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, process_group=0)
         self.url = self.process.stdout.readline().split()[0].rstrip("/")
 
     def __enter__(self):
@@ -63,7 +63,7 @@ class Server:
                 fields = stat.read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()
             except OSError:
                 continue
-            if int(fields[3]) == self.process.pid:  # its session
+            if int(fields[2]) == self.process.pid:  # its group
                 ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 

@@ -108,6 +108,15 @@ backend::backend(const options& o, penstock::registry& all)
       posts_of_{readers_,
                 [this](std::span<const id> authors) { return use([&](store& s) { return s.posts_of(authors); }); },
                 {.max_batch_size = 100, .cache = {.max_entries = o.cached, .ttl = o.cache_time}, .metrics = true}},
+      pages_{readers_,
+             [this](std::span<const page_key> keys) {
+               return use([&](store& s) {
+                 std::vector<std::shared_ptr<const std::vector<post>>> found;
+                 for (const page_key& k : keys) found.push_back(std::make_shared<const std::vector<post>>(s.posts(k)));
+                 return found;
+               });
+             },
+             {.max_batch_size = 20, .metrics = true}},
       posts_{writers_,
              [this](std::span<const new_post> batch) { use([&](store& s) { s.insert(batch); }); },
              {.max_batch_size = 1'000}},
@@ -125,6 +134,7 @@ backend::backend(const options& o, penstock::registry& all)
               all.join("searches", searchers_),
               all.join("users", users_),
               all.join("posts_of_users", posts_of_),
+              all.join("pages", pages_),
               all.join("new_posts", posts_)} {}
 
 response backend::handle(const request& r) {
@@ -165,7 +175,7 @@ response backend::route(const request& r) {
     auto permit = read_limit_.try_acquire();
     if (!permit) return busy(shed_);
     const std::int64_t limit = std::clamp<std::int64_t>(number(parameter(query, "limit")).value_or(20), 1, 100);
-    return page(number(parameter(query, "after")).value_or(0), limit, std::move(*permit));
+    return page({number(parameter(query, "after")).value_or(0), limit}, std::move(*permit));
   }
   if (path == "/search") {
     std::string word = parameter(query, "q");
@@ -194,11 +204,13 @@ penstock::task<answer> backend::load(cached& from, id key, penstock::adaptive_pe
   throw std::system_error{loaded.error(), "load"};
 }
 
-penstock::task<answer> backend::page(id after, std::int64_t limit, penstock::adaptive_permit permit) {
-  auto query = [this, after, limit] { return use([&](store& s) { return s.posts(after, limit); }); };
-  auto pending = readers_.submit(std::move(query));
-  const std::vector<post> posts = co_await std::move(pending);
+penstock::task<answer> backend::page(page_key which, penstock::adaptive_permit permit) {
+  auto asking = pages_.async_load(which);
+  const auto asked = co_await std::move(asking);
+  if (!asked) throw std::system_error{asked.error(), "page"};
+  const std::vector<post>& posts = **asked;
   std::vector<json> authors;
+  authors.reserve(posts.size());
   std::vector<id> missing;
   for (const post& p : posts) {
     const auto known = users_.try_load(p.author);
@@ -214,6 +226,7 @@ penstock::task<answer> backend::page(id after, std::int64_t limit, penstock::ada
   }
   permit.success();
   std::string body;
+  body.reserve(posts.size() * 128);
   for (std::size_t i = 0; i < posts.size(); ++i) {
     body.append(i == 0 ? "[" : ", ").append("{\"id\": ").append(std::to_string(posts[i].id)).append(", \"title\": ");
     body.append(fulltext::json_string(posts[i].title)).append(", \"author\": ").append(*authors[i]).append("}");

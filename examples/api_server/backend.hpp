@@ -2,7 +2,8 @@
 //
 // Clients        a keyed_limiter: who asks for more than its share gets 429, and others do not notice.
 // Cache          of the batchers: what is remembered is answered at once, on the server's thread, and counts against no other limit.
-// Reads          by a batcher each: whatever is asked for while a query runs is one query. So a page of posts with their authors is two queries.
+// Reads          by a batcher each: whatever is asked for while a batch runs is one batch: one query, or where there is no query for several (pages) at
+//                least one hand-over to the thread that asks. A page of posts and their authors is two queries, and not 21.
 // Searches       a pool of their own, so that reads do not stand behind them.
 // Shedding       an adaptive_limit for reads that miss the cache and one for searches: beyond what the database answers without a queue, 503 at once.
 // Writes         an accumulator: posts that come while a transaction runs share the next one.
@@ -14,7 +15,7 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <unordered_map>
+#include <vector>
 
 #include <penstock/batch/accumulator.hpp>
 #include <penstock/batch/batcher.hpp>
@@ -45,7 +46,7 @@ class backend final : public service {
   response route(const request& r);
   response one_of(cached& from, id key);
   penstock::task<answer> load(cached& from, id key, penstock::adaptive_permit permit);
-  penstock::task<answer> page(id after, std::int64_t limit, penstock::adaptive_permit permit);
+  penstock::task<answer> page(page_key which, penstock::adaptive_permit permit);
   penstock::task<answer> search(std::string word, penstock::adaptive_permit permit);
   penstock::task<answer> create(id author, std::string title);
 
@@ -65,9 +66,10 @@ class backend final : public service {
   penstock::worker_pool writers_;
   cached users_;
   cached posts_of_;
+  penstock::batcher<page_key, std::shared_ptr<const std::vector<post>>, page_hash> pages_;
   penstock::accumulator<new_post> posts_;
   bool draining_ = false;  // of the server's thread
-  std::array<penstock::registry_membership, 10> joined_;
+  std::array<penstock::registry_membership, 11> joined_;
 };
 
 }  // namespace api

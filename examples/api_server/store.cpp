@@ -92,9 +92,10 @@ std::unordered_map<std::int64_t, json> store::posts_of(std::span<const std::int6
   return found;
 }
 
-std::vector<post> store::posts(std::int64_t after, std::int64_t limit) {
-  statement& query = prepared_->posts.bind(after, limit);
+std::vector<post> store::posts(const page_key& page) {
+  statement& query = prepared_->posts.bind(page.after, page.limit);
   std::vector<post> found;
+  found.reserve(static_cast<std::size_t>(page.limit));
   while (query.step()) found.push_back({query.integer(0), query.integer(1), std::string{query.bytes(2)}});
   return found;
 }

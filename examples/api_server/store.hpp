@@ -1,7 +1,9 @@
 // The database: users and their posts in a SQLite file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,6 +22,16 @@ struct post {
   std::int64_t id = 0;
   std::int64_t author = 0;
   std::string title;
+};
+
+/// So many posts from behind this one.
+struct page_key {
+  std::int64_t after = 0;
+  std::int64_t limit = 0;
+  bool operator==(const page_key&) const = default;
+};
+struct page_hash {
+  std::size_t operator()(const page_key& k) const noexcept { return std::hash<std::int64_t>{}(k.after * 128 + k.limit); }
 };
 
 /// To be written; `id` is set then.
@@ -47,8 +59,7 @@ class store {
   [[nodiscard]] std::unordered_map<std::int64_t, json> users(std::span<const std::int64_t> ids);
   /// The posts of each of these users as a JSON array, the newest first; empty for who has none, or is not there.
   [[nodiscard]] std::unordered_map<std::int64_t, json> posts_of(std::span<const std::int64_t> authors);
-  /// So many posts from behind this one.
-  [[nodiscard]] std::vector<post> posts(std::int64_t after, std::int64_t limit);
+  [[nodiscard]] std::vector<post> posts(const page_key& page);
   /// Those whose title contains the word. Looks at every post.
   [[nodiscard]] search_result search(std::string_view word, std::size_t most);
   /// In one transaction.

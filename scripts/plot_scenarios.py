@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Draws docs/images/scenario_NAME.svg from what scripts/scenarios has kept.
+
+usage: plot_scenarios.py RESULT.json... [--to FOLDER]
+
+Each scenario has a function here that is called by its name. Needs matplotlib (python3-matplotlib in Debian).
+"""
+
+import json
+import pathlib
+import sys
+
+import matplotlib
+import matplotlib.ticker
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen before)
+
+OURS, PLAIN, OTHER, GOAL = "#1f5c99", "#8a8a8a", "#b5482a", "#2e7d4f"
+STYLES = {"penstock": (OURS, "-", "o"), "penstock, without shedding": (PLAIN, "--", "s"), "Node": (OTHER, "-", "^")}
+
+
+def api(result):
+    figure, (bars, goodput, waits) = plt.subplots(1, 3, figsize=(12, 3.6), constrained_layout=True, width_ratios=[1, 1.4, 1.4])
+    rates = [("penstock", OURS, result["reads"]["rate"])]
+    if "node_reads" in result:
+        rates.append(("Node", OTHER, result["node_reads"]["rate"]))
+    for i, (name, colour, rate) in enumerate(rates):
+        bars.bar(i, rate, color=colour, width=0.6)
+        bars.text(i, rate, f"{rate:,.0f}", ha="center", va="bottom")
+    bars.axhline(40_000, color=GOAL, lw=1, ls=":")
+    bars.text(len(rates) - 0.5, 40_000, "goal", color=GOAL, ha="right", va="bottom")
+    bars.set_xticks(range(len(rates)), [name for name, _, _ in rates])
+    bars.set_xlim(-0.6, len(rates) - 0.4)
+    bars.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    bars.set_title("reads a second", loc="left")
+
+    peak = result["search_peak"]
+    for name, curve in result["curves"].items():
+        colour, style, mark = STYLES[name]
+        goodput.plot([p["of_peak"] for p in curve], [p["goodput"] / peak * 100 for p in curve], style, marker=mark, ms=4, color=colour, label=name)
+        waits.plot([p["of_peak"] for p in curve if p["p99"]], [p["p99"] * 1e3 for p in curve if p["p99"]], style, marker=mark, ms=4, color=colour, label=name)
+    goodput.axhline(90, color=GOAL, lw=1, ls=":")
+    goodput.set_title("searches answered, some day, in % of penstock's peak", loc="left")
+    goodput.set_xlabel("searches offered, times the peak")
+    goodput.set_ylim(0, 150)
+    waits.axhline(50, color=GOAL, lw=1, ls=":")
+    waits.set_yscale("log")
+    waits.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v:g} ms" if v < 1000 else f"{v / 1000:g} s"))
+    waits.set_title("P99 of those that are answered", loc="left")
+    waits.set_xlabel("searches offered, times the peak")
+    goodput.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def main():
+    arguments = sys.argv[1:]
+    folder = pathlib.Path(__file__).resolve().parent.parent / "docs/images"
+    if "--to" in arguments:
+        at = arguments.index("--to")
+        folder = pathlib.Path(arguments[at + 1])
+        del arguments[at:at + 2]
+    if not arguments:
+        sys.exit(__doc__)
+    plt.rcParams.update({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9.5})
+    for name in arguments:
+        path = pathlib.Path(name)
+        figure = {"api": api}[path.stem](json.loads(path.read_text(encoding="utf-8")))
+        for axes in figure.axes:
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(alpha=0.25, lw=0.5)
+            axes.set_axisbelow(True)
+        figure.savefig(folder / f"scenario_{path.stem}.svg", metadata={"Date": None})
+        print(f"wrote {folder / f'scenario_{path.stem}.svg'}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
