@@ -164,9 +164,11 @@ def main():
         result["reads"] = {"rate": ours.all["rate"], "p50": ours.of("p50"), "p99": ours.of("p99"), "cpu_per_request": ours.cpu / ours.all["answered"]}
         goal("reads, keep-alive", "at least 40,000/s", f"{ours.all['rate']:,.0f}/s", ours.all["rate"] >= 40_000)
         say("reads, open loop")
-        part = Load(s, READS, "--connections", 200, "--rate", round(0.7 * ours.all["rate"]), "--poisson", "--warm-up", "500ms", "--duration", f"{seconds}s")
-        result["reads_at_70"] = {"rate": part.all["rate"], "p50": part.of("p50"), "p99": part.of("p99"), "p99_9": part.of("p99_9"), "errors": part.all["errors"]}
-        goal("P99 of reads at 70 % of that, Poisson arrivals", "at most 10 ms", f"{part.of('p99') * 1e3:.2f} ms", part.of("p99") <= 0.010 and part.all["errors"] == 0)
+        for name, what, rate in (("reads_at_28000", "P99 of reads at 28,000/s, 70 % of the goal", 28_000),
+                                 ("reads_at_70", "P99 of reads at 70 % of what was reached", round(0.7 * ours.all["rate"]))):
+            part = Load(s, READS, "--connections", 200, "--rate", rate, "--poisson", "--warm-up", "500ms", "--duration", f"{seconds}s")
+            result[name] = {"rate": part.all["rate"], "p50": part.of("p50"), "p99": part.of("p99"), "p99_9": part.of("p99_9"), "errors": part.all["errors"]}
+            goal(f"{what}, Poisson arrivals", "at most 10 ms", f"{part.of('p99') * 1e3:.2f} ms", part.of("p99") <= 0.010 and part.all["errors"] == 0)
         part = Load(s, READS, "--connections", 200, "--rate", 10_000, "--poisson", "--duration", f"{seconds / 2}s")
         result["reads_at_10000"] = {"p50": part.of("p50"), "p95": part.of("p95"), "p99": part.of("p99"), "errors": part.all["errors"]}
         goal("P95 of reads at 10,000/s", "less than 100 ms", f"{part.of('p95') * 1e3:.2f} ms", part.of("p95") < 0.1 and part.all["errors"] == 0)

@@ -94,7 +94,7 @@ backend::backend(const options& o, penstock::registry& all)
     : all_{all},
       clients_{penstock::rate{o.client_rate, std::chrono::seconds{1}}, o.client_burst},
       read_limit_{limit_of(o.shedding, 200, 1'000)},
-      search_limit_{limit_of(o.shedding, 2 * searched_at_once, 8 * searched_at_once),
+      search_limit_{limit_of(o.shedding, 4 * searched_at_once, 8 * searched_at_once),
                     penstock::vegas_limit{{.queue_low = 1, .queue_high = 3}}},
       connections_{[file = o.database] { return store{file}; }, {.max_size = 3, .metrics = true}},
       readers_{pool_of(o.shedding, "reads", 1)},
