@@ -25,6 +25,7 @@ USERS, POSTS = 10_000, 20_000
 READS = [f"/users/{{1-{USERS}}}", f"/users/{{1-{USERS}}}/posts", f"/posts?after={{1-{POSTS - 100}}}&limit=20"]
 SEARCH = "/search?q=water"
 LOADS = [0.5, 0.75, 1, 1.5, 2, 3]  # of the peak of searches
+IN_TIME = 0.050  # seconds
 
 
 def say(text):
@@ -121,6 +122,17 @@ def reads(server, seconds):
     return load
 
 
+def share_within(latency, limit):
+    """Which part took no longer: between two percentiles that are known, by a straight line."""
+    known = [(0, "min"), (0.5, "p50"), (0.75, "p75"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99_9"), (1, "max")]
+    below = (0, 0)
+    for share, name in known:
+        if latency[name] > limit:
+            return below[0] + (share - below[0]) * (limit - below[1]) / (latency[name] - below[1])
+        below = (share, latency[name])
+    return 1
+
+
 def searches(server, rate, seconds, loads):
     """Searches at these multiples of a rate, one after the other."""
     steps = ",".join(f"{rate * l:.0f}" for l in loads)
@@ -129,6 +141,7 @@ def searches(server, rate, seconds, loads):
     for i, step in enumerate(load.all["steps"]):
         latency = step.get("latency_seconds_by_class", {}).get("2xx") or {}
         result.append({"offered": step["intended"] / step["seconds"], "goodput": step["by_status"].get("200", 0) / step["seconds"],
+                       "in_time": step["by_status"].get("200", 0) / step["seconds"] * (share_within(latency, IN_TIME) if latency else 0),
                        "refused": step["by_status"].get("503", 0) / step["seconds"], "p50": latency.get("p50"), "p99": latency.get("p99"), "of_peak": loads[i],
                        "unanswered": step["unanswered"]})
     return result
