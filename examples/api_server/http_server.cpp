@@ -1,5 +1,7 @@
 #include "http_server.hpp"
 
+#include <sys/socket.h>
+
 #include <array>
 #include <charconv>
 #include <cstdint>
@@ -46,6 +48,12 @@ constexpr auto linger_time = std::chrono::seconds{1};
 constexpr std::size_t read_size = 8 * 1024;
 constexpr std::uint32_t header_limit = 8 * 1024;
 constexpr std::uint64_t body_limit = 64 * 1024;
+
+bool is_ip6(int socket) {
+  ::sockaddr_storage address{};
+  ::socklen_t size = sizeof address;
+  return ::getsockname(socket, reinterpret_cast<::sockaddr*>(&address), &size) == 0 && address.ss_family == AF_INET6;
+}
 
 std::string_view as_view(boost::beast::string_view s) { return {s.data(), s.size()}; }
 
@@ -351,7 +359,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
 
 void http_server::state::accept(std::size_t i) {
   door& d = doors[i];
-  if (d.waits || close_doors_at || draining || sessions >= options.most_connections) return;
+  if (d.waits || draining || sessions >= options.most_connections) return;
   d.waits = true;
   d.acceptor.async_accept([this, i](error_code error, stream s) {
     doors[i].waits = false;
@@ -421,7 +429,7 @@ http_server::http_server(event_loop& loop, service& behind, const std::vector<in
     : state_{std::make_shared<state>(loop, behind, std::move(options))} {
   for (const int listener : listeners) {
     net::basic_socket_acceptor<tcp, executor> a{loop.context()};
-    a.assign(tcp::v4(), listener);
+    a.assign(is_ip6(listener) ? tcp::v6() : tcp::v4(), listener);
     state_->doors.push_back({std::move(a)});
   }
 }

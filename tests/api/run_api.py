@@ -285,10 +285,10 @@ def drain(folder):
         until = time.monotonic() + PATIENCE
         while (got := c.ask("/readyz"))[0] == 200 and time.monotonic() < until:
             time.sleep(0.01)
-        other = Client(s.port)  # accepted still
-        check("a lame duck says that it is not ready, and serves", (got[0], c.ask("/healthz")[0], other.ask("/users/1")[0]) == (503, 200, 200), got)
-        c.close()
-        other.close()
+        others = [Client(s.port) for _ in range(3)]  # accepted still
+        check("a lame duck says that it is not ready, and serves", [got[0], c.ask("/healthz")[0], *(o.ask("/users/1")[0] for o in others)] == [503, 200, 200, 200, 200], got)
+        for o in (c, *others):
+            o.close()
         check("and ends", s.process.wait(PATIENCE) == 0, s.text())
 
 
