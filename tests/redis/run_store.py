@@ -151,7 +151,7 @@ def to_node(cpp, node, s):
 
 
 def from_node(cpp, node, s):
-    worker = cpp.begin("b", "work", 100, idle=6000, worker="ann")
+    worker = cpp.begin("b", "work", 8, idle=60000, worker="ann")  # as many runs as there will be
     said = node("b", "ask", 2)
     check("Node to penstock: waitUntilFinished", lines(said, "value") == ["null", "null"], said)
     check("Node to penstock: the worker's name", s.job("b", 1).get("pb") == "ann")
@@ -166,7 +166,7 @@ def from_node(cpp, node, s):
     check("Node to penstock: a backoff that is unknown is a failure that says so", 'backoff type "odd"' in str(lines(said, "failed")), said)
     Side.end(worker)
     node("b", "add", 6, opts=json.dumps({"removeOnComplete": {"count": 2}}))
-    cpp("b", "work", 6, idle=2000)
+    cpp("b", "work", 6, idle=20000)
     check("Node to penstock: keeps so many", s.count("b", "completed") == 2, s.count("b", "completed"))
 
     for name, opts in (("one", {"priority": 3}), ("two", {}), ("three", {"priority": 1}), ("four", {"lifo": True}), ("five", {"delay": 60000})):
@@ -182,7 +182,7 @@ def from_node(cpp, node, s):
     cpp("u", "work", 3, concurrency=1)
     check("Node to penstock: keeps so long", s.count("u", "completed") == 3 and s.job("u", old[0]) == {}, s.count("u", "completed"))
     check("Node to penstock: removeOnFail", s.count("u", "failed") == 0 and s.job("u", 8) == {})
-    worker = cpp.begin("u", "work", 4, idle=6000)
+    worker = cpp.begin("u", "work", 4, idle=60000)
     check("Node to penstock: the value", lines(node("u", "ask", 1, do="value"), "value") == ['{"from":"penstock"}'])
     said = node("u", "ask", 1, do="never", opts=json.dumps({"attempts": 5}))
     check("Node to penstock: unrecoverable", lines(said, "failed") == ["never"] and '"made":1' in said, said)
