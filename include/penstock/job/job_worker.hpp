@@ -134,7 +134,7 @@ class job_worker {
   ///   it was fetched   and waits behind others of its batch, or for the pace: the same when its turn comes, without being run.
   ///   it waits         or is delayed, or waits for its children: it is removed, with the jobs below it that are not over.
   /// errc::not_found; errc::stale: it is over. errc::busy: it is active, and no run of this worker, or a job below it is active; also in the moments in
-  /// which this worker fetches it, or tells the store how it went: ask again. Errors of the store. Throws std::bad_alloc; then nothing has changed.
+  /// which this worker fetches it, or tells the store how it went (with `batch`: until those behind it have been run, too): ask again. Errors of the store. Throws std::bad_alloc; then nothing has changed.
   /// If the lease is lost, or the process dies, before the handler has ended, the job is run again, as after any loss.
   result<void> cancel(const job_id& id, std::string_view why = "cancelled") {
     const auto reason = std::make_shared<const std::string>(why);
