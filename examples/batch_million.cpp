@@ -15,11 +15,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <memory>
 #include <span>
-#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -39,6 +37,7 @@
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 
+#include "common/run_program.hpp"
 #include "index/sqlite.hpp"
 
 namespace {
@@ -254,43 +253,31 @@ int run(const settings& s) {
   return wrong == 0 ? 0 : 1;
 }
 
-settings parse(std::span<char* const> arguments) {
+settings parse(const std::vector<std::string>& words) {
   settings s;
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string_view name = arguments[i];
-    const auto number = [&] {
-      std::int64_t n = 0;
-      const std::string_view v = ++i < arguments.size() ? arguments[i] : "";
-      if (std::from_chars(v.data(), v.data() + v.size(), n).ptr != v.data() + v.size() || n < 1 || v.empty()) {
-        throw std::invalid_argument{std::string{name} + " needs a number"};
-      }
-      return n;
-    };
-    if (name == "--records")
-      s.records = number();
-    else if (name == "--per-job")
-      s.per_job = number();
-    else if (name == "--concurrency")
-      s.concurrency = static_cast<std::size_t>(number());
-    else if (name == "--json")
+  for (command_line::argument_reader a{words}; a.next();) {
+    constexpr std::int64_t most = 1'000'000'000'000;
+    if (a.is("--records"))
+      s.records = a.number<std::int64_t>(1, most);
+    else if (a.is("--per-job"))
+      s.per_job = a.number<std::int64_t>(1, most);
+    else if (a.is("--concurrency"))
+      s.concurrency = a.number(1, 10'000);
+    else if (a.is("--json"))
       s.json = true;
-    else if (s.directory.empty() && !name.starts_with("-"))
-      s.directory = name;
+    else if (s.directory.empty())
+      s.directory = a.operand();
     else
-      throw std::invalid_argument{std::string{name} + " is not understood"};
+      a.refuse();
   }
-  if (s.directory.empty())
-    throw std::invalid_argument{"batch_million DIRECTORY [--records N] [--per-job N] [--concurrency N] [--json]"};
+  if (s.directory.empty()) throw command_line::usage_error{"a directory is missing"};
   return s;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse({argv + 1, static_cast<std::size_t>(argc - 1)}));
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "batch_million: %s\n", e.what());
-    return 2;
-  }
+  constexpr const char* usage = "batch_million DIRECTORY [--records N] [--per-job N] [--concurrency N] [--json]\n";
+  return command_line::run_program("batch_million", usage, argc, argv,
+                                   [](const std::vector<std::string>& words) { return run(parse(words)); });
 }

@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdio>
-#include <exception>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -20,6 +19,7 @@
 #include <penstock/ext/supervisor.hpp>
 #include <penstock/observe/registry.hpp>
 
+#include "../common/run_program.hpp"
 #include "backend.hpp"
 #include "event_loop.hpp"
 #include "http_server.hpp"
@@ -107,8 +107,8 @@ class door_keeper {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    const api::options o = api::parse_command_line({argv + 1, argv + argc});
+  return command_line::run_program("penstock-api-server", api::usage, argc, argv, [](const std::vector<std::string>& words) {
+    const api::options o = api::parse_command_line(words);
     if (o.help) {
       std::fputs(api::usage, stdout);
       return 0;
@@ -126,11 +126,5 @@ int main(int argc, char** argv) {
                                 doors.notice(e);
                               }}};
     return all.run([&](penstock::supervised_process& self) { return serve(o, listeners, self); });
-  } catch (const api::usage_error& e) {
-    std::fprintf(stderr, "%s\n%s", e.what(), api::usage);
-    return 2;
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "%s\n", e.what());
-    return 1;
-  }
+  });
 }

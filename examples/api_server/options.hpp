@@ -4,17 +4,16 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "../common/argument_reader.hpp"
 
 namespace api {
 
 extern const char* const usage;
 
-struct usage_error : std::runtime_error {
-  using runtime_error::runtime_error;
-};
+using command_line::usage_error;
 
 struct options {
   std::string address = "127.0.0.1";

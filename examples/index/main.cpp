@@ -31,6 +31,7 @@
 #include <variant>
 #include <vector>
 
+#include "../common/run_program.hpp"
 #include "memory.hpp"
 #include "options.hpp"
 #include "pipeline.hpp"
@@ -144,15 +145,7 @@ int run(const version_wanted&) {
 }  // namespace fulltext
 
 int main(int argc, char** argv) {
-  try {
-    const fulltext::command command = fulltext::parse_command_line({argv + 1, argv + argc});
-    const int status = std::visit([](const auto& options) { return fulltext::run(options); }, command);
-    if (std::fflush(stdout) != 0) throw std::system_error{errno, std::generic_category(), "standard output"};
-    return status;
-  } catch (const fulltext::usage_error& error) {
-    fmt::print(stderr, "penstock-index: {}\n\n{}", error.what(), fulltext::usage);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "penstock-index: {}\n", error.what());
-  }
-  return 2;
+  return command_line::run_program("penstock-index", fulltext::usage, argc, argv, [](const std::vector<std::string>& words) {
+    return std::visit([](const auto& options) { return fulltext::run(options); }, fulltext::parse_command_line(words));
+  });
 }

@@ -1,10 +1,6 @@
 #include "options.hpp"
 
-#include <charconv>
-#include <limits>
-#include <optional>
-#include <string_view>
-#include <system_error>
+#include <utility>
 
 #include "layout.hpp"
 
@@ -43,88 +39,7 @@ const char* const usage =
 
 namespace {
 
-// The arguments of a command, one after the other. `--name=value` is `--name value`; after `--` there are no options.
-class argument_reader {
- public:
-  explicit argument_reader(std::vector<std::string> arguments) : arguments_{std::move(arguments)} {}
-
-  // Goes to the next argument; false at the end.
-  bool next() {
-    if (inline_value_) throw usage_error{name_ + " takes no value"};
-    if (at_ < arguments_.size() && !only_operands_ && arguments_[at_] == "--") {
-      only_operands_ = true;
-      ++at_;
-    }
-    if (at_ == arguments_.size()) return false;
-    name_ = arguments_[at_++];
-    if (const std::size_t equals = name_.find('='); is_option() && equals != std::string::npos) {
-      inline_value_ = name_.substr(equals + 1);
-      name_.resize(equals);
-    }
-    return true;
-  }
-  [[nodiscard]] bool is_option() const { return !only_operands_ && name_.size() > 1 && name_.front() == '-'; }
-  [[nodiscard]] bool is(std::string_view option) const { return is_option() && name_ == option; }
-  [[nodiscard]] bool asks_for_help() const { return is("--help") || is("-h"); }
-  [[nodiscard]] const std::string& name() const { return name_; }
-
-  // The option's value.
-  std::string value() {
-    if (inline_value_) {
-      std::string v = *std::move(inline_value_);
-      inline_value_.reset();
-      return v;
-    }
-    if (at_ == arguments_.size()) throw usage_error{name_ + " needs a value"};
-    return arguments_[at_++];
-  }
-  std::size_t number(std::size_t least, std::size_t most) {
-    const std::string v = value();
-    return checked(v, parse(v, ""), least, most);
-  }
-  // The argument itself, as a number.
-  [[nodiscard]] std::size_t operand(std::size_t least, std::size_t most) const {
-    return checked(name_, parse(name_, ""), least, most);
-  }
-  // A number of bytes, with an optional unit.
-  std::size_t bytes(std::size_t least, std::size_t most) { return bytes(value(), least, most); }
-  // The same in a second: "/s" may follow.
-  std::size_t bytes_per_second(std::size_t least, std::size_t most) {
-    std::string v = value();
-    if (v.ends_with("/s")) v.resize(v.size() - 2);
-    return bytes(v, least, most);
-  }
-
- private:
-  [[nodiscard]] std::size_t bytes(const std::string& v, std::size_t least, std::size_t most) const {
-    const std::size_t digits = v.find_first_not_of("0123456789");
-    const std::string unit = digits == std::string::npos ? "" : v.substr(digits);
-    std::size_t factor = 1;
-    if (unit == "KiB" || unit == "K" || unit == "k") factor = std::size_t{1} << 10;
-    if (unit == "MiB" || unit == "M") factor = std::size_t{1} << 20;
-    if (unit == "GiB" || unit == "G") factor = std::size_t{1} << 30;
-    const std::size_t n = parse(v, factor == 1 ? "" : unit);
-    return n > most / factor ? checked(v, most + 1, least, most) : checked(v, n * factor, least, most);
-  }
-  [[nodiscard]] std::size_t parse(const std::string& v, std::string_view rest) const {
-    std::size_t n = 0;
-    const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
-    if (error != std::errc{} || end != v.data() + v.size() - rest.size())
-      throw usage_error{name_ + ": " + v + " is not a number"};
-    return n;
-  }
-  [[nodiscard]] std::size_t checked(const std::string& v, std::size_t n, std::size_t least, std::size_t most) const {
-    if (n < least) throw usage_error{name_ + ": " + v + " is too little"};
-    if (n > most) throw usage_error{name_ + ": " + v + " is too much"};
-    return n;
-  }
-
-  std::vector<std::string> arguments_;
-  std::size_t at_ = 0;
-  std::string name_;
-  std::optional<std::string> inline_value_;
-  bool only_operands_ = false;
-};
+using command_line::argument_reader;
 
 command parse_build(argument_reader a) {
   build_options o;
@@ -150,10 +65,8 @@ command parse_build(argument_reader a) {
       o.json = true;
     } else if (a.is("--quiet")) {
       o.quiet = true;
-    } else if (a.is_option()) {
-      throw usage_error{"build has no option " + a.name()};
     } else {
-      o.roots.push_back(a.name());
+      o.roots.push_back(a.operand());
     }
   }
   if (o.roots.empty()) throw usage_error{"build needs a directory"};
@@ -173,10 +86,8 @@ command parse_search(argument_reader a) {
       o.limit = a.number(1, 1'000'000);
     } else if (a.is("--json")) {
       o.json = true;
-    } else if (a.is_option()) {
-      throw usage_error{"search has no option " + a.name()};
     } else {
-      o.words.push_back(a.name());
+      o.words.push_back(a.operand());
     }
   }
   if (o.words.empty() && o.queries.empty()) throw usage_error{"search needs a word"};
@@ -197,10 +108,8 @@ command parse_reshard(argument_reader a) {
       o.dry_run = true;
     } else if (a.is("--json")) {
       o.json = true;
-    } else if (a.is_option()) {
-      throw usage_error{"reshard has no option " + a.name()};
     } else if (o.shards == 0) {
-      o.shards = a.operand(1, most_shards);
+      o.shards = a.as_number(a.operand(), 1, most_shards);
     } else {
       throw usage_error{"reshard takes one number of shards"};
     }

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <cstddef>
-#include <stdexcept>
 #include <string>
 #include <variant>
 #include <vector>
+
+#include "../common/argument_reader.hpp"
 
 namespace fulltext {
 
@@ -44,10 +45,7 @@ struct version_wanted {};
 
 using command = std::variant<build_options, search_options, reshard_options, help_wanted, version_wanted>;
 
-class usage_error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+using command_line::usage_error;
 
 /// Throws usage_error.
 [[nodiscard]] command parse_command_line(const std::vector<std::string>& arguments);

@@ -10,7 +10,6 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -32,6 +31,7 @@
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 
+#include "../common/run_program.hpp"
 #include "../index/json.hpp"
 #include "../index/signals.hpp"
 #include "command.hpp"
@@ -241,15 +241,8 @@ int run(const version_wanted&) {
 }  // namespace jobs
 
 int main(int argc, char** argv) {
-  try {
-    jobs::command command = jobs::parse_command_line({argv + 1, argv + argc});
-    const int status = std::visit([](auto& options) { return jobs::run(options); }, command);
-    if (std::fflush(stdout) != 0) throw std::system_error{errno, std::generic_category(), "standard output"};
-    return status;
-  } catch (const jobs::usage_error& error) {
-    fmt::print(stderr, "penstock-jobs: {}\n\n{}", error.what(), jobs::usage);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "penstock-jobs: {}\n", error.what());
-  }
-  return 2;
+  return command_line::run_program("penstock-jobs", jobs::usage, argc, argv, [](const std::vector<std::string>& words) {
+    jobs::command command = jobs::parse_command_line(words);
+    return std::visit([](auto& options) { return jobs::run(options); }, command);
+  });
 }

@@ -1,11 +1,8 @@
 #include "options.hpp"
 
-#include <charconv>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 namespace jobs {
@@ -48,54 +45,7 @@ const char* const usage =
 
 namespace {
 
-class argument_reader {
- public:
-  explicit argument_reader(const std::vector<std::string>& all) : all_{all} {}
-
-  bool next() {
-    if (at_ == all_.size()) return false;
-    name_ = all_[at_++];
-    if (name_ == "--" && !only_operands_) {
-      only_operands_ = true;
-      return next();
-    }
-    return true;
-  }
-  [[nodiscard]] bool is_option() const { return !only_operands_ && name_.size() > 1 && name_.front() == '-'; }
-  [[nodiscard]] bool is(std::string_view option) const { return is_option() && name_ == option; }
-  [[nodiscard]] const std::string& name() const { return name_; }
-  std::string value() {
-    if (at_ == all_.size()) throw usage_error{name_ + " needs a value"};
-    return all_[at_++];
-  }
-  std::size_t number(std::size_t least, std::size_t most) {
-    const std::string v = value();
-    std::size_t n = 0;
-    const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
-    if (error != std::errc{} || end != v.data() + v.size()) throw usage_error{name_ + ": " + v + " is not a number"};
-    if (n < least || n > most) throw usage_error{name_ + ": " + v + " is too " + (n < least ? "little" : "much")};
-    return n;
-  }
-  std::chrono::nanoseconds time() {
-    const std::string v = value();
-    std::uint32_t n = 0;
-    const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
-    const std::string_view unit{end, static_cast<std::size_t>(v.data() + v.size() - end)};
-    if (error == std::errc{}) {
-      if (unit == "ms") return std::chrono::milliseconds{n};
-      if (unit == "s") return std::chrono::seconds{n};
-      if (unit == "m") return std::chrono::minutes{n};
-      if (unit == "h") return std::chrono::hours{n};
-    }
-    throw usage_error{name_ + ": " + v + " is no time, as 500ms, 10s, 5m or 2h"};
-  }
-
- private:
-  const std::vector<std::string>& all_;
-  std::size_t at_ = 0;
-  bool only_operands_ = false;
-  std::string name_;
-};
+using command_line::argument_reader;
 
 /// HOST[:PORT]/QUEUE
 void take_server(argument_reader& a, common_options& o) {
@@ -104,10 +54,7 @@ void take_server(argument_reader& a, common_options& o) {
   std::string host = v.substr(0, slash);
   if (slash == std::string::npos || slash + 1 == v.size()) throw usage_error{a.name() + ": " + v + " is not HOST[:PORT]/QUEUE"};
   if (const std::size_t colon = host.rfind(':'); colon != std::string::npos) {
-    const auto [end, error] = std::from_chars(host.data() + colon + 1, host.data() + host.size(), o.port);
-    if (error != std::errc{} || end != host.data() + host.size() || o.port < 1 || o.port > 65535) {
-      throw usage_error{a.name() + ": " + v + " has no port"};
-    }
+    o.port = a.as_number<int>(std::string_view{host}.substr(colon + 1), 1, 65535);
     host.resize(colon);
   }
   if (host.empty()) throw usage_error{a.name() + ": " + v + " has no host"};
@@ -128,11 +75,10 @@ bool take(argument_reader& a, common_options& o) {
   return true;
 }
 bool take_job(argument_reader& a, add_options& o) {
-  constexpr std::size_t most = std::numeric_limits<std::uint32_t>::max();
   if (a.is("--attempts"))
-    o.job.attempts = static_cast<unsigned>(a.number(1, most));
+    o.job.attempts = a.number<unsigned>(1, std::numeric_limits<unsigned>::max());
   else if (a.is("--priority"))
-    o.job.priority = static_cast<std::uint32_t>(a.number(0, penstock::enqueue_options::lowest_priority));
+    o.job.priority = a.number<std::uint32_t>(0, penstock::enqueue_options::lowest_priority);
   else if (a.is("--delay"))
     o.job.delay = a.time();
   else if (a.is("--timeout"))
@@ -143,7 +89,6 @@ bool take_job(argument_reader& a, add_options& o) {
     return take(a, o);
   return true;
 }
-[[noreturn]] void refuse(const argument_reader& a) { throw usage_error{a.name() + " is not understood here"}; }
 void need_file(const common_options& o) {
   if (o.in_memory()) throw usage_error{"--db FILE is missing"};
   if (!o.file.empty() && !o.host.empty()) throw usage_error{"--db and --redis at the same time"};
@@ -156,10 +101,8 @@ command parse_add(argument_reader& a) {
       o.job.job_id = a.value();
     else if (take_job(a, o))
       continue;
-    else if (a.is_option())
-      refuse(a);
     else
-      o.texts.push_back(a.name());
+      o.texts.push_back(a.operand());
   }
   need_file(o);
   if (o.texts.empty()) throw usage_error{"no job"};
@@ -185,7 +128,7 @@ command parse_work(argument_reader& a) {
     else if (a.is("--memory"))
       memory = true;
     else if (!take_job(a, o))
-      refuse(a);
+      a.refuse();
   }
   if (o.command.empty()) throw usage_error{"--exec COMMAND is missing"};
   if (o.lease.count() <= 0) throw usage_error{"--lease is 0"};
@@ -208,7 +151,7 @@ command parse_command_line(const std::vector<std::string>& arguments) {
   if (what == "counts") {
     counts_options o;
     while (a.next()) {
-      if (!take(a, o)) refuse(a);
+      if (!take(a, o)) a.refuse();
     }
     return need_file(o), o;
   }
@@ -222,7 +165,7 @@ command parse_command_line(const std::vector<std::string>& arguments) {
       else if (a.is("--concurrency"))
         o.concurrency = a.number(1, 1'000'000);
       else if (!take(a, o))
-        refuse(a);
+        a.refuse();
     }
     if (o.every.count() <= 0) throw usage_error{"--every is 0"};
     return need_file(o), o;
@@ -235,20 +178,17 @@ command parse_command_line(const std::vector<std::string>& arguments) {
       else if (a.is("--count"))
         o.count = a.number(1, 1'000'000);
       else if (!take(a, o))
-        refuse(a);
+        a.refuse();
     }
     return need_file(o), o;
   }
   if (what == "redrive") {
     redrive_options o;
     while (a.next()) {
-      if (a.is("--why")) {
+      if (a.is("--why"))
         o.why = a.value();
-        continue;
-      }
-      if (take(a, o)) continue;
-      if (a.is_option()) refuse(a);
-      o.ids.push_back(a.name());
+      else if (!take(a, o))
+        o.ids.push_back(a.operand());
     }
     if (!o.why.empty() && !o.ids.empty()) throw usage_error{"either ids or --why"};
     return need_file(o), o;

@@ -3,20 +3,19 @@
 
 #include <chrono>
 #include <cstddef>
-#include <stdexcept>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include <penstock/job/enqueue_options.hpp>
 
+#include "../common/argument_reader.hpp"
+
 namespace jobs {
 
 extern const char* const usage;
 
-struct usage_error : std::runtime_error {
-  using runtime_error::runtime_error;
-};
+using command_line::usage_error;
 
 /// What all commands have.
 struct common_options {

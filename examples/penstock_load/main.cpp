@@ -10,15 +10,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -26,6 +23,7 @@
 #include <penstock/sync/future.hpp>
 #include <penstock/sync/wait_group.hpp>
 
+#include "../common/run_program.hpp"
 #include "../index/signals.hpp"
 #include "engine.hpp"
 #include "options.hpp"
@@ -142,15 +140,8 @@ int run(const options& o) {
 }  // namespace load
 
 int main(int argc, char** argv) {
-  try {
-    const load::options o = load::parse_command_line({argv + 1, argv + argc});
-    const int status = o.help ? (fmt::print("{}", load::usage), 0) : load::run(o);
-    if (std::fflush(stdout) != 0) throw std::system_error{errno, std::generic_category(), "standard output"};
-    return status;
-  } catch (const load::usage_error& error) {
-    fmt::print(stderr, "penstock-load: {}\n\n{}", error.what(), load::usage);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "penstock-load: {}\n", error.what());
-  }
-  return 2;
+  return command_line::run_program("penstock-load", load::usage, argc, argv, [](const std::vector<std::string>& words) {
+    const load::options o = load::parse_command_line(words);
+    return o.help ? (fmt::print("{}", load::usage), 0) : load::run(o);
+  });
 }

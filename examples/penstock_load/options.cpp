@@ -2,13 +2,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <fstream>
 #include <iterator>
 #include <limits>
 #include <string_view>
-#include <system_error>
-#include <utility>
 
 namespace load {
 
@@ -47,78 +44,22 @@ const char* const usage =
 
 namespace {
 
-class argument_reader {
- public:
-  explicit argument_reader(const std::vector<std::string>& all) : all_{all} {}
+using command_line::argument_reader;
 
-  bool next() {
-    if (at_ == all_.size()) return false;
-    name_ = all_[at_++];
-    return true;
+/// 1000,2000:4000
+std::vector<rate_step> rates(argument_reader& a) {
+  std::vector<rate_step> steps;
+  for (const std::string& step : a.values()) {
+    const std::size_t colon = step.find(':');
+    rate_step s{.from = a.as_real(std::string_view{step}.substr(0, colon))};
+    s.to = colon == std::string::npos ? s.from : a.as_real(std::string_view{step}.substr(colon + 1));
+    steps.push_back(s);
   }
-  [[nodiscard]] bool is(std::string_view option) const { return name_ == option; }
-  [[nodiscard]] const std::string& name() const { return name_; }
-  const std::string& value() {
-    if (at_ == all_.size()) throw usage_error{name_ + " needs a value"};
-    return all_[at_++];
-  }
-  std::uint64_t number(std::uint64_t least, std::uint64_t most) {
-    const std::string& v = value();
-    std::uint64_t n = 0;
-    const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
-    if (error != std::errc{} || end != v.data() + v.size()) throw usage_error{name_ + ": " + v + " is no number"};
-    if (n < least || n > most) throw usage_error{name_ + ": " + v + " is too " + (n < least ? "little" : "much")};
-    return n;
-  }
-  /// At least 0.
-  double real(std::string_view text) const {
-    double n = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-    if (error != std::errc{} || end != text.data() + text.size() || !(n >= 0 && n <= 1e9))
-      throw usage_error{name_ + ": " + std::string{text} + " is no number from 0 to 10^9"};
-    return n;
-  }
-  double share() {
-    const std::string& v = value();
-    const bool percent = v.ends_with('%');
-    return real(std::string_view{v}.substr(0, v.size() - (percent ? 1 : 0))) / (percent ? 100 : 1);
-  }
-  std::chrono::nanoseconds time() {
-    const std::string& v = value();
-    double n = 0;
-    const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
-    const std::string_view unit{end, static_cast<std::size_t>(v.data() + v.size() - end)};
-    constexpr std::pair<std::string_view, double> units[] = {{"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
-    for (const auto& [name, seconds] : units) {
-      if (error == std::errc{} && unit == name && n >= 0 && n * seconds <= 1e6)
-        return std::chrono::nanoseconds{static_cast<std::int64_t>(n * seconds * 1e9 + 0.5)};
-    }
-    throw usage_error{name_ + ": " + v + " is no time, as 500us, 1.5ms, 10s, 5m or 2h"};
-  }
-  /// 1000,2000:4000
-  std::vector<rate_step> rates() {
-    std::vector<rate_step> steps;
-    for (std::string_view left = value();;) {
-      const std::size_t comma = left.find(',');
-      const std::string_view step = left.substr(0, comma);
-      const std::size_t colon = step.find(':');
-      rate_step s{.from = real(step.substr(0, colon))};
-      s.to = colon == std::string_view::npos ? s.from : real(step.substr(colon + 1));
-      steps.push_back(s);
-      if (comma == std::string_view::npos) break;
-      left.remove_prefix(comma + 1);
-    }
-    if (steps.size() > 100) throw usage_error{name_ + ": more than 100 steps"};
-    if (std::all_of(steps.begin(), steps.end(), [](const rate_step& s) { return s.from + s.to == 0; }))
-      throw usage_error{name_ + ": no requests at all"};
-    return steps;
-  }
-
- private:
-  const std::vector<std::string>& all_;
-  std::size_t at_ = 0;
-  std::string name_;
-};
+  if (steps.size() > 100) throw usage_error{a.name() + ": more than 100 steps"};
+  if (std::all_of(steps.begin(), steps.end(), [](const rate_step& s) { return s.from + s.to == 0; }))
+    throw usage_error{a.name() + ": no requests at all"};
+  return steps;
+}
 
 url parse_url(const std::string& text) {
   constexpr std::string_view scheme = "http://";
@@ -150,24 +91,17 @@ std::string contents_of(const std::string& path) {
 }
 
 void accept(argument_reader& a, options& o) {
-  for (std::string_view left = a.value();;) {
-    const std::size_t comma = left.find(',');
-    const double status = a.real(left.substr(0, comma));
-    if (!(status >= 200 && status <= 599)) throw usage_error{"--ok: statuses are 200 to 599"};
-    o.accepted[static_cast<std::size_t>(status)] = true;
-    if (comma == std::string_view::npos) return;
-    left.remove_prefix(comma + 1);
-  }
+  for (const std::string& status : a.values()) o.accepted[a.as_number(status, 200, 599)] = true;
 }
 
 bool take(argument_reader& a, options& o) {
   constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
   if (a.is("--rate"))
-    o.open_loop = true, o.steps = a.rates();
+    o.open_loop = true, o.steps = rates(a);
   else if (a.is("--poisson"))
     o.how = spacing::poisson;
   else if (a.is("--seed"))
-    o.seed = a.number(0, most);
+    o.seed = a.number<std::uint64_t>(0, most);
   else if (a.is("--connections") || a.is("-c"))
     o.connections = a.number(1, 1'000'000);
   else if (a.is("--queue"))
@@ -195,7 +129,7 @@ bool take(argument_reader& a, options& o) {
   else if (a.is("--max-errors"))
     o.most_errors = a.share();
   else if (a.is("--min-rate"))
-    o.least_rate = a.real(a.value());
+    o.least_rate = a.as_real(a.value());
   else if (a.is("--json"))
     o.json = true;
   else if (a.is("--quiet"))
@@ -233,7 +167,7 @@ options parse_command_line(const std::vector<std::string>& arguments) {
   options o;
   argument_reader a{arguments};
   while (a.next()) {
-    if (a.is("--help") || a.is("-h")) {
+    if (a.asks_for_help()) {
       o.help = true;
       return o;
     }

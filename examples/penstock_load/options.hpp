@@ -6,19 +6,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../common/argument_reader.hpp"
 #include "arrivals.hpp"
 
 namespace load {
 
 extern const char* const usage;
 
-struct usage_error : std::runtime_error {
-  using runtime_error::runtime_error;
-};
+using command_line::usage_error;
 
 /// Of http://HOST[:PORT][/PATH]
 struct url {
