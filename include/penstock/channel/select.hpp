@@ -263,7 +263,7 @@ class select_awaiter : public awaiting<completion_selection<std_sync, any_schedu
 
 /// A select that has not begun: await it, once. Dropping it does nothing.
 template <class... Specs>
-class [[nodiscard]] async_select_operation {
+class [[nodiscard]] async_select_operation : public sending<async_select_operation<Specs...>> {
  public:
   explicit async_select_operation(Specs... specs) : specs_{std::move(specs)...} {
     std::apply([](const Specs&... s) { check_enabled(s...); }, specs_);

@@ -21,6 +21,7 @@
 #include <type_traits>
 
 #include <penstock/core/detail/carried_context.hpp>
+#include <penstock/core/detail/sending.hpp>
 #include <penstock/core/detail/work_item.hpp>
 
 namespace penstock::inline v0_1 {
@@ -36,7 +37,7 @@ namespace detail {
 
 /// What schedule() gives: awaiting it moves the coroutine to the scheduler's context.
 template <class Scheduler>
-class [[nodiscard]] schedule_awaiter : work_item {
+class [[nodiscard]] schedule_awaiter : work_item, public sending<schedule_awaiter<Scheduler>> {
  public:
   explicit schedule_awaiter(Scheduler to) noexcept : to_{static_cast<Scheduler&&>(to)} {}
 
@@ -51,6 +52,9 @@ class [[nodiscard]] schedule_awaiter : work_item {
     to.execute(*this);
   }
   void await_resume() const noexcept {}
+
+  /// As a sender: it completes there.
+  [[nodiscard]] scheduled_attributes<Scheduler> get_env() const noexcept { return {to_}; }
 
  private:
   Scheduler to_;
@@ -99,11 +103,21 @@ class any_scheduler {
   /// Whether code of this context may go on right here, on the calling thread. The default goes on anywhere.
   [[nodiscard]] bool running_here() const noexcept { return functions_ == nullptr || functions_->running_here(held_); }
 
+  /// Whether running_here() is to be relied on: a scheduler of one's own may not know it, and then says that it never runs here.
+  [[nodiscard]] bool knows_its_threads() const noexcept { return functions_ == nullptr || functions_->knows_its_threads; }
+
   /// `co_await s.schedule()` goes on in the scheduler's context; later awaits of a task return to the task's own scheduler.
   [[nodiscard]] auto schedule() const noexcept { return detail::schedule_awaiter<any_scheduler>{*this}; }
 
   /// Whether this is the default.
   [[nodiscard]] bool is_inline() const noexcept { return functions_ == nullptr; }
+
+  /// What std::execution asks schedulers (ext/execution.hpp).
+  template <class Query>
+    requires detail::has_answer<any_scheduler, Query>
+  [[nodiscard]] auto query(const Query&) const noexcept {
+    return detail::query_answer<any_scheduler, Query>::of(*this);
+  }
 
   friend bool operator==(const any_scheduler& a, const any_scheduler& b) noexcept {
     if (a.functions_ != b.functions_) return false;
@@ -115,6 +129,7 @@ class any_scheduler {
     void (*execute)(void*, work_item&) noexcept;
     bool (*running_here)(void*) noexcept;
     bool (*equal)(void*, void*) noexcept;
+    bool knows_its_threads;
   };
   // What held_ holds: the address of a context, or the bytes of a handle.
   struct by_address {
@@ -133,11 +148,13 @@ class any_scheduler {
       return std::bit_cast<Handle>(copy);
     }
   };
+  template <class S>
+  static constexpr bool tells_where = requires(const S& s) { s.running_here(); };
   template <class S, class How>
   static constexpr functions functions_of{
       [](void* held, work_item& item) noexcept { How::template get<S>(held).execute(item); },
       [](void* held) noexcept {
-        if constexpr (requires(const S& s) { s.running_here(); }) {
+        if constexpr (tells_where<S>) {
           return static_cast<bool>(How::template get<S>(held).running_here());
         } else {
           static_cast<void>(held);
@@ -151,6 +168,7 @@ class any_scheduler {
           return a == b;
         }
       },
+      tells_where<S>,
   };
 
   void* held_ = nullptr;

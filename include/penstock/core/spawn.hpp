@@ -16,12 +16,13 @@
 
 #include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/detail/root.hpp>
+#include <penstock/core/detail/sending.hpp>
 #include <penstock/core/modifiers.hpp>
 
 namespace penstock::inline v0_1 {
 
 template <class T>
-class [[nodiscard]] spawned {
+class [[nodiscard]] spawned : public detail::sending<spawned<T>> {
  public:
   spawned(spawned&& other) noexcept = default;
   spawned& operator=(spawned&& other) noexcept {

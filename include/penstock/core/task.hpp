@@ -27,6 +27,7 @@
 #include <utility>
 
 #include <penstock/core/detail/coroutine_result.hpp>
+#include <penstock/core/detail/sending.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
@@ -56,7 +57,7 @@ task<limited<T>> run_limited(task<T> inner, wait_options options);
 }  // namespace detail
 
 template <class T = void>
-class [[nodiscard]] task {
+class [[nodiscard]] task : public detail::sending<task<T>> {
  public:
   class promise_type;
   using value_type = T;

@@ -41,7 +41,7 @@ class shared_future;  // sync/shared_future.hpp
 /// to its end all the same, even past the deadline, and the wait then succeeds. try_wait() runs nothing. Every member but valid() has the
 /// precondition valid(), which is asserted.
 template <class T>
-class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync> {
+class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync>, public detail::sending<future<T>> {
   using state = detail::future_state<T>;
 
  public:

@@ -68,14 +68,12 @@ class load_awaiter {
   template <class Promise>
   [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
     const std::stop_token stop = options_.stop ? *options_.stop : std::stop_token{stop_token_of(waiting.promise())};
-    if (stop.stop_requested()) {
-      refused_ = errc::cancelled;
-      return false;
-    }
-    if (!wanted_.join(key_, stop == core_.token() ? &core_.token() : nullptr, refused_)) return false;
-    if (wanted_->ready().is_set() && !options_.scheduler) return false;
-    wait_.emplace(options_, wanted_->ready());
-    return wait_->await_suspend(waiting);  // the last touch
+    return join(stop) && wait_->await_suspend(waiting);  // the last touch
+  }
+  /// As that of `awaiting` (core/detail/async_wait.hpp).
+  template <class Waiter>
+  [[nodiscard]] bool begin(Waiter& waiter, const std::stop_token& stop) {
+    return join(options_.stop ? *options_.stop : stop) && wait_->begin(waiter, stop);  // the last touch
   }
 
   result<Value> await_resume() {
@@ -91,6 +89,18 @@ class load_awaiter {
   }
 
  private:
+  // Whether there is something to wait for.
+  bool join(const std::stop_token& stop) {
+    if (stop.stop_requested()) {
+      refused_ = errc::cancelled;
+      return false;
+    }
+    if (!wanted_.join(key_, stop == core_.token() ? &core_.token() : nullptr, refused_)) return false;
+    if (wanted_->ready().is_set() && !options_.scheduler) return false;
+    wait_.emplace(options_, wanted_->ready());
+    return true;
+  }
+
   const wait_options& options_;
   Core& core_;
   K key_;
@@ -101,7 +111,7 @@ class load_awaiter {
 
 /// Lazy: nothing is asked for before it is awaited, once.
 template <class Core, class K, class Value>
-class [[nodiscard]] load_operation {
+class [[nodiscard]] load_operation : public sending<load_operation<Core, K, Value>> {
  public:
   load_operation(Core& core, K key) : core_{&core}, key_{std::move(key)} {}
   load_awaiter<Core, K, Value> operator co_await() && { return {options_, *core_, std::move(key_)}; }

@@ -20,6 +20,7 @@
 
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/carried_context.hpp>
+#include <penstock/core/detail/sending.hpp>
 #include <penstock/core/detail/wait_mark.hpp>
 #include <penstock/core/detail/wait_operation.hpp>
 #include <penstock/core/scheduler.hpp>
@@ -159,11 +160,11 @@ class awaiting : public Wait {
   // Out of line: clang may keep parts of the caller's frame in flight across an inlined await_suspend (LLVM issue 56301).
   template <class Promise>
   [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
-    waiting_ = waiting;
+    waiting_ = waiting.address();
     const wait_options& options = *options_;
-    void (*resume)(Wait&) noexcept = [](Wait& self) noexcept { static_cast<awaiting&>(self).waiting_.resume(); };
+    void (*resume)(Wait&) noexcept = [](Wait& self) noexcept { static_cast<awaiting&>(self).coroutine().resume(); };
     if (capture_trace(waiting)) [[unlikely]]
-      resume = [](Wait& self) noexcept { resume_traced<Promise>(static_cast<awaiting&>(self).waiting_); };
+      resume = [](Wait& self) noexcept { resume_traced<Promise>(static_cast<awaiting&>(self).coroutine()); };
     if (!this->start(options.stop ? *options.stop : stop_token_of(waiting.promise()), options.limit(),
                      options.scheduler ? *options.scheduler : scheduler_of(waiting.promise()), resume)) {
       return true;
@@ -174,9 +175,29 @@ class awaiting : public Wait {
     return true;
   }
 
+  /// The same for one who is no coroutine, such as a connected sender (ext/execution.hpp): `waiter.go_on()` is called in place of a resumption. `stop`
+  /// is what it has in place of a promise's token. Then it calls await_resume(). Throws if a timer cannot be armed; then it has not begun.
+  template <class Waiter>
+  [[nodiscard]] bool begin(Waiter& waiter, const std::stop_token& stop) {
+    waiting_ = &waiter;
+    const wait_options& options = *options_;
+    void (*const go_on)(Wait&) noexcept = [](Wait& self) noexcept {
+      static_cast<Waiter*>(static_cast<awaiting&>(self).waiting_)->go_on();
+    };
+    if (!this->start(options.stop ? *options.stop : stop, options.limit(),
+                     options.scheduler ? *options.scheduler : any_scheduler{}, go_on)) {
+      return true;
+    }
+    if (!options.scheduler || options.scheduler->running_here()) return false;
+    this->resume_on(*options.scheduler, go_on);
+    return true;
+  }
+
  private:
+  [[nodiscard]] std::coroutine_handle<> coroutine() const noexcept { return std::coroutine_handle<>::from_address(waiting_); }
+
   const wait_options* options_;
-  std::coroutine_handle<> waiting_;
+  void* waiting_ = nullptr;  // the coroutine's address, or the waiter
 };
 
 template <class Owner, class Node>
@@ -193,7 +214,7 @@ class wait_awaiter : public awaiting<completion_wait<Owner, Node>> {
 /// A wait that has not begun: await it, once. Dropping it does nothing. Once it has begun, the awaiting coroutine must not be destroyed
 /// before it has gone on.
 template <class Owner, class Node, class... Arguments>
-class [[nodiscard]] async_operation {
+class [[nodiscard]] async_operation : public sending<async_operation<Owner, Node, Arguments...>> {
  public:
   explicit async_operation(Owner& owner, Arguments... arguments) : owner_{&owner}, arguments_{std::move(arguments)...} {}
 

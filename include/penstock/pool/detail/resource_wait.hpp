@@ -58,7 +58,7 @@ class resource_awaiter : public awaiting<resource_wait<T>> {
 
 /// What async_acquire() returns: a wait that has not begun.
 template <class T>
-class [[nodiscard]] resource_operation {
+class [[nodiscard]] resource_operation : public sending<resource_operation<T>> {
  public:
   resource_operation(resource_engine<T>& engine, const std::source_location& where) noexcept : engine_{&engine}, where_{where} {}
   resource_awaiter<T> operator co_await() && { return resource_awaiter<T>{options_, *engine_, where_}; }

@@ -149,7 +149,7 @@ class limiter_awaiter : public awaiting<limiter_wait> {
 
 /// What async_acquire() returns: a wait that has not begun (`async_operation`, in async_wait.hpp).
 template <class Value>
-class [[nodiscard]] limiter_operation {
+class [[nodiscard]] limiter_operation : public sending<limiter_operation<Value>> {
  public:
   limiter_operation(limiter& l, limiter_core& first, const job_options& job) noexcept : limiter_{&l}, first_{&first}, job_{job} {}
 
