@@ -1,0 +1,2 @@
+penstock::mutex state;
+penstock::shared_mutex table;
