@@ -19,7 +19,7 @@ class PenstockConan(ConanFile):
     package_type = "header-library"
     settings = "os", "arch", "compiler", "build_type"
     # What an adapter needs. Its headers are there in any case.
-    options = {part: [True, False] for part in ("asio", "boost_asio", "prometheus", "redis", "sqlite", "time_zones")}
+    options = {part: [True, False] for part in ("asio", "boost_asio", "fmt", "prometheus", "redis", "sqlite", "time_zones")}
     default_options = {part: False for part in options}
     no_copy_source = True
 
@@ -32,6 +32,8 @@ class PenstockConan(ConanFile):
             self.requires("asio/1.30.2")
         if self.options.boost_asio:
             self.requires("boost/1.84.0")
+        if self.options.fmt:
+            self.requires("fmt/10.2.1")
         if self.options.prometheus:
             self.requires("prometheus-cpp/1.2.4")
         if self.options.redis:
@@ -73,6 +75,7 @@ class PenstockConan(ConanFile):
         needs = {
             "asio": ["asio::asio"],
             "boost_asio": ["boost::headers"],
+            "fmt": ["fmt::fmt"],
             "prometheus": ["prometheus-cpp::prometheus-cpp-core"],
             "redis": ["hiredis::hiredis", "nlohmann_json::nlohmann_json"],
             "sqlite": ["sqlite3::sqlite3"],

@@ -84,4 +84,11 @@ inline void describe_counts(const channel_stats& s, metric_sink& to) {
 
 }  // namespace detail
 
+/// The counts alone; of a channel a registry sees more (channel/channel.hpp).
+inline void describe(const channel_stats& s, metric_sink& to) {
+  to.kind("channel");
+  to.gauge(metrics::depth, s.depth);
+  detail::describe_counts(s, to);
+}
+
 }  // namespace penstock::inline v0_1

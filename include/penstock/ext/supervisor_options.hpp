@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include <penstock/core/backoff.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -59,5 +60,17 @@ struct supervisor_stats {
   std::size_t running = 0;
   std::size_t ready = 0;
 };
+
+/// What a registry sees of a supervisor (observe/registry.hpp), which must be asked by the thread of its run().
+inline void describe(const supervisor_stats& s, metric_sink& to) {
+  to.kind("supervisor");
+  to.gauge({"running", "Processes that are there."}, s.running);
+  to.gauge({"ready", "Processes that are ready, and not told to stop."}, s.ready);
+  to.counter({"started", "Processes, with the first ones."}, s.started);
+  to.counter({"restarts", "Processes that ended without having been told to, and got a successor."}, s.restarts);
+  to.counter({"killed", "Processes that did not end in time."}, s.killed);
+  to.counter({"rolls", "Rolling restarts, by how they ended."}, s.rolled, {"outcome", "completed"});
+  to.counter({"rolls", "Rolling restarts, by how they ended."}, s.rolls_failed, {"outcome", "failed"});
+}
 
 }  // namespace penstock::inline v0_1

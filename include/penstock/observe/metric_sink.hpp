@@ -120,4 +120,26 @@ class metric_sink {
   virtual void distribution(const metric& m, metric_unit unit, const metric_distribution& values, const metric_label& label) = 0;
 };
 
+namespace detail {
+
+template <class T>
+concept described = requires(T& component, metric_sink& to) { describe(component, to); };
+template <class T>
+concept described_by_stats = requires(T& component, metric_sink& to) { describe(component.stats(), to); };
+
+template <class T>
+void describe_any(T& component, metric_sink& to) {
+  if constexpr (described<T>) {
+    describe(component, to);
+  } else {
+    describe(component.stats(), to);
+  }
+}
+
+}  // namespace detail
+
+/// What can join a registry (observe/registry.hpp), or be told as text (observe/metric_text.hpp).
+template <class T>
+concept measurable = detail::described<T> || detail::described_by_stats<T>;
+
 }  // namespace penstock::inline v0_1

@@ -56,14 +56,6 @@ inline std::string law_cell(const component_interval& c, std::string_view times,
   return text.data();
 }
 
-/// Without control characters, which would spoil the lines.
-inline std::string plain_text(std::string_view text) {
-  std::string plain;
-  for_each_code_point(
-      text, [&](std::string_view c) { plain += static_cast<unsigned char>(c.front()) < 0x20 || c == "\x7f" ? "?" : c; });
-  return plain;
-}
-
 inline metric_row row_of(const component_interval& c) {
   const component_snapshot& now = c.now;
   metric_row row{plain_text(now.name), now.kind};

@@ -46,19 +46,6 @@
 
 namespace penstock::inline v0_1 {
 
-namespace detail {
-
-template <class T>
-concept described = requires(T& component, metric_sink& to) { describe(component, to); };
-template <class T>
-concept described_by_stats = requires(T& component, metric_sink& to) { describe(component.stats(), to); };
-
-}  // namespace detail
-
-/// What can join a registry.
-template <class T>
-concept measurable = detail::described<T> || detail::described_by_stats<T>;
-
 struct registry_options {
   std::string prefix = "penstock";  ///< what the names of metrics begin with: [a-z][a-z0-9_]*
   any_clock clock = {};             ///< tells how much time lies between two snapshots; must outlive the registry
@@ -117,13 +104,7 @@ class registry {
   /// Throws std::invalid_argument if somebody has it, or it is empty.
   template <measurable T>
   [[nodiscard]] registry_membership join(std::string name, T& component) {
-    return add(std::move(name), [&component](metric_sink& to) {
-      if constexpr (detail::described<T>) {
-        describe(component, to);
-      } else {
-        describe(component.stats(), to);
-      }
-    });
+    return add(std::move(name), [&component](metric_sink& to) { detail::describe_any(component, to); });
   }
   /// The same of what a function tells, which is called as described above.
   template <class F>

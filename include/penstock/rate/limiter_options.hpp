@@ -124,7 +124,6 @@ struct run_options {
   std::chrono::nanoseconds expires_in{0};
   /// Asked when an attempt has failed: how long to wait before the job stands in line again, or nothing: the failure is the job's end.
   /// A retry_policy (core/retry_policy.hpp) will do.
-  /// A retry_policy (core/retry_policy.hpp) will do.
   move_only_function<std::optional<std::chrono::nanoseconds>(const job_failure&)> retry = {};
 };
 

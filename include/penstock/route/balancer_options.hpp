@@ -102,19 +102,22 @@ enum class lease_outcome : std::uint8_t {
 
 namespace detail {
 
+inline void describe_endpoint(const endpoint_stats& s, metric_sink& to, const metric_label& label = {}) {
+  to.gauge(metrics::in_flight, s.in_flight, label);
+  to.counter(metrics::completed, s.ended - std::min<std::uint64_t>(s.failures, s.ended), label);
+  to.counter(metrics::failed, s.failures, label);
+  to.gauge({"share", "What counts of the weight now."}, s.share, label);
+  to.gauge({"latency_mean", "Of calls that ended well, if it is measured."}, s.mean_latency, label);
+}
+
 // What a registry sees of a balancer (observe/registry.hpp): its endpoints, by endpoint_id.
 inline void describe_endpoints(const std::vector<endpoint_stats>& endpoints, metric_sink& to) {
   static constexpr metric state{"endpoints", "Endpoints by state."};
   std::size_t in_state[3] = {};
   for (const endpoint_stats& s : endpoints) {
     const std::string id = std::to_string(static_cast<std::uint64_t>(s.id));
-    const metric_label endpoint{"endpoint", id};
     ++in_state[static_cast<std::size_t>(s.state)];
-    to.gauge(metrics::in_flight, s.in_flight, endpoint);
-    to.counter(metrics::completed, s.ended - std::min<std::uint64_t>(s.failures, s.ended), endpoint);
-    to.counter(metrics::failed, s.failures, endpoint);
-    to.gauge({"share", "What counts of the weight now."}, s.share, endpoint);
-    to.gauge({"latency_mean", "Of calls that ended well, if it is measured."}, s.mean_latency, endpoint);
+    describe_endpoint(s, to, {"endpoint", id});
   }
   to.gauge(state, in_state[0], {"state", "listed"});
   to.gauge(state, in_state[1], {"state", "ejected"});
@@ -122,5 +125,17 @@ inline void describe_endpoints(const std::vector<endpoint_stats>& endpoints, met
 }
 
 }  // namespace detail
+
+/// One of them alone.
+inline void describe(const endpoint_stats& s, metric_sink& to) {
+  static constexpr metric state{"state", "1 for the state that it is in, else 0."};
+  to.kind("endpoint");
+  to.gauge({"id", "Its endpoint_id."}, static_cast<std::uint64_t>(s.id));
+  to.gauge(state, s.state == endpoint_state::listed, {"state", "listed"});
+  to.gauge(state, s.state == endpoint_state::ejected, {"state", "ejected"});
+  to.gauge(state, s.state == endpoint_state::draining, {"state", "draining"});
+  to.gauge({"weight", "Its weight."}, s.weight);
+  detail::describe_endpoint(s, to);
+}
 
 }  // namespace penstock::inline v0_1

@@ -11,7 +11,7 @@
 namespace penstock::inline v0_1::detail {
 
 /// How many bytes the code point at the beginning has; 0 if that is no UTF-8 (RFC 3629).
-[[nodiscard]] inline std::size_t code_point_length(std::string_view text) noexcept {
+[[nodiscard]] constexpr std::size_t code_point_length(std::string_view text) noexcept {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
   const unsigned char first = byte(0);
   if (first < 0x80) return 1;
@@ -39,6 +39,14 @@ void for_each_code_point(std::string_view text, Append append) {
     append(length == 0 ? std::string_view{"\xef\xbf\xbd"} : text.substr(0, length));
     text.remove_prefix(length == 0 ? 1 : length);
   }
+}
+
+/// Without control characters, which would spoil the lines.
+[[nodiscard]] inline std::string plain_text(std::string_view text) {
+  std::string plain;
+  for_each_code_point(
+      text, [&](std::string_view c) { plain += static_cast<unsigned char>(c.front()) < 0x20 || c == "\x7f" ? "?" : c; });
+  return plain;
 }
 
 /// The shortest text that means this number; what is none, or infinite, as Prometheus says it.
