@@ -139,11 +139,21 @@ class batcher {
   /// A copy of what is remembered (options.cache); errc::empty: nothing is, and nothing is loaded. Throws the exception that was primed.
   template <class K = Key>
   result<Value> try_load(const K& key) {
-    const detail::state_ref<flight_type> known{core_->look(lookup(key))};
-    if (!known) return errc::empty;
-    if (!known->ready().is_set()) return errc::empty;
-    if (known->failed) return known->failed;
-    return known->peek();
+    return remembered(detail::state_ref<flight_type>{core_->look(lookup(key))});
+  }
+  /// try_load() of each key of a range of Key (or what is looked up like one), in order, under one lock and with one look at the clock: of many keys that are remembered a
+  /// fraction of what they cost one by one.
+  template <class Keys>
+    requires std::ranges::forward_range<const Keys> && looked_up_as_is<std::ranges::range_value_t<const Keys>>
+  [[nodiscard]] std::vector<result<Value>> try_load_many(const Keys& keys) {
+    const auto known = core_->look_many(keys);
+    std::vector<result<Value>> all;
+    all.reserve(known.size());
+    for (const auto& one : known) all.push_back(remembered(one.found));
+    return all;
+  }
+  [[nodiscard]] std::vector<result<Value>> try_load_many(std::initializer_list<Key> keys) {
+    return try_load_many(std::span<const Key>{keys.begin(), keys.size()});
   }
 
   /// `co_await users.async_load(key)` is a result<Value>, as of load(key, limits), without blocking. Lazy: the key joins the line when it is awaited.
@@ -250,6 +260,13 @@ class batcher {
     } else {
       return static_cast<Key>(key);
     }
+  }
+
+  static result<Value> remembered(const detail::state_ref<flight_type>& known) {
+    if (!known) return errc::empty;
+    if (!known->ready().is_set()) return errc::empty;
+    if (known->failed) return known->failed;
+    return known->peek();
   }
 
   template <class K>

@@ -1,13 +1,18 @@
 // What a batcher remembers: sizes, lifetimes, errors, caches of one's own, clearing while a key is being loaded, and how keys are told apart.
 #include <penstock/batch/batcher.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <exception>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -108,6 +113,40 @@ TEST_CASE("batcher: of those remembered the one that was not asked for the longe
   CHECK(many.stats().cached == 3000);
   CHECK(many.try_load(1999 * 1024).error() == errc::empty);
   CHECK(many.try_load(2000 * 1024));
+}
+
+TEST_CASE("batcher: many keys are looked up together as they are one by one", "[batcher][cache]") {
+  source s;
+  manual_clock clock;
+  manual_executor loop;
+  ints b{loop, s.answers(), {.cache = {.max_entries = 3, .ttl = 10s, .negative_ttl = 20s}, .clock = clock}};
+  const auto known = [&](std::initializer_list<int> keys) {
+    std::vector<int> values;
+    for (const auto& r : b.try_load_many(keys)) values.push_back(r ? *r : (r.error() == errc::empty ? 0 : -1));
+    return values;
+  };
+  CHECK(known({}) == std::vector<int>{});
+  CHECK(known({1, 2}) == std::vector{0, 0});
+  for (const int key : {1, 2, -3}) static_cast<void>(b.load(key));
+  loop.run_all();
+  auto under_way = b.load(4);
+  CHECK(known({-3, 4, 2, 1, 2}) == std::vector{-1, 0, 201, 101, 201});
+  CHECK(b.stats().hits == 4);
+  loop.run_all();
+  CHECK(under_way.get() == 402);
+  CHECK(known({1, 2, -3, 4}) == std::vector{101, 201, 0, 402});  // -3 was asked for first, and so the first to go
+  clock.advance(10s);
+  CHECK(known({1, 2, 4}) == std::vector{0, 0, 0});
+  CHECK(b.stats().cached == 0);
+  CHECK(b.prime(5, std::make_exception_ptr(std::logic_error{"five"})));
+  CHECK_THROWS_AS(known({5}), std::logic_error);
+  // Among thousands, and by another kind of range.
+  ints many{any_scheduler{}, s.answers(), {.cache = {.max_entries = 5000}}};
+  for (int key = 0; key < 5000; ++key) CHECK(many.prime(key * 1024, key));
+  const auto all = many.try_load_many(std::views::iota(0, 6000) | std::views::transform([](int n) { return n * 1024; }));
+  REQUIRE(all.size() == 6000);
+  CHECK(std::count_if(all.begin(), all.end(), [](const result<int>& r) { return r.has_value(); }) == 5000);
+  CHECK(all[4999] == 4999);
 }
 
 TEST_CASE("batcher: a value lives as long as its ttl, an error as its negative ttl, and by default not at all",

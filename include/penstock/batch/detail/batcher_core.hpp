@@ -15,9 +15,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <penstock/batch/batcher_options.hpp>
 #include <penstock/batch/detail/batch_dispatch.hpp>
@@ -150,6 +152,37 @@ class batcher_core
     ++counts_.hits;
     f->add_owner();
     return f;
+  }
+
+  struct looked_up {
+    std::size_t hash = 0;
+    state_ref<flight_type> found{};  ///< with a share; null: nothing is remembered
+  };
+  /// look() for each key of a range, under one lock.
+  template <class Keys>
+  [[nodiscard]] std::vector<looked_up> look_many(const Keys& keys) {
+    using fetch = typename flight_store<flight_type>::fetch;
+    std::vector<looked_up> all;
+    if constexpr (std::ranges::sized_range<Keys>) all.reserve(static_cast<std::size_t>(std::ranges::size(keys)));
+    for (const auto& key : keys) all.push_back({.hash = hash_(key)});
+    flight_trash<flight_type> gone;
+    const nanoseconds_point now = this->time();
+    std::scoped_lock guard{lock_};
+    for (const fetch what : {fetch::bucket, fetch::flight, fetch::neighbours}) {
+      for (const looked_up& one : all) store_.ask_for(what, one.hash);
+    }
+    auto one = all.begin();
+    for (const auto& key : keys) {
+      const auto same = [&](const Key& known) { return equal_(known, key); };
+      if (flight_type* const f = store_.find(one->hash, same, now, gone); f != nullptr && f->phase == flight_phase::done) {
+        ++counts_.loads;
+        ++counts_.hits;
+        f->add_owner();
+        one->found = state_ref<flight_type>{f};
+      }
+      ++one;
+    }
+    return all;
   }
 
   // --- what is remembered

@@ -131,11 +131,13 @@ class flight_table {
 
   template <class SameKey>
   [[nodiscard]] Flight* find(std::size_t hash, SameKey&& same) const {
-    for (Flight* f = bucket(hash); f != nullptr; f = f->below) {
+    for (Flight* f = first(hash); f != nullptr; f = f->below) {
       if (f->hash == hash && same(f->key)) return f;
     }
     return nullptr;
   }
+  /// What a search for the hash begins with.
+  [[nodiscard]] Flight* const& first(std::size_t hash) const noexcept { return buckets_[spread(hash) & (buckets_.size() - 1)]; }
   void insert(Flight& f) noexcept {
     if (size_ >= buckets_.size()) grow();
     Flight*& first = bucket(f.hash);
@@ -165,7 +167,6 @@ class flight_table {
     return static_cast<std::size_t>((static_cast<std::uint64_t>(hash) * 0x9E37'79B9'7F4A'7C15u) >> 20);
   }
   Flight*& bucket(std::size_t hash) noexcept { return buckets_[spread(hash) & (buckets_.size() - 1)]; }
-  Flight* bucket(std::size_t hash) const noexcept { return buckets_[spread(hash) & (buckets_.size() - 1)]; }
 
   void grow() noexcept {
     std::vector<Flight*> old;

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 #include <penstock/batch/batch_cache.hpp>
 #include <penstock/batch/detail/flight.hpp>
@@ -53,6 +54,25 @@ class flight_store {
       remembered_.push_back(*f);
     }
     return f;
+  }
+
+  /// Asks for the memory that find() will read, in these steps; whoever looks for many keys takes each step for all of them, so that what is not in the
+  /// processor's caches comes for all at the same time.
+  enum class fetch : std::uint8_t { bucket, flight, neighbours };
+  void ask_for(fetch what, std::size_t hash) const noexcept {
+#if defined(__GNUC__)
+    Flight* const& first = table_.first(hash);
+    if (what == fetch::bucket) return __builtin_prefetch(&first);
+    if (first == nullptr) return;
+    if (what == fetch::flight) {
+      __builtin_prefetch(first, 1);  // its owners
+      __builtin_prefetch(&first->hash);
+      __builtin_prefetch(&first->phase);
+    } else if (first->phase == flight_phase::done) {
+      if (first->earlier != nullptr) __builtin_prefetch(&first->earlier->later, 1);
+      if (first->later != nullptr) __builtin_prefetch(&first->later->earlier, 1);
+    }
+#endif
   }
 
   /// A new one, queued.
