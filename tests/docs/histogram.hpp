@@ -1,0 +1,2 @@
+std::chrono::steady_clock::time_point arrived;
+void serve();
