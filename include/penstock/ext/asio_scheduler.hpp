@@ -12,8 +12,9 @@
 //
 // A scheduler (core/scheduler.hpp), for io_context and thread_pool: whatever is an Asio execution context with an executor that knows its own threads.
 //
-// Order          coroutines that are due go on one after the other in their order, each as a handler of its own among Asio's others; several threads that
-//                run the context run several.
+// Order          coroutines that are due go on one after the other in their order; several threads that run the context run several. Up to 32 go on
+//                within one handler, for between two handlers of a context that one thread runs Asio looks after its sockets, which is a system call; then Asio's other
+//                handlers have their turn.
 // Thread safety  every member may be called concurrently.
 // Work           what is due counts as outstanding work of the context. A coroutine that waits for something of penstock's does not: keep a work guard, or
 //                begin it with as_asio(), which has one.
@@ -85,26 +86,36 @@ class asio_resumptions final : public net::execution_context::service {
     asio_resumptions* of;
   };
 
-  struct run_one {
+  struct run_some {
     asio_resumptions* self;
-    void operator()() const {
-      work_item* item = nullptr;
-      {
-        const std::scoped_lock guard{self->lock_};
-        item = self->due_.pop_front();
-        self->sent_ = false;
-        if (!self->due_.empty()) self->send();  // first, for another thread
-      }
-      if (item != nullptr) (*item)();
-    }
+    void operator()() const noexcept { self->run(); }
   };
+
+  static constexpr int most_at_once = 32;
+
+  // One at a time is taken: the handler for what is left is sent before the first one runs, and another thread that gets it takes its part.
+  void run() noexcept {
+    work_item* item = nullptr;
+    {
+      const std::scoped_lock guard{lock_};
+      item = due_.pop_front();
+      sent_ = false;
+      if (!due_.empty()) send();
+    }
+    for (int left = most_at_once; item != nullptr;) {
+      (*item)();
+      if (--left == 0) return;
+      const std::scoped_lock guard{lock_};
+      item = due_.pop_front();
+    }
+  }
 
   // With lock_ held, which Asio's own functions know nothing of: so nobody sends to a context that has been closed.
   void send() {
     sent_ = true;
     net::execution::execute(net::prefer(net::require(context_.get_executor(), net::execution::blocking.never),
                                         net::execution::relationship.fork, net::execution::allocator(place<void>{*this})),
-                            run_one{this});
+                            run_some{this});
   }
 
   void shutdown() override {

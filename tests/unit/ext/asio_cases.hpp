@@ -21,6 +21,7 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/core/task_group.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
@@ -457,6 +458,57 @@ TEST_CASE("asio_scheduler: coroutines move between an io_context and a pool, and
   io.restart();
   io.run();
   CHECK(order == std::vector{1, 2});
+}
+
+// Counts, and tells how many there have been when others looked.
+struct counted {
+  std::atomic<int> went_on{0};
+  task<> wait(penstock::event& e) {
+    auto passed = co_await e.async_wait();
+    if (passed) ++went_on;
+  }
+};
+
+TEST_CASE("asio_scheduler: what is due at the same time goes on in a few handlers, and others have their turn", "[asio]") {
+  asio::io_context io;
+  penstock::event go;
+  counted all;
+  penstock::task_group group{asio_scheduler{io}};
+  for (int i = 0; i < 100; ++i) group.spawn(all.wait(go));
+  io.poll();
+  go.set();
+  int when_it_came = 0;
+  asio::post(io, [&] { when_it_came = all.went_on; });
+  io.restart();
+  io.run();
+  CHECK(when_it_came == 32);
+  CHECK(all.went_on == 100);
+}
+
+TEST_CASE("asio_scheduler: who blocks keeps no other thread from what is due behind it", "[asio]") {
+  asio::io_context io;
+  penstock::event go, others_went_on;
+  counted all;
+  penstock::task_group group{asio_scheduler{io}};
+  const auto block = [](penstock::event& e, penstock::event& until_this) -> task<> {
+    auto passed = co_await e.async_wait();
+    if (passed) until_this.wait();
+  };
+  const auto tell = [](counted& c, penstock::event& e, penstock::event& told) -> task<> {
+    co_await c.wait(e);
+    told.set();
+  };
+  group.spawn(block(go, others_went_on));
+  for (int i = 0; i < 10; ++i) group.spawn(all.wait(go));
+  group.spawn(tell(all, go, others_went_on));
+  io.poll();
+  go.set();
+  io.restart();
+  {
+    std::jthread another{[&] { io.run(); }};
+    io.run();
+  }
+  CHECK(all.went_on == 11);
 }
 
 TEST_CASE("asio_scheduler: what is due when its context is destroyed still goes on", "[asio]") {
