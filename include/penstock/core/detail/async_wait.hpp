@@ -181,15 +181,15 @@ class awaiting : public Wait {
   [[nodiscard]] bool begin(Waiter& waiter, const std::stop_token& stop) {
     waiting_ = &waiter;
     const wait_options& options = *options_;
-    void (*const go_on)(Wait&) noexcept = [](Wait& self) noexcept {
+    void (*const resume)(Wait&) noexcept = [](Wait& self) noexcept {
       static_cast<Waiter*>(static_cast<awaiting&>(self).waiting_)->go_on();
     };
     if (!this->start(options.stop ? *options.stop : stop, options.limit(),
-                     options.scheduler ? *options.scheduler : any_scheduler{}, go_on)) {
+                     options.scheduler ? *options.scheduler : any_scheduler{}, resume)) {
       return true;
     }
     if (!options.scheduler || options.scheduler->running_here()) return false;
-    this->resume_on(*options.scheduler, go_on);
+    this->resume_on(*options.scheduler, resume);
     return true;
   }
 
