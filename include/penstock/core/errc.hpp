@@ -6,6 +6,7 @@
 // Thread safety  all of it may be used at any time, also while statics are built and torn down.
 #pragma once
 
+#include <cstdio>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -37,8 +38,50 @@ class errc_category final : public std::error_category {
  public:
   [[nodiscard]] const char* name() const noexcept override { return "penstock"; }
 
+  // Every program that includes this compiles it, since the category is an object: so one string is made, in one place.
   [[nodiscard]] std::string message(int value) const override {
+    char unknown[48];
+    const char* text = text_of(static_cast<errc>(value));
+    if (text == nullptr) {
+      std::snprintf(unknown, sizeof unknown, "unknown penstock error %d", value);
+      text = unknown;
+    }
+    return text;
+  }
+
+  [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
     switch (static_cast<errc>(value)) {
+      case errc::empty:
+      case errc::full:
+        return std::make_error_condition(std::errc::resource_unavailable_try_again);
+      case errc::closed:
+        return std::make_error_condition(std::errc::broken_pipe);
+      case errc::timeout:
+        return std::make_error_condition(std::errc::timed_out);
+      case errc::cancelled:
+        return std::make_error_condition(std::errc::operation_canceled);
+      case errc::deadlock:
+        return std::make_error_condition(std::errc::resource_deadlock_would_occur);
+      case errc::busy:
+        return std::make_error_condition(std::errc::device_or_resource_busy);
+      case errc::unsupported:
+        return std::make_error_condition(std::errc::operation_not_supported);
+      case errc::rejected:
+      case errc::broken_promise:
+      case errc::lagged:
+      case errc::disconnected:
+      case errc::not_found:
+      case errc::stale:
+      case errc::exception:
+        break;  // the standard has no condition that means this
+    }
+    return {value, *this};
+  }
+
+ private:
+  // Null: it is none of them.
+  static const char* text_of(errc value) noexcept {
+    switch (value) {
       case errc::empty:
         return "nothing to take";
       case errc::full:
@@ -70,36 +113,7 @@ class errc_category final : public std::error_category {
       case errc::exception:
         return "an exception was thrown";
     }
-    return "unknown penstock error " + std::to_string(value);
-  }
-
-  [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
-    switch (static_cast<errc>(value)) {
-      case errc::empty:
-      case errc::full:
-        return std::make_error_condition(std::errc::resource_unavailable_try_again);
-      case errc::closed:
-        return std::make_error_condition(std::errc::broken_pipe);
-      case errc::timeout:
-        return std::make_error_condition(std::errc::timed_out);
-      case errc::cancelled:
-        return std::make_error_condition(std::errc::operation_canceled);
-      case errc::deadlock:
-        return std::make_error_condition(std::errc::resource_deadlock_would_occur);
-      case errc::busy:
-        return std::make_error_condition(std::errc::device_or_resource_busy);
-      case errc::unsupported:
-        return std::make_error_condition(std::errc::operation_not_supported);
-      case errc::rejected:
-      case errc::broken_promise:
-      case errc::lagged:
-      case errc::disconnected:
-      case errc::not_found:
-      case errc::stale:
-      case errc::exception:
-        break;  // the standard has no condition that means this
-    }
-    return {value, *this};
+    return nullptr;
   }
 };
 
