@@ -111,7 +111,10 @@ class timer_service final : public timer_queue {
 };
 
 namespace detail {
-inline basic_timer_queue<std_sync>& std_sync::steady_timers() { return timer_service<std::chrono::steady_clock>::shared(); }
+template <class>
+inline basic_timer_queue<std_sync>& std_sync::steady_timers() {
+  return timer_service<std::chrono::steady_clock>::shared();
+}
 }  // namespace detail
 
 }  // namespace penstock::inline v0_1

@@ -28,7 +28,8 @@ class blocking_help {
   ~blocking_help() { current_ = outer_; }
 
   /// Blocks this thread until `end` is set.
-  static void wait(basic_one_shot<>& end) noexcept {
+  template <class Sync>
+  static void wait(basic_one_shot<Sync>& end) noexcept {
     if (current_ != nullptr) {
       current_->wait_(*current_, end);
     } else {
@@ -36,7 +37,10 @@ class blocking_help {
     }
   }
   /// The same, without running anything.
-  static void wait_idly(basic_one_shot<>& end) noexcept { blocking_wait<basic_one_shot<>, plain_node<std_sync>>{end}.run(); }
+  template <class Sync>
+  static void wait_idly(basic_one_shot<Sync>& end) noexcept {
+    blocking_wait<basic_one_shot<Sync>, plain_node<Sync>>{end}.run();
+  }
 
   class about_to_block {
    public:

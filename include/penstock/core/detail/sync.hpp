@@ -74,6 +74,7 @@ struct std_sync {
   }
 
   /// The timers of the steady clock (core/timer_service.hpp).
+  template <class = void>  // so that only who calls it compiles the service
   static basic_timer_queue<std_sync>& steady_timers();
 
   using thread_id = std::thread::id;

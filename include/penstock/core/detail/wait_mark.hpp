@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <new>
 #include <string_view>
@@ -278,8 +277,9 @@ class coroutine_mark<std_sync> {
     if (!mark_->is_used()) delete std::exchange(mark_, nullptr);
   }
   [[gnu::cold]] [[gnu::noinline]] void finish(outcome how) noexcept {
-    const std::unique_ptr<wait_mark<std_sync>> mine{std::exchange(mark_, nullptr)};
+    wait_mark<std_sync>* const mine = std::exchange(mark_, nullptr);
     mine->end(how);
+    delete mine;
   }
 
   wait_mark<std_sync>* mark_ = nullptr;
