@@ -86,19 +86,21 @@ template <class F>
 concept submittable = (std::invocable<F&> || std::invocable<F&, std::stop_token>) && std::is_nothrow_destructible_v<F>;
 
 struct pool_access;
+template <class Sync>
 class expiry;
 
 }  // namespace detail
 
-class worker_pool {
+template <class Sync = detail::std_sync>
+class basic_worker_pool {
  public:
   /// Starts the threads. Throws std::invalid_argument if queue_capacity or min_threads is 0, priorities not 1 to 16, max_threads less than threads, or
   /// keep_alive or room_timeout negative; std::system_error if a thread cannot be started or bound to its processor, and what on_thread_start throws, after joining
   /// those that were started. If there is an on_thread_start or an affinity, returns when all threads have begun.
-  explicit worker_pool(worker_pool_options options = {});
-  worker_pool(const worker_pool&) = delete;
-  worker_pool& operator=(const worker_pool&) = delete;
-  ~worker_pool();
+  explicit basic_worker_pool(worker_pool_options options = {});
+  basic_worker_pool(const basic_worker_pool&) = delete;
+  basic_worker_pool& operator=(const basic_worker_pool&) = delete;
+  ~basic_worker_pool();
 
   /// Runs `f()` on a worker, some time; nobody hears of its end. When the queue is full, the overflow policy decides. errc::closed after
   /// shutdown() or request_stop(), errc::rejected by policy, errc::timeout after room_timeout; the task is then destroyed. Throws std::invalid_argument if there is nothing to call (a
@@ -212,8 +214,10 @@ class worker_pool {
 
  private:
   using task = move_only_function<void()>;
-  using queue = detail::task_queue<task>;
-  using runner = detail::task_runner<worker_pool, detail::work<task>>;
+  using queue = detail::task_queue<task, Sync>;
+  using queue_slot = typename queue::slot;
+  using runner = detail::task_runner<basic_worker_pool, detail::work<task>, detail::worker_record<Sync>>;
+  using thread_report = detail::thread_report<Sync>;
   friend detail::pool_access;
 
   template <class F, class R>
@@ -250,17 +254,17 @@ class worker_pool {
   result<void> put_into_full(task& work, const admission& how);
   result<void> put_over(task& work, const admission& how) noexcept;
   template <class F>
-  auto submit(F&& f, std::unique_ptr<detail::expiry> when, const admission& how);
+  auto submit(F&& f, std::unique_ptr<detail::expiry<Sync>> when, const admission& how);
   // Counts a submission that failed.
   [[gnu::cold]] result<void> refuse(result<void> why) noexcept;
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
   static std::size_t checked_threads(worker_pool_options& options);
   // `first`: one of those that the pool is made with, which the queue counts already. Throws if it does not begin; with a report nobody has waited yet.
   void start_thread(bool first);
-  void start_thread(bool first, detail::thread_report* waiting);
-  void run_worker(std::size_t index, bool first, detail::thread_report* waiting) noexcept;
-  void run_pieces(queue::slot& me, runner& here) noexcept;
-  void help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept;
+  void start_thread(bool first, thread_report* waiting);
+  void run_worker(std::size_t index, bool first, thread_report* waiting) noexcept;
+  void run_pieces(queue_slot& me, runner& here) noexcept;
+  void help_until(queue_slot& me, detail::basic_one_shot<>& end) noexcept;
   bool help_once() noexcept;
   void run(runner& here, detail::work<task>& found) noexcept;
   void run_inside(runner& here, detail::work<task>& found) noexcept;
@@ -269,11 +273,11 @@ class worker_pool {
   [[gnu::cold]] void run_measured(runner& here, detail::work<task>& found) noexcept;
   [[gnu::cold]] void count_run_here(runner& here, detail::fate how) noexcept;
   void measure_inside(runner& here, detail::fate how, detail::nanoseconds_point since, detail::nanoseconds_point began) noexcept;
-  void measure(queue::slot& slot) const;
+  void measure(queue_slot& slot) const;
   void drop(task& queued) noexcept;
   [[gnu::cold]] void drop_postponed(runner& here, detail::work<task>& found) noexcept;
   void report(std::exception_ptr failure) noexcept;
-  void expire(detail::expiry& missed) noexcept;
+  void expire(detail::expiry<Sync>& missed) noexcept;
 
   // This thread's, if it runs a task of this pool.
   [[nodiscard]] runner* runner_here() const noexcept {
@@ -282,7 +286,7 @@ class worker_pool {
     return r;
   }
   // This thread's, if it is one of the workers.
-  [[nodiscard]] queue::slot* slot_here() const noexcept {
+  [[nodiscard]] queue_slot* slot_here() const noexcept {
     return current_ != nullptr && current_->queue == &queue_ ? current_ : nullptr;
   }
   void run_postponed(runner& here) noexcept;
@@ -290,7 +294,7 @@ class worker_pool {
   static constexpr unsigned deepest = 32;  // of runner::depth
   static constexpr unsigned deepest_help = 128;
 
-  static inline thread_local queue::slot* current_ = nullptr;
+  static inline thread_local queue_slot* current_ = nullptr;
   static inline thread_local unsigned helping_ = 0;  // waits for coroutines, one inside the other, that run coroutines meanwhile
 
   const std::size_t max_threads_;
@@ -307,10 +311,12 @@ class worker_pool {
   std::atomic<std::size_t> expired_{0};
   std::atomic<std::size_t> dropped_{0};
   detail::refusals refused_;
-  detail::worker_record outside_;  // of those who are no workers
+  detail::worker_record<Sync> outside_;  // of those who are no workers
   detail::process_origin origin_;
-  detail::pool_threads threads_;
+  detail::pool_threads<Sync> threads_;
 };
+
+using worker_pool = basic_worker_pool<>;
 
 }  // namespace penstock::inline v0_1
 

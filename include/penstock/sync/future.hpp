@@ -191,8 +191,10 @@ template <class T>
   p.set_value(static_cast<T&&>(value));
   return p.get_future();
 }
-[[nodiscard]] inline future<void> make_ready_future() {
-  promise<void> p;
+template <class T = void>
+  requires std::is_void_v<T>
+[[nodiscard]] future<T> make_ready_future() {
+  promise<T> p;
   p.set_value();
   return p.get_future();
 }

@@ -18,18 +18,19 @@
 
 namespace penstock::inline v0_1::detail {
 
-class fork_place {
+template <class Pool>
+class basic_fork_place {
  public:
-  fork_place(worker_pool& pool, fork_lane* lane) noexcept : pool_{pool}, lane_{lane} {}
+  basic_fork_place(Pool& pool, fork_lane* lane) noexcept : pool_{pool}, lane_{lane} {}
 
   /// Calls f(place), where place is the calling thread's; it is a guest of the pool meanwhile if it is none of its workers.
   template <class F>
-  static void enter(worker_pool& pool, F&& f) {
+  static void enter(Pool& pool, F&& f) {
     if (fork_lane* const mine = pool_access::lane_here(pool); mine != nullptr) [[likely]] {
-      f(fork_place{pool, mine});
+      f(basic_fork_place{pool, mine});
     } else {
-      const fork_guest guest{pool};
-      f(fork_place{pool, guest.lane()});
+      const fork_guest<Pool> guest{pool};
+      f(basic_fork_place{pool, guest.lane()});
     }
   }
 
@@ -55,17 +56,17 @@ class fork_place {
   template <class Body>
   class job final : public fork_job<> {
    public:
-    job(worker_pool& pool, Body& body) noexcept
+    job(Pool& pool, Body& body) noexcept
         : fork_job{[](work_item& self) noexcept { static_cast<job&>(self).run_stolen(); }}, pool_{pool}, body_{body} {}
 
    private:
     void run_stolen() noexcept {
       fork_lane* const mine = pool_access::lane_here(pool_);
       this->begin(mine);
-      body_(fork_place{pool_, mine});
+      body_(basic_fork_place{pool_, mine});
       this->end();
     }
-    worker_pool& pool_;
+    Pool& pool_;
     Body& body_;
   };
 
@@ -75,8 +76,10 @@ class fork_place {
                 [this] { return pool_access::help_once(pool_); }, [this](auto& wait) { return pool_.blocking(wait); });
   }
 
-  worker_pool& pool_;
+  Pool& pool_;
   fork_lane* lane_;
 };
+
+using fork_place = basic_fork_place<worker_pool>;
 
 }  // namespace penstock::inline v0_1::detail

@@ -10,6 +10,7 @@
 
 namespace penstock::inline v0_1::detail {
 
+template <class Sync>
 class expiry {
  public:
   /// What the options say, or null. Throws std::invalid_argument if they say it twice.

@@ -17,36 +17,53 @@
 namespace penstock::inline v0_1::detail {
 
 using fork_lane = guest_lanes<>::lane;
+template <class Pool>
 class fork_guest;
 
 struct pool_access {
   /// The calling thread's, if it is one of the pool's workers or a guest; or null. Null in a forked child, too, where nobody is left to steal.
-  [[nodiscard]] static fork_lane* lane_here(worker_pool& pool) noexcept;
+  template <class Pool>
+  [[nodiscard]] static fork_lane* lane_here(Pool& pool) noexcept;
   /// Offers a job to the others; what was forked later is to be taken back first. False: there is no room, and the caller runs it itself.
-  [[nodiscard]] static bool fork(worker_pool& pool, fork_lane& mine, work_item& job) noexcept {
+  template <class Pool>
+  [[nodiscard]] static bool fork(Pool& pool, fork_lane& mine, work_item& job) noexcept {
     return pool.queue_.fork(mine, job);
   }
   /// Posts a task if there is room, and is no submission that counts as refused if there is none.
-  template <class F>
-  static void invite(worker_pool& pool, F&& f) {
-    worker_pool::task work{std::forward<F>(f)};
+  template <class Pool, class F>
+  static void invite(Pool& pool, F&& f) {
+    typename Pool::task work{std::forward<F>(f)};
     if (!pool.origin_.forked()) static_cast<void>(pool.try_put(work, pool.usual_label()));
   }
   /// Runs a coroutine of the pool if the calling thread is a worker and nobody else is free to. False: it has run none.
-  static bool help_once(worker_pool& pool) noexcept { return pool.help_once(); }
+  template <class Pool>
+  static bool help_once(Pool& pool) noexcept {
+    return pool.help_once();
+  }
   /// An exception that nobody else gets: it is counted and goes to the pool's error handler.
-  static void report(worker_pool& pool, std::exception_ptr failure) noexcept { pool.report(std::move(failure)); }
+  template <class Pool>
+  static void report(Pool& pool, std::exception_ptr failure) noexcept {
+    pool.report(std::move(failure));
+  }
 
  private:
-  friend fork_guest;
-  static auto& guests(worker_pool& pool) noexcept { return pool.queue_.guests(); }
-  static bool forked(const worker_pool& pool) noexcept { return pool.origin_.forked(); }
+  template <class Pool>
+  friend class fork_guest;
+  template <class Pool>
+  static auto& guests(Pool& pool) noexcept {
+    return pool.queue_.guests();
+  }
+  template <class Pool>
+  static bool forked(const Pool& pool) noexcept {
+    return pool.origin_.forked();
+  }
 };
 
 /// While one lives on its stack, a thread that is no worker of the pool has a lane there; unless none was free.
+template <class Pool>
 class fork_guest {
  public:
-  explicit fork_guest(worker_pool& pool) noexcept
+  explicit fork_guest(Pool& pool) noexcept
       : pool_{pool}, lane_{pool_access::forked(pool) ? nullptr : pool_access::guests(pool).borrow()}, outer_{innermost_} {
     innermost_ = this;
   }
@@ -59,7 +76,7 @@ class fork_guest {
 
   [[nodiscard]] fork_lane* lane() const noexcept { return lane_; }
   /// The calling thread's lane in this pool, or null.
-  [[nodiscard]] static fork_lane* lane_here(const worker_pool& pool) noexcept {
+  [[nodiscard]] static fork_lane* lane_here(const Pool& pool) noexcept {
     for (const fork_guest* g = innermost_; g != nullptr; g = g->outer_) {
       if (&g->pool_ == &pool) return g->lane_;
     }
@@ -67,18 +84,19 @@ class fork_guest {
   }
 
  private:
-  worker_pool& pool_;
+  Pool& pool_;
   fork_lane* const lane_;
   fork_guest* const outer_;
   static inline thread_local fork_guest* innermost_ = nullptr;
 };
 
-inline fork_lane* pool_access::lane_here(worker_pool& pool) noexcept {
+template <class Pool>
+inline fork_lane* pool_access::lane_here(Pool& pool) noexcept {
   if (forked(pool)) [[unlikely]]
     return nullptr;
-  if (worker_pool::queue::slot* const mine = pool.slot_here(); mine != nullptr) [[likely]]
+  if (auto* const mine = pool.slot_here(); mine != nullptr) [[likely]]
     return &mine->forks;
-  return fork_guest::lane_here(pool);
+  return fork_guest<Pool>::lane_here(pool);
 }
 
 }  // namespace penstock::inline v0_1::detail

@@ -10,14 +10,15 @@
 
 namespace penstock::inline v0_1 {
 
-inline pool_stats worker_pool::stats() const {
+template <class Sync>
+inline pool_stats basic_worker_pool<Sync>::stats() const {
   pool_stats s;
   if (origin_.forked()) return s;
   s.threads = running_threads();
   // Ends before beginnings: what begins meanwhile is not missing in the sum.
   const detail::nanoseconds_point now = stamp();
   outside_.add_to(s, now);
-  queue_.slots().for_each([&](const queue::slot& slot) { slot.record.add_to(s, slot.index, now); });
+  queue_.slots().for_each([&](const queue_slot& slot) { slot.record.add_to(s, slot.index, now); });
   s.expired = expired();
   s.dropped = dropped();
   s.rejected = refused_.read();
@@ -28,47 +29,55 @@ inline pool_stats worker_pool::stats() const {
   return s;
 }
 
-inline void worker_pool::measure(queue::slot& slot) const {
+template <class Sync>
+inline void basic_worker_pool<Sync>::measure(queue_slot& slot) const {
   if (metrics_) slot.record.measure(clock_);
 }
 
-inline result<void> worker_pool::refuse(result<void> why) noexcept {
+template <class Sync>
+inline result<void> basic_worker_pool<Sync>::refuse(result<void> why) noexcept {
   refused_.count(why.error());
   return why;
 }
 
-inline void worker_pool::run_measured(runner& here, detail::work<task>& found) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::run_measured(runner& here, detail::work<task>& found) noexcept {
   const detail::nanoseconds_point began = stamp();
   const detail::fate how = run_to_end(here, found);
   measure_inside(here, how, found.since, began);
   count_run_here(here, how);
 }
 
-inline void worker_pool::count_run_here(runner& here, detail::fate how) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::count_run_here(runner& here, detail::fate how) noexcept {
   here.record != nullptr ? here.record->count_run_here(how) : outside_.count_run_here_shared(how);
 }
 
 // A task that was run while another one runs on this worker, or by a thread that is none.
-inline void worker_pool::measure_inside(runner& here, detail::fate how, detail::nanoseconds_point since,
-                                        detail::nanoseconds_point began) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::measure_inside(runner& here, detail::fate how, detail::nanoseconds_point since,
+                                                    detail::nanoseconds_point began) noexcept {
   if (metrics_ && was_run(how)) [[unlikely]]
     (here.record != nullptr ? here.record : &outside_)->meter()->record(since, began, stamp());
 }
 
-inline void worker_pool::drop_postponed(runner& here, detail::work<task>& found) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::drop_postponed(runner& here, detail::work<task>& found) noexcept {
   const detail::drop_scope why{errc::cancelled};
   found.release();
   count_run_here(here, why.was_begun() ? detail::fate::begun_before : detail::fate::cancelled);
 }
 
 // One that no worker has taken out.
-inline void worker_pool::drop(task& queued) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::drop(task& queued) noexcept {
   const detail::drop_scope why{errc::cancelled};  // also where the destructor of a task that is dropped for another reason purges
   static_cast<void>(task{std::move(queued)});
   if (!why.was_begun()) outside_.count_cancelled_shared();
 }
 
-inline void describe(const worker_pool& pool, metric_sink& to) {
+template <class Sync>
+inline void describe(const basic_worker_pool<Sync>& pool, metric_sink& to) {
   describe(pool.stats(), to);
   to.gauge(metrics::capacity, pool.queue_capacity());
 }

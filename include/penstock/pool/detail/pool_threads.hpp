@@ -30,11 +30,13 @@
 namespace penstock::inline v0_1::detail {
 
 /// For who waits until a thread has begun: with what it failed, if it did.
+template <class Sync>
 struct thread_report {
   std::exception_ptr failure;
-  event told;
+  basic_event<Sync> told;
 };
 
+template <class Sync>
 class pool_threads {
  public:
   pool_threads(worker_pool_options& options, std::size_t most)

@@ -11,24 +11,30 @@
 namespace penstock::inline v0_1 {
 
 // The callable itself; throws if it is none.
+template <class Sync>
 template <class F>
-F&& worker_pool::callable(F&& f) {
+F&& basic_worker_pool<Sync>::callable(F&& f) {
   if constexpr (requires { f == nullptr; }) {
     if (f == nullptr) throw std::invalid_argument{"penstock::worker_pool: there is nothing to call"};
   }
   return std::forward<F>(f);
 }
 
-inline void worker_pool::wrap(task& work) { work = task{detail::traced_task{this, work}}; }
+template <class Sync>
+inline void basic_worker_pool<Sync>::wrap(task& work) {
+  work = task{detail::traced_task{this, work}};
+}
 
-inline result<void> worker_pool::try_put(task& work, detail::task_label label) noexcept {
-  queue::slot* const me = slot_here();
+template <class Sync>
+inline result<void> basic_worker_pool<Sync>::try_put(task& work, detail::task_label label) noexcept {
+  queue_slot* const me = slot_here();
   return me != nullptr ? queue_.try_push(*me, work, label) : queue_.try_push(work, label);
 }
 
+template <class Sync>
 template <class F>
   requires std::constructible_from<move_only_function<void()>, F>
-result<void> worker_pool::post(F&& f) {
+result<void> basic_worker_pool<Sync>::post(F&& f) {
   task work{callable(std::forward<F>(f))};
   if (origin_.forked()) return forked_error();
   trace(work);
@@ -38,17 +44,19 @@ result<void> worker_pool::post(F&& f) {
   return put_in.error() == errc::full ? put_into_full(work, {{}, overflow_, label}) : refuse(put_in);
 }
 
+template <class Sync>
 template <class F>
   requires std::constructible_from<move_only_function<void()>, F>
-result<void> worker_pool::post(const wait_limits& limits, F&& f) {
+result<void> basic_worker_pool<Sync>::post(const wait_limits& limits, F&& f) {
   task work{callable(std::forward<F>(f))};
   trace(work);
   return put(work, usual_admission(limits));
 }
 
+template <class Sync>
 template <class F>
   requires std::constructible_from<move_only_function<void()>, F>
-result<void> worker_pool::try_post(F&& f) {
+result<void> basic_worker_pool<Sync>::try_post(F&& f) {
   task work{callable(std::forward<F>(f))};
   if (origin_.forked()) return forked_error();
   trace(work);
@@ -56,9 +64,10 @@ result<void> worker_pool::try_post(F&& f) {
   return put_in ? put_in : refuse(put_in);
 }
 
-inline void worker_pool::execute(work_item& item) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::execute(work_item& item) noexcept {
   if (!origin_.forked()) {
-    if (queue::slot* const me = slot_here(); me != nullptr) return queue_.push(*me, item);
+    if (queue_slot* const me = slot_here(); me != nullptr) return queue_.push(*me, item);
     if (queue_.push(item)) return;
   }
   detail::trampoline::execute(item);  // no worker is left to run it

@@ -13,13 +13,15 @@
 
 namespace penstock::inline v0_1 {
 
-inline range_result worker_pool::post_n(std::span<move_only_function<void()>> tasks, const wait_limits& limits) {
+template <class Sync>
+inline range_result basic_worker_pool<Sync>::post_n(std::span<move_only_function<void()>> tasks, const wait_limits& limits) {
   for (const task& one : tasks) static_cast<void>(callable(one));
   return put_n(tasks, {.stop = limits.stop, .deadline = room_deadline(limits)});  // one for all of them
 }
 
 // One that is the caller's again if it does not go in.
-inline result<void> worker_pool::put_traced(task& work, const wait_limits& limits) {
+template <class Sync>
+inline result<void> basic_worker_pool<Sync>::put_traced(task& work, const wait_limits& limits) {
   if (origin_.forked()) return forked_error();
   detail::traced_task wrapped{this, work};
   task* const inside = &wrapped.work();
@@ -34,7 +36,8 @@ inline result<void> worker_pool::put_traced(task& work, const wait_limits& limit
   }
 }
 
-inline range_result worker_pool::put_n(std::span<task> tasks, const wait_limits& limits) {
+template <class Sync>
+inline range_result basic_worker_pool<Sync>::put_n(std::span<task> tasks, const wait_limits& limits) {
   range_result moved;
   const detail::task_label label = usual_label();
   while (moved.count < tasks.size()) {
@@ -49,7 +52,7 @@ inline range_result worker_pool::put_n(std::span<task> tasks, const wait_limits&
     }
     std::size_t n = 0;
     if (!origin_.forked() && !limits.stop.stop_requested()) {
-      queue::slot* const me = slot_here();
+      queue_slot* const me = slot_here();
       n = me != nullptr ? queue_.try_push_n(*me, rest.data(), rest.size(), label)
                         : queue_.try_push_n(rest.data(), rest.size(), label);
     }
@@ -65,9 +68,10 @@ inline range_result worker_pool::put_n(std::span<task> tasks, const wait_limits&
   return moved;
 }
 
+template <class Sync>
 template <class F>
   requires(std::invocable<F&, std::size_t> && std::copy_constructible<F> && std::is_nothrow_destructible_v<F>)
-range_result worker_pool::post_n(std::size_t n, const F& f, const wait_limits& limits) {
+range_result basic_worker_pool<Sync>::post_n(std::size_t n, const F& f, const wait_limits& limits) {
   static_cast<void>(callable(f));
   const wait_limits whole{.stop = limits.stop, .deadline = room_deadline(limits)};
   range_result moved;

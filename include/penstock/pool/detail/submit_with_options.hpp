@@ -13,9 +13,10 @@
 namespace penstock::inline v0_1 {
 
 // A posted task that may expire.
-class worker_pool::expiring {
+template <class Sync>
+class basic_worker_pool<Sync>::expiring {
  public:
-  expiring(worker_pool& pool, std::unique_ptr<detail::expiry> when, task&& work) noexcept
+  expiring(basic_worker_pool& pool, std::unique_ptr<detail::expiry<Sync>> when, task&& work) noexcept
       : pool_{&pool}, expiry_{std::move(when)}, work_{std::move(work)} {}
 
   void operator()() {
@@ -26,12 +27,13 @@ class worker_pool::expiring {
   }
 
  private:
-  worker_pool* pool_;
-  std::unique_ptr<detail::expiry> expiry_;
+  basic_worker_pool* pool_;
+  std::unique_ptr<detail::expiry<Sync>> expiry_;
   task work_;
 };
 
-inline worker_pool::admission worker_pool::admission_of(const submit_options& options) const {
+template <class Sync>
+inline basic_worker_pool<Sync>::admission basic_worker_pool<Sync>::admission_of(const submit_options& options) const {
   const unsigned priority = options.priority.value_or(usual_priority_);
   if (priority >= priorities_) {
     throw std::invalid_argument{"penstock::worker_pool: priority " + std::to_string(priority) + " in a pool of " +
@@ -40,18 +42,20 @@ inline worker_pool::admission worker_pool::admission_of(const submit_options& op
   return {.limits = options.limits, .overflow = options.overflow.value_or(overflow_), .label = {priority, stamp()}};
 }
 
+template <class Sync>
 template <class F>
   requires std::constructible_from<move_only_function<void()>, F>
-result<void> worker_pool::post(submit_options options, F&& f) {
+result<void> basic_worker_pool<Sync>::post(submit_options options, F&& f) {
   const admission how = admission_of(options);
   task work{callable(std::forward<F>(f))};
   trace(work);
-  if (auto when = detail::expiry::of(options, clock_)) work = expiring{*this, std::move(when), std::move(work)};
+  if (auto when = detail::expiry<Sync>::of(options, clock_)) work = expiring{*this, std::move(when), std::move(work)};
   return put(work, how);
 }
 
 // Its task did not begin in time. Who hears of it does so here and now.
-inline void worker_pool::expire(detail::expiry& missed) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::expire(detail::expiry<Sync>& missed) noexcept {
   expired_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
   try {
     missed.tell();
@@ -60,7 +64,8 @@ inline void worker_pool::expire(detail::expiry& missed) noexcept {
   }
 }
 
-inline result<void> worker_pool::put_over(task& work, const admission& how) noexcept {
+template <class Sync>
+inline result<void> basic_worker_pool<Sync>::put_over(task& work, const admission& how) noexcept {
   task dropped;
   const auto which = how.overflow == overflow::drop_oldest ? detail::displaced::oldest : detail::displaced::least_urgent;
   result<void> put_in = queue_.push_over(work, how.label, which, dropped);

@@ -24,13 +24,14 @@ namespace penstock::inline v0_1 {
 
 // A submitted task and its future's state, in one allocation. The queue holds one share of it, the future another. Whoever claims it first
 // runs it or decides that it will not run: a worker, a worker that waits for it, the queue when it drops it, who asks it to stop.
+template <class Sync>
 template <class F, class R>
-class worker_pool::submitted : public detail::future_state<R> {
+class basic_worker_pool<Sync>::submitted : public detail::future_state<R> {
  public:
   using state = detail::future_state<R>;
 
   template <class G>
-  submitted(worker_pool& pool, G&& f, std::unique_ptr<detail::expiry> when, detail::nanoseconds_point since)
+  submitted(basic_worker_pool& pool, G&& f, std::unique_ptr<detail::expiry<Sync>> when, detail::nanoseconds_point since)
       : state{[](state& s) noexcept { delete static_cast<submitted*>(&s); }},
         pool_{pool},
         f_{std::forward<G>(f)},
@@ -144,30 +145,33 @@ class worker_pool::submitted : public detail::future_state<R> {
     this->set_error(why);
   }
 
-  worker_pool& pool_;
+  basic_worker_pool& pool_;
   const detail::process_origin origin_ = pool_.origin_;  // a copy: the future may outlive the pool
   std::optional<F> f_;
-  std::unique_ptr<detail::expiry> expiry_;   // null: there is none
-  std::unique_ptr<detail::open_span> span_;  // null: nobody traces
-  const detail::nanoseconds_point since_;    // when it was submitted, if that is measured
+  std::unique_ptr<detail::expiry<Sync>> expiry_;  // null: there is none
+  std::unique_ptr<detail::open_span> span_;       // null: nobody traces
+  const detail::nanoseconds_point since_;         // when it was submitted, if that is measured
   std::atomic<progress> progress_{progress::waits};
   [[no_unique_address]] std::conditional_t<takes_token, std::stop_source, no_source> stop_;  // the task's own
 };
 
+template <class Sync>
 template <class F>
   requires detail::submittable<std::decay_t<F>>
-auto worker_pool::submit(F&& f, const wait_limits& limits) {
+auto basic_worker_pool<Sync>::submit(F&& f, const wait_limits& limits) {
   return submit(std::forward<F>(f), nullptr, usual_admission(limits));
 }
+template <class Sync>
 template <class F>
   requires detail::submittable<std::decay_t<F>>
-auto worker_pool::submit(F&& f, submit_options options) {
+auto basic_worker_pool<Sync>::submit(F&& f, submit_options options) {
   const admission how = admission_of(options);
-  return submit(std::forward<F>(f), detail::expiry::of(options, clock_), how);
+  return submit(std::forward<F>(f), detail::expiry<Sync>::of(options, clock_), how);
 }
 
+template <class Sync>
 template <class F>
-auto worker_pool::submit(F&& f, std::unique_ptr<detail::expiry> when, const admission& how) {
+auto basic_worker_pool<Sync>::submit(F&& f, std::unique_ptr<detail::expiry<Sync>> when, const admission& how) {
   using function = std::decay_t<F>;
   using value = typename decltype([] {
     if constexpr (std::invocable<function&>) {

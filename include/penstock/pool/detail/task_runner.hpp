@@ -15,7 +15,7 @@
 namespace penstock::inline v0_1::detail {
 
 /// `Work`: a task, and what its pool has to know about it.
-template <class Pool, class Work>
+template <class Pool, class Work, class Record>
 class task_runner {
  public:
   explicit task_runner(const Pool& p) noexcept : pool{&p}, outer{innermost} { innermost = this; }
@@ -47,7 +47,7 @@ class task_runner {
 
   const Pool* const pool;
   task_runner* const outer;
-  worker_record* record = nullptr;              // of the worker; null: it is none
+  Record* record = nullptr;                     // of the worker; null: it is none
   detail::fate fate = detail::fate::completed;  // of the task that ends now: set last of all by who knows better
   unsigned depth = 0;                           // tasks that run one inside the other because the queue was full
   static inline thread_local task_runner* innermost = nullptr;

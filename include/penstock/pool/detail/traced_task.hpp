@@ -10,9 +10,10 @@
 
 namespace penstock::inline v0_1::detail {
 
+template <class Task>
 class traced_task {
  public:
-  using task = move_only_function<void()>;
+  using task = Task;
 
   /// It is submitted to `pool` now. Throws std::bad_alloc; then the task is untouched.
   traced_task(const void* pool, task& work) : inside_{std::make_unique<inside>(pool)} { inside_->work = std::move(work); }

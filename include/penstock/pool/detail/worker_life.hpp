@@ -15,7 +15,8 @@
 
 namespace penstock::inline v0_1 {
 
-inline std::size_t worker_pool::checked_threads(worker_pool_options& options) {
+template <class Sync>
+inline std::size_t basic_worker_pool<Sync>::checked_threads(worker_pool_options& options) {
   const auto refuse = [](const char* what) { throw std::invalid_argument{std::string{"penstock::worker_pool: "} + what}; };
   if (options.threads == 0) options.threads = available_processors();
   if (options.max_threads == 0) options.max_threads = options.threads + 16;
@@ -26,7 +27,8 @@ inline std::size_t worker_pool::checked_threads(worker_pool_options& options) {
   return options.max_threads;
 }
 
-inline worker_pool::worker_pool(worker_pool_options options)
+template <class Sync>
+inline basic_worker_pool<Sync>::basic_worker_pool(worker_pool_options options)
     : max_threads_{checked_threads(options)},
       queue_{options.queue_capacity, options.threads, 256, options.priorities, max_threads_,
              options.min_threads,    options.metrics},
@@ -43,7 +45,7 @@ inline worker_pool::worker_pool(worker_pool_options options)
   queue_.on_short_of_workers(
       [](void* self) noexcept {
         try {
-          static_cast<worker_pool*>(self)->start_thread(false, nullptr);
+          static_cast<basic_worker_pool*>(self)->start_thread(false, nullptr);
         } catch (...) {  // the others do the work
         }
       },
@@ -60,11 +62,12 @@ inline worker_pool::worker_pool(worker_pool_options options)
   }
 }
 
-inline void worker_pool::start_thread(bool first, detail::thread_report* waiting) {
+template <class Sync>
+inline void basic_worker_pool<Sync>::start_thread(bool first, thread_report* waiting) {
   try {
     threads_.start(
         [this](std::size_t index) {
-          queue_.provide_slot(index, [this](queue::slot& slot) { measure(slot); });
+          queue_.provide_slot(index, [this](queue_slot& slot) { measure(slot); });
           queue_.slot_of(index).record.arrive();
         },
         [this](std::size_t index) { queue_.slot_of(index).record.leave(); },
@@ -75,18 +78,20 @@ inline void worker_pool::start_thread(bool first, detail::thread_report* waiting
   }
 }
 
-inline void worker_pool::start_thread(bool first) {
+template <class Sync>
+inline void basic_worker_pool<Sync>::start_thread(bool first) {
   if (!threads_.may_fail_to_begin()) return start_thread(first, nullptr);
-  detail::thread_report report;
+  thread_report report;
   start_thread(first, &report);
   report.told.wait();
   if (report.failure) std::rethrow_exception(std::move(report.failure));
 }
 
 // A thread, from its beginning to its end. The runner is there all the while: what would wait for this very thread is an error there, too.
-inline void worker_pool::run_worker(std::size_t index, bool first, detail::thread_report* waiting) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::run_worker(std::size_t index, bool first, thread_report* waiting) noexcept {
   runner here{*this};
-  queue::slot& me = queue_.slot_of(index);
+  queue_slot& me = queue_.slot_of(index);
   std::exception_ptr failure;
   try {
     threads_.begin(index);
@@ -121,13 +126,14 @@ inline void worker_pool::run_worker(std::size_t index, bool first, detail::threa
   queue_.left();
 }
 
-inline result<void> worker_pool::resize(std::size_t threads) {
+template <class Sync>
+inline result<void> basic_worker_pool<Sync>::resize(std::size_t threads) {
   if (threads == 0 || threads > max_threads_) {
     throw std::invalid_argument{"penstock::worker_pool: resize to " + std::to_string(threads) +
                                 " threads, which is not from 1 to " + std::to_string(max_threads_)};
   }
   if (origin_.forked()) return forked_error();
-  const queue::resized change = queue_.resize(threads);
+  const typename queue::resized change = queue_.resize(threads);
   if (change.before == 0) return errc::closed;
   // No more than that: where idle threads leave as soon as they have begun there would be no end to it.
   for (std::size_t started = 0; started < threads && queue_.begin_arrival(); ++started) {
@@ -143,25 +149,29 @@ inline result<void> worker_pool::resize(std::size_t threads) {
   return {};
 }
 
-inline void worker_pool::pause() noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::pause() noexcept {
   if (!origin_.forked()) queue_.pause();
 }
-inline void worker_pool::resume() noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::resume() noexcept {
   if (!origin_.forked()) queue_.resume();
 }
-inline std::size_t worker_pool::purge() noexcept {
+template <class Sync>
+inline std::size_t basic_worker_pool<Sync>::purge() noexcept {
   if (origin_.forked()) return 0;
   return queue_.purge([this](task& queued) noexcept { drop(queued); });
 }
 
+template <class Sync>
 template <std::invocable F>
-decltype(auto) worker_pool::blocking(F&& f) {
+decltype(auto) basic_worker_pool<Sync>::blocking(F&& f) {
   struct section {
     ~section() {
       if (me != nullptr) of.unblock(*me);
     }
     queue& of;
-    queue::slot* const me;
+    queue_slot* const me;
   } const here{queue_, origin_.forked() ? nullptr : slot_here()};
   if (here.me != nullptr) queue_.block(*here.me);
   return std::invoke(std::forward<F>(f));

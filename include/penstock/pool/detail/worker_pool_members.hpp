@@ -15,7 +15,8 @@
 
 namespace penstock::inline v0_1 {
 
-inline worker_pool::~worker_pool() {
+template <class Sync>
+inline basic_worker_pool<Sync>::~basic_worker_pool() {
   if (runner_here() != nullptr) {
     std::fputs("penstock::worker_pool: a pool was destroyed inside one of its own tasks, which cannot wait for itself\n", stderr);
     std::terminate();
@@ -28,7 +29,8 @@ inline worker_pool::~worker_pool() {
   static_cast<void>(shutdown());
 }
 
-inline result<void> worker_pool::put(task& work, const admission& how) {
+template <class Sync>
+inline result<void> basic_worker_pool<Sync>::put(task& work, const admission& how) {
   if (origin_.forked()) return forked_error();
   if (how.limits.stop.stop_requested()) return refuse(errc::cancelled);
   const result<void> put_in = try_put(work, how.label);
@@ -37,7 +39,8 @@ inline result<void> worker_pool::put(task& work, const admission& how) {
 }
 
 // The table in submit_options.hpp.
-inline result<void> worker_pool::put_into_full(task& work, const admission& how) {
+template <class Sync>
+inline result<void> basic_worker_pool<Sync>::put_into_full(task& work, const admission& how) {
   if (how.overflow == overflow::reject) return refuse(errc::rejected);
   if (how.overflow == overflow::drop_oldest || how.overflow == overflow::drop_lowest) return put_over(work, how);
   runner* const inside = runner_here();  // who waited for room inside one of the pool's tasks could wait for itself
@@ -72,19 +75,21 @@ inline result<void> worker_pool::put_into_full(task& work, const admission& how)
     queue_.finish_here();
     return {};
   }
-  detail::blocking_wait<queue, queue::room_node> wait{queue_, work, how.label};
+  detail::blocking_wait<queue, typename queue::room_node> wait{queue_, work, how.label};
   const result<void> put_in = detail::to_result(wait.run(how.limits.stop, room_deadline(how.limits)));
   return put_in ? put_in : refuse(put_in);
 }
 
-inline result<void> worker_pool::drain(const wait_limits& limits) {
+template <class Sync>
+inline result<void> basic_worker_pool<Sync>::drain(const wait_limits& limits) {
   if (runner_here() != nullptr) return errc::deadlock;
   if (origin_.forked()) return forked_error();
-  detail::blocking_wait<queue, queue::drained_node> wait{queue_};
+  detail::blocking_wait<queue, typename queue::drained_node> wait{queue_};
   return detail::to_result(wait.run(limits.stop, limits.deadline));
 }
 
-inline result<void> worker_pool::shutdown() {
+template <class Sync>
+inline result<void> basic_worker_pool<Sync>::shutdown() {
   if (runner_here() != nullptr) return errc::deadlock;
   if (origin_.forked()) return forked_error();
   queue_.close();
@@ -92,7 +97,8 @@ inline result<void> worker_pool::shutdown() {
   return {};
 }
 
-inline void worker_pool::request_stop() noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::request_stop() noexcept {
   if (origin_.forked()) return;  // the tasks are the parent's
   // Before anybody hears of the stop: a task that ends because of it frees its worker, which must not begin another.
   queue_.close(detail::at_close::drop);
@@ -101,17 +107,18 @@ inline void worker_pool::request_stop() noexcept {
   }
 }
 
-inline void worker_pool::run_pieces(queue::slot& me, runner& here) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::run_pieces(queue_slot& me, runner& here) noexcept {
   struct help : detail::blocking_help {
-    help(worker_pool& p, queue::slot& s) noexcept
+    help(basic_worker_pool& p, queue_slot& s) noexcept
         : blocking_help{[](blocking_help& self, detail::basic_one_shot<>& end) noexcept {
             auto& here = static_cast<help&>(self);
             here.pool.help_until(here.me, end);
           }},
           pool{p},
           me{s} {}
-    worker_pool& pool;
-    queue::slot& me;
+    basic_worker_pool& pool;
+    queue_slot& me;
   } helping{*this, me};
   current_ = &me;
   here.record = &me.record;
@@ -124,7 +131,8 @@ inline void worker_pool::run_pieces(queue::slot& me, runner& here) noexcept {
 }
 
 // In their order; each may postpone others. All of them are part of the piece that has just been run.
-inline void worker_pool::run_postponed(runner& here) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::run_postponed(runner& here) noexcept {
   detail::work<task> found;
   while (here.take_postponed(found)) {
     if (queue_.dropping()) {
@@ -136,7 +144,8 @@ inline void worker_pool::run_postponed(runner& here) noexcept {
   }
 }
 
-inline void worker_pool::help_until(queue::slot& me, detail::basic_one_shot<>& end) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::help_until(queue_slot& me, detail::basic_one_shot<>& end) noexcept {
   if (origin_.forked()) return detail::blocking_help::wait_idly(end);
   if (helping_ >= deepest_help) {  // what it waits for may need a worker all the same: another one, as in blocking()
     queue_.block(me);
@@ -152,8 +161,9 @@ inline void worker_pool::help_until(queue::slot& me, detail::basic_one_shot<>& e
 }
 
 // By a worker that waits for a job which another thread runs: that one may wait for a coroutine. False: there is none, or others are free to run it.
-inline bool worker_pool::help_once() noexcept {
-  queue::slot* const me = slot_here();
+template <class Sync>
+inline bool basic_worker_pool<Sync>::help_once() noexcept {
+  queue_slot* const me = slot_here();
   if (me == nullptr || helping_ >= deepest_help || origin_.forked()) return false;
   work_item* const item = queue_.help();
   if (item == nullptr) return false;
@@ -166,8 +176,9 @@ inline bool worker_pool::help_once() noexcept {
 }
 
 // What a worker has got from the queue.
-inline void worker_pool::run(runner& here, detail::work<task>& found) noexcept {
-  detail::worker_record& record = *here.record;
+template <class Sync>
+inline void basic_worker_pool<Sync>::run(runner& here, detail::work<task>& found) noexcept {
+  detail::worker_record<Sync>& record = *here.record;
   record.begin();
   const detail::fate how = run_to_end(here, found);
   if (found.item == nullptr) {
@@ -178,7 +189,8 @@ inline void worker_pool::run(runner& here, detail::work<task>& found) noexcept {
 }
 
 // A task that found no room, inside another one or by a thread that is no worker.
-inline void worker_pool::run_inside(runner& here, detail::work<task>& found) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::run_inside(runner& here, detail::work<task>& found) noexcept {
   if (metrics_) [[unlikely]]
     return run_measured(here, found);
   const detail::fate how = run_to_end(here, found);
@@ -187,7 +199,8 @@ inline void worker_pool::run_inside(runner& here, detail::work<task>& found) noe
   count_run_here(here, how);
 }
 
-inline detail::fate worker_pool::run_to_end(runner& here, detail::work<task>& found) noexcept {
+template <class Sync>
+inline detail::fate basic_worker_pool<Sync>::run_to_end(runner& here, detail::work<task>& found) noexcept {
   try {
     found();
     const detail::fate how = here.take_fate();
@@ -200,7 +213,8 @@ inline detail::fate worker_pool::run_to_end(runner& here, detail::work<task>& fo
   }
 }
 
-inline void worker_pool::report(std::exception_ptr failure) noexcept {
+template <class Sync>
+inline void basic_worker_pool<Sync>::report(std::exception_ptr failure) noexcept {
   failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
   if (!on_error_) return;
   try {

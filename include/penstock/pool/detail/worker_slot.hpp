@@ -119,7 +119,7 @@ class alignas(cache_line) worker_slot {
   typename Sync::template atomic<std::size_t> added{0};
   typename Sync::template atomic<std::size_t> finished{0};
   std::size_t taken_along = 0;  // of all that were pushed into `tasks`, those that came from outside; guarded by the queue's lock
-  worker_record record;
+  worker_record<Sync> record;
 
  private:
   static constexpr std::size_t in_a_block = 16;

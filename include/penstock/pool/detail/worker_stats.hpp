@@ -59,6 +59,7 @@ enum class fate : unsigned char {
 [[nodiscard]] constexpr bool was_run(fate how) noexcept { return how == fate::completed || how == fate::failed; }
 
 /// The times of one worker, or of all those who are none. Two histograms: it belongs on the heap.
+template <class Sync>
 class worker_meter {
  public:
   explicit worker_meter(const any_clock& clock) noexcept : clock_{clock} {}
@@ -110,7 +111,8 @@ class worker_meter {
     using duration = std::chrono::nanoseconds;
     using time_point = std::chrono::time_point<timeline, duration>;
   };
-  static timeline::time_point at(nanoseconds_point t) noexcept { return timeline::time_point{std::chrono::nanoseconds{t}}; }
+  using time_point = typename timeline::time_point;
+  static time_point at(nanoseconds_point t) noexcept { return time_point{std::chrono::nanoseconds{t}}; }
 
   const any_clock clock_;
   nanoseconds_point last_ = 0;  // when the last piece ended, or the worker found the first one after a rest
@@ -122,14 +124,15 @@ class worker_meter {
 };
 
 /// What a worker counts. One for all those who are no workers counts by count_shared() only.
+template <class Sync>
 class worker_record {
  public:
   /// Measures from now on. Before the worker's thread is started; once, though its place may be that of several threads, one after the other. Throws
   /// std::bad_alloc.
   void measure(const any_clock& clock) {
-    if (meter_ == nullptr) meter_ = std::make_unique<worker_meter>(clock);
+    if (meter_ == nullptr) meter_ = std::make_unique<worker_meter<Sync>>(clock);
   }
-  [[nodiscard]] worker_meter* meter() const noexcept { return meter_.get(); }
+  [[nodiscard]] worker_meter<Sync>* meter() const noexcept { return meter_.get(); }
 
   void arrive() noexcept {
     if (meter_ != nullptr) meter_->arrive();
@@ -227,7 +230,7 @@ class worker_record {
   // relaxed, both: one thread writes it, and it publishes nothing
   static void add(counter& c) noexcept { c.store(c.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
 
-  std::unique_ptr<worker_meter> meter_;  // null: it only counts
+  std::unique_ptr<worker_meter<Sync>> meter_;  // null: it only counts
   bool has_to_note_ = true;  // when a piece begins: it is the first one after a rest, or each one is measured. The worker's own
   std::atomic<bool> active_{false};
   counter completed_{0};
