@@ -66,18 +66,22 @@ struct strand_options {
   move_only_function<void(std::exception_ptr) const> on_error = {};
 };
 
-class strand {
+template <class Sync = detail::std_sync>
+class basic_strand {
+  using work = detail::strand_work<Sync>;
+  using posted = detail::posted_function<Sync>;
+
  public:
   /// Over a context: a worker_pool, a manual_executor, another strand, any scheduler. Throws std::invalid_argument if capacity is 0.
   template <class Context>
     requires(!std::same_as<std::remove_cvref_t<Context>, strand_options>)
-  explicit strand(Context&& context, strand_options options = {})
-      : work_{new detail::strand_work{context_of(context), options.capacity, std::move(options.on_error)}} {
+  explicit basic_strand(Context&& context, strand_options options = {})
+      : work_{new work{context_of(context), options.capacity, std::move(options.on_error)}} {
     origin_.remember();
   }
-  strand(const strand&) = delete;
-  strand& operator=(const strand&) = delete;
-  ~strand();
+  basic_strand(const basic_strand&) = delete;
+  basic_strand& operator=(const basic_strand&) = delete;
+  ~basic_strand();
 
   /// Runs `f()` on the strand, some time. Waits for room while the strand is full. errc::closed after close(), errc::deadlock if it is full and
   /// this is one of its own pieces; `f` is then destroyed. Throws std::invalid_argument if there is nothing to call (a null pointer to a
@@ -91,14 +95,14 @@ class strand {
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
   result<void> post(const wait_limits& limits, F&& f) {
-    auto piece = std::make_unique<detail::posted_function>(*work_, callable(std::forward<F>(f)));
+    auto piece = std::make_unique<posted>(*work_, callable(std::forward<F>(f)));
     return accepted(put(*piece, limits), piece);
   }
   /// Never waits: errc::full if there is no room. Throws as post().
   template <class F>
     requires std::constructible_from<move_only_function<void()>, F>
   result<void> try_post(F&& f) {
-    auto piece = std::make_unique<detail::posted_function>(*work_, callable(std::forward<F>(f)));
+    auto piece = std::make_unique<posted>(*work_, callable(std::forward<F>(f)));
     return accepted(origin_.forked() ? forked_error() : work_->try_push_post(*piece), piece);
   }
 
@@ -109,7 +113,7 @@ class strand {
   [[nodiscard]] auto submit(F&& f, const wait_limits& limits = {}) {
     using function = std::decay_t<F>;
     using value = std::invoke_result_t<function&>;
-    using piece = detail::submitted_function<function, value>;
+    using piece = detail::submitted_function<function, value, Sync>;
     std::unique_ptr<piece, typename piece::leave> of_strand{new piece{*work_, callable(std::forward<F>(f))}};
     of_strand->add_owner();
     future<value> result_of{detail::state_ref<detail::future_state<value>>{of_strand.get()}};
@@ -164,15 +168,15 @@ class strand {
     return std::forward<F>(f);
   }
   template <class Context>
-  static detail::strand_work::context context_of(Context& context) {
-    if constexpr (std::same_as<Context, strand>) {
+  static typename work::context context_of(Context& context) {
+    if constexpr (std::same_as<Context, basic_strand>) {
       context.work_->add_owner();
-      return {any_scheduler{*context.work_}, detail::state_ref<detail::strand_work>{context.work_}};
+      return {any_scheduler{*context.work_}, detail::state_ref<work>{context.work_}};
     } else {
       return {via(context).to, {}};
     }
   }
-  static result<void> accepted(result<void> how, std::unique_ptr<detail::posted_function>& piece) noexcept {
+  static result<void> accepted(result<void> how, std::unique_ptr<posted>& piece) noexcept {
     if (how) static_cast<void>(piece.release());  // it frees itself, and may have done so by now
     return how;
   }
@@ -182,11 +186,14 @@ class strand {
   template <class Wait>
   result<void> wait(Wait& w, const wait_limits& limits);
 
-  detail::strand_work* work_;
+  work* work_;
   detail::process_origin origin_;
 };
 
-inline strand::~strand() {
+using strand = basic_strand<>;
+
+template <class Sync>
+inline basic_strand<Sync>::~basic_strand() {
   if (origin_.forked()) return;  // what is queued, and who runs it, is the parent's
   if (work_->running_on_this_thread()) {
     std::fputs("penstock::strand: a strand was destroyed inside one of its own pieces, which cannot wait for itself\n", stderr);
@@ -198,8 +205,9 @@ inline strand::~strand() {
 }
 
 // The whole life of a wait for room or for the end.
+template <class Sync>
 template <class Wait>
-result<void> strand::wait(Wait& w, const wait_limits& limits) {
+result<void> basic_strand<Sync>::wait(Wait& w, const wait_limits& limits) {
   if (limits.stop.stop_requested()) return errc::cancelled;
   const auto passes = [&] { return work_->try_pass(w); };
   if (passes()) return detail::to_result(w.how);
@@ -216,23 +224,26 @@ result<void> strand::wait(Wait& w, const wait_limits& limits) {
   return detail::to_result(w.run(limits.stop, limits.deadline));
 }
 
-inline result<void> strand::put(work_item& piece, const wait_limits& limits) {
+template <class Sync>
+inline result<void> basic_strand<Sync>::put(work_item& piece, const wait_limits& limits) {
   if (origin_.forked()) return forked_error();
-  detail::strand_work& work =
+  work& mine =
       *work_;  // once the piece is in, it may run, and the strand be gone; a turn that is to be sent keeps its work alive
-  detail::blocking_wait<detail::strand_work::core, detail::strand_work::room_node> room{work, piece};
+  detail::blocking_wait<typename work::core, typename work::room_node> room{mine, piece};
   const result<void> how = wait(room, limits);
-  if (room.sends_turn) work.sent(room);
+  if (room.sends_turn) mine.sent(room);
   return how;
 }
 
-inline result<void> strand::drain(const wait_limits& limits) {
+template <class Sync>
+inline result<void> basic_strand<Sync>::drain(const wait_limits& limits) {
   if (origin_.forked()) return forked_error();
-  detail::blocking_wait<detail::strand_work::core, detail::strand_work::drained_node> end{*work_};
+  detail::blocking_wait<typename work::core, typename work::drained_node> end{*work_};
   return wait(end, limits);
 }
 
-inline void describe(const strand& s, metric_sink& to) {
+template <class Sync>
+inline void describe(const basic_strand<Sync>& s, metric_sink& to) {
   to.kind("strand");
   to.gauge(metrics::depth, s.queued());
   to.gauge(metrics::capacity, s.capacity());

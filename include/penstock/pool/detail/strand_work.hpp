@@ -19,18 +19,21 @@
 
 namespace penstock::inline v0_1::detail {
 
+template <class Sync>
 class strand_work;
 
 /// A function in the line. `call` runs it and gives it back to where it came from.
+template <class Sync>
 struct strand_post : work_item {
   using call_function = void (*)(strand_post&) noexcept;
-  strand_post(strand_work& to, call_function f) noexcept;
+  strand_post(strand_work<Sync>& to, call_function f) noexcept;
   const call_function call;
 };
 
-class strand_work : public strand_core<strand_work, std_sync, any_scheduler> {
+template <class Sync>
+class strand_work : public strand_core<strand_work<Sync>, Sync, any_scheduler> {
  public:
-  using core = strand_core<strand_work, std_sync, any_scheduler>;
+  using core = strand_core<strand_work, Sync, any_scheduler>;
   static constexpr unsigned pieces_a_turn = 32;
   using error_handler = move_only_function<void(std::exception_ptr) const>;
 
@@ -44,14 +47,14 @@ class strand_work : public strand_core<strand_work, std_sync, any_scheduler> {
   strand_work(context where, std::size_t capacity, error_handler on_error)
       : core{where.scheduler, capacity,
              [](work_item& item) noexcept {
-               auto& post = static_cast<strand_post&>(item);
+               auto& post = static_cast<strand_post<Sync>&>(item);
                post.call(post);
              }},
         over_{std::move(where.kept)},
         on_error_{std::move(on_error)} {}
 
   /// As a context, of a strand over this one. (In a forked child that one brings nothing here.)
-  void execute(work_item& item) noexcept { push(item); }
+  void execute(work_item& item) noexcept { this->push(item); }
 
   void run_piece(work_item& item) noexcept {
     frame here{*this};
@@ -103,14 +106,19 @@ class strand_work : public strand_core<strand_work, std_sync, any_scheduler> {
   std::atomic<std::size_t> failed_{0};
 };
 
-inline strand_post::strand_post(strand_work& to, call_function f) noexcept : work_item{nullptr, to.post_function()}, call{f} {}
+template <class Sync>
+strand_post<Sync>::strand_post(strand_work<Sync>& to, call_function f) noexcept
+    : work_item{nullptr, to.post_function()}, call{f} {}
 
 /// Frees itself when it has run. Until it is accepted it belongs to who posts it.
-class posted_function : public strand_post {
+template <class Sync>
+class posted_function : public strand_post<Sync> {
+  using post = strand_post<Sync>;
+
  public:
   template <class F>
-  posted_function(strand_work& work, F&& f)
-      : strand_post{work, [](strand_post& self) noexcept { static_cast<posted_function&>(self).run_and_free(); }},
+  posted_function(strand_work<Sync>& work, F&& f)
+      : post{work, [](post& self) noexcept { static_cast<posted_function&>(self).run_and_free(); }},
         work_{work},
         f_{std::forward<F>(f)} {
     if (observers::trace()) [[unlikely]]
@@ -127,13 +135,15 @@ class posted_function : public strand_post {
     }
   }
 
-  strand_work& work_;
+  strand_work<Sync>& work_;
   move_only_function<void()> f_;
 };
 
 /// A function with a future: its state and its place in the line in one allocation, which the future and the strand own.
-template <class F, class R>
-class submitted_function : public future_state<R>, public strand_post {
+template <class F, class R, class Sync>
+class submitted_function : public future_state<R>, public strand_post<Sync> {
+  using post = strand_post<Sync>;
+
  public:
   using state = future_state<R>;
   struct leave {
@@ -142,9 +152,9 @@ class submitted_function : public future_state<R>, public strand_post {
 
   /// Born with one owner, the strand.
   template <class G>
-  submitted_function(strand_work& work, G&& f)
+  submitted_function(strand_work<Sync>& work, G&& f)
       : state{[](state& s) noexcept { delete static_cast<submitted_function*>(&s); }},
-        strand_post{work, [](strand_post& self) noexcept { static_cast<submitted_function&>(self).run_and_leave(); }},
+        post{work, [](post& self) noexcept { static_cast<submitted_function&>(self).run_and_leave(); }},
         work_{work},
         f_{std::forward<G>(f)} {
     work.add_owner();  // the future may outlive the strand, and a thread be about to wait for it while that goes
@@ -202,7 +212,7 @@ class submitted_function : public future_state<R>, public strand_post {
     }
   }
 
-  strand_work& work_;
+  strand_work<Sync>& work_;
   process_origin origin_;
   std::optional<F> f_;
   std::unique_ptr<open_span> span_;  // null: nobody traces
