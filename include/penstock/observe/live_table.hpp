@@ -19,19 +19,21 @@
 namespace penstock::inline v0_1 {
 
 /// Shows what happened in each interval, until stop is requested. Throws std::bad_alloc.
-inline void live_table(const registry& of, terminal_view view, std::chrono::nanoseconds every, const std::stop_token& stop) {
-  detail::basic_join<> never;
+template <class Sync>
+void live_table(const basic_registry<Sync>& of, terminal_view view, std::chrono::nanoseconds every, const std::stop_token& stop) {
+  detail::basic_join<Sync> never;
   never.begin_one();
   registry_snapshot last = of.snapshot();
   for (;;) {
-    detail::blocking_wait<detail::basic_join<>, detail::plain_node<detail::std_sync>> rest{never};
+    detail::blocking_wait<detail::basic_join<Sync>, detail::plain_node<Sync>> rest{never};
     if (rest.run(stop, of.clock().after(every)) == detail::outcome::cancelled) return;
     registry_snapshot now = of.snapshot();
     view.show(to_table(now.since(last)));
     last = std::move(now);
   }
 }
-inline void live_table(const registry& of, std::FILE* to, std::chrono::nanoseconds every, const std::stop_token& stop) {
+template <class Sync>
+void live_table(const basic_registry<Sync>& of, std::FILE* to, std::chrono::nanoseconds every, const std::stop_token& stop) {
   live_table(of, terminal_view{to}, every, stop);
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,7 +21,8 @@ namespace penstock::inline v0_1 {
 
 namespace detail {
 
-inline void write_values(json_writer& json, const metric_value& m) {
+template <class Json>
+void write_values(Json& json, const metric_value& m) {
   const double unit = m.unit == metric_unit::seconds ? 1e9 : 1;
   const metric_distribution& d = m.distribution;
   json.open('{').key("count").number(static_cast<double>(d.count())).key("sum").number(d.sum() / unit);
@@ -53,25 +55,28 @@ void write_metrics(json_writer& json, const component_snapshot& c, Wanted wanted
   json.close('}');
 }
 
-inline void write_component(json_writer& json, const component_snapshot& c) {
+template <class Json>
+void write_component(Json& json, const component_snapshot& c) {
   json.key("name").text(c.name).key("kind").text(c.kind);
   if (!c.error.empty()) json.key("error").text(c.error);
   json.key("metrics");
   write_metrics(
       json, c, [](const metric_value&) { return true; },
-      [](json_writer& to, const metric_value& m) {
+      [](Json& to, const metric_value& m) {
         m.type == metric_type::distribution ? write_values(to, m) : static_cast<void>(to.number(m.value));
       });
 }
 
-inline void write_law(json_writer& json, std::string_view name, const littles_law& law) {
+template <class Json>
+void write_law(Json& json, std::string_view name, const littles_law& law) {
   json.key(name).open('{').key("rate").number(law.rate).key("time_seconds").number(law.time);
   json.key("expected").number(law.expected()).key("seen").number(law.seen).key("holds").boolean(law.holds()).close('}');
 }
 
 }  // namespace detail
 
-[[nodiscard]] inline std::string to_json(const registry_snapshot& s) {
+template <std::same_as<registry_snapshot> Snapshot>
+[[nodiscard]] std::string to_json(const Snapshot& s) {
   detail::json_writer json;
   json.open('{').key("at_seconds").number(static_cast<double>(s.at.count()) / 1e9).key("components").open('[');
   for (const component_snapshot& c : s.components) {
@@ -83,7 +88,8 @@ inline void write_law(json_writer& json, std::string_view name, const littles_la
   return std::move(json).take();
 }
 
-[[nodiscard]] inline std::string to_json(const registry_interval& i) {
+template <std::same_as<registry_interval> Interval>
+[[nodiscard]] std::string to_json(const Interval& i) {
   detail::json_writer json;
   json.open('{').key("elapsed_seconds").number(static_cast<double>(i.elapsed.count()) / 1e9).key("components").open('[');
   for (const component_interval& c : i.components) {

@@ -20,6 +20,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdio>
 #include <string>
@@ -87,11 +88,12 @@ inline std::size_t width_of(std::string_view text) noexcept {
 
 }  // namespace detail
 
-[[nodiscard]] inline std::string to_table(const registry_interval& i) {
+template <std::same_as<registry_interval> Interval>
+[[nodiscard]] std::string to_table(const Interval& i) {
   using row = detail::metric_row;
   std::vector<row> rows(1);
   std::copy(detail::metric_columns.begin(), detail::metric_columns.end(), rows.front().begin());
-  for (const component_interval& c : i.components) rows.push_back(detail::row_of(c));
+  for (const auto& c : i.components) rows.push_back(detail::row_of(c));
 
   std::array<std::size_t, detail::metric_columns.size()> widths{};
   for (const row& r : rows) {

@@ -10,6 +10,7 @@
 // components may be any text: bytes that are no UTF-8 become U+FFFD. For prometheus-cpp: ext/prometheus.hpp.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -83,9 +84,10 @@ class prometheus_text_writer {
 
 }  // namespace detail
 
-[[nodiscard]] inline std::string to_prometheus_text(const registry_snapshot& s) {
+template <std::same_as<registry_snapshot> Snapshot>
+[[nodiscard]] std::string to_prometheus_text(const Snapshot& s) {
   detail::prometheus_text_writer writer;
-  for (const detail::metric_family& f : detail::families_of(s)) writer.family(f);
+  for (const auto& f : detail::families_of(s)) writer.family(f);
   return std::move(writer).take();
 }
 

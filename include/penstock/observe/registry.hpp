@@ -51,13 +51,17 @@ struct registry_options {
   any_clock clock = {};             ///< tells how much time lies between two snapshots; must outlive the registry
 };
 
+template <class Sync>
+class basic_registry;
+
 /// A component's place in a registry. Its end waits for those who read the component just then.
-class [[nodiscard]] registry_membership {
+template <class Sync = detail::std_sync>
+class [[nodiscard]] basic_registry_membership {
  public:
   /// Of nothing.
-  registry_membership() noexcept = default;
-  registry_membership(registry_membership&& other) noexcept = default;
-  registry_membership& operator=(registry_membership&& other) noexcept {
+  basic_registry_membership() noexcept = default;
+  basic_registry_membership(basic_registry_membership&& other) noexcept = default;
+  basic_registry_membership& operator=(basic_registry_membership&& other) noexcept {
     if (this != &other) {
       leave();
       state_ = std::move(other.state_);
@@ -65,7 +69,7 @@ class [[nodiscard]] registry_membership {
     }
     return *this;
   }
-  ~registry_membership() { leave(); }
+  ~basic_registry_membership() { leave(); }
 
   /// The component is not read any more when this returns. Idempotent.
   void leave() noexcept {
@@ -82,34 +86,42 @@ class [[nodiscard]] registry_membership {
   }
 
  private:
-  friend class registry;
-  registry_membership(std::shared_ptr<detail::registry_entries> where, std::shared_ptr<detail::registry_entry> what) noexcept
+  friend basic_registry<Sync>;
+  using entries = detail::registry_entries<Sync>;
+  using entry = detail::registry_entry<Sync>;
+  basic_registry_membership(std::shared_ptr<entries> where, std::shared_ptr<entry> what) noexcept
       : state_{std::move(where)}, entry_{std::move(what)} {}
 
-  std::shared_ptr<detail::registry_entries> state_;
-  std::shared_ptr<detail::registry_entry> entry_;
+  std::shared_ptr<entries> state_;
+  std::shared_ptr<entry> entry_;
 };
 
-class registry {
+using registry_membership = basic_registry_membership<>;
+
+template <class Sync = detail::std_sync>
+class basic_registry {
+  using membership = basic_registry_membership<Sync>;
+  using entries = detail::registry_entries<Sync>;
+  using entry = detail::registry_entry<Sync>;
+
  public:
   /// Throws std::invalid_argument if the prefix is no name.
-  explicit registry(registry_options options = {})
-      : options_{std::move(options)}, state_{std::make_shared<detail::registry_entries>()} {
+  explicit basic_registry(registry_options options = {}) : options_{std::move(options)}, state_{std::make_shared<entries>()} {
     detail::check_metric_name(options_.prefix, "a prefix");
   }
-  registry(const registry&) = delete;
-  registry& operator=(const registry&) = delete;
+  basic_registry(const basic_registry&) = delete;
+  basic_registry& operator=(const basic_registry&) = delete;
 
   /// From now until what this returns goes, the component is part of every snapshot, by this name: any text, but one that nobody else has now.
   /// Throws std::invalid_argument if somebody has it, or it is empty.
   template <measurable T>
-  [[nodiscard]] registry_membership join(std::string name, T& component) {
+  [[nodiscard]] membership join(std::string name, T& component) {
     return add(std::move(name), [&component](metric_sink& to) { detail::describe_any(component, to); });
   }
   /// The same of what a function tells, which is called as described above.
   template <class F>
     requires(!measurable<F> && std::invocable<const std::decay_t<F>&, metric_sink&>)
-  [[nodiscard]] registry_membership join(std::string name, F&& f) {
+  [[nodiscard]] membership join(std::string name, F&& f) {
     return add(std::move(name), std::forward<F>(f));
   }
 
@@ -124,15 +136,19 @@ class registry {
   }
 
  private:
-  registry_membership add(std::string name, move_only_function<void(metric_sink&) const> describe);
+  membership add(std::string name, move_only_function<void(metric_sink&) const> describe);
 
   registry_options options_;
-  std::shared_ptr<detail::registry_entries> state_;
+  std::shared_ptr<entries> state_;
 };
 
-inline registry_membership registry::add(std::string name, move_only_function<void(metric_sink&) const> describe) {
+using registry = basic_registry<>;
+
+template <class Sync>
+basic_registry_membership<Sync> basic_registry<Sync>::add(std::string name,
+                                                          move_only_function<void(metric_sink&) const> describe) {
   if (name.empty()) throw std::invalid_argument{"penstock::registry: a component has no name"};
-  const auto added = std::make_shared<detail::registry_entry>(std::move(name), 0, std::move(describe));
+  const auto added = std::make_shared<entry>(std::move(name), 0, std::move(describe));
   std::scoped_lock guard{state_->lock};
   for (const auto& e : state_->all) {
     if (e->name == added->name) throw std::invalid_argument{"penstock::registry: \"" + e->name + "\" is joined already"};
@@ -142,19 +158,20 @@ inline registry_membership registry::add(std::string name, move_only_function<vo
   return {state_, added};
 }
 
-inline registry_snapshot registry::snapshot() const {
+template <class Sync>
+registry_snapshot basic_registry<Sync>::snapshot() const {
   registry_snapshot s{std::chrono::nanoseconds{options_.clock.now()}, options_.prefix};
-  std::vector<std::shared_ptr<detail::registry_entry>> entries;
+  std::vector<std::shared_ptr<entry>> joined;
   {
     std::scoped_lock guard{state_->lock};
-    entries = state_->all;
+    joined = state_->all;
   }
   detail::metric_families_seen families;
-  for (const std::shared_ptr<detail::registry_entry>& e : entries) {
-    const detail::registry_reading of{*state_, *e};
+  for (const std::shared_ptr<entry>& e : joined) {
+    const detail::registry_reading<Sync> of{*state_, *e};
     if (!of.begun()) continue;
     component_snapshot c{.name = e->name, .membership = e->number};
-    detail::metric_collector to{options_.prefix, c, families};
+    detail::metric_collector<> to{options_.prefix, c, families};
     try {
       e->describe(to);
     } catch (const std::exception& error) {

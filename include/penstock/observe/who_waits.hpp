@@ -121,14 +121,16 @@ struct waiter_info {
 };
 
 /// Who waits now, the longest first. Throws std::bad_alloc.
-[[nodiscard]] inline std::vector<waiter_info> who_waits() {
-  using mark = detail::wait_mark<detail::std_sync>;
-  std::vector<mark::data> found;
+template <class Sync = detail::std_sync>
+[[nodiscard]] std::vector<waiter_info> who_waits() {
+  using mark = detail::wait_mark<Sync>;
+  using mark_data = typename mark::data;
+  std::vector<mark_data> found;
   for (std::size_t missing = 64; missing != 0;) {
     found.clear();
     found.reserve(found.capacity() + missing + missing / 8);
     missing = 0;
-    mark::for_each([&](const mark::data& one) {
+    mark::for_each([&](const mark_data& one) {
       if (found.size() < found.capacity()) {
         found.push_back(one);
       } else {
@@ -136,11 +138,11 @@ struct waiter_info {
       }
     });
   }
-  const detail::nanoseconds_point now = detail::std_sync::now();
-  std::sort(found.begin(), found.end(), [](const mark::data& a, const mark::data& b) { return a.since < b.since; });
+  const detail::nanoseconds_point now = Sync::now();
+  std::sort(found.begin(), found.end(), [](const mark_data& a, const mark_data& b) { return a.since < b.since; });
   std::vector<waiter_info> all;
   all.reserve(found.size());
-  for (const mark::data& one : found) {
+  for (const mark_data& one : found) {
     waiter_info& w = all.emplace_back();
     w.place = one.place;
     w.name = name_of(one.place);
@@ -156,7 +158,8 @@ struct waiter_info {
 }
 
 /// A table of them, a line each, with a heading. Throws std::bad_alloc.
-[[nodiscard]] inline std::string dump_waiters(const std::vector<waiter_info>& all = who_waits()) {
+template <class Sync = detail::std_sync>
+[[nodiscard]] std::string dump_waiters(const std::vector<waiter_info>& all = who_waits<Sync>()) {
   std::string text;
   const auto line = [&](const std::string& waits, const std::string& left, const std::string& who, const std::string& what,
                         const std::string& where, const std::string& trace) {

@@ -31,9 +31,11 @@ inline void check_metric_name(std::string_view name, const char* what) {
 /// Families that a snapshot has so far, and their types: one name has one type, whichever component it comes from.
 using metric_families_seen = std::map<std::string, metric_type, std::less<>>;
 
+// A template, so that only who takes a snapshot compiles it.
+template <class Families = metric_families_seen>
 class metric_collector final : public metric_sink {
  public:
-  metric_collector(const std::string& prefix, component_snapshot& into, metric_families_seen& families) noexcept
+  metric_collector(const std::string& prefix, component_snapshot& into, Families& families) noexcept
       : prefix_{prefix}, into_{into}, families_{families} {}
   ~metric_collector() = default;
 
@@ -108,8 +110,9 @@ class metric_collector final : public metric_sink {
 
   const std::string& prefix_;
   component_snapshot& into_;
-  metric_families_seen& families_;
-  std::set<std::pair<std::string, std::string>> told_;
+  using text = typename Families::key_type;
+  Families& families_;
+  std::set<std::pair<text, text>> told_;
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -31,11 +31,12 @@ struct metric_family {
 };
 
 /// In order of first appearance. Refers into the snapshot.
-[[nodiscard]] inline std::vector<metric_family> families_of(const registry_snapshot& s) {
+template <class Snapshot>
+[[nodiscard]] std::vector<metric_family> families_of(const Snapshot& s) {
   std::vector<metric_family> families;
-  std::map<std::string_view, std::size_t> place;
-  for (const component_snapshot& c : s.components) {
-    for (const metric_value& m : c.metrics) {
+  std::map<std::string_view, decltype(s.components.size())> place;
+  for (const auto& c : s.components) {
+    for (const auto& m : c.metrics) {
       const auto [at, fresh] = place.try_emplace(m.family, families.size());
       if (fresh) families.push_back({m.family, m.help, m.type});
       families[at->second].members.push_back({&c, &m});
@@ -66,7 +67,8 @@ inline constexpr auto number_bounds = [] {
   return bounds;
 }();
 
-[[nodiscard]] inline std::span<const bucket_bound> bounds_of(metric_unit unit) noexcept {
+template <class Bound = bucket_bound>
+[[nodiscard]] std::span<const Bound> bounds_of(metric_unit unit) noexcept {
   if (unit == metric_unit::seconds) return time_bounds;
   return number_bounds;
 }

@@ -17,27 +17,30 @@
 
 namespace penstock::inline v0_1::detail {
 
+template <class Sync>
 struct registry_entry {
   std::string name;
   std::uint64_t number = 0;
   move_only_function<void(metric_sink&) const> describe;
-  bool left = false;          // guarded by registry_entries::lock; with it nobody begins to read any more
-  basic_join<> readers = {};  // begun under registry_entries::lock
+  bool left = false;              // guarded by registry_entries::lock; with it nobody begins to read any more
+  basic_join<Sync> readers = {};  // begun under registry_entries::lock
 
   /// After `left` was set.
-  void wait_for_readers() noexcept { blocking_wait<basic_join<>, plain_node<std_sync>>{readers}.run(); }
+  void wait_for_readers() noexcept { blocking_wait<basic_join<Sync>, plain_node<Sync>>{readers}.run(); }
 };
 
+template <class Sync>
 struct registry_entries {
   std::mutex lock;
-  std::vector<std::shared_ptr<registry_entry>> all;  // guarded by lock, in the order of joining
-  std::uint64_t joined = 0;                          // guarded by lock
+  std::vector<std::shared_ptr<registry_entry<Sync>>> all;  // guarded by lock, in the order of joining
+  std::uint64_t joined = 0;                                // guarded by lock
 };
 
 // As long as it lives, the end of the membership waits.
+template <class Sync>
 class registry_reading {
  public:
-  registry_reading(registry_entries& where, registry_entry& what) noexcept : of_{what} {
+  registry_reading(registry_entries<Sync>& where, registry_entry<Sync>& what) noexcept : of_{what} {
     std::scoped_lock guard{where.lock};
     begun_ = !what.left;
     if (begun_) what.readers.begin_one();
@@ -50,7 +53,7 @@ class registry_reading {
   [[nodiscard]] bool begun() const noexcept { return begun_; }
 
  private:
-  registry_entry& of_;
+  registry_entry<Sync>& of_;
   bool begun_;
 };
 
