@@ -19,7 +19,7 @@ class PenstockConan(ConanFile):
     package_type = "header-library"
     settings = "os", "arch", "compiler", "build_type"
     # What an adapter needs. Its headers are there in any case.
-    options = {part: [True, False] for part in ("asio", "boost_asio", "fmt", "prometheus", "redis", "sqlite", "time_zones")}
+    options = {part: [True, False] for part in ("asio", "boost_asio", "fmt", "prometheus", "redis", "sqlite", "stdexec", "time_zones")}
     default_options = {part: False for part in options}
     no_copy_source = True
 
@@ -41,6 +41,8 @@ class PenstockConan(ConanFile):
             self.requires("nlohmann_json/3.11.3")
         if self.options.sqlite:
             self.requires("sqlite3/3.45.3")
+        if self.options.stdexec:
+            self.requires("stdexec/2026.03")
         if self.options.time_zones:
             self.requires("date/3.0.1")
 
@@ -79,6 +81,7 @@ class PenstockConan(ConanFile):
             "prometheus": ["prometheus-cpp::prometheus-cpp-core"],
             "redis": ["hiredis::hiredis", "nlohmann_json::nlohmann_json"],
             "sqlite": ["sqlite3::sqlite3"],
+            "stdexec": ["stdexec::stdexec"],
             "time_zones": ["date::date"],
         }
         for part, requires in needs.items():
