@@ -1,0 +1,132 @@
+// Archives are read through from front to back by libarchive, in blocks: every member with its CRC-32, nothing is unpacked to the disk. What has been
+// compressed by gzip goes through zlib first, which checks gzip's own checksum; libarchive does not.
+#include <archive.h>
+#include <archive_entry.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "input_file.hpp"
+#include "readers.hpp"
+
+namespace files {
+
+namespace {
+
+constexpr std::size_t block = std::size_t{64} << 10;
+constexpr std::size_t most_members = 100'000;  // they are in memory until they are written
+
+struct free_archive {
+  void operator()(::archive* a) const noexcept { ::archive_read_free(a); }
+};
+
+class gzip_file {
+ public:
+  explicit gzip_file(const std::string& path) : handle_{::gzopen(path.c_str(), "rbe")} {
+    if (handle_ == nullptr) throw std::system_error{errno != 0 ? errno : ENOMEM, std::generic_category(), path};
+    ::gzbuffer(handle_, block);
+  }
+  ~gzip_file() { ::gzclose_r(handle_); }
+  gzip_file(const gzip_file&) = delete;
+  gzip_file& operator=(const gzip_file&) = delete;
+
+  /// For archive_read_open().
+  static ::la_ssize_t next(::archive* a, void* self, const void** bytes) {
+    auto& me = *static_cast<gzip_file*>(self);
+    *bytes = me.buffer_.data();
+    const int n = ::gzread(me.handle_, me.buffer_.data(), static_cast<unsigned>(me.buffer_.size()));
+    int error = Z_OK;
+    const char* const why = ::gzerror(me.handle_, &error);  // also at an end that comes too early, which is no error of gzread()
+    if (n < 0 || error < 0) {
+      ::archive_set_error(a, EIO, "gzip: %s", error == Z_BUF_ERROR ? "the file is cut off" : why);
+      return -1;
+    }
+    return n;
+  }
+
+ private:
+  ::gzFile handle_;
+  std::array<char, block> buffer_;
+};
+
+/// Every block of the member that was reached.
+archive_member check(::archive* a, ::archive_entry* e, const reading_options& o) {
+  const char* name = ::archive_entry_pathname_utf8(e);
+  if (name == nullptr) name = ::archive_entry_pathname(e);
+  archive_member m{.name = name != nullptr ? name : ""};
+  if (::archive_entry_is_encrypted(e) != 0) throw broken_file{m.name + ": it is encrypted"};
+  auto crc = ::crc32(0, nullptr, 0);
+  for (;;) {
+    go_on(o);
+    const void* bytes = nullptr;
+    std::size_t size = 0;
+    ::la_int64_t offset = 0;
+    const int got = ::archive_read_data_block(a, &bytes, &size, &offset);
+    if (got == ARCHIVE_EOF) break;
+    if (got != ARCHIVE_OK) throw broken_file{m.name + ": " + ::archive_error_string(a)};
+    // The holes of a sparse file are zeros.
+    static constexpr std::array<unsigned char, 4096> zeros{};
+    while (m.bytes < offset) {
+      const auto n = std::min<std::int64_t>(offset - m.bytes, zeros.size());
+      crc = ::crc32(crc, zeros.data(), static_cast<unsigned>(n));
+      m.bytes += n;
+    }
+    crc = ::crc32_z(crc, static_cast<const unsigned char*>(bytes), size);
+    m.bytes += static_cast<std::int64_t>(size);
+  }
+  if (::archive_entry_size_is_set(e) != 0 && ::archive_entry_size(e) > m.bytes) throw broken_file{m.name + ": it is cut off"};
+  m.crc32 = static_cast<std::uint32_t>(crc);
+  return m;
+}
+
+}  // namespace
+
+std::size_t archive_weight(const std::string& path) {
+  // Blocks, zlib's window, what libarchive has of its own. The other two have the memory of their format; of xz what its strongest usual setting takes.
+  const std::size_t usual = std::size_t{1} << 20;
+  const std::string name = lower_name(path);
+  if (name.ends_with(".bz2")) return usual + (std::size_t{4} << 20);
+  if (name.ends_with(".xz")) return usual + (std::size_t{65} << 20);
+  return usual;
+}
+
+archive_facts read_archive(const std::string& path, const reading_options& o) {
+  const std::unique_ptr<::archive, free_archive> reading{::archive_read_new()};
+  ::archive* const a = reading.get();
+  if (a == nullptr) throw std::bad_alloc{};
+  ::archive_read_support_format_tar(a);
+  ::archive_read_support_format_zip(a);
+  ::archive_read_support_filter_bzip2(a);
+  ::archive_read_support_filter_xz(a);
+  const input_file file{path};  // in any case, so that one that cannot be opened is told as that
+  std::unique_ptr<gzip_file> gzip;
+  int opened = ARCHIVE_OK;
+  if (lower_name(path).ends_with("gz")) {
+    gzip = std::make_unique<gzip_file>(path);
+    opened = ::archive_read_open(a, gzip.get(), nullptr, gzip_file::next, nullptr);
+  } else {
+    opened = ::archive_read_open_fd(a, file.descriptor(), block);
+  }
+  if (opened != ARCHIVE_OK) throw broken_file{::archive_error_string(a)};
+  archive_facts all;
+  for (;;) {
+    ::archive_entry* e = nullptr;
+    const int got = ::archive_read_next_header(a, &e);
+    if (got == ARCHIVE_EOF) break;
+    if (got < ARCHIVE_WARN) throw broken_file{::archive_error_string(a)};
+    if (::archive_entry_filetype(e) != AE_IFREG) continue;
+    if (all.members.size() == most_members) throw broken_file{"more than 100,000 members"};
+    all.members.push_back(check(a, e, o));
+  }
+  return all;
+}
+
+}  // namespace files
