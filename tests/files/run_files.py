@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Runs examples/file_pipeline (penstock-files) on a corpus: what it finds is what is there, broken files and only they are dead letters, memory and
+concurrency stay within their bounds, and a run that is killed goes on where it was.
+
+    run_files.py PENSTOCK_FILES [PENSTOCK_JOBS]
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+MIB = 1 << 20
+passed = failed = 0
+
+
+def check(what, ok, detail=""):
+    global passed, failed
+    passed += bool(ok)
+    failed += not ok
+    if not ok:
+        print(f"FAILED {what}: {detail}")
+
+
+class Pipeline:
+    binary = None
+
+    def __init__(self, folder, *roots):
+        self.folder = folder
+        self.roots = roots
+
+    def command(self, *more):
+        return [Pipeline.binary, "run", *map(str, self.roots), "--out", str(self.folder), "--json", *map(str, more)]
+
+    def run(self, *more, status=(0, 1)):
+        done = subprocess.run(self.command(*more), capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode not in status:
+            raise RuntimeError(f"{more} ended with {done.returncode}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def rows(self, sql, *values, file="results.db"):
+        connection = sqlite3.connect(f"file:{self.folder / file}?mode=ro", uri=True, timeout=10)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+
+def make(folder, **numbers):
+    words = [word for name, n in numbers.items() for word in (f"--{name}", str(n))]
+    return json.loads(subprocess.run([sys.executable, HERE / "corpus.py", folder, *words], capture_output=True, text=True, check=True).stdout)
+
+
+def dead_letters(tool, folder):
+    done = subprocess.run([tool, "failed", "--db", folder / "jobs.db", "--json"], capture_output=True, text=True, timeout=60, check=True)
+    return {letter["text"]: letter for letter in map(json.loads, done.stdout.splitlines())}
+
+
+def check_corpus(folder, tool):
+    made = make(folder / "corpus", images=20, texts=40, archives=20, broken=4, big=1)
+    all_ = Pipeline(folder / "out", folder / "corpus")
+    report = all_.run("--images", 2, "--texts", 1, "--archives", 3, "--max-memory", "200MiB")
+    kinds = {name: k for name, k in report["kinds"].items() if k["can_be_read"]}
+    of_kind = lambda path: path.split("/corpus/")[1].split("/")[0].removesuffix("s")
+    known = {path: what for path, what in made["known"].items() if of_kind(path) in kinds}
+    broken = {path for path in made["broken"] if of_kind(path) in kinds}
+
+    rows = dict(all_.rows("SELECT path, written FROM file"))
+    check("what is not broken is in the output, once", set(rows) == set(known) and set(rows.values()) == {1}, sorted(set(known) ^ set(rows))[:5])
+    check("what is broken is counted", report["dead_letters"] == len(broken) and sum(k["broken"] for k in kinds.values()) == len(broken), report)
+    if tool:
+        letters = dead_letters(tool, all_.folder)
+        check("broken files, and only they, are dead letters", set(letters) == broken, set(letters) ^ broken)
+        check("each has a reason, and was not tried twice", all(l["why"] and l["attempts"] == 1 for l in letters.values()), letters)
+    if "image" in kinds:
+        sizes = {path: [w, h] for path, w, h in all_.rows("SELECT path, width, height FROM file JOIN image ON file = id")}
+        check("images have the right sizes", sizes == {p: w for p, w in known.items() if of_kind(p) == "image"}, sizes)
+        thumbnails = [t for (t,) in all_.rows("SELECT thumbnail FROM image")]
+        check("thumbnails are JPEGs", all(t.startswith(b"\xff\xd8") and t.endswith(b"\xff\xd9") for t in thumbnails))
+    else:
+        print("without images: this program was built without ImageMagick")
+    if "archive" in kinds:
+        members = {path: [] for path in known if of_kind(path) == "archive"}
+        for path, *member in all_.rows("SELECT path, name, member.bytes, crc32 FROM file JOIN member ON file = id ORDER BY id, ordinal"):
+            members[path].append(member)
+        check("members have the right names, sizes and checksums", members == {p: w for p, w in known.items() if of_kind(p) == "archive"})
+    else:
+        print("without archives: this program was built without libarchive")
+    texts = {path: what for path, *what in all_.rows("SELECT path, lines, words, characters, language FROM file JOIN text ON file = id")}
+    expected = {p: w for p, w in known.items() if of_kind(p) == "text"}
+    check("lines, words and characters of texts", {p: t[:3] for p, t in texts.items()} == {p: w[:3] for p, w in expected.items()})
+    check("languages", all(texts[p][3] == w[3] for p, w in expected.items()))
+    limits = {"image": 2, "text": 1, "archive": 3}
+    check("no kind has more at a time than it may", all(1 <= k["most_at_a_time"] <= limits[name] and k["most_in_hand"] <= 2 * limits[name] for name, k in kinds.items()), kinds)
+    check("memory in flight is within its bound", 0 < report["most_in_flight_bytes"] <= report["max_memory_bytes"] == 200 * MIB, report)
+
+    again = all_.run()
+    check("another run has nothing to do", again["unchanged"] == len(known) and sum(k["files"] + k["broken"] for k in again["kinds"].values()) == 0, again)
+    check("and broken files are not tried again", again["dead_letters"] == len(broken), again)
+    changed = next(p for p in known if of_kind(p) == "text")
+    pathlib.Path(changed).write_text("three words more\n", encoding="utf-8")
+    third = all_.run()
+    check("a file that has changed is read again", third["kinds"]["text"]["files"] == 1 and all_.rows("SELECT written, words FROM file JOIN text ON file = id WHERE path = ?", changed) == [(2, 3)], third)
+    mended = next(p for p in made["broken"] if of_kind(p) == "text")
+    pathlib.Path(mended).write_text("it was mended\n", encoding="utf-8")
+    check("one that was mended is read", all_.run()["kinds"]["text"]["files"] == 1 and len(all_.rows("SELECT 1 FROM file WHERE path = ?", mended)) == 1)
+    if tool:
+        redriven = all_.run("--redrive")
+        check("redriven: what is mended completes, what is broken fails again", redriven["dead_letters"] == len(broken) - 1, redriven)
+    if "image" in kinds:
+        small = Pipeline(folder / "small", folder / "corpus/images")
+        report = small.run("--max-memory", "16MiB")
+        letters = dead_letters(tool, small.folder) if tool else {}
+        big = {p for p in known if "/big-" in p and p.endswith(".png")}
+        too_big = {p for p, l in letters.items() if "allowed" in l["why"]}
+        check("an image that would take more memory than there is fails, and says so", report["most_in_flight_bytes"] <= 16 * MIB and (not tool or big <= too_big), letters)
+
+
+def check_killed(folder):
+    made = make(folder / "corpus", images=40, texts=300, archives=60, broken=3, big=0)
+    killed = Pipeline(folder / "out", folder / "corpus")
+    times = 0
+    for n in range(1, 4):
+        running = subprocess.Popen(killed.command("--texts", 1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 60
+        while running.poll() is None and time.monotonic() < until:
+            try:
+                if killed.rows("SELECT count(*) FROM file")[0][0] >= n * 80:
+                    break
+            except sqlite3.Error:
+                pass  # it has not begun
+            time.sleep(0.002)
+        if running.poll() is None:
+            running.send_signal(signal.SIGKILL)
+            times += 1
+        running.wait()
+    report = killed.run()
+    left_out = sum(not k["can_be_read"] for k in report["kinds"].values())
+    check("it was killed, more than once", times >= 2, times)
+    rows = dict(killed.rows("SELECT path, written FROM file"))
+    expected = {p for p in made["known"] if left_out == 0 or "/texts/" in p}
+    check("killed and begun again: every file is in the output", expected <= set(rows) <= set(made["known"]), len(rows))
+    check("... and was written exactly once", set(rows.values()) == {1}, [p for p, n in rows.items() if n != 1][:5])
+    check("... and only broken files are dead letters", report["dead_letters"] == (len(made["broken"]) if left_out == 0 else report["dead_letters"]), report)
+
+
+def check_errors(folder):
+    run = lambda *a: subprocess.run([Pipeline.binary, *a], capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+    for wrong in ([], ["dance"], ["run"], ["run", "."], ["run", "--out", "x"], ["run", ".", "--out", "x", "--images", "-1"], ["one"], ["run", ".", "--out", "x", "--what"]):
+        done = run(*wrong)
+        check(f"wrong: {' '.join(wrong)}", done.returncode == 2 and "penstock-files run" in done.stderr, done)
+    check("a folder that is not there", run("run", "nowhere", "--out", "x").returncode == 2)
+    check("help", run("--help").returncode == 0 and run("run", "--help").returncode == 0)
+    (folder / "few").mkdir()
+    (folder / "few/a.txt").write_text("the end of the river and the night\n", encoding="utf-8")
+    (folder / "few/a.dat").write_text("of no kind\n", encoding="utf-8")
+    (folder / "few/secret.txt").write_text("closed\n", encoding="utf-8")
+    (folder / "few/secret.txt").chmod(0)
+    one = run("one", "few/a.txt", "few/a.dat", "few/not-there.txt")
+    lines = [json.loads(line) for line in one.stdout.splitlines()]
+    check("one: a line for each", one.returncode == 1 and lines[0]["found"]["language"] == "en" and "error" in lines[1] and "error" in lines[2], one)
+    if os.geteuid() != 0:  # root reads everything
+        few = Pipeline(folder / "few-out", folder / "few")
+        report = few.run("--attempts", 3, "--backoff", "10ms")
+        check("what cannot be opened is tried three times", report["kinds"]["text"]["failed_attempts"] == 3 and report["dead_letters"] == 1, report)
+        (folder / "few/secret.txt").chmod(0o600)
+        check("... and again when it is redriven", few.run("--redrive")["dead_letters"] == 0)
+
+
+def main():
+    Pipeline.binary = os.path.abspath(sys.argv[1])
+    tool = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-files-"))
+    try:
+        for part, name in ((lambda f: check_corpus(f, tool), "corpus"), (check_killed, "killed"), (check_errors, "errors")):
+            (folder / name).mkdir()
+            part(folder / name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
