@@ -53,6 +53,68 @@ def api(result):
     return figure
 
 
+def mib(axes):
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v / (1 << 20):,.0f} MiB"))
+
+
+def batch(result):
+    figure, (rates, progress, memory) = plt.subplots(1, 3, figsize=(12, 3.6), constrained_layout=True, width_ratios=[1, 1.4, 1.4])
+    colours = {"1000": OURS, "100": GOAL, "10": OTHER}
+    for i, (per_job, run) in enumerate(result["runs"].items()):
+        rates.bar(i, run["rate"], color=colours[per_job], width=0.6)
+        rates.text(i, run["rate"], f"{run['rate']:,.0f}", ha="center", va="bottom")
+        begin = next((t for t, bytes_ in run["memory"]), 0)
+        memory.plot([t - begin for t, _ in run["memory"]], [m for _, m in run["memory"]], color=colours[per_job], label=f"{int(per_job):,} records a job")
+    rates.set_xticks(range(len(result["runs"])), [f"{int(n):,} a job" for n in result["runs"]])
+    rates.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v / 1e6:g} M"))
+    rates.set_title("records a second", loc="left")
+    at = 0
+    for i, part in enumerate(result["killed"]["progress"]):
+        progress.plot([at + t for t, _, _ in part], [n for _, n, _ in part], color=OURS, marker="o", ms=2.5)
+        at += part[-1][0]
+        if i == 0:
+            progress.axvline(at, color=OTHER, lw=1, ls=":")
+            progress.text(at, result["records"], " killed, and begun again", color=OTHER, va="top")
+    progress.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v / 1e6:g} M"))
+    progress.set_title("records done, 10 a job", loc="left")
+    progress.set_xlabel("seconds")
+    memory.axhline(result["most_memory"], color=GOAL, lw=1, ls=":")
+    memory.text(0, result["most_memory"], "goal", color=GOAL, va="bottom")
+    mib(memory)
+    memory.set_ylim(0)
+    memory.set_title("memory, the making of the table included", loc="left")
+    memory.set_xlabel("seconds")
+    memory.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def files(result):
+    figure, (memory, progress, times) = plt.subplots(1, 3, figsize=(12, 3.6), constrained_layout=True, width_ratios=[1.6, 1.3, 1])
+    colours = dict(zip(result["seconds"], (OURS, OTHER, PLAIN)))
+    for name, points in result["memory"].items():
+        memory.plot([t for t, _ in points], [m for _, m in points], color=colours[name], label=name, lw=1.2)
+    memory.axhline(result["bound"] + result["program"], color=GOAL, lw=1, ls=":")
+    memory.text(0, result["bound"] + result["program"], "goal", color=GOAL, va="bottom")
+    mib(memory)
+    memory.set_ylim(0)
+    memory.set_xlabel("seconds")
+    memory.set_title(f"memory, for {result['bytes'] / 1e6:,.0f} MB in {result['files']:,} files", loc="left")
+    memory.legend(frameon=False)
+    progress.plot([t for t, _ in result["progress"]], [n for _, n in result["progress"]], color=OURS)
+    for i, (t, n) in enumerate(result["kills"]):
+        progress.axvline(t, color=OTHER, lw=1, ls=":")
+        progress.text(t, n, " killed", color=OTHER, va="top")
+    progress.set_xlabel("seconds")
+    progress.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    progress.set_title("files in the output", loc="left")
+    for i, (name, seconds) in enumerate(result["seconds"].items()):
+        times.bar(i, seconds, color=colours[name], width=0.6)
+        times.text(i, seconds, f"{seconds:.1f} s", ha="center", va="bottom")
+    times.set_xticks(range(len(result["seconds"])), result["seconds"])
+    times.set_title("seconds for all of it", loc="left")
+    return figure
+
+
 def main():
     arguments = sys.argv[1:]
     folder = pathlib.Path(__file__).resolve().parent.parent / "docs/images"
@@ -65,7 +127,7 @@ def main():
     plt.rcParams.update({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9.5})
     for name in arguments:
         path = pathlib.Path(name)
-        figure = {"api": api}[path.stem](json.loads(path.read_text(encoding="utf-8")))
+        figure = {"api": api, "batch": batch, "files": files}[path.stem](json.loads(path.read_text(encoding="utf-8")))
         for axes in figure.axes:
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(alpha=0.25, lw=0.5)
