@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <functional>
 #include <optional>
+#include <ranges>
 #include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
+
+#include <boost/asio/post.hpp>
 
 #include <penstock/observe/prometheus_text.hpp>
 
@@ -81,6 +85,11 @@ penstock::worker_pool_options pool_of(bool shedding, const char* name, std::size
           .metrics = true};
 }
 
+// Of a batcher: its keys leave when the loop has been through what is ready now. (Without memory for that the program ends.)
+auto after_this_turn(boost::asio::io_context& loop) {
+  return [&loop](std::function<void()> leave) { boost::asio::post(loop, std::move(leave)); };
+}
+
 }  // namespace
 
 template <class F>
@@ -90,7 +99,7 @@ auto backend::use(F f) {
   return f(**connection);
 }
 
-backend::backend(const options& o, penstock::registry& all)
+backend::backend(const options& o, penstock::registry& all, boost::asio::io_context& loop)
     : all_{all},
       clients_{penstock::rate{o.client_rate, std::chrono::seconds{1}}, o.client_burst},
       read_limit_{limit_of(o.shedding, 200, 1'000)},
@@ -102,21 +111,24 @@ backend::backend(const options& o, penstock::registry& all)
       writers_{{.threads = 1, .name = "writes", .metrics = true}},
       users_{readers_,
              [this](std::span<const id> ids) { return use([&](store& s) { return s.users(ids); }); },
-             {.max_batch_size = 500,
+             {.schedule = penstock::batch_schedule::flush_only,
+              .max_batch_size = 500,
+              .on_first_key = after_this_turn(loop),
               .cache = {.max_entries = o.cached, .ttl = o.cache_time, .negative_ttl = std::chrono::seconds{1}},
               .metrics = true}},
       posts_of_{readers_,
                 [this](std::span<const id> authors) { return use([&](store& s) { return s.posts_of(authors); }); },
-                {.max_batch_size = 100, .cache = {.max_entries = o.cached, .ttl = o.cache_time}, .metrics = true}},
+                {.schedule = penstock::batch_schedule::flush_only,
+                 .max_batch_size = 100,
+                 .on_first_key = after_this_turn(loop),
+                 .cache = {.max_entries = o.cached, .ttl = o.cache_time},
+                 .metrics = true}},
       pages_{readers_,
-             [this](std::span<const page_key> keys) {
-               return use([&](store& s) {
-                 std::vector<std::shared_ptr<const std::vector<post>>> found;
-                 for (const page_key& k : keys) found.push_back(std::make_shared<const std::vector<post>>(s.posts(k)));
-                 return found;
-               });
-             },
-             {.max_batch_size = 20, .metrics = true}},
+             [this](std::span<const page_key> keys) { return use([&](store& s) { return s.pages(keys); }); },
+             {.schedule = penstock::batch_schedule::flush_only,
+              .max_batch_size = 20,
+              .on_first_key = after_this_turn(loop),
+              .metrics = true}},
       posts_{writers_,
              [this](std::span<const new_post> batch) { use([&](store& s) { s.insert(batch); }); },
              {.max_batch_size = 1'000}},
@@ -175,7 +187,7 @@ response backend::route(const request& r) {
     auto permit = read_limit_.try_acquire();
     if (!permit) return busy(shed_);
     const std::int64_t limit = std::clamp<std::int64_t>(number(parameter(query, "limit")).value_or(20), 1, 100);
-    return page({number(parameter(query, "after")).value_or(0), limit}, std::move(*permit));
+    return page_of({number(parameter(query, "after")).value_or(0), limit}, std::move(*permit));
   }
   if (path == "/search") {
     std::string word = parameter(query, "q");
@@ -189,7 +201,7 @@ response backend::route(const request& r) {
 
 response backend::one_of(cached& from, id key) {
   const auto known = from.try_load(key);
-  if (known) return answer{.body = **known};
+  if (known) return answer{.shared_body = *known};
   if (known.error() == penstock::errc::not_found) return not_found();
   auto permit = read_limit_.try_acquire();
   if (!permit) return busy(shed_);
@@ -199,39 +211,40 @@ response backend::one_of(cached& from, id key) {
 penstock::task<answer> backend::load(cached& from, id key, penstock::adaptive_permit permit) {
   const auto loaded = co_await from.async_load(key);
   permit.success();
-  if (loaded) co_return answer{.body = **loaded};
+  if (loaded) co_return answer{.shared_body = *loaded};
   if (loaded.error() == penstock::errc::not_found) co_return not_found();
   throw std::system_error{loaded.error(), "load"};
 }
 
-penstock::task<answer> backend::page(page_key which, penstock::adaptive_permit permit) {
+penstock::task<answer> backend::page_of(page_key which, penstock::adaptive_permit permit) {
   auto asking = pages_.async_load(which);
   const auto asked = co_await std::move(asking);
   if (!asked) throw std::system_error{asked.error(), "page"};
-  const std::vector<post>& posts = **asked;
-  std::vector<json> authors;
-  authors.reserve(posts.size());
+  const page& found = **asked;
+  auto authors = users_.try_load_many(found.parts | std::views::transform(&page::part::author));
   std::vector<id> missing;
-  for (const post& p : posts) {
-    const auto known = users_.try_load(p.author);
-    authors.push_back(known ? *known : nullptr);
-    if (!known) missing.push_back(p.author);
+  for (std::size_t i = 0; i < authors.size(); ++i) {
+    if (!authors[i]) missing.push_back(found.parts[i].author);
   }
   if (!missing.empty()) {
     auto loading = users_.async_load_many(std::move(missing));  // one query for all
     auto loaded = co_await std::move(loading);
-    for (auto next = loaded.begin(); json & author : authors) {
-      if (author == nullptr) author = (next++)->get();
+    for (auto next = loaded.begin(); auto& author : authors) {
+      if (!author) author = (next++)->get();
     }
   }
   permit.success();
+  std::size_t length = found.text.size();
+  for (const auto& author : authors) length += (*author)->size();
   std::string body;
-  body.reserve(posts.size() * 128);
-  for (std::size_t i = 0; i < posts.size(); ++i) {
-    body.append(i == 0 ? "[" : ", ").append("{\"id\": ").append(std::to_string(posts[i].id)).append(", \"title\": ");
-    body.append(fulltext::json_string(posts[i].title)).append(", \"author\": ").append(*authors[i]).append("}");
+  body.reserve(length);
+  std::size_t from = 0;
+  for (std::size_t i = 0; i < authors.size(); ++i) {
+    const std::size_t end = found.parts[i].end;
+    body.append(found.text, from, end - from).append(**authors[i]);
+    from = end;
   }
-  co_return answer{.body = (body.empty() ? "[" : body) + "]"};
+  co_return answer{.body = body.append(found.text, from)};
 }
 
 penstock::task<answer> backend::search(std::string word, penstock::adaptive_permit permit) {

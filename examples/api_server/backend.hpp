@@ -3,7 +3,8 @@
 // Clients        a keyed_limiter: who asks for more than its share gets 429, and others do not notice.
 // Cache          of the batchers: what is remembered is answered at once, on the server's thread, and counts against no other limit.
 // Reads          by a batcher each: whatever is asked for while a batch runs is one batch: one query, or where there is no query for several (pages) at
-//                least one hand-over to the thread that asks. A page of posts and their authors is two queries, and not 21.
+//                least one hand-over to the thread that asks. A page of posts and their authors is two queries, and not 21. A batch leaves when the loop has been
+//                through what was ready, so that what comes at the same time is one hand-over: those are dearer than the queries.
 // Searches       a pool of their own, so that reads do not stand behind them.
 // Shedding       an adaptive_limit for reads that miss the cache and one for searches: beyond what the database answers without a queue, 503 at once.
 // Writes         an accumulator: posts that come while a transaction runs share the next one.
@@ -16,6 +17,8 @@
 #include <span>
 #include <string>
 #include <vector>
+
+#include <boost/asio/io_context.hpp>
 
 #include <penstock/batch/accumulator.hpp>
 #include <penstock/batch/batcher.hpp>
@@ -34,7 +37,8 @@ namespace api {
 
 class backend final : public service {
  public:
-  backend(const options& o, penstock::registry& all);
+  /// `loop`: where its members are called.
+  backend(const options& o, penstock::registry& all, boost::asio::io_context& loop);
 
   response handle(const request& r) override;
   void draining() noexcept override { draining_ = true; }
@@ -46,7 +50,7 @@ class backend final : public service {
   response route(const request& r);
   response one_of(cached& from, id key);
   penstock::task<answer> load(cached& from, id key, penstock::adaptive_permit permit);
-  penstock::task<answer> page(page_key which, penstock::adaptive_permit permit);
+  penstock::task<answer> page_of(page_key which, penstock::adaptive_permit permit);
   penstock::task<answer> search(std::string word, penstock::adaptive_permit permit);
   penstock::task<answer> create(id author, std::string title);
 
@@ -66,7 +70,7 @@ class backend final : public service {
   penstock::worker_pool writers_;
   cached users_;
   cached posts_of_;
-  penstock::batcher<page_key, std::shared_ptr<const std::vector<post>>, page_hash> pages_;
+  penstock::batcher<page_key, std::shared_ptr<const page>, page_hash> pages_;
   penstock::accumulator<new_post> posts_;
   bool draining_ = false;  // of the server's thread
   std::array<penstock::registry_membership, 11> joined_;

@@ -1,6 +1,7 @@
 // What a service and the server that it is behind say to each other.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -20,7 +21,10 @@ struct answer {
   unsigned status = 200;
   std::string body = {};
   std::string_view type = "application/json";
-  unsigned retry_after = 0;  ///< seconds; 0: nothing is said of it
+  unsigned retry_after = 0;                             ///< seconds; 0: nothing is said of it
+  std::shared_ptr<const std::string> shared_body = {};  ///< instead of `body`: a text of which there is one for many answers
+
+  [[nodiscard]] std::string_view text() const noexcept { return shared_body != nullptr ? *shared_body : body; }
 };
 
 /// Known at once, or later.

@@ -26,6 +26,7 @@
 
 #include <penstock/core/errc.hpp>
 #include <penstock/core/task_group.hpp>
+#include <penstock/ext/boost_asio.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
@@ -73,13 +74,8 @@ answer answer_of(std::exception_ptr failure) {
 }  // namespace
 
 struct http_server::state {
-  state(event_loop& l, service& s, server_options o)
-      : loop{l},
-        behind{s},
-        options{std::move(o)},
-        keep_running{l.context().get_executor()},
-        look{l.context()},
-        tasks{penstock::any_scheduler{l}} {}
+  state(net::io_context& l, service& s, server_options o)
+      : loop{l}, behind{s}, options{std::move(o)}, keep_running{l.get_executor()}, look{l}, tasks{penstock::asio_scheduler{l}} {}
 
   void accept(std::size_t i);
   void begin(stream s);
@@ -89,7 +85,7 @@ struct http_server::state {
   void end_if_done();
   void tell_date();
 
-  event_loop& loop;
+  net::io_context& loop;
   service& behind;
   const server_options options;
   net::executor_work_guard<executor> keep_running;
@@ -105,7 +101,7 @@ struct http_server::state {
   bool draining = false;  // nothing is accepted any more
   session* first = nullptr;
   std::size_t sessions = 0;
-  std::array<char, 40> date{};  // as of the last look around
+  std::string date;  // as of the last look around
 
   penstock::gauge connections;
   penstock::gauge in_flight;
@@ -265,21 +261,20 @@ class http_server::session : public std::enable_shared_from_this<session> {
   }
 
   void add(const answer& a) {
+    const std::string_view body = a.text();
     char number[24];
     const auto text_of = [&](std::uint64_t n) {
       return std::string_view{number, static_cast<std::size_t>(std::to_chars(number, number + sizeof number, n).ptr - number)};
     };
     // Beast's own serializer would write fields of a map to a chain of buffers; these are always the same.
     out_.append("HTTP/1.1 ").append(text_of(a.status)).append(" ");
-    out_.append(as_view(http::obsolete_reason(static_cast<http::status>(a.status))))
-        .append("\r\nDate: ")
-        .append(server_.date.data());
-    out_.append("\r\nContent-Type: ").append(a.type).append("\r\nContent-Length: ").append(text_of(a.body.size()));
+    out_.append(as_view(http::obsolete_reason(static_cast<http::status>(a.status)))).append("\r\nDate: ").append(server_.date);
+    out_.append("\r\nContent-Type: ").append(a.type).append("\r\nContent-Length: ").append(text_of(body.size()));
     if (a.retry_after != 0) out_.append("\r\nRetry-After: ").append(text_of(a.retry_after));
     if (!keep_) out_.append("\r\nConnection: close");
     if (keep_ && old_) out_.append("\r\nConnection: keep-alive");
     out_.append("\r\n\r\n");
-    if (!head_) out_.append(a.body);
+    if (!head_) out_.append(body);
     last_ = !keep_;
     enter(stage::rests);
     server_.statuses[a.status / 100].add();
@@ -403,7 +398,7 @@ void http_server::state::stop_accepting() {
     error_code error;
     d.acceptor.non_blocking(true, error);
     while (!error) {  // who has connected already
-      stream s{loop.context()};
+      stream s{loop};
       d.acceptor.accept(s, error);
       if (!error) begin(std::move(s));
     }
@@ -422,13 +417,14 @@ void http_server::state::tell_date() {
   const std::time_t t = std::time(nullptr);
   std::tm parts{};
   ::gmtime_r(&t, &parts);
-  std::strftime(date.data(), date.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  std::array<char, 40> text{};
+  date.assign(text.data(), std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts));
 }
 
-http_server::http_server(event_loop& loop, service& behind, const std::vector<int>& listeners, server_options options)
+http_server::http_server(net::io_context& loop, service& behind, const std::vector<int>& listeners, server_options options)
     : state_{std::make_shared<state>(loop, behind, std::move(options))} {
   for (const int listener : listeners) {
-    net::basic_socket_acceptor<tcp, executor> a{loop.context()};
+    net::basic_socket_acceptor<tcp, executor> a{loop};
     a.assign(is_ip6(listener) ? tcp::v6() : tcp::v4(), listener);
     state_->doors.push_back({std::move(a)});
   }
@@ -438,11 +434,11 @@ http_server::~http_server() = default;
 
 void http_server::run() {
   state_->look_around();
-  state_->loop.context().run();
+  state_->loop.run();
 }
 
 void http_server::drain() {
-  net::post(state_->loop.context(), [s = state_] { s->begin_drain(); });
+  net::post(state_->loop, [s = state_] { s->begin_drain(); });
 }
 
 void describe(const http_server& s, penstock::metric_sink& to) {

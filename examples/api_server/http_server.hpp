@@ -13,9 +13,10 @@
 #include <string>
 #include <vector>
 
+#include <boost/asio/io_context.hpp>
+
 #include <penstock/observe/metric_sink.hpp>
 
-#include "event_loop.hpp"
 #include "http.hpp"
 
 namespace api {
@@ -32,7 +33,7 @@ struct server_options {
 class http_server {
  public:
   /// Takes the listening sockets, which do not block.
-  http_server(event_loop& loop, service& behind, const std::vector<int>& listeners, server_options options = {});
+  http_server(boost::asio::io_context& loop, service& behind, const std::vector<int>& listeners, server_options options = {});
   ~http_server();
 
   /// Serves on this thread, until a drain has ended.

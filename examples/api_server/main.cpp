@@ -15,13 +15,14 @@
 #include <utility>
 #include <vector>
 
+#include <boost/asio/io_context.hpp>
+
 #include <penstock/ext/reuse_port.hpp>
 #include <penstock/ext/supervisor.hpp>
 #include <penstock/observe/registry.hpp>
 
 #include "../common/run_program.hpp"
 #include "backend.hpp"
-#include "event_loop.hpp"
 #include "http_server.hpp"
 #include "options.hpp"
 #include "store.hpp"
@@ -43,8 +44,8 @@ int serve(const api::options& o, const std::vector<int>& public_listeners, penst
     listeners.push_back(penstock::reuse_port{o.address, number}.listen());
   }
   penstock::registry all{{.prefix = "api"}};
-  api::event_loop loop;
-  api::backend behind{o, all};
+  boost::asio::io_context loop{1};  // one thread runs it
+  api::backend behind{o, all, loop};
   api::http_server server{loop, behind, listeners, {.lame_duck = o.lame_duck, .client_header = o.client_header}};
   const auto joined = all.join("server", server);
   const std::stop_callback stop{self.get_stop_token(), [&] { server.drain(); }};

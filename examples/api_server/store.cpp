@@ -21,9 +21,13 @@ struct store::statements {
             db, "SELECT author, id, title FROM posts WHERE author IN (SELECT value FROM json_each(?1)) ORDER BY author, id DESC"},
         posts{db, "SELECT id, author, title FROM posts WHERE id > ?1 ORDER BY id LIMIT ?2"},
         search{db, "SELECT id, author, title FROM posts WHERE instr(title, ?1) > 0 ORDER BY id DESC"},
-        insert{db, "INSERT INTO posts (author, title) VALUES (?1, ?2)"} {}
+        insert{db, "INSERT INTO posts (author, title) VALUES (?1, ?2)"},
+        begin{db, "BEGIN"},
+        begin_to_write{db, "BEGIN IMMEDIATE"},
+        commit{db, "COMMIT"},
+        rollback{db, "ROLLBACK"} {}
 
-  statement user, users, posts_of_users, posts, search, insert;
+  statement user, users, posts_of_users, posts, search, insert, begin, begin_to_write, commit, rollback;
 };
 
 namespace {
@@ -34,7 +38,9 @@ std::string list_of(std::span<const std::int64_t> ids) {
 
 }  // namespace
 
-store::store(const std::string& path) : db_{std::make_unique<fulltext::database>(path)} {
+// Without SQLite's own locks: a connection is one thread's at a time.
+store::store(const std::string& path)
+    : db_{std::make_unique<fulltext::database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX)} {
   // A commit that the machine's end undoes is one that a client will see undone; the file stays whole (SQLite's advice for WAL).
   db_->run("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456");
   if (db_->integer("SELECT count(*) FROM sqlite_schema WHERE name = 'posts'") != 0)
@@ -92,11 +98,29 @@ std::unordered_map<std::int64_t, json> store::posts_of(std::span<const std::int6
   return found;
 }
 
-std::vector<post> store::posts(const page_key& page) {
-  statement& query = prepared_->posts.bind(page.after, page.limit);
-  std::vector<post> found;
-  found.reserve(static_cast<std::size_t>(page.limit));
-  while (query.step()) found.push_back({query.integer(0), query.integer(1), std::string{query.bytes(2)}});
+page store::page_of(const page_key& key) {
+  statement& query = prepared_->posts.bind(key.after, key.limit);
+  page made;
+  made.parts.reserve(static_cast<std::size_t>(key.limit));
+  std::string& text = made.text;
+  text.reserve(static_cast<std::size_t>(key.limit) * 128);
+  while (query.step()) {
+    text.append(text.empty() ? "[" : "}, ").append("{\"id\": ").append(std::to_string(query.integer(0))).append(", \"title\": ");
+    fulltext::append_json_string(text, query.bytes(2));
+    text.append(", \"author\": ");
+    made.parts.push_back({query.integer(1), text.size()});
+  }
+  text.append(text.empty() ? "[]" : "}]");
+  return made;
+}
+
+// In one transaction, for that takes and gives back locks, which are a few system calls; a query by itself does so, too.
+std::vector<std::shared_ptr<const page>> store::pages(std::span<const page_key> keys) {
+  std::vector<std::shared_ptr<const page>> found;
+  found.reserve(keys.size());
+  in_transaction(prepared_->begin, [&] {
+    for (const page_key& key : keys) found.push_back(std::make_shared<const page>(page_of(key)));
+  });
   return found;
 }
 
@@ -110,16 +134,24 @@ search_result store::search(std::string_view word, std::size_t most) {
 }
 
 void store::insert(std::span<const new_post> posts) {
-  db_->run("BEGIN IMMEDIATE");
-  try {
+  in_transaction(prepared_->begin_to_write, [&] {
     for (const new_post& p : posts) {
       prepared_->insert.run(p.author, std::string_view{p.title});
       *p.id = db_->last_row();
     }
-    db_->run("COMMIT");
+  });
+}
+
+template <class F>
+void store::in_transaction(statement& begin, F f) {
+  begin.run();
+  try {
+    f();
+    prepared_->commit.run();
   } catch (...) {
     prepared_->insert.reset();
-    db_->run("ROLLBACK");
+    prepared_->posts.reset();
+    prepared_->rollback.run();
     throw;
   }
 }

@@ -34,6 +34,16 @@ struct page_hash {
   std::size_t operator()(const page_key& k) const noexcept { return std::hash<std::int64_t>{}(k.after * 128 + k.limit); }
 };
 
+/// Posts as JSON, complete but for what their authors are: that of the i-th post goes where parts[i] ends.
+struct page {
+  struct part {
+    std::int64_t author = 0;
+    std::size_t end = 0;
+  };
+  std::string text;
+  std::vector<part> parts;
+};
+
 /// To be written; `id` is set then.
 struct new_post {
   std::int64_t author = 0;
@@ -59,7 +69,8 @@ class store {
   [[nodiscard]] std::unordered_map<std::int64_t, json> users(std::span<const std::int64_t> ids);
   /// The posts of each of these users as a JSON array, the newest first; empty for who has none, or is not there.
   [[nodiscard]] std::unordered_map<std::int64_t, json> posts_of(std::span<const std::int64_t> authors);
-  [[nodiscard]] std::vector<post> posts(const page_key& page);
+  /// A page for each key.
+  [[nodiscard]] std::vector<std::shared_ptr<const page>> pages(std::span<const page_key> keys);
   /// Those whose title contains the word. Looks at every post.
   [[nodiscard]] search_result search(std::string_view word, std::size_t most);
   /// In one transaction.
@@ -67,6 +78,10 @@ class store {
 
  private:
   struct statements;
+  [[nodiscard]] page page_of(const page_key& key);
+  template <class F>
+  void in_transaction(fulltext::statement& begin, F f);
+
   // The order of destruction: statements before their database.
   std::unique_ptr<fulltext::database> db_;
   std::shared_ptr<statements> prepared_;

@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <concepts>
+#include <cstddef>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -12,27 +14,38 @@
 
 namespace fulltext {
 
-/// A JSON string. A byte that is no part of UTF-8 (names of files may have such) becomes the escape \udcXX, from which Python's
+/// Appends a JSON string. A byte that is no part of UTF-8 (names of files may have such) becomes the escape \udcXX, from which Python's
 /// os.fsencode() makes the byte again.
-[[nodiscard]] inline std::string json_string(std::string_view s) {
-  std::string out = "\"";
+inline void append_json_string(std::string& out, std::string_view s) {
+  const auto is_special = [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; };
+  out.push_back('"');
   while (!s.empty()) {
     const std::size_t good = utf8_length(s);
-    for (const char c : s.substr(0, good)) {
+    for (std::string_view text = s.substr(0, good); !text.empty();) {
+      const auto special = std::find_if(text.begin(), text.end(), is_special);
+      out.append(text.begin(), special);
+      text.remove_prefix(static_cast<std::size_t>(special - text.begin()));
+      if (text.empty()) break;
+      const char c = text.front();
       if (c == '"' || c == '\\') {
         out.append({'\\', c});
-      } else if (static_cast<unsigned char>(c) < 0x20) {
-        fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
       } else {
-        out.push_back(c);
+        fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
       }
+      text.remove_prefix(1);
     }
     s.remove_prefix(good);
     if (s.empty()) break;
     fmt::format_to(std::back_inserter(out), "\\udc{:02x}", static_cast<unsigned>(static_cast<unsigned char>(s.front())));
     s.remove_prefix(1);
   }
-  return out.append("\"");
+  out.push_back('"');
+}
+
+[[nodiscard]] inline std::string json_string(std::string_view s) {
+  std::string out;
+  append_json_string(out, s);
+  return out;
 }
 
 /// An object under construction: `json_object{}.add("files", 3).add("path", "/etc").text()`. Keys are plain words.
