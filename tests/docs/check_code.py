@@ -3,7 +3,8 @@
 
     check_code.py [--cxx COMPILER] [--jobs N] [--show] CHECKOUT [PAGE...]
 
-All pages are one source, of which the compiler looks at the syntax; those with adapters another, and left out where a package is missing. A page is a namespace, a block
+All pages are one source, of which the compiler looks at the syntax; those with adapters another, and those with stdexec, which few systems have as a package, a third
+one; each is left out where a package is missing. A page is a namespace, a block
 a function, and what the page takes for granted stands before it: tests/docs/PAGE.hpp (docs/pool.md: pool.hpp), of which nothing need be defined (what must
 stand outside of the page's namespace comes first, and a line says where that ends). A comment before a
 block's fence says what it is, where it is no sequence of statements:
@@ -41,10 +42,17 @@ class Page:
         name = path.parent.name if path.name == "README.md" and path.parent != root else path.stem
         self.given = root / "tests/docs" / f"{name}.hpp"
 
+    def includes(self, header):
+        texts = [code for _, kind, code in self.blocks if kind != "not ours"]
+        return any(header in text for text in [*texts, self.given.read_text(encoding="utf-8") if self.given.exists() else ""])
+
     @property
     def adapters(self):
-        texts = [code for _, kind, code in self.blocks if kind != "not ours"]
-        return any("penstock/ext/" in text for text in [*texts, self.given.read_text(encoding="utf-8") if self.given.exists() else ""])
+        return self.includes("penstock/ext/")
+
+    @property
+    def part(self):
+        return 2 if self.includes("penstock/ext/stdexec.hpp") else int(self.adapters)
 
     def source(self, includes):
         """The page's namespace; #line makes errors name the page. What it includes is added to the others' includes."""
@@ -98,7 +106,7 @@ def main():
     root = options.checkout.resolve()
     pages = [Page(root, path) for pattern in PAGES for path in sorted(root.glob(pattern))]
     pages = [page for page in pages if page.blocks and (not options.pages or page.name in options.pages)]
-    sources = [part for part in ([p for p in pages if not p.adapters], [p for p in pages if p.adapters]) if part]
+    sources = [part for part in ([p for p in pages if p.part == number] for number in range(3)) if part]
     if options.show:
         print("\n".join(whole(part) for part in sources))
         return
