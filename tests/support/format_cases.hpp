@@ -141,7 +141,7 @@ void stats() {
             .starts_with("channel: depth=3 weight=0 peak_depth=0 accepted_total=8"));
   CHECK(By::format("{}", penstock::breaker_stats{}) == "circuit_breaker: state{closed}=1");
   CHECK(By::format("{}", penstock::endpoint_stats{}) ==
-        "endpoint: id=0 state{listed}=1 weight=1 in_flight=0 share=1 latency_mean_seconds=0");
+        "endpoint: id=0 state{listed}=1 weight=1 in_flight=0 share=1 latency_mean=0 ns");
   CHECK(By::format("{}", penstock::job_counts{}) == "job_queue: depth=0 in_flight=0 paused=0");
   CHECK(By::format("{}", penstock::job_worker_stats{}) == "job_worker: in_flight=0");
   CHECK(By::format("{}", penstock::keyed_limiter_stats{}) == "keyed_limiter: depth=0 keys=0");
@@ -172,10 +172,10 @@ void snapshots() {
   });
   const penstock::registry_snapshot before = all.snapshot();
   CHECK(By::format("{}", before) ==
-        "bread ? (counter_of_bread): depth=2.5 busy_seconds_total=1.5\n"
+        "bread ? (counter_of_bread): depth=2.5 busy_total=1.50 s\n"
         "broken (thing): [it threw: half way] depth=1\n");
   CHECK(By::format("{:#}", before.components[0]) ==
-        "bread ? (counter_of_bread): depth=2.5 completed_total=0 busy_seconds_total=1.5 queue_wait_seconds=(0)");
+        "bread ? (counter_of_bread): depth=2.5 completed_total=0 busy_total=1.50 s queue_wait=(0)");
 
   served = 12;
   waits.record(1ms);
@@ -183,8 +183,7 @@ void snapshots() {
   clock.advance(2s);
   const penstock::registry_snapshot after = all.snapshot();
   CHECK(By::format("[{:>10.5}]", after.components[0]) == "[     bread]");
-  CHECK(By::format("{}", after.components[0]).find("queue_wait_seconds=(2: P50 1.0 ms, P99 3.00 s, max 3.00 s)") !=
-        std::string::npos);
+  CHECK(By::format("{}", after.components[0]).find("queue_wait=(2: P50 1.0 ms, P99 3.00 s, max 3.00 s)") != std::string::npos);
   const std::string table = By::format("{}", after.since(before));
   CHECK(table == to_table(after.since(before)));
   CHECK(table.find(" 6.0 ") != std::string::npos);  // a second

@@ -23,14 +23,25 @@
 
 #include <penstock/ext/detail/text_formats.hpp>
 
+namespace penstock::inline v0_1 {
+
+namespace detail {
+
+// A type that cannot be formatted has a formatter that cannot be made.
+template <class T>
+concept formatted_by_fmt = std::is_default_constructible_v<fmt::formatter<T>>;
+
+}  // namespace detail
+
+}  // namespace penstock::inline v0_1
+
 template <>
 struct fmt::formatter<penstock::errc> : penstock::detail::errc_formatter<fmt::formatter<fmt::string_view>> {};
 
 template <>
 struct fmt::formatter<penstock::result<void>> : penstock::detail::result_formatter<void, fmt::formatter<fmt::string_view>> {};
 
-template <class T>
-  requires std::is_default_constructible_v<fmt::formatter<T>>  // a type that cannot be formatted has one that cannot be made
+template <penstock::detail::formatted_by_fmt T>
 struct fmt::formatter<penstock::result<T>> : penstock::detail::result_formatter<T, fmt::formatter<T>> {};
 
 template <penstock::detail::formatted_as_text T>

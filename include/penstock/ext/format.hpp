@@ -11,14 +11,25 @@
 
 #include <penstock/ext/detail/text_formats.hpp>
 
+namespace penstock::inline v0_1 {
+
+namespace detail {
+
+// A type that cannot be formatted has a formatter that cannot be made.
+template <class T>
+concept formatted_by_standard = std::is_default_constructible_v<std::formatter<T>>;
+
+}  // namespace detail
+
+}  // namespace penstock::inline v0_1
+
 template <>
 struct std::formatter<penstock::errc> : penstock::detail::errc_formatter<std::formatter<std::string_view>> {};
 
 template <>
 struct std::formatter<penstock::result<void>> : penstock::detail::result_formatter<void, std::formatter<std::string_view>> {};
 
-template <class T>
-  requires std::is_default_constructible_v<std::formatter<T>>  // a type that cannot be formatted has one that cannot be made
+template <penstock::detail::formatted_by_standard T>
 struct std::formatter<penstock::result<T>> : penstock::detail::result_formatter<T, std::formatter<T>> {};
 
 template <penstock::detail::formatted_as_text T>

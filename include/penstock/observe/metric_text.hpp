@@ -2,18 +2,21 @@
 //
 //   log(penstock::to_text(pool.stats()));
 //
-//   worker_pool: depth=3 waiters=0 in_flight=4 limit=4 accepted_total=931 completed_total=920 rejected_total{full}=4
-//     queue_wait_seconds=(920: P50 1.2 ms, P99 4.0 ms, max 20.3 ms)                               (on the same line)
+//   worker_pool: depth=3 waiters=0 in_flight=4 limit=4 accepted_total=931 completed_total=920 rejected_total{full}=4 busy_total=3.61 s
+//     queue_wait=(920: P50 1.2 ms, P99 4.0 ms, max 20.3 ms)                                       (on the same line)
 //
-// Names are those that JSON and Prometheus have, what stands in braces is the value of a label. Counters and values by label that are 0, and histograms
-// without values, are left out unless `zeros` is set. A component of a snapshot has its name in front; one that could not be described, why: "api
-// (worker_pool): [it threw: …] depth=3". Rates and percentiles of an interval: observe/metric_table.hpp. With fmt and std::format: ext/fmt.hpp, ext/format.hpp.
+// Names are those that JSON and Prometheus have, but that a time has its unit behind the number and not in the name; what stands in braces is the value of
+// a label. Counters and values by label that are 0, and histograms without values, are left out unless `zeros` is set. A component of a snapshot has its name
+// in front; one that could not be described, why: "api (worker_pool): [it threw: …] depth=3". Rates and percentiles of an interval:
+// observe/metric_table.hpp. With fmt and std::format: ext/fmt.hpp, ext/format.hpp.
 #pragma once
 
 #include <chrono>
-#include <concepts>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include <penstock/observe/detail/clean_text.hpp>
 #include <penstock/observe/detail/metric_collector.hpp>
@@ -43,6 +46,17 @@ struct metric_text_options {
   return text;
 }
 
+namespace detail {
+
+/// "busy_seconds_total" as "busy_total".
+[[nodiscard]] inline std::string without_unit(std::string name) {
+  constexpr std::string_view unit = "_seconds";
+  if (const std::size_t at = name.rfind(unit); at != name.npos) name.erase(at, unit.size());
+  return name;
+}
+
+}  // namespace detail
+
 /// A line, without its end.
 [[nodiscard]] inline std::string to_text(const component_snapshot& c, metric_text_options options = {}) {
   std::string metrics;
@@ -52,9 +66,18 @@ struct metric_text_options {
     const bool values = m.type == metric_type::distribution;
     const bool zero = values ? m.distribution.count() == 0 : m.value == 0;
     if (zero && !options.zeros && (m.type != metric_type::level || !m.label.empty())) continue;
-    metrics += ' ' + m.name;
+    const bool time = m.unit == metric_unit::seconds;
+    metrics += ' ';
+    metrics += time ? detail::without_unit(m.name) : m.name;
     if (!m.label.empty()) metrics += '{' + detail::plain_text(m.label_value) + '}';
-    metrics += values ? "=(" + to_text(m.distribution, m.unit) + ')' : '=' + detail::number_text(m.value);
+    metrics += '=';
+    if (values) {
+      metrics += '(' + to_text(m.distribution, m.unit) + ')';
+    } else if (time) {
+      metrics += detail::readable(std::chrono::nanoseconds{std::llround(m.value * 1e9)});
+    } else {
+      metrics += detail::number_text(m.value);
+    }
   }
   std::string line = c.name.empty() ? c.kind : detail::plain_text(c.name) + " (" + c.kind + ')';
   if (!metrics.empty()) line += ':' + metrics;

@@ -22,7 +22,21 @@ struct by_fmt {
   using error = fmt::format_error;
 };
 
+// Stats that are described, and have a formatter of their own.
+struct clock_stats {
+  int ticks = 0;
+  friend void describe(const clock_stats&, penstock::metric_sink& to) { to.kind("clock"); }
+};
+
 }  // namespace
+
+template <>
+struct fmt::formatter<clock_stats> : fmt::formatter<int> {
+  template <class Context>
+  auto format(const clock_stats& s, Context& c) const -> decltype(c.out()) {
+    return fmt::formatter<int>::format(s.ticks, c);
+  }
+};
 
 TEST_CASE("fmt: an errc is its message", "[fmt]") { format_cases::errors<by_fmt>(); }
 TEST_CASE("fmt: a result is its value, by the value's specification, or its error in the same width", "[fmt]") {
@@ -38,5 +52,6 @@ TEST_CASE("fmt: format strings are checked where they are compiled, and ranges f
   CHECK(fmt::format("{:>3}|{}|{:>7}", seven, penstock::errc::closed, penstock::result<void>{}) == "  7|closed|     ok");
   const std::vector<penstock::result<int>> some{7, penstock::errc::closed};
   CHECK(fmt::format("{}", some) == "[7, error: closed]");
+  CHECK(fmt::format("{:>3}", clock_stats{7}) == "  7");  // one's own formatter is preferred
   CHECK(fmt::format("{}", std::vector<format_cases::oven_stats>(2)) == "[oven: in_flight=0, oven: in_flight=0]");
 }

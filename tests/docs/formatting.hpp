@@ -1,0 +1,7 @@
+#include <fmt/format.h>
+
+using namespace penstock;
+worker_pool pool;
+registry all;
+registry_snapshot before;
+result<double> quote(const char*);
