@@ -95,7 +95,6 @@ def main():
     arguments = argparse.ArgumentParser(usage=__doc__)
     arguments.add_argument("build", type=pathlib.Path)
     arguments.add_argument("work", type=pathlib.Path)
-    arguments.add_argument("--seconds", type=float, help="nothing here is measured for so long")
     arguments.add_argument("--records", type=int, default=1_000_000)
     given = arguments.parse_args()
     binary, work, records = given.build.resolve() / "penstock_batch_million", given.work.resolve(), given.records

@@ -99,7 +99,7 @@ def written(folder):
 
 class Pipeline:
     def __init__(self, build, corpus_, out):
-        self.out, self.build = out, build
+        self.out = out
         shutil.rmtree(out, ignore_errors=True)
         self.command = [build / "penstock-files", "run", corpus_, "--out", out, "--max-memory", f"{BOUND // MIB}MiB", "--json"]
 
@@ -109,9 +109,11 @@ class Pipeline:
             raise RuntimeError(f"penstock-files ended with {status}")
         return seconds, json.loads(out), memory
 
-    def letters(self):
-        done = subprocess.run([self.build / "penstock-jobs", "failed", "--db", self.out / "jobs.db", "--json", "--count", "100000"], stdout=subprocess.PIPE, text=True, check=True)
-        return {json.loads(line)["text"] for line in done.stdout.splitlines()}
+
+def dead_letters(build, out):
+    command = [build / "penstock-jobs", "failed", "--db", out / "jobs.db", "--json", "--count", "100000"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return {json.loads(line)["text"] for line in done.stdout.splitlines()}
 
 
 def killed(pipeline, files):
@@ -149,7 +151,6 @@ def main():
     arguments = argparse.ArgumentParser(usage=__doc__)
     arguments.add_argument("build", type=pathlib.Path)
     arguments.add_argument("work", type=pathlib.Path)
-    arguments.add_argument("--seconds", type=float, help="nothing here is measured for so long")
     arguments.add_argument("--scale", type=float, default=1)
     given = arguments.parse_args()
     build, work = given.build.resolve(), given.work.resolve()
@@ -175,8 +176,6 @@ def main():
     result["seconds"] = {name: b[0] for name, b in best.items()}
     result["memory"] = {name: b[-1] for name, b in best.items()}
     result["report"] = report
-    pipeline = Pipeline(build, folder, work / "out")
-    pipeline.run()
 
     read = {name for name, k in report["kinds"].items() if k["can_be_read"]}
     of_kind = lambda path: path[len(str(folder)) + 1:].split("/")[0].removesuffix("s")
@@ -187,7 +186,7 @@ def main():
     goal(f"memory of the whole process, for a corpus of {made['bytes'] / MIB:,.0f} MiB", f"at most {(BOUND + PROGRAM) // MIB} MiB", f"{peak / MIB:.0f} MiB", 0 < peak <= BOUND + PROGRAM)
     most = {name: (k["most_at_a_time"], k["concurrency"]) for name, k in report["kinds"].items() if k["can_be_read"]}
     goal("files of each kind at a time", f"at most {cores}", ", ".join(f"{n} {name}s" for name, (n, _) in most.items()), all(n <= c for n, c in most.values()))
-    letters = pipeline.letters()
+    letters = dead_letters(build, work / "out")
     goal("dead letters", f"the {len(broken)} broken files, and no other", f"{len(letters & broken)}, and {len(letters - broken)} others", letters == broken)
     say("killed, and begun again")
     again = Pipeline(build, folder, work / "killed")
@@ -196,7 +195,7 @@ def main():
     once = rows(again.out, "SELECT path, written FROM file")
     goal(f"killed (SIGKILL) {len(kills)} times and begun again: files that are in the output, exactly once", f"{len(whole):,}",
          f"{sum(n == 1 for _, n in once):,}", len(kills) == KILLS and {p for p, _ in once} == whole and all(n == 1 for _, n in once))
-    goal("... and dead letters", f"{len(broken)}", f"{len(again.letters())}", again.letters() == broken)
+    goal("... and dead letters", f"{len(broken)}", f"{len(dead_letters(build, again.out))}", dead_letters(build, again.out) == broken)
     xargs = best[f"xargs -P{cores}"][0]
     goal(f"time beside find | xargs -P{cores}, which keeps nothing ({xargs:.1f} s)", "no longer", f"{seconds:.1f} s, {xargs / seconds:.2f} times as fast", seconds <= xargs)
     alone = best["one process"][0]

@@ -43,8 +43,8 @@ class bytes_of {
 };
 
 image_header png(bytes_of& b) {
-  if (b.number(3) != 0x4E470D || b.number(4) != 0x0A1A0A00) throw broken_file{"this is neither PNG nor JPEG"};
-  b.skip(3);  // the rest of the length of IHDR, which is always the first chunk
+  if (b.number(3) != 0x504E47 || b.number(4) != 0x0D0A1A0A) throw broken_file{"this is neither PNG nor JPEG"};
+  b.skip(4);  // the length of IHDR, which is always the first chunk
   if (b.number(4) != 0x49484452) throw broken_file{"a PNG without a header"};
   image_header h{.of = image_header::format::png, .width = b.number(4), .height = b.number(4)};
   b.skip(4);

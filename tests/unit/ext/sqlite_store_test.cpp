@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -117,6 +118,24 @@ TEST_CASE("sqlite_store: processes that share a file see each other's jobs, endi
   CHECK(leases.at(0).policy().backoff.growth_at(2) == 1s);
   CHECK(later.schedules().value().at(0).made == 1);
   CHECK(later.stats().commits > 0);
+}
+
+TEST_CASE("sqlite_store: one that is to keep all keeps all", "[sqlite_store]") {
+  const temporary_folder folder;
+  sqlite_store_options all = small();
+  all.keep_completed.count = all.keep_failed.count = std::numeric_limits<std::size_t>::max();
+  sqlite_store<int> store{folder.file(), all};
+  const enqueue_options usual;
+  for (int payload = 0; payload < 6; ++payload) {
+    const job_entry<int> one{&payload, &usual};
+    store.add({&one, 1}, 1s).value();
+    std::vector<penstock::sqlite_lease<int>> leases;
+    CHECK(store.fetch({.most = 1, .now = 1s, .lease_until = 2s}, {}, leases).has_value());
+    penstock::job_settlement<penstock::sqlite_lease<int>> end{
+        .lease = &leases[0], .how = payload % 2 == 0 ? penstock::settle_as::completed : penstock::settle_as::failed};
+    store.settle({&end, 1}, 1s).value();
+  }
+  CHECK((store.counts()->completed == 3 && store.counts()->failed == 3));
 }
 
 TEST_CASE("sqlite_store: one that polls asks again by then, and tells without being asked", "[sqlite_store]") {

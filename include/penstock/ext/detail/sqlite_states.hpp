@@ -132,7 +132,7 @@ class sqlite_states : public sqlite_lines {
     n.minor = 0;
     put(n, why, value);
     // Two at the most a time: what a job adds is paid for, and a change of the clock makes nobody wait.
-    const auto most = static_cast<std::int64_t>(rule.count);
+    const auto most = static_cast<std::int64_t>(std::min(rule.count, std::size_t{1} << 62));  // whoever keeps all says max()
     if (now.of(how) <= most && rule.age == std::chrono::nanoseconds::max()) return;
     for (row& oldest : rows_.first(how, 2)) {
       if (now.of(how) <= most && saturating_difference(at.count(), oldest.ended) <= rule.age.count()) break;
