@@ -15,23 +15,13 @@
 #include <optional>
 #include <string>
 
-#include <penstock/ext/boost_asio.hpp>
-
-#include <boost/asio/basic_stream_socket.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/beast/websocket/stream.hpp>
-
 #include <penstock/channel/broadcast.hpp>
 #include <penstock/core/task.hpp>
 
 #include "message.hpp"
+#include "websocket.hpp"
 
 namespace hub {
-
-// With the executor by its type, as any_io_executor costs memory and a few moves at each operation; and without compression.
-using tcp_socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
-using websocket = boost::beast::websocket::stream<tcp_socket, false>;
 
 class hub_thread;
 

@@ -1,0 +1,84 @@
+#include "options.hpp"
+
+#include <string_view>
+
+#include "../arguments.hpp"
+
+namespace crowd {
+
+const char* const usage =
+    R"(penstock-websocket-load: many WebSocket connections to hubs, one of which says something that all are told
+
+  penstock-websocket-load [options] ws://IP:PORT/[PATH]...
+
+    --connections N    that read, to the hubs in turn; default 100
+    --addresses N      they come from 127.0.0.1 to 127.0.0.N: each has some 28,000 ports. Default: as the system chooses
+    --connecting N     so many at a time are being connected; default 200
+    --threads N        default: one, or more, if the limit of descriptors demands it
+    --messages N       default 10, of
+    --size BYTES       default 128. Each is sent to the first hub when all readers have the one before, and
+    --interval TIME    later; default 0ms
+    --slow N           then so many more connections are made, which read nothing; default 0
+    --slow-messages N  and so many more messages sent; default 10
+    --timeout TIME     for a message to reach all readers; default 60s
+    --step             waits for a line on standard input before each part
+
+  Prints a JSON object a line: "connected", "messages", "slow", "messages". Status 1: a reader was not connected, or lost, or not told in time.
+)";
+
+namespace {
+
+url parse_url(std::string_view text) {
+  constexpr std::string_view scheme = "ws://";
+  if (!text.starts_with(scheme)) throw hub::usage_error{std::string{text} + " is no ws:// URL"};
+  text.remove_prefix(scheme.size());
+  url u;
+  const std::size_t slash = text.find('/');
+  if (slash != std::string_view::npos) u.path = text.substr(slash);
+  const std::string_view where = text.substr(0, slash);
+  const std::size_t colon = where.find(':');
+  u.host = where.substr(0, colon);
+  if (colon != std::string_view::npos) u.port = where.substr(colon + 1);
+  return u;
+}
+
+}  // namespace
+
+options parse_command_line(const std::vector<std::string>& arguments) {
+  options o;
+  for (hub::argument_reader a{arguments}; a.next();) {
+    if (a.is("--help")) {
+      o.help = true;
+    } else if (a.is("--connections")) {
+      a.number(o.connections, 1, 10'000'000);
+    } else if (a.is("--addresses")) {
+      a.number(o.addresses, 0, 254);
+    } else if (a.is("--connecting")) {
+      a.number(o.connecting, 1, 100'000);
+    } else if (a.is("--threads")) {
+      a.number(o.threads, 1, 1024);
+    } else if (a.is("--messages")) {
+      a.number(o.messages, 0, 1'000'000);
+    } else if (a.is("--size")) {
+      a.number(o.size, 32, 1 << 20);
+    } else if (a.is("--interval")) {
+      a.time(o.interval);
+    } else if (a.is("--slow")) {
+      a.number(o.slow, 0, 10'000'000);
+    } else if (a.is("--slow-messages")) {
+      a.number(o.slow_messages, 0, 1'000'000);
+    } else if (a.is("--timeout")) {
+      a.time(o.timeout);
+    } else if (a.is("--step")) {
+      o.step = true;
+    } else if (a.name().starts_with("--")) {
+      throw hub::usage_error{a.name() + " is no option"};
+    } else {
+      o.urls.push_back(parse_url(a.name()));
+    }
+  }
+  if (o.urls.empty() && !o.help) throw hub::usage_error{"which hub?"};
+  return o;
+}
+
+}  // namespace crowd
