@@ -3,6 +3,7 @@
 // direct       the batch function is called with one key, by nobody else's help: what an idle batcher is compared with
 // idle         load and get, one at a time, by one thread: a batch of one each (inline)
 // hit          load of a key that is remembered; hit_get: and its value
+// hits         20 of 100,000 that are remembered, drawn at random: try_load of each, and try_load_many; per key
 // shared       load of a key that is in line already
 // distinct     each thread loads 100 keys of its own, then gets them all; inline, natural batching. 1, 2 and up to as many
 //              threads as there are processors
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include <penstock/batch/batcher.hpp>
+#include <penstock/core/backoff.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
 #include <penstock/pool/worker_pool.hpp>
@@ -75,6 +77,24 @@ void BM_hit_get(benchmark::State& state) {
   for (key_type k = 0; k < 1000; ++k) l.prime(k, k);
   key_type k = 0;
   for (auto _ : state) benchmark::DoNotOptimize(l.load(k++ % 1000).get());
+}
+// A page's worth of what is remembered, out of more than a processor's caches hold.
+constexpr std::size_t page = 20;
+template <bool Together>
+void BM_hits(benchmark::State& state) {
+  loader l{penstock::any_scheduler{}, batch_function, {.cache = {.max_entries = 100'000}}};
+  for (key_type k = 0; k < 100'000; ++k) l.prime(k, k);
+  penstock::splitmix64 random{1};
+  std::vector<key_type> keys(page);
+  for (auto _ : state) {
+    for (key_type& k : keys) k = random() % 100'000;
+    if constexpr (Together) {
+      benchmark::DoNotOptimize(l.try_load_many(keys));
+    } else {
+      for (const key_type k : keys) benchmark::DoNotOptimize(l.try_load(k));
+    }
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(page) * state.iterations());
 }
 void BM_shared(benchmark::State& state) {
   loader l{penstock::any_scheduler{}, batch_function, {.schedule = penstock::batch_schedule::flush_only}};
@@ -232,6 +252,8 @@ BENCHMARK(BM_direct)->Name("BM_batcher_idle<the function alone>");
 BENCHMARK(BM_idle)->Name("BM_batcher_idle<penstock::batcher>");
 BENCHMARK(BM_hit)->Name("BM_batcher_hit<penstock::batcher>");
 BENCHMARK(BM_hit_get)->Name("BM_batcher_hit_get<penstock::batcher>");
+BENCHMARK(BM_hits<false>)->Name("BM_batcher_hits<penstock::batcher, try_load>");
+BENCHMARK(BM_hits<true>)->Name("BM_batcher_hits<penstock::batcher, try_load_many>");
 BENCHMARK(BM_shared)->Name("BM_batcher_shared<penstock::batcher>");
 BENCHMARK(BM_distinct<true>)
     ->Name("BM_batcher_distinct_on_a_pool<penstock::batcher>")

@@ -3,9 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <concepts>
-#include <cstddef>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -14,27 +12,33 @@
 
 namespace fulltext {
 
+/// Whether a character stands for itself in a JSON string, as far as ASCII goes.
+[[nodiscard]] constexpr bool stands_for_itself(char c) noexcept {
+  return static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\';
+}
+
 /// Appends a JSON string. A byte that is no part of UTF-8 (names of files may have such) becomes the escape \udcXX, from which Python's
 /// os.fsencode() makes the byte again.
 inline void append_json_string(std::string& out, std::string_view s) {
-  const auto is_special = [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; };
   out.push_back('"');
   while (!s.empty()) {
-    const std::size_t good = utf8_length(s);
-    for (std::string_view text = s.substr(0, good); !text.empty();) {
-      const auto special = std::find_if(text.begin(), text.end(), is_special);
-      out.append(text.begin(), special);
-      text.remove_prefix(static_cast<std::size_t>(special - text.begin()));
-      if (text.empty()) break;
-      const char c = text.front();
-      if (c == '"' || c == '\\') {
-        out.append({'\\', c});
-      } else {
-        fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+    const std::string_view good = s.substr(0, utf8_length(s));
+    unsigned special = 0;  // counted without a branch: compilers make vector instructions of that
+    for (const char c : good) special += stands_for_itself(c) ? 0 : 1;
+    if (special == 0) {
+      out.append(good);
+    } else {
+      for (const char c : good) {
+        if (stands_for_itself(c)) {
+          out.push_back(c);
+        } else if (c == '"' || c == '\\') {
+          out.append({'\\', c});
+        } else {
+          fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+        }
       }
-      text.remove_prefix(1);
     }
-    s.remove_prefix(good);
+    s.remove_prefix(good.size());
     if (s.empty()) break;
     fmt::format_to(std::back_inserter(out), "\\udc{:02x}", static_cast<unsigned>(static_cast<unsigned char>(s.front())));
     s.remove_prefix(1);
