@@ -5,6 +5,9 @@
 
 #include <penstock/batch/detail/write_line.hpp>
 
+#include <array>
+#include <cstdint>
+
 // The mutex has a model of its own (parker_model.cpp). Here it is relacy's, which is one step.
 template <>
 class penstock::detail::polled_mutex<model::model_sync> : public model::mutex {};
@@ -71,7 +74,8 @@ struct line_suite : model::suite<Derived, Threads> {
   void after() {
     require(clock.none_pending(), "no timer is left");
     struct {
-      std::uint64_t added, acknowledged, failed, refused, batches, attempts;
+      std::uint64_t added, acknowledged, failed, batches, attempts;
+      std::array<std::uint64_t, 6> refused;
       std::size_t held, held_bytes, in_flight, waiting;
     } s;
     l.snapshot(s);

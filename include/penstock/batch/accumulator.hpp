@@ -69,6 +69,7 @@ class accumulator {
   using writer = detail::batch_writer<Item>;
   using line_type = typename writer::line_type;
   using room_node = typename line_type::room_node;
+  using refusal = typename line_type::refusal;
   using end_node = typename line_type::end_node;
 
  public:
@@ -283,7 +284,7 @@ class accumulator {
   }
   [[gnu::noinline]] result<void> wait_for_room(room_node& look, const wait_limits* limits) {
     if (of().inside()) {
-      line().count_refused();
+      line().count_refused(refusal::deadlock);
       return errc::deadlock;
     }
     detail::blocking_wait<line_type, room_node> wait{line(), &line(), look.item, look.ticket, look.bytes};
@@ -293,7 +294,7 @@ class accumulator {
     of().origin.check();
     room_node look{&line(), &item, ticket, weigh(item)};
     if (line().try_pass(look)) return look.take_result(look.how);
-    line().count_refused();
+    line().count_refused(refusal::full);
     return errc::full;
   }
   auto room_for(Item& item, detail::write_ticket ticket) {

@@ -69,11 +69,25 @@ struct accumulator_options {
 };
 
 /// A snapshot. Always: added == acknowledged + failed + held.
+/// Items that did not go in, by why.
+struct accumulator_refusals {
+  std::uint64_t closed = 0;
+  std::uint64_t full = 0;  ///< of those that do not wait
+  std::uint64_t timeout = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t deadlock = 0;   ///< its own function would have waited for room
+  std::uint64_t no_memory = 0;  ///< to keep the item, or moving it threw
+
+  [[nodiscard]] std::uint64_t total() const noexcept { return closed + full + timeout + cancelled + deadlock + no_memory; }
+
+  friend bool operator==(const accumulator_refusals&, const accumulator_refusals&) = default;
+};
+
 struct accumulator_stats {
-  std::uint64_t added = 0;           ///< items that went in
-  std::uint64_t acknowledged = 0;    ///< items that were written
-  std::uint64_t failed = 0;          ///< items that have failed for good, and were told so: their futures, on_failed
-  std::uint64_t refused = 0;         ///< items that did not go in: full, closed, timed out, stopped
+  std::uint64_t added = 0;         ///< items that went in
+  std::uint64_t acknowledged = 0;  ///< items that were written
+  std::uint64_t failed = 0;        ///< items that have failed for good, and were told so: their futures, on_failed
+  accumulator_refusals refused = {};
   std::uint64_t batches = 0;         ///< that are over
   std::uint64_t attempts = 0;        ///< calls of the function
   std::uint64_t handler_failed = 0;  ///< calls of retry or on_failed that threw
@@ -93,7 +107,12 @@ inline void describe(const accumulator_stats& s, metric_sink& to) {
   to.counter(metrics::accepted, s.added);
   to.counter(metrics::completed, s.acknowledged);
   to.counter(metrics::failed, s.failed);
-  to.counter(metrics::rejected, s.refused, {"reason", "refused"});
+  to.counter(metrics::rejected, s.refused.closed, {"reason", "closed"});
+  to.counter(metrics::rejected, s.refused.full, {"reason", "full"});
+  to.counter(metrics::rejected, s.refused.timeout, {"reason", "timeout"});
+  to.counter(metrics::rejected, s.refused.cancelled, {"reason", "cancelled"});
+  to.counter(metrics::rejected, s.refused.deadlock, {"reason", "deadlock"});
+  to.counter(metrics::rejected, s.refused.no_memory, {"reason", "no_memory"});
   to.counter({"batches", "Batches that are over."}, s.batches);
   to.counter({"attempts", "Calls of the function."}, s.attempts);
   to.counter({"handler_failed", "Calls of retry or on_failed that threw."}, s.handler_failed);

@@ -73,7 +73,8 @@ struct batcher_stats {
   std::uint64_t batches = 0;    ///< calls of the batch function
   std::uint64_t failed = 0;     ///< keys that were answered with an error or an exception
   std::uint64_t abandoned = 0;  ///< keys that were dropped, for everybody who had asked for them gave up
-  std::uint64_t refused = 0;    ///< loads: too many waited, or it was closed
+  std::uint64_t refused = 0;    ///< loads: too many keys waited
+  std::uint64_t closed = 0;     ///< loads that came after close()
   std::uint64_t split = 0;      ///< batches that failed and were tried again in halves
 
   basic_histogram_snapshot<4, 24> batch_size;  ///< keys of a call
@@ -96,7 +97,8 @@ inline void describe(const batcher_stats& s, metric_sink& to) {
   to.counter(metrics::accepted, s.loads);
   to.counter(metrics::completed, s.keys - std::min(s.failed, s.keys));
   to.counter(metrics::failed, s.failed);
-  to.counter(metrics::rejected, s.refused, {"reason", "refused"});
+  to.counter(metrics::rejected, s.refused, {"reason", "full"});
+  to.counter(metrics::rejected, s.closed, {"reason", "closed"});
   to.counter(metrics::dropped, s.abandoned, {"reason", "abandoned"});
   to.counter({"hits", "Loads that were answered from a cache."}, s.hits);
   to.counter({"shared", "Loads that joined one of the same key."}, s.shared);

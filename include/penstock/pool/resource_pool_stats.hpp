@@ -31,6 +31,18 @@ struct resource_discards {
   }
 };
 
+/// Acquires that ended without a lease, neither late nor stopped, by what they returned.
+struct resource_refusals {
+  std::uint64_t full = 0;      ///< max_waiters waited
+  std::uint64_t rejected = 0;  ///< fail_fast, while connecting fails
+  std::uint64_t deadlock = 0;  ///< nested_acquire::refuse
+  std::uint64_t closed = 0;    ///< after close(), or in line then
+
+  [[nodiscard]] std::uint64_t total() const noexcept { return full + rejected + deadlock + closed; }
+
+  friend bool operator==(const resource_refusals&, const resource_refusals&) = default;
+};
+
 struct resource_pool_stats {
   // now
   std::size_t in_use = 0;
@@ -47,8 +59,8 @@ struct resource_pool_stats {
   std::uint64_t waited = 0;     ///< leases of those that stood in line, or had to connect
   std::uint64_t timed_out = 0;  ///< acquires that ended with errc::timeout
   std::uint64_t cancelled = 0;  ///< … errc::cancelled
-  std::uint64_t refused = 0;    ///< … errc::full, errc::rejected, errc::deadlock
-  std::uint64_t leaks = 0;      ///< leases told to on_leak
+  resource_refusals refused;
+  std::uint64_t leaks = 0;  ///< leases told to on_leak
   resource_discards discarded;
 
   // with resource_pool_options::metrics; empty without. Nanoseconds
@@ -68,7 +80,10 @@ inline void describe(const resource_pool_stats& s, metric_sink& to) {
   to.counter(metrics::accepted, s.acquired);
   to.counter(metrics::rejected, s.timed_out, {"reason", "timeout"});
   to.counter(metrics::rejected, s.cancelled, {"reason", "cancelled"});
-  to.counter(metrics::rejected, s.refused, {"reason", "refused"});
+  to.counter(metrics::rejected, s.refused.full, {"reason", "full"});
+  to.counter(metrics::rejected, s.refused.rejected, {"reason", "rejected"});
+  to.counter(metrics::rejected, s.refused.deadlock, {"reason", "deadlock"});
+  to.counter(metrics::rejected, s.refused.closed, {"reason", "closed"});
   to.counter({"created", "Resources that were made."}, s.created);
   to.counter({"connect_failures", "Resources that could not be made."}, s.connect_failures);
   to.counter({"waits", "Leases of those that stood in line, or had to connect."}, s.waited);

@@ -224,6 +224,9 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
 
 static_assert(acquirable<limiter>);
 
-inline void describe(const limiter& l, metric_sink& to) { describe(l.counts(), to); }
+inline void describe(const limiter& l, metric_sink& to) {
+  describe(l.counts(), to);
+  if (const std::int64_t most = l.options().max_concurrent; most != limiter_options::unlimited) to.gauge(metrics::limit, most);
+}
 
 }  // namespace penstock::inline v0_1

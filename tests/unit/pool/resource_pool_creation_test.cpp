@@ -200,7 +200,7 @@ TEST_CASE("resource_pool: fail_fast tells who waits and who comes, until the nex
   b.w.down = false;
   b.executor.run_all();
   CHECK(third.result().has_value());
-  CHECK(b.p.stats().refused == 3);
+  CHECK(b.p.stats().refused == penstock::resource_refusals{.rejected = 3});
 }
 
 TEST_CASE("resource_pool: min_idle are kept ready, and what goes is replaced in the background", "[resource_pool]") {

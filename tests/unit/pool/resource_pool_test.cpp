@@ -156,9 +156,12 @@ TEST_CASE("resource_pool: the line is as long as max_waiters", "[resource_pool]"
   auto held = p.acquire();
   auto waits = wait_in_line(p);
   CHECK(p.acquire() == errc::full);
-  CHECK(p.stats().refused == 1);
+  CHECK(p.stats().refused == penstock::resource_refusals{.full = 1});
   held->release();
   CHECK(waits.result().has_value());
+  p.close();
+  CHECK(p.acquire() == errc::closed);
+  CHECK(p.stats().refused == penstock::resource_refusals{.full = 1, .closed = 1});
 }
 
 TEST_CASE("resource_pool: overflow is made while callers wait, and goes when it comes back", "[resource_pool]") {

@@ -97,7 +97,7 @@ class batcher_core
       const bool refuses = is_closed_for(how);
       joined = store_.find(hash, same, now, gone);
       if (refuses || (joined == nullptr && !has_room_for(*fresh))) {
-        ++counts_.refused;
+        ++(refuses ? counts_.closed : counts_.refused);
         why = refuses ? errc::closed : errc::full;
         return nullptr;
       }
@@ -321,7 +321,7 @@ class batcher_core
     {
       std::scoped_lock guard{lock_};
       if (is_closed_for(how)) {
-        ++counts_.refused;
+        ++counts_.closed;
         why = errc::closed;
         return nullptr;
       }

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -51,6 +52,7 @@ class write_line {
  public:
   using sync = Sync;
   using batch = write_batch<Item>;
+  enum class refusal : std::uint8_t { closed, full, timeout, cancelled, deadlock, no_memory };
 
   /// Waits for room with an item, which is moved from if, and only if, it went in; then the batch owns the ticket.
   struct room_node : wait_node<Sync> {
@@ -58,7 +60,7 @@ class write_line {
     /// Throws std::bad_alloc if there was no memory for the item.
     result<void> take_result(outcome decided) {
       if (decided == outcome::granted) return {};
-      entered->count_refused();
+      entered->count_refused(caught != nullptr ? refusal::no_memory : refusal_of(decided));
       if (caught != nullptr) std::rethrow_exception(std::move(caught));
       return to_result(decided);
     }
@@ -158,9 +160,9 @@ class write_line {
     won.complete_all();
   }
 
-  void count_refused() noexcept {
+  void count_refused(refusal why) noexcept {
     std::scoped_lock guard{lock_};
-    refused_ = refused_ + 1;
+    ++refused_[static_cast<std::size_t>(why)];
   }
 
   template <class Stats>
@@ -169,7 +171,9 @@ class write_line {
     s.added = added_;
     s.acknowledged = acknowledged_;
     s.failed = failed_;
-    s.refused = refused_;
+    const auto refused = [this](refusal why) { return refused_[static_cast<std::size_t>(why)]; };
+    s.refused = {refused(refusal::closed),    refused(refusal::full),     refused(refusal::timeout),
+                 refused(refusal::cancelled), refused(refusal::deadlock), refused(refusal::no_memory)};
     s.batches = batches_;
     s.attempts = attempts_;
     s.held = held();
@@ -255,6 +259,10 @@ class write_line {
  private:
   static constexpr std::size_t spare_limit = 2;
 
+  [[nodiscard]] static refusal refusal_of(outcome how) noexcept {
+    return how == outcome::closed ? refusal::closed : how == outcome::timeout ? refusal::timeout : refusal::cancelled;
+  }
+
   // relaxed, both: changes under lock_
   [[nodiscard]] std::size_t held() const noexcept { return held_.load(std::memory_order_relaxed); }
   void set_held(std::size_t n) noexcept { held_.store(n, std::memory_order_relaxed); }
@@ -324,7 +332,7 @@ class write_line {
   typename Sync::template var<std::uint64_t> added_{0};
   typename Sync::template var<std::uint64_t> acknowledged_{0};
   typename Sync::template var<std::uint64_t> failed_{0};
-  typename Sync::template var<std::uint64_t> refused_{0};
+  std::array<std::uint64_t, 6> refused_{};  // by refusal; guarded by lock_
   typename Sync::template var<std::uint64_t> batches_{0};
   typename Sync::template var<std::uint64_t> attempts_{0};
 };

@@ -65,7 +65,10 @@ class resource_core : public resource_books<Sync>, timer_entry<Sync> {
     std::scoped_lock guard{lock_.here};
     if (why == errc::timeout) ++counts_.timed_out;
     if (why == errc::cancelled) ++counts_.cancelled;
-    if (why == errc::full || why == errc::rejected || why == errc::deadlock) ++counts_.refused;
+    if (why == errc::full) ++counts_.refused.full;
+    if (why == errc::rejected) ++counts_.refused.rejected;
+    if (why == errc::deadlock) ++counts_.refused.deadlock;
+    if (why == errc::closed) ++counts_.refused.closed;
   }
   void count_waited() noexcept {
     std::scoped_lock guard{lock_.here};
