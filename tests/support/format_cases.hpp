@@ -143,7 +143,7 @@ void stats() {
   CHECK(By::format("{}", penstock::endpoint_stats{}) ==
         "endpoint: id=0 state{listed}=1 weight=1 in_flight=0 share=1 latency_mean=0 ns");
   CHECK(By::format("{}", penstock::job_counts{}) == "job_queue: depth=0 in_flight=0 paused=0");
-  CHECK(By::format("{}", penstock::job_worker_stats{}) == "job_worker: in_flight=0");
+  CHECK(By::format("{}", penstock::job_worker_stats{}) == "job_worker: in_flight=0 limit=0");
   CHECK(By::format("{}", penstock::keyed_limiter_stats{}) == "keyed_limiter: depth=0 keys=0");
   CHECK(By::format("{}", penstock::limiter_counts{}) == "limiter: depth=0 in_flight=0");
   CHECK(By::format("{}", penstock::resource_pool_stats{}).starts_with("resource_pool: depth=0 in_flight=0 limit=0"));

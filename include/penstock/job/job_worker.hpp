@@ -144,7 +144,8 @@ class job_worker {
     return removed;
   }
 
-  [[nodiscard]] job_worker_stats stats() const noexcept { return state_->of.stats(); }
+  /// Throws std::bad_alloc with metrics.
+  [[nodiscard]] job_worker_stats stats() const { return state_->of.stats(); }
 
  private:
   struct state {

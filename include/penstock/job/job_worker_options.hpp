@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -17,6 +18,7 @@
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/observe/histogram.hpp>
 #include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
@@ -95,6 +97,7 @@ struct job_worker_options {
   std::uint64_t seed = 0;  ///< of the jitter; 0: one that no other worker has
   /// Gets the store's errors, on the context or the thread that renews leases. What it throws is dropped. It may take a std::error_code as well.
   move_only_function<void(const job_store_failure&) const> on_store_error = {};
+  bool metrics = false;  ///< how long handlers ran: two looks at the clock for each run, and 37 KB
 };
 
 /// Since the beginning, but for `running`.
@@ -107,12 +110,16 @@ struct job_worker_stats {
   std::uint64_t lost = 0;          ///< runs whose lease was lost: what they did does not count
   std::uint64_t store_errors = 0;  ///< that on_store_error was told
   std::size_t running = 0;         ///< handlers
+  std::size_t concurrency = 0;     ///< the most that may run
+  std::optional<histogram::snapshot_type> run_time =
+      {};  ///< with metrics: of handlers, whatever they gave; nanoseconds, by the queue's clock
 };
 
-/// What a registry sees of a job_worker (observe/registry.hpp).
+/// What a registry sees of a job_worker (observe/registry.hpp); times only with `metrics`.
 inline void describe(const job_worker_stats& s, metric_sink& to) {
   to.kind("job_worker");
   to.gauge(metrics::in_flight, s.running);
+  to.gauge(metrics::limit, s.concurrency);
   to.counter(metrics::completed, s.completed);
   to.counter(metrics::failed, s.failed);
   to.counter({"retried", "Attempts that failed, and will be followed by others."}, s.retried);
@@ -120,6 +127,7 @@ inline void describe(const job_worker_stats& s, metric_sink& to) {
   to.counter({"waited", "Runs that ended with waiting for children."}, s.waited);
   to.counter({"lost", "Runs whose lease was lost."}, s.lost);
   to.counter({"store_errors", "Errors of the store."}, s.store_errors);
+  if (s.run_time) to.times(metrics::run, *s.run_time);
 }
 
 }  // namespace penstock::inline v0_1

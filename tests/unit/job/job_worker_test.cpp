@@ -17,6 +17,7 @@
 
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/observe/registry.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
 #include <penstock/testing/manual_executor.hpp>
@@ -242,6 +243,41 @@ TEST_CASE("job_worker: a handler that blocks does not hold up the leases", "[job
   b.loop.run_all();
   CHECK(leased == std::vector<bool>(6, true));
   CHECK(b.worker->stats().completed == 2);
+}
+
+TEST_CASE("job_worker: a registry sees how much of it is in use and, with metrics, how long handlers ran",
+          "[job_worker][registry]") {
+  penstock::event go_on;
+  bench b{lazy_handler{[&](job<int>& j) -> task<job_outcome> {
+            auto wait = go_on.async_wait();
+            static_cast<void>(co_await std::move(wait));
+            co_return j.payload() == 1 ? job_outcome::failed("no") : job_outcome::done();
+          }},
+          {.concurrency = 4, .metrics = true}};
+  penstock::registry all{{.clock = b.clock}};
+  const auto joined = all.join("mail", *b.worker);
+  b.queue.add(1).value();
+  b.queue.add(2).value();
+  b.loop.run_all();
+  const auto before = all.snapshot();
+  b.pass(4s);
+  const auto half = all.snapshot().since(before);
+  CHECK(half.find("mail")->utilization() == 0.5);
+  CHECK(half.find("mail")->values("run_seconds")->count() == 0);  // none has ended
+  go_on.set();
+  b.loop.run_all();
+  const auto interval = all.snapshot().since(before);
+  const auto* const times = interval.find("mail")->values("run_seconds");
+  CHECK(times->count() == 2);  // also of what failed
+  CHECK(times->quantile(0.5) >= 4'000'000'000U);
+  CHECK(times->quantile(0.5) < 4'100'000'000U);
+  CHECK(interval.find("mail")->run_law().rate == 0.5);
+
+  bench plain{handler{[](job<int>&) { return job_outcome::done(); }}};
+  plain.queue.add(1).value();
+  plain.loop.run_all();
+  CHECK(plain.worker->stats().concurrency == 1);
+  CHECK_FALSE(plain.worker->stats().run_time);
 }
 
 TEST_CASE("job_worker: its end waits for what runs, and hands back what has not begun or takes too long", "[job_worker]") {

@@ -150,6 +150,7 @@ class job_runner final : public job_run<Payload> {
   job_outbox<Payload> outbox;                  // what these are to add
   job_time fetched_at{0};
   std::size_t current = 0;
+  job_time began{0};      // this run, with metrics
   job_text cancelled_as;  // the run that has ended; null: it was not
 
   // Of one whose calls are shared (shared_calls.hpp):

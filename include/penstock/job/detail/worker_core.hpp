@@ -8,6 +8,7 @@
 // Keeper       sees to time, beside them: job_keeper.hpp. A runner's batch and results are its own.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -38,6 +39,7 @@
 #include <penstock/job/job.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/job_worker_options.hpp>
+#include <penstock/observe/histogram.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/wait_group.hpp>
 
@@ -56,6 +58,7 @@ class worker_core {
         calls_{store, options, keeper, *signal, quit} {
     for (std::size_t i = 0; i < options.concurrency; ++i) runners.push_back(std::make_unique<runner>(store, options.batch));
     ended.add(static_cast<std::ptrdiff_t>(options.concurrency));
+    if (options.metrics) run_times_ = std::make_unique<histogram>();
     if constexpr (Store::blocks) {
       if (options.concurrency == 1) return;
       shared_.emplace(store, options, keeper, *signal, calls_, quit);
@@ -158,7 +161,7 @@ class worker_core {
   [[nodiscard]] bool shares() const noexcept { return shared_.has_value(); }
   root<void> call(any_scheduler where) { return shared_->call(where, ended); }
 
-  [[nodiscard]] job_worker_stats stats() const noexcept {
+  [[nodiscard]] job_worker_stats stats() const {
     std::size_t running = 0;
     for (const auto& r : runners) {
       std::scoped_lock guard{r->lock};
@@ -171,7 +174,9 @@ class worker_core {
             .waited = calls_.settled(settle_as::waiting_children),
             .lost = calls_.lost(),
             .store_errors = keeper.store_errors(),
-            .running = running};
+            .running = running,
+            .concurrency = runners.size(),
+            .run_time = run_times_ ? std::optional{run_times_->snapshot()} : std::nullopt};
   }
 
   const job_worker_options options;
@@ -210,9 +215,11 @@ class worker_core {
       return false;
     }
     if (stop_at != no_time) keeper.wake_by(stop_at);
+    if (run_times_) r.began = now();
     return true;
   }
   void end(runner& r, std::size_t i, const job_outcome& outcome) noexcept {
+    if (run_times_) run_times_->record(std::max(now() - r.began, job_time{0}));
     const bool given_up = r.end();
     if (options.pace.release) released_pace();
     const auto& lease = r.batch[i];
@@ -283,6 +290,7 @@ class worker_core {
   Store& store_;
   worker_calls<Payload, Store> calls_;
   std::optional<shared_calls<Payload, Store>> shared_;  // with a store that blocks, and more than one run at a time
+  std::unique_ptr<histogram> run_times_;                // with metrics
   const std::uint64_t seed_ = options.seed != 0 ? options.seed : fresh_seed();
   event never_set_;
 };
