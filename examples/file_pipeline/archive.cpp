@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,7 +47,11 @@ class gzip_file {
     int error = Z_OK;
     const char* const why = ::gzerror(me.handle_, &error);  // also at an end that comes too early, which is no error of gzread()
     if (n < 0 || error < 0) {
-      ::archive_set_error(a, EIO, "gzip: %s", error == Z_BUF_ERROR ? "the file is cut off" : why);
+      const char* const reason = std::strrchr(why, ':');  // it begins with the path
+      ::archive_set_error(a, EIO, "gzip:%s",
+                          error == Z_BUF_ERROR ? " the file is cut off"
+                          : reason != nullptr  ? reason + 1
+                                               : why);
       return -1;
     }
     return n;
@@ -56,6 +61,18 @@ class gzip_file {
   ::gzFile handle_;
   std::array<char, block> buffer_;
 };
+
+/// The window of an .xz file, which its decoder has in memory: as the first block says; its others have been made in the same way.
+std::size_t xz_dictionary(const std::string& path) {
+  std::array<char, 32> head{};
+  const std::size_t n = input_file{path}.read(head);
+  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(i < n ? head[i] : 0); };
+  // 12 bytes for the stream; then the block: its header's size, flags, and if these say no more, one filter: LZMA2 (0x21), one byte of properties.
+  const bool plain = at(13) == 0 && at(14) == 0x21 && at(15) == 1;
+  const unsigned bits = at(16) & 0x3F;
+  if (!plain || bits > 40) return std::size_t{65} << 20;  // what the strongest usual setting takes
+  return bits == 40 ? ~std::uint32_t{0} : (std::size_t{2} | (bits & 1)) << (bits / 2 + 11);
+}
 
 /// Every block of the member that was reached.
 archive_member check(::archive* a, ::archive_entry* e, const reading_options& o) {
@@ -90,11 +107,11 @@ archive_member check(::archive* a, ::archive_entry* e, const reading_options& o)
 }  // namespace
 
 std::size_t archive_weight(const std::string& path) {
-  // Blocks, zlib's window, what libarchive has of its own. The other two have the memory of their format; of xz what its strongest usual setting takes.
+  // Blocks, zlib's window, what libarchive has of its own. The other two have the memory that their formats need.
   const std::size_t usual = std::size_t{1} << 20;
   const std::string name = lower_name(path);
   if (name.ends_with(".bz2")) return usual + (std::size_t{4} << 20);
-  if (name.ends_with(".xz")) return usual + (std::size_t{65} << 20);
+  if (name.ends_with(".xz")) return usual + xz_dictionary(path);
   return usual;
 }
 

@@ -37,7 +37,7 @@ Magick::Blob contents_of(const std::string& path) {
 std::string reason_of(const Magick::Exception& e) {
   std::string text = e.what();
   if (const std::size_t colon = text.find(": "); colon != std::string::npos) text.erase(0, colon + 2);
-  text.erase(std::min(text.find(" @ "), text.size()));
+  text.erase(std::min({text.find(" @ "), text.find(" `'"), text.size()}));
   return text;
 }
 
@@ -46,8 +46,9 @@ void decode(Magick::Image& image, const Magick::Blob& bytes) {
     image.read(bytes);
   } catch (const Magick::WarningCorruptImage& e) {
     throw broken_file{reason_of(e)};
-  } catch (const Magick::Warning&) {
-    // It was read: an odd colour profile, or the like.
+  } catch (const Magick::Warning& e) {
+    // An odd colour profile, or the like; but also "Read Exception" of a PNG with a bad checksum, which leaves no image.
+    if (!image.isValid() || image.columns() == 0) throw broken_file{reason_of(e)};
   } catch (const Magick::ErrorResourceLimit& e) {
     throw std::runtime_error{"no room for the pixels: " + reason_of(e)};
   } catch (const Magick::ErrorCache& e) {

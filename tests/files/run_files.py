@@ -68,7 +68,7 @@ def check_corpus(folder, tool):
     all_ = Pipeline(folder / "out", folder / "corpus")
     report = all_.run("--images", 2, "--texts", 1, "--archives", 3, "--max-memory", "200MiB")
     kinds = {name: k for name, k in report["kinds"].items() if k["can_be_read"]}
-    of_kind = lambda path: path.split("/corpus/")[1].split("/")[0].removesuffix("s")
+    of_kind = lambda path: pathlib.Path(path).parent.parent.name.removesuffix("s")
     known = {path: what for path, what in made["known"].items() if of_kind(path) in kinds}
     broken = {path for path in made["broken"] if of_kind(path) in kinds}
 
