@@ -2,10 +2,10 @@ const search = document.getElementById("search");
 const found = document.getElementById("found");
 const menu = document.getElementById("menu");
 
-menu.addEventListener("click", () => {
-  const open = document.getElementById("navigation").classList.toggle("open");
-  menu.setAttribute("aria-expanded", open);
-});
+function toggleMenu(open) {
+  menu.setAttribute("aria-expanded", document.getElementById("navigation").classList.toggle("open", open));
+}
+menu.addEventListener("click", () => toggleMenu());
 
 function show() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -31,6 +31,7 @@ search.addEventListener("keydown", (event) => {
   if (event.key === "Escape") show();
 });
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") toggleMenu(false);
   if (event.key !== "/" || event.target.matches("input")) return;
   event.preventDefault();
   search.focus();
