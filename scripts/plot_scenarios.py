@@ -115,6 +115,41 @@ def files(result):
     return figure
 
 
+def websocket(result):
+    figure, (line, memory, times) = plt.subplots(1, 3, figsize=(12, 3.6), constrained_layout=True, width_ratios=[2, 1.1, 1.1])
+    crowd = result["crowd"]
+    before, beside = crowd["messages"]["hubs"][0]["to_all_seconds"], crowd["beside_slow"]["hubs"][0]["to_all_seconds"]
+    slow = crowd["beside_slow"]["slow"]
+    line.plot(range(1, len(before) + 1), [1e3 * t for t in before], "o-", ms=3, lw=1, color=OURS, label="all read")
+    line.plot(range(len(before) + 1, len(before) + len(beside) + 1), [1e3 * t for t in beside], "o-", ms=3, lw=1, color=OTHER,
+              label=f"and {slow:,} that do not, until they are dropped")
+    line.axhline(1000, color=GOAL, lw=1, ls=":")
+    line.set_ylim(0, max(1100, *(1.1e3 * t for t in before + beside)))
+    line.set_title(f"ms until all {crowd['connections']:,} connections have a message", loc="left")
+    line.set_xlabel("messages, one after the other")
+    line.legend(frameon=False, loc="lower left")
+
+    bars = [(f"penstock\n{crowd['connections']:,}", OURS, crowd["bytes_each"])]
+    if "beside" in result:
+        bars += [(f"{name}\n{b['connections']:,}", {"penstock": OURS, "Node": OTHER}[name], b["bytes_each"]) for name, b in result["beside"].items()]
+    for i, (_, colour, size) in enumerate(bars):
+        memory.bar(i, size / 1e3, color=colour, width=0.6)
+        memory.text(i, size / 1e3, f"{size / 1e3:.1f}", ha="center", va="bottom")
+    memory.axhline(10, color=GOAL, lw=1, ls=":")
+    memory.set_xticks(range(len(bars)), [name for name, _, _ in bars])
+    memory.set_title("KB of the hub's memory for a connection", loc="left")
+    if "beside" in result:
+        for i, (name, b) in enumerate(result["beside"].items()):
+            took = 1e3 * b["hubs"][0]["to_all"]["p50"]
+            times.bar(i, took, color={"penstock": OURS, "Node": OTHER}[name], width=0.6)
+            times.text(i, took, f"{took:,.0f}", ha="center", va="bottom")
+        times.set_xticks(range(len(result["beside"])), list(result["beside"]))
+        times.set_title(f"ms until all of {b['connections']:,} have a message", loc="left")
+    else:
+        times.set_axis_off()
+    return figure
+
+
 def main():
     arguments = sys.argv[1:]
     folder = pathlib.Path(__file__).resolve().parent.parent / "docs/images"
@@ -127,7 +162,7 @@ def main():
     plt.rcParams.update({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9.5})
     for name in arguments:
         path = pathlib.Path(name)
-        figure = {"api": api, "batch": batch, "files": files}[path.stem](json.loads(path.read_text(encoding="utf-8")))
+        figure = {"api": api, "batch": batch, "files": files, "websocket": websocket}[path.stem](json.loads(path.read_text(encoding="utf-8")))
         for axes in figure.axes:
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(alpha=0.25, lw=0.5)

@@ -22,7 +22,7 @@ import time
 from scenario_api import free_port, machine, say
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGES = ["ws@8.18.0"]
+PACKAGES = ["ws@8.23.0"]
 SIZE = 512  # bytes of a message
 SLOW_MESSAGES = 60
 BUILD = None

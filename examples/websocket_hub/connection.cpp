@@ -73,8 +73,11 @@ penstock::task<> connection::greet(std::shared_ptr<connection> self) {
   }
   request asked = parser.release();
   if (ws::is_upgrade(asked)) {
+    const std::chrono::nanoseconds idle = self->home_.options_.idle;
     self->stream_.set_option(ws::stream_base::timeout{
-        .handshake_timeout = handshake_time, .idle_timeout = ws::stream_base::none(), .keep_alive_pings = false});
+        .handshake_timeout = handshake_time,  // of a close, too
+        .idle_timeout = idle.count() > 0 ? std::chrono::duration_cast<ws::stream_base::duration>(idle) : ws::stream_base::none(),
+        .keep_alive_pings = idle.count() > 0});
     const auto accepted = co_await self->stream_.async_accept(asked, penstock::use_task);
     if (accepted)
       self->open();
@@ -103,13 +106,8 @@ penstock::task<> connection::greet(std::shared_ptr<connection> self) {
 }
 
 void connection::open() {
-  const options& o = home_.options_;
   stream_.auto_fragment(false);  // or it would have a buffer for fragments
-  stream_.read_message_max(o.largest);
-  if (o.idle.count() > 0) {
-    stream_.set_option(
-        ws::stream_base::timeout{.handshake_timeout = handshake_time, .idle_timeout = o.idle, .keep_alive_pings = true});
-  }
+  stream_.read_message_max(home_.options_.largest);
   home_.all_.opened.add();
   home_.all_.connections.add();
   mine_.emplace(home_.outgoing_.subscribe());

@@ -179,20 +179,33 @@ def protocol(folder):
         check("and it ends", hub.process.wait(PATIENCE) == 0, hub.text())
 
 
+def silence(folder):
+    with Hub(folder, "--idle", "600ms", name="idle") as hub:
+        gone, there = Client(hub), Client(hub)
+        check("who is silent is asked whether it is there", gone.receive()[0] == 9)
+        answered = 0
+        while answered < 4:
+            opcode, data = there.receive()
+            if opcode == 9:
+                there.frame(10, data)
+                answered += 1
+        check("who does not answer is closed, and who does stays", hub.wait_for("websocket_hub_connections", 1) and gone.is_closed())
+
+
 def descriptors(folder):
     """As where a process may have few of them: a thread has its own then. The limit that the hub gets cannot be raised again."""
-    command = ["/bin/sh", "-c", 'ulimit -n 400; exec "$@"', "sh", HUB, "--port", "0", "--connections", "1000"]
+    few = ["/bin/sh", "-c", 'ulimit -n 400; exec "$@"', "sh"]
     if os.geteuid() == 0:  # root may raise the limit, unless it has lost that right
         if shutil.which("setpriv") is None:
             return print("SKIPPED: there is no setpriv")
-        command = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", *command]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        few = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", *few]
+    process = subprocess.Popen([*few, HUB, "--port", "0", "--connections", "1000"], stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         check("few descriptors: threads that have their own", "each with its own descriptors" in line, line)
-        done = subprocess.run([LOAD, "--connections", "1000", "--messages", "3", line.split()[0]], capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run([*few, LOAD, "--connections", "1000", "--messages", "3", line.split()[0]], capture_output=True, text=True, timeout=PATIENCE, check=False)
         got = [json.loads(l) for l in done.stdout.splitlines()]
-        check("1,000 connections in a process whose limit is 400", done.returncode == 0 and got[0]["readers"] == 1000 and got[1]["told_all"] == 3, done.stdout + done.stderr)
+        check("1,000 connections between processes whose limit is 400", done.returncode == 0 and got[0]["readers"] == 1000 and got[1]["told_all"] == 3, done.stdout + done.stderr)
         process.send_signal(signal.SIGTERM)
         check("and it ends", process.wait(PATIENCE) == 0)
     finally:
@@ -300,7 +313,7 @@ def main():
     HUB, LOAD = map(os.path.abspath, sys.argv[1:3])
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="penstock-websocket-") as name:
-        for part in (protocol, descriptors, slow_readers, joined, scenario):
+        for part in (protocol, silence, descriptors, slow_readers, joined, scenario):
             if len(sys.argv) < 4 or part.__name__ in sys.argv[3:]:
                 part(pathlib.Path(name))
     print(f"   {time.monotonic() - began:.1f} s")
