@@ -26,7 +26,7 @@ hub_thread::hub_thread(exchange& all, const penstock::registry& seen, const opti
 
 hub_thread::~hub_thread() = default;
 
-void hub_thread::run(const penstock::reuse_port& port) {
+void hub_thread::listen(const penstock::reuse_port& port) {
   const int listener = port.listen();
   ::sockaddr_storage address{};
   ::socklen_t size = sizeof address;
@@ -35,6 +35,9 @@ void hub_thread::run(const penstock::reuse_port& port) {
   // Connections have these from it.
   door_.set_option(net::ip::tcp::no_delay{true});
   if (options_.send_buffer != 0) door_.set_option(net::socket_base::send_buffer_size{static_cast<int>(options_.send_buffer)});
+}
+
+void hub_thread::run() {
   tasks_.spawn(fan_out());
   look_around();
   context_.run();

@@ -37,8 +37,10 @@ class hub_thread {
   hub_thread(const hub_thread&) = delete;
   hub_thread& operator=(const hub_thread&) = delete;
 
-  /// Listens and serves on this thread, until a drain has ended. Throws std::system_error if it cannot listen.
-  void run(const penstock::reuse_port& port);
+  /// Listens; on the thread that is going to run it. Throws std::system_error.
+  void listen(const penstock::reuse_port& port);
+  /// Serves on this thread, until a drain has ended.
+  void run();
   /// Begins to end. Any thread; exchange::arrivals is to be closed besides.
   void drain();
 

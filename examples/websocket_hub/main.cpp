@@ -25,6 +25,7 @@
 #include <penstock/observe/live_table.hpp>
 #include <penstock/observe/registry.hpp>
 #include <penstock/pool/sizing.hpp>
+#include <penstock/sync/wait_group.hpp>
 
 #include "../index/signals.hpp"
 #include "arguments.hpp"
@@ -68,9 +69,6 @@ int serve(hub::options o) {
   if (others) {
     others->start([&all](hub::shared_message m) { static_cast<void>(all.deliver(std::move(m))); });
   }
-  std::printf("ws://%s:%u/ with %zu threads%s\n", o.address.c_str(), static_cast<unsigned>(port.number()), o.threads,
-              own_tables ? ", each with its own descriptors" : "");
-  std::fflush(stdout);
   std::jthread watching;
   if (o.watch)
     watching = std::jthread{[&](const std::stop_token& s) { penstock::live_table(seen, stderr, std::chrono::seconds{1}, s); }};
@@ -82,19 +80,27 @@ int serve(hub::options o) {
                                         for (hub::hub_thread& t : threads) t.drain();
                                         all.arrivals.close();
                                       }};
+    penstock::wait_group listening{static_cast<std::ptrdiff_t>(threads.size())};
     std::vector<std::jthread> running;
     for (hub::hub_thread& t : threads) {
       running.emplace_back([&] {
         try {
           if (own_tables && ::unshare(CLONE_FILES) != 0) throw std::system_error{errno, std::generic_category(), "unshare"};
-          t.run(port);
+          t.listen(port);
+          listening.done();
         } catch (...) {
           const std::scoped_lock guard{failure_lock};
           failure = std::current_exception();
           stop.request_stop();
+          listening.done();
         }
+        t.run();
       });
     }
+    static_cast<void>(listening.wait());
+    std::printf("ws://%s:%u/ with %zu threads%s\n", o.address.c_str(), static_cast<unsigned>(port.number()), o.threads,
+                own_tables ? ", each with its own descriptors" : "");
+    std::fflush(stdout);
   }
   if (others) others->stop();
   if (failure) std::rethrow_exception(failure);
