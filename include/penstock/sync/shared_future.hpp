@@ -29,7 +29,7 @@ namespace penstock::inline v0_1 {
 /// tell whether it is ready; on a worker of a pool they run what they wait for, as a future's do. Every member but valid() has the
 /// precondition valid(), which is asserted.
 template <class T>
-class shared_future : public detail::waitable<shared_future<T>, detail::std_sync> {
+class shared_future : public detail::waitable<shared_future<T>, detail::std_sync>, public detail::sending<shared_future<T>> {
   using state = detail::future_state<T>;
 
  public:

@@ -36,6 +36,7 @@
 #include <penstock/sync/future.hpp>
 #include <penstock/sync/mutex.hpp>
 #include <penstock/sync/semaphore.hpp>
+#include <penstock/sync/shared_future.hpp>
 #include <penstock/sync/shared_mutex.hpp>
 #include <penstock/testing/manual_executor.hpp>
 
@@ -183,6 +184,7 @@ static_assert(is_sender<decltype(std::declval<penstock::batcher<int, int>&>().as
 static_assert(is_sender<decltype(std::declval<penstock::accumulator<int>&>().async_drain())>);
 static_assert(is_sender<task<int>>);
 static_assert(is_sender<penstock::future<int>>);
+static_assert(is_sender<penstock::shared_future<int>>);
 static_assert(is_sender<penstock::spawned<void>>);
 static_assert(is_sender<decltype(std::declval<penstock::event&>().async_wait() | penstock::with_timeout(1s))>);
 static_assert(!execution::sender<int>);
@@ -514,6 +516,18 @@ TEST_CASE("execution: futures tell values, errors, and a wait that was stopped",
   CHECK(t.value == 3);
   second.set_exception(std::make_exception_ptr(std::runtime_error{"no"}));
   CHECK(u.error);
+
+  penstock::promise<int> common;
+  const penstock::shared_future<int> shared = common.get_future();
+  told<int> one;
+  told<int> another;
+  auto e = connect(shared, one);
+  auto f = connect(shared, another);
+  e.start();
+  f.start();
+  common.set_value(5);
+  CHECK(one.value == 5);
+  CHECK(another.value == 5);
 
   std::stop_source stop;
   penstock::promise<int> third;

@@ -179,8 +179,21 @@ TEST_CASE("stdexec: as_sender has errors in their own channel", "[stdexec]") {
   stop.request_stop();
   CHECK_FALSE(stdexec::sync_wait(as_sender(s.async_acquire() | penstock::with_stop(stop.get_token()))));
   CHECK_THROWS_AS(stdexec::sync_wait(as_sender(twice(c))), std::runtime_error);
+}
 
-  penstock::task_group group;  // no sender by itself
+task<> until_cancelled(penstock::event& e, bool& cancelled) {
+  const result<void> r = co_await e.async_wait();
+  cancelled = !r && r.error() == errc::cancelled;
+}
+
+TEST_CASE("stdexec: as_sender takes what is no sender by itself, and asks it to stop", "[stdexec]") {
+  penstock::event never;
+  bool cancelled = false;
+  penstock::task_group group;
+  group.spawn(until_cancelled(never, cancelled));
+  CHECK(stdexec::sync_wait(stdexec::when_all(as_sender(group.join()), stdexec::just_error(5)) |
+                           stdexec::upon_error([](const auto&) {})));
+  CHECK(cancelled);
   CHECK(stdexec::sync_wait(as_sender(group.join())));
 }
 

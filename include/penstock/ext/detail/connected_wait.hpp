@@ -22,9 +22,10 @@ namespace penstock::inline v0_1::detail {
 struct any_waiter {
   void go_on() noexcept;
 };
-/// What can be begun without a coroutine.
+/// What can be begun without a coroutine, and says that this is all that there is to it: others (the join of a group) do more for who awaits them.
 template <class Operation>
 concept begins_by_itself =
+    std::is_base_of_v<sending<Operation>, Operation> &&
     requires(decltype(awaiter_of(std::declval<Operation>()))& awaiter, any_waiter& w, const std::stop_token& stop) {
       { awaiter.begin(w, stop) } -> std::same_as<bool>;
     };
