@@ -53,7 +53,13 @@ def api(result):
     return figure
 
 
-def mib(axes):
+def mib(axes, most):
+    """Of a scale of bytes up to about `most`: full steps of a power of two."""
+    step = 1 << 20
+    while most / step > 6:
+        step *= 2
+    axes.yaxis.set_major_locator(matplotlib.ticker.MultipleLocator(step))
+    axes.set_ylim(0, 1.15 * most)
     axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v / (1 << 20):,.0f} MiB"))
 
 
@@ -80,8 +86,7 @@ def batch(result):
     progress.set_xlabel("seconds")
     memory.axhline(result["most_memory"], color=GOAL, lw=1, ls=":")
     memory.text(0, result["most_memory"], "goal", color=GOAL, va="bottom")
-    mib(memory)
-    memory.set_ylim(0)
+    mib(memory, result["most_memory"])
     memory.set_title("memory, the making of the table included", loc="left")
     memory.set_xlabel("seconds")
     memory.legend(frameon=False, loc="lower right")
@@ -95,8 +100,7 @@ def files(result):
         memory.plot([t for t, _ in points], [m for _, m in points], color=colours[name], label=name, lw=1.2)
     memory.axhline(result["bound"] + result["program"], color=GOAL, lw=1, ls=":")
     memory.text(0, result["bound"] + result["program"], "goal", color=GOAL, va="bottom")
-    mib(memory)
-    memory.set_ylim(0)
+    mib(memory, max(result["bound"] + result["program"], *(m for points in result["memory"].values() for _, m in points)))
     memory.set_xlabel("seconds")
     memory.set_title(f"memory, for {result['bytes'] / 1e6:,.0f} MB in {result['files']:,} files", loc="left")
     memory.legend(frameon=False)
