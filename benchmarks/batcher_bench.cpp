@@ -3,7 +3,7 @@
 // direct       the batch function is called with one key, by nobody else's help: what an idle batcher is compared with
 // idle         load and get, one at a time, by one thread: a batch of one each (inline)
 // hit          load of a key that is remembered; hit_get: and its value
-// hits         20 of 100,000 that are remembered, drawn at random: try_load of each, and try_load_many; per key
+// hits         20 of 100,000 texts that are remembered, drawn at random: try_load of each, and try_load_many; per key
 // shared       load of a key that is in line already
 // distinct     each thread loads 100 keys of its own, then gets them all; inline, natural batching. 1, 2 and up to as many
 //              threads as there are processors
@@ -14,12 +14,16 @@
 // coroutine    the same 100 at a time by coroutines on one thread's executor, the tick schedule, nothing remembered
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -78,23 +82,29 @@ void BM_hit_get(benchmark::State& state) {
   key_type k = 0;
   for (auto _ : state) benchmark::DoNotOptimize(l.load(k++ % 1000).get());
 }
-// A page's worth of what is remembered, out of more than a processor's caches hold.
-constexpr std::size_t page = 20;
+// A page's worth of what is remembered, of more than a processor's caches hold, and in no order of the memory that it lies in.
 template <bool Together>
 void BM_hits(benchmark::State& state) {
-  loader l{penstock::any_scheduler{}, batch_function, {.cache = {.max_entries = 100'000}}};
-  for (key_type k = 0; k < 100'000; ++k) l.prime(k, k);
+  using text = std::shared_ptr<const std::string>;
+  constexpr std::size_t known = 100'000;
+  penstock::batcher<key_type, text> b{penstock::any_scheduler{},
+                                      [](std::span<const key_type> keys) { return std::vector<text>(keys.size()); },
+                                      {.cache = {.max_entries = known, .ttl = std::chrono::hours{1}}}};
   penstock::splitmix64 random{1};
-  std::vector<key_type> keys(page);
+  std::vector<key_type> all(known);
+  std::iota(all.begin(), all.end(), key_type{0});
+  std::shuffle(all.begin(), all.end(), random);
+  for (const key_type k : all) b.prime(k, std::make_shared<const std::string>("what is known of " + std::to_string(k)));
+  std::vector<key_type> keys(20);
   for (auto _ : state) {
-    for (key_type& k : keys) k = random() % 100'000;
+    for (key_type& k : keys) k = random() % known;
     if constexpr (Together) {
-      benchmark::DoNotOptimize(l.try_load_many(keys));
+      benchmark::DoNotOptimize(b.try_load_many(keys));
     } else {
-      for (const key_type k : keys) benchmark::DoNotOptimize(l.try_load(k));
+      for (const key_type k : keys) benchmark::DoNotOptimize(b.try_load(k));
     }
   }
-  state.SetItemsProcessed(static_cast<std::int64_t>(page) * state.iterations());
+  state.SetItemsProcessed(static_cast<std::int64_t>(keys.size()) * state.iterations());
 }
 void BM_shared(benchmark::State& state) {
   loader l{penstock::any_scheduler{}, batch_function, {.schedule = penstock::batch_schedule::flush_only}};

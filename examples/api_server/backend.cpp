@@ -244,7 +244,8 @@ penstock::task<answer> backend::page_of(page_key which, penstock::adaptive_permi
     body.append(found.text, from, end - from).append(**authors[i]);
     from = end;
   }
-  co_return answer{.body = body.append(found.text, from)};
+  body.append(found.text, from);
+  co_return answer{.body = std::move(body)};
 }
 
 penstock::task<answer> backend::search(std::string word, penstock::adaptive_permit permit) {
