@@ -49,7 +49,9 @@ struct walk_entry {
 
 namespace detail {
 
-inline generator<std::string> lines_of(input_file file, std::size_t longest) {
+// Templates, all of these: g++ compiles the body of any other coroutine in every source that includes it.
+template <class File>
+generator<std::string> lines_of(File file, std::size_t longest) {
   constexpr std::size_t size = std::size_t{64} << 10;
   const std::unique_ptr<char[]> buffer{new char[size]};
   std::string line;
@@ -72,7 +74,8 @@ inline generator<std::string> lines_of(input_file file, std::size_t longest) {
   if (open) co_yield std::move(line);
 }
 
-inline generator<std::vector<std::byte>> chunks_of(input_file file, std::size_t size) {
+template <class File>
+generator<std::vector<std::byte>> chunks_of(File file, std::size_t size) {
   std::vector<std::byte> block;
   for (bool more = true; more;) {
     block.resize(size);
@@ -93,9 +96,10 @@ struct walk_level {
   std::filesystem::directory_iterator rest;
 };
 
-inline generator<walk_entry> walk_of(walk_level root, walk_options options) {
+template <class Level>
+generator<walk_entry> walk_of(Level root, walk_options options) {
   namespace fs = std::filesystem;
-  std::vector<walk_level> levels;
+  std::vector<Level> levels;
   levels.push_back(std::move(root));
   while (!levels.empty()) {
     fs::directory_iterator& at = levels.back().rest;
@@ -114,8 +118,8 @@ inline generator<walk_entry> walk_of(walk_level root, walk_options options) {
       co_yield std::move(lost);
     }
     if (found.type == fs::file_type::directory) {
-      walk_level inner{.directory = found.path, .rest = {}};
-      const bool back = options.follow_links && std::any_of(levels.begin(), levels.end(), [&](const walk_level& l) {
+      Level inner{.directory = found.path, .rest = {}};
+      const bool back = options.follow_links && std::any_of(levels.begin(), levels.end(), [&](const Level& l) {
                           std::error_code gone;
                           return fs::equivalent(l.directory, inner.directory, gone);
                         });
@@ -135,13 +139,15 @@ inline generator<walk_entry> walk_of(walk_level root, walk_options options) {
 /// The lines of a file, in order, without their line feed. A carriage return before it stays. A last line counts also without a line feed; a file that ends with one
 /// has no empty line behind it. Any other byte, 0 included, is text.
 /// Throws std::system_error that names the path if the file cannot be opened.
-[[nodiscard]] inline generator<std::string> lines(const std::filesystem::path& path, lines_options options = {}) {
+template <class = void>
+[[nodiscard]] generator<std::string> lines(const std::filesystem::path& path, lines_options options = {}) {
   return detail::lines_of(detail::input_file{path}, options.longest);
 }
 
 /// The bytes of a file in blocks of `size`; the last one may be shorter, none is empty.
 /// Throws std::system_error that names the path if the file cannot be opened, std::invalid_argument if size is 0.
-[[nodiscard]] inline generator<std::vector<std::byte>> chunks(const std::filesystem::path& path, std::size_t size) {
+template <class = void>
+[[nodiscard]] generator<std::vector<std::byte>> chunks(const std::filesystem::path& path, std::size_t size) {
   if (size == 0) throw std::invalid_argument{"penstock::chunks: size is 0"};
   return detail::chunks_of(detail::input_file{path}, size);
 }
@@ -149,7 +155,8 @@ inline generator<walk_entry> walk_of(walk_level root, walk_options options) {
 /// Everything below a directory, which itself is not among it: directories before what they hold, otherwise in the order of the file system.
 /// What cannot be read is an entry with an error, and the walk goes on. One directory is open per level.
 /// Throws std::system_error that names the path if `directory` itself cannot be read.
-[[nodiscard]] inline generator<walk_entry> walk(const std::filesystem::path& directory, walk_options options = {}) {
+template <class = void>
+[[nodiscard]] generator<walk_entry> walk(const std::filesystem::path& directory, walk_options options = {}) {
   std::error_code error;
   detail::walk_level root{.directory = directory, .rest = std::filesystem::directory_iterator{directory, error}};
   if (error) throw std::system_error{error, "penstock: cannot read the directory " + directory.string()};
