@@ -21,6 +21,7 @@
 #include <penstock/combine/detail/bulk_loop.hpp>
 #include <penstock/combine/detail/bulk_range.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/pool/detail/pool_access.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
 namespace penstock::inline v0_1 {
@@ -29,7 +30,7 @@ namespace penstock::inline v0_1 {
 template <std::ranges::input_range Range, class F>
   requires std::invocable<F&, typename detail::bulk_range<std::remove_reference_t<Range>>::reference>
 result<void> for_each(worker_pool& pool, Range&& range, F&& f, const bulk_options& options) {
-  detail::bulk_range<std::remove_reference_t<Range>> chunks{range, options.chunk, pool.threads()};
+  detail::bulk_range<std::remove_reference_t<Range>> chunks{range, options.chunk, detail::pool_access::threads(pool)};
   auto body = [&](std::size_t chunk) {
     auto at = chunks.begin_of(chunk);
     for (std::size_t left = chunks.length(chunk); left > 0; --left, ++at) std::invoke(f, *at);

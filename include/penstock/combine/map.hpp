@@ -22,6 +22,7 @@
 #include <penstock/combine/detail/bulk_loop.hpp>
 #include <penstock/combine/detail/bulk_range.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/pool/detail/pool_access.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
 namespace penstock::inline v0_1 {
@@ -38,7 +39,7 @@ using mapped = std::remove_cvref_t<std::invoke_result_t<F&, typename bulk_range<
 template <std::ranges::input_range Range, class F, class T = detail::mapped<Range, F>>
   requires std::movable<T>
 result<std::vector<T>> map(worker_pool& pool, Range&& range, F&& f, const bulk_options& options) {
-  detail::bulk_range<std::remove_reference_t<Range>> chunks{range, options.chunk, pool.threads()};
+  detail::bulk_range<std::remove_reference_t<Range>> chunks{range, options.chunk, detail::pool_access::threads(pool)};
   std::vector<T> results;
   // Not bool: neighbours in a vector of that are not two objects.
   if constexpr (std::default_initializable<T> && !std::same_as<T, bool>) {

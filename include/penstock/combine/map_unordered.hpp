@@ -41,6 +41,7 @@
 
 #include <penstock/channel/channel.hpp>
 #include <penstock/combine/detail/bulk_range.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/join.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/pool/detail/pool_access.hpp>
@@ -55,6 +56,8 @@ struct map_unordered_options {
 
 template <class View, class F>
 class unordered_results {
+  using pool_type = detail::dependent<worker_pool, View>;
+
  public:
   using value_type = std::remove_cvref_t<std::invoke_result_t<F&, typename detail::bulk_range<View>::reference>>;
   static_assert(!std::is_void_v<value_type>, "for_each is for functions that return nothing");
@@ -95,7 +98,7 @@ class unordered_results {
 
   // For map_unordered().
   template <class Range, class G>
-  unordered_results(worker_pool& pool, Range&& range, G&& f, const map_unordered_options& options)
+  unordered_results(pool_type& pool, Range&& range, G&& f, const map_unordered_options& options)
       : shared_{std::make_shared<shared>(pool, std::forward<Range>(range), std::forward<G>(f), options)} {
     shared_->call_workers();
   }
@@ -110,7 +113,7 @@ template <class View, class F>
 class unordered_results<View, F>::shared : public std::enable_shared_from_this<shared> {
  public:
   template <class Range, class G>
-  shared(worker_pool& pool, Range&& range, G&& f, const map_unordered_options& options)
+  shared(pool_type& pool, Range&& range, G&& f, const map_unordered_options& options)
       : pool_{pool},
         ahead_{options.ahead != 0 ? options.ahead : 2 * pool.threads()},
         stop_{options.stop},
@@ -311,7 +314,7 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
     call_worker();
   }
 
-  worker_pool& pool_;
+  pool_type& pool_;
   const std::size_t ahead_;
   const std::stop_token stop_;
   std::optional<work> work_;  // until the consumer goes

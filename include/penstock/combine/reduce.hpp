@@ -24,6 +24,7 @@
 #include <penstock/combine/detail/bulk_loop.hpp>
 #include <penstock/combine/detail/bulk_range.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/pool/detail/pool_access.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
 namespace penstock::inline v0_1 {
@@ -35,7 +36,7 @@ template <std::ranges::input_range Range, std::movable T, class Op, class Transf
                T, std::invoke_result_t<Transform&, typename detail::bulk_range<std::remove_reference_t<Range>>::reference>> &&
            std::convertible_to<std::invoke_result_t<Op&, T, T>, T>
 result<T> reduce(worker_pool& pool, Range&& range, T init, Op op, Transform transform, const bulk_options& options) {
-  detail::bulk_range<std::remove_reference_t<Range>> chunks{range, options.chunk, pool.threads()};
+  detail::bulk_range<std::remove_reference_t<Range>> chunks{range, options.chunk, detail::pool_access::threads(pool)};
   std::vector<std::optional<T>> parts(chunks.count());
   auto body = [&](std::size_t chunk) {
     auto at = chunks.begin_of(chunk);

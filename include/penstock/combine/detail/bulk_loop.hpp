@@ -22,10 +22,12 @@
 namespace penstock::inline v0_1::detail {
 
 /// Body is called with the number of a chunk.
-template <class Body>
+template <class Pool, class Body>
 class bulk_loop {
+  using place = basic_fork_place<Pool>;
+
  public:
-  bulk_loop(worker_pool& pool, std::size_t chunks, const bulk_options& options, Body& body) noexcept
+  bulk_loop(Pool& pool, std::size_t chunks, const bulk_options& options, Body& body) noexcept
       : pool_{pool}, chunks_{chunks}, options_{options}, body_{body} {}
   bulk_loop(const bulk_loop&) = delete;
   bulk_loop& operator=(const bulk_loop&) = delete;
@@ -36,7 +38,7 @@ class bulk_loop {
     const std::size_t most = std::min(pool_.threads(), chunks_);
     if (most > 1) {
       may_come_.store(most - 1, std::memory_order_relaxed);  // relaxed: the job that is offered publishes it
-      fork_place::enter(pool_, [this](fork_place here) { take_part(here); });
+      place::enter(pool_, [this](place here) { take_part(here); });
     } else {
       work();
     }
@@ -47,14 +49,14 @@ class bulk_loop {
   }
 
  private:
-  void take_part(fork_place here) noexcept {
+  void take_part(place here) noexcept {
     // relaxed, all: a count, and a hint. The chunks that are left are the last look: who comes for none goes at once
     std::size_t may_come = may_come_.load(std::memory_order_relaxed);
     while (may_come > 0 && !may_come_.compare_exchange_weak(may_come, may_come - 1, std::memory_order_relaxed)) {
     }
     if (may_come == 0 || next_.load(std::memory_order_relaxed) >= chunks_) return work();
-    auto mine = [this](const fork_place&) { work(); };
-    auto another = [this](fork_place there) { take_part(there); };
+    auto mine = [this](const place&) { work(); };
+    auto another = [this](place there) { take_part(there); };
     here.both(mine, another, [] { return true; });  // no chunk is left by then
   }
 
@@ -94,7 +96,7 @@ class bulk_loop {
   }
   [[gnu::noinline, noreturn]] void fail() { std::rethrow_exception(std::move(first_failure_)); }
 
-  worker_pool& pool_;
+  Pool& pool_;
   const std::size_t chunks_;
   const bulk_options& options_;
   Body& body_;

@@ -6,9 +6,12 @@
 //
 //   if (auto* mine = pool_access::lane_here(pool); mine != nullptr && pool_access::fork(pool, *mine, job)) { g(); if (mine->pop() == &job) … }
 //
+// Each is a template over the pool: naming a worker_pool does not compile it, asking it something does.
+//
 // Thread safety  a lane's push and pop are for its owner, steal() is for all.
 #pragma once
 
+#include <cstddef>
 #include <exception>
 #include <utility>
 
@@ -39,6 +42,11 @@ struct pool_access {
   template <class Pool>
   static bool help_once(Pool& pool) noexcept {
     return pool.help_once();
+  }
+  /// How many there should be.
+  template <class Pool>
+  [[nodiscard]] static std::size_t threads(const Pool& pool) noexcept {
+    return pool.threads();
   }
   /// An exception that nobody else gets: it is counted and goes to the pool's error handler.
   template <class Pool>

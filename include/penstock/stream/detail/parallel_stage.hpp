@@ -26,6 +26,7 @@
 #include <utility>
 
 #include <penstock/channel/channel.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/stream/detail/pipeline_context.hpp>
 #include <penstock/stream/detail/stage_meter.hpp>
@@ -36,13 +37,15 @@ namespace penstock::inline v0_1::detail {
 
 template <class Up, class F>
 class parallel_stage {
+  using pool_type = dependent<worker_pool, Up>;
+
  public:
   using input = typename Up::value_type;
   static_assert(std::invocable<F&, input>, "parallel_map: the function cannot be called with the items of the stage before it");
   using value_type = std::remove_cvref_t<std::invoke_result_t<F&, input>>;
   static_assert(!std::is_void_v<value_type>, "parallel_map: the function returns nothing");
 
-  parallel_stage(Up&& up, std::string&& name, worker_pool& pool, std::size_t n, F&& f, bool ordered)
+  parallel_stage(Up&& up, std::string&& name, pool_type& pool, std::size_t n, F&& f, bool ordered)
       : up_{std::move(up)}, meter_{std::move(name)}, pool_{&pool}, places_{n}, f_(std::move(f)), ordered_{ordered} {}
   // Before it begins.
   parallel_stage(parallel_stage&& other)
@@ -226,7 +229,7 @@ class parallel_stage {
 
   Up up_;
   stage_meter meter_;
-  worker_pool* pool_;
+  pool_type* pool_;
   std::size_t places_;
   F f_;
   bool ordered_;
