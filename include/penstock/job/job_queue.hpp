@@ -69,15 +69,16 @@ struct submitted_job {
 namespace detail {
 
 /// What a store tells a queue.
+template <class Payload, class Event = job_event>
 class queue_observer final : public store_listener {
  public:
   explicit queue_observer(std::size_t capacity) : events{capacity, {.when_slow = slow_subscriber::lose_oldest}} {}
   [[nodiscard]] bool wants_events() const noexcept override { return events.subscribers() != 0; }
-  void happened(std::span<const job_event> all) noexcept override {
-    for (const job_event& e : all) static_cast<void>(events.try_publish(e));
+  void happened(std::span<const Event> all) noexcept override {
+    for (const Event& e : all) static_cast<void>(events.try_publish(e));
   }
   void room_made() noexcept override { room.set(); }
-  broadcast<job_event> events;
+  broadcast<Event> events;
   auto_reset_event room;  // for whose turn it is
 };
 
@@ -314,8 +315,8 @@ class job_queue {
     o.name = name;
     return o;
   }
-  std::shared_ptr<detail::queue_observer> observe(const job_queue_options& o) {
-    auto observer = std::make_shared<detail::queue_observer>(o.event_capacity);
+  std::shared_ptr<detail::queue_observer<Payload>> observe(const job_queue_options& o) {
+    auto observer = std::make_shared<detail::queue_observer<Payload>>(o.event_capacity);
     store_->subscribe(observer);
     return observer;
   }
@@ -347,7 +348,7 @@ class job_queue {
   std::unique_ptr<Store> own_;
   Store* store_;
   any_clock clock_;
-  std::shared_ptr<detail::queue_observer> observer_;
+  std::shared_ptr<detail::queue_observer<Payload>> observer_;
   mutex turn_{{.fairness = fairness::fifo}};
 };
 

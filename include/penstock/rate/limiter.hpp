@@ -36,7 +36,6 @@
 #include <type_traits>
 #include <utility>
 
-#include <penstock/core/acquirable.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
@@ -53,18 +52,20 @@ namespace penstock::inline v0_1 {
 
 /// Its wait(), wait(stop), wait(limits), try_wait(), try_wait_for(), try_wait_until() and async_wait() (detail::waitable) wait until it is idle: nobody
 /// waits for a turn, and nothing runs.
-class limiter : public detail::waitable<limiter, detail::std_sync> {
-  using core = detail::basic_limiter_core<detail::std_sync>;
+template <class Sync>
+class basic_limiter : public detail::waitable<basic_limiter<Sync>, Sync> {
+  using core = detail::basic_limiter_core<Sync>;
+  using state = typename core::state;
 
  public:
   using count = std::int64_t;
-  using permit = basic_permit<limiter>;
+  using permit = basic_permit<basic_limiter>;
 
   /// Throws std::invalid_argument of options out of their ranges, std::bad_alloc, and std::system_error if the clock's thread cannot be started.
-  explicit limiter(limiter_options options = {}, limiter_setup setup = {})
+  explicit basic_limiter(limiter_options options = {}, limiter_setup setup = {})
       : core_{std::move(options), std::move(setup), setup.chain != nullptr ? &setup.chain->core_ : nullptr} {}
-  limiter(const limiter&) = delete;
-  limiter& operator=(const limiter&) = delete;
+  basic_limiter(const basic_limiter&) = delete;
+  basic_limiter& operator=(const basic_limiter&) = delete;
 
   /// Waits for the turn of a job, and starts it. release() its weight at the end, or use a permit. Ends with errc::rejected if the line is full or
   /// the job is dropped from it, errc::closed after stop(). Every acquiring member throws std::invalid_argument of a weight or priority that no job
@@ -91,7 +92,7 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
   /// `co_await l.async_acquire()` is a result<void>; observes the coroutine's stop token; takes with_timeout, with_stop and via.
   auto async_acquire(job_options job = {}) {
     check(job);
-    return detail::limiter_operation<void>{*this, core_, job};
+    return detail::limiter_operation<void, Sync>{*this, core_, job};
   }
 
   /// The same forms, with an owner that releases.
@@ -101,13 +102,13 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
   result<permit> try_acquire_permit(job_options job = {}) { return own(try_acquire(job), job); }
   auto async_acquire_permit(job_options job = {}) {
     check(job);
-    return detail::limiter_operation<permit>{*this, core_, job};
+    return detail::limiter_operation<permit, Sync>{*this, core_, job};
   }
 
   /// A job of that weight has ended, here and in the chain. Serves who waits, and may run resumed coroutines on this thread unless they have a
   /// scheduler. Throws std::invalid_argument if less than that runs.
   void release(count weight = 1) {
-    core::change_chain(core_, nullptr, [weight](detail::limiter_state& s, detail::nanoseconds_point) { s.budget.end(weight); });
+    core::change_chain(core_, nullptr, [weight](state& s, detail::nanoseconds_point) { s.budget.end(weight); });
   }
 
   // Jobs that the limiter runs. `f` is called as f() or, if it takes one, f(std::stop_token); its value may be an awaitable (a task, a future), which
@@ -152,7 +153,7 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
     check(job);
     std::chrono::nanoseconds longest{0};
     for (core* at = &core_; at != nullptr; at = at->next) {
-      longest = std::max(longest, at->look([&job](detail::limiter_state& s, detail::nanoseconds_point now) {
+      longest = std::max(longest, at->look([&job](state& s, detail::nanoseconds_point now) {
         const detail::nanoseconds_point ready = s.ready_at(job, now);
         return ready == detail::never ? std::chrono::nanoseconds::max()
                                       : std::chrono::nanoseconds{std::max<count>(ready - now, 0)};
@@ -162,7 +163,7 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
   }
 
   [[nodiscard]] limiter_options options() const {
-    return core_.look([](const detail::limiter_state& s, detail::nanoseconds_point) { return s.budget.options(); });
+    return core_.look([](const state& s, detail::nanoseconds_point) { return s.budget.options(); });
   }
   /// Live: what waits, waits under the new limits from now on; jobs that are heavier than these allow are dropped. Rates keep what is
   /// there of the one at the same place in the list, to the part of a token; the reservoir keeps its level, and its times if its intervals and amounts
@@ -171,7 +172,7 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
 
   /// The tokens in the reservoir; nothing if there is none.
   [[nodiscard]] std::optional<count> reservoir() const noexcept {
-    return core_.look([](detail::limiter_state& s, detail::nanoseconds_point now) { return s.budget.reservoir(now); });
+    return core_.look([](state& s, detail::nanoseconds_point now) { return s.budget.reservoir(now); });
   }
   /// Without effect if there is none. Throws std::invalid_argument if n is negative.
   void add_to_reservoir(count n) { fill_reservoir(n, true); }
@@ -179,52 +180,51 @@ class limiter : public detail::waitable<limiter, detail::std_sync> {
 
   /// Adopts what a server's answer said about its limits: see server_hints.
   void on_response(const server_hints& hints) noexcept {
-    core_.change([&hints](detail::limiter_state& s, detail::nanoseconds_point now) { s.budget.hint(hints, now); });
+    core_.change([&hints](state& s, detail::nanoseconds_point now) { s.budget.hint(hints, now); });
   }
 
   /// Forgets what servers have said, such as a pause that was far too long. Serves who waits.
   void clear_hints() noexcept {
-    core_.change([](detail::limiter_state& s, detail::nanoseconds_point) { s.budget.clear_hints(); });
+    core_.change([](state& s, detail::nanoseconds_point) { s.budget.clear_hints(); });
   }
 
   /// Whether `block` keeps everybody out.
   [[nodiscard]] bool is_blocked() const noexcept {
-    return core_.look([](const detail::limiter_state& s, detail::nanoseconds_point now) { return s.blocked(now); });
+    return core_.look([](const state& s, detail::nanoseconds_point now) { return s.blocked(now); });
   }
 
   /// Nobody comes in any more: errc::closed. Those in line, too, or they have their turn yet; what runs goes on. wait() for that. Can be called again
   /// to drop those who were to be finished. Jobs that had their turn here and wait in the next link of a chain run, here, and are not dropped: stop that one.
   void stop(limiter_stop how = limiter_stop::drop_waiting) noexcept { core_.stop(how); }
   [[nodiscard]] bool is_stopped() const noexcept {
-    return core_.look([](const detail::limiter_state& s, detail::nanoseconds_point) { return s.closed(); });
+    return core_.look([](const state& s, detail::nanoseconds_point) { return s.closed(); });
   }
 
   [[nodiscard]] limiter_counts counts() const noexcept {
-    return core_.look([](const detail::limiter_state& s, detail::nanoseconds_point) { return s.counts(); });
+    return core_.look([](const state& s, detail::nanoseconds_point) { return s.counts(); });
   }
 
  private:
-  friend detail::waitable<limiter, detail::std_sync>;
-  core::idle_line& waited_for() noexcept { return core_.idle; }
+  friend detail::waitable<basic_limiter, Sync>;
+  typename core::idle_line& waited_for() noexcept { return core_.idle; }
 
   void check(const job_options& job) const {
     for (const core* at = &core_; at != nullptr; at = at->next) at->check(job);
   }
   void fill_reservoir(count n, bool add) {
     if (n < 0) throw std::invalid_argument{"penstock::limiter: the reservoir cannot have " + std::to_string(n)};
-    core_.change([n, add](detail::limiter_state& s, detail::nanoseconds_point now) { s.budget.fill_reservoir(n, add, now); });
+    core_.change([n, add](state& s, detail::nanoseconds_point now) { s.budget.fill_reservoir(n, add, now); });
   }
   result<permit> own(const result<void>& r, const job_options& job) {
     if (!r) return r.error();
     return permit{*this, job.weight};
   }
 
-  mutable detail::limiter_core core_;
+  mutable detail::limiter_core<Sync> core_;
 };
 
-static_assert(acquirable<limiter>);
-
-inline void describe(const limiter& l, metric_sink& to) {
+template <class Sync>
+void describe(const basic_limiter<Sync>& l, metric_sink& to) {
   describe(l.counts(), to);
   if (const std::int64_t most = l.options().max_concurrent; most != limiter_options::unlimited) to.gauge(metrics::limit, most);
 }

@@ -27,13 +27,16 @@
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/attempt_failure.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/sync.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/observe/metric_sink.hpp>
 #include <penstock/rate/rate.hpp>
 
 namespace penstock::inline v0_1 {
 
-class limiter;
+template <class Sync>
+class basic_limiter;
+using limiter = basic_limiter<detail::std_sync>;
 
 /// See above.
 enum class limiter_strategy : std::uint8_t { reject_newest, drop_oldest, drop_by_priority, block };

@@ -15,6 +15,7 @@
 #include <span>
 #include <utility>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/route/balancer_options.hpp>
 #include <penstock/route/detail/checked_options.hpp>
@@ -104,7 +105,7 @@ class balancer_attempts {
   const std::uint64_t key_;
   const unsigned limit_;
   unsigned made_ = 0;
-  std::array<std::uint32_t, most> tried_{};
+  std::array<detail::dependent<std::uint32_t, Balancer>, most> tried_{};
 };
 
 }  // namespace penstock::inline v0_1

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/trace_context.hpp>
 #include <penstock/sync/detail/future_state.hpp>
@@ -21,6 +22,8 @@ using write_ticket = future_state<void>*;
 
 template <class Item>
 struct write_batch {
+  using ticket_type = dependent<future_state<void>, Item>*;
+
   /// If this throws (std::bad_alloc), nothing has changed. Moves items, but destroys none: that would be a user's code under the line's lock.
   void append(Item& item, write_ticket ticket) {
     if (items.size() == items.capacity()) grow();
@@ -40,14 +43,14 @@ struct write_batch {
 
   /// Tells who waits for item i how it ended, if anybody does. Once.
   void tell(std::size_t i) noexcept {
-    if (const write_ticket t = take(i)) {
+    if (const ticket_type t = take(i)) {
       t->emplace();
       t->publish();
       t->drop_owner();
     }
   }
   void tell(std::size_t i, std::exception_ptr thrown, std::error_code error) noexcept {
-    if (const write_ticket t = take(i)) {
+    if (const ticket_type t = take(i)) {
       if (thrown != nullptr) {
         t->set_exception(std::move(thrown));
       } else {
@@ -88,7 +91,7 @@ struct write_batch {
     outgrown.push_back(std::move(items));
     items = std::move(larger);
   }
-  write_ticket take(std::size_t i) noexcept { return tickets.empty() ? nullptr : std::exchange(tickets[i], nullptr); }
+  ticket_type take(std::size_t i) noexcept { return tickets.empty() ? nullptr : std::exchange(tickets[i], nullptr); }
 };
 
 /// An intrusive FIFO of batches. Not thread-safe.

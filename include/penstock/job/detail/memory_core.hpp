@@ -20,13 +20,13 @@
 
 namespace penstock::inline v0_1::detail {
 
-template <class Payload>
+template <class Payload, class Listener = store_listener, class Event = job_event>
 class memory_core {
-  using listeners = std::vector<std::shared_ptr<store_listener>>;
+  using listeners = std::vector<std::shared_ptr<Listener>>;
 
  public:
   /// Throws std::bad_alloc.
-  void subscribe(std::shared_ptr<store_listener> listener) {
+  void subscribe(std::shared_ptr<Listener> listener) {
     std::scoped_lock guard{listening_};
     auto changed = std::make_shared<listeners>(*all_listeners());
     changed->push_back(std::move(listener));
@@ -142,8 +142,8 @@ class memory_core {
 
   std::shared_ptr<const listeners> listeners_ = std::make_shared<const listeners>();  // replaced as a whole
   bool delivering_ = false;
-  std::vector<job_event> on_their_way_;  // of who delivers
-  std::mutex listening_;                 // one change of listeners_ at a time
+  std::vector<Event> on_their_way_;  // of who delivers
+  std::mutex listening_;             // one change of listeners_ at a time
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/rate/detail/gcra.hpp>
 #include <penstock/rate/detail/gcra_scale.hpp>
@@ -99,7 +100,10 @@ class limiter_reservoir {
   nanoseconds_point increased_at_ = std::numeric_limits<nanoseconds_point>::min();
 };
 
+template <class Sync>
 class limiter_budget {
+  using rate = dependent<gcra, Sync>;
+
  public:
   static constexpr std::int64_t heaviest = std::int64_t{1} << 40;  // so that no sum of what runs overflows
 
@@ -116,9 +120,9 @@ class limiter_budget {
     const nanoseconds_point now = time(told);
     const std::size_t kept = std::min(rates_.size(), o.rates.size());
     for (std::size_t i = 0; i < kept; ++i) gcra_scale::make(o.rates[i].rate, o.rates[i].burst, now, name);
-    std::vector<std::unique_ptr<gcra>> rates(o.rates.size());
+    std::vector<std::unique_ptr<rate>> rates(o.rates.size());
     for (std::size_t i = kept; i < rates.size(); ++i) {
-      rates[i] = std::make_unique<gcra>(o.rates[i].rate, o.rates[i].burst, now, true, name);
+      rates[i] = std::make_unique<rate>(o.rates[i].rate, o.rates[i].burst, now, true, name);
     }
     // From here on nothing throws.
     for (std::size_t i = 0; i < kept; ++i) {
@@ -260,8 +264,8 @@ class limiter_budget {
   }
 
   limiter_options options_;
-  std::vector<std::unique_ptr<gcra>> rates_;  // by their place in the options
-  std::optional<limiter_reservoir> reservoir_;
+  std::vector<std::unique_ptr<rate>> rates_;  // by their place in the options
+  std::optional<dependent<limiter_reservoir, Sync>> reservoir_;
   std::int64_t running_ = 0;
   nanoseconds_point latest_;              // that was told
   nanoseconds_point started_at_ = never;  // the latest start; never: there was none

@@ -311,10 +311,13 @@ class basic_limiter_core {
 };
 
 /// By a clock that a user has chosen.
-class limiter_core : public basic_limiter_core<std_sync> {
+template <class Sync>
+class limiter_core : public basic_limiter_core<Sync> {
+  using timer_queue = basic_timer_queue<Sync>;
+
  public:
   limiter_core(limiter_options o, limiter_setup&& setup, limiter_core* chained)
-      : basic_limiter_core{std::move(o), timers_of(setup.clock), std::move(setup.on_event), chained}, clock_{setup.clock} {}
+      : basic_limiter_core<Sync>{std::move(o), timers_of(setup.clock), std::move(setup.on_event), chained}, clock_{setup.clock} {}
 
   template <class Rep, class Period>
   [[nodiscard]] deadline after(std::chrono::duration<Rep, Period> d) const noexcept {
@@ -324,7 +327,7 @@ class limiter_core : public basic_limiter_core<std_sync> {
  private:
   static timer_queue& timers_of(const any_clock& clock) noexcept {
     timer_queue* const own = clock.after(std::chrono::nanoseconds{0}).queue();
-    return own != nullptr ? *own : std_sync::steady_timers();
+    return own != nullptr ? *own : Sync::steady_timers();
   }
 
   const any_clock clock_;

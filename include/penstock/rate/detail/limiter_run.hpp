@@ -30,23 +30,24 @@
 namespace penstock::inline v0_1::detail {
 
 /// Until when an attempt that begins now may take.
-[[nodiscard]] inline deadline attempt_end(const limiter_core& core, const run_options& o) {
+template <class Core>
+[[nodiscard]] deadline attempt_end(const Core& core, const run_options& o) {
   return o.expires_in.count() > 0 ? core.after(o.expires_in) : deadline{};
 }
 
 /// Whether a job that failed is to be tried again, and after which pause.
-template <class R>
-std::optional<std::chrono::nanoseconds> pause_before_retry(const attempt<R>& a, limiter_core& core, run_options& o,
-                                                           unsigned number) {
+template <class R, class Core>
+std::optional<std::chrono::nanoseconds> pause_before_retry(const attempt<R>& a, Core& core, run_options& o, unsigned number) {
   if (!o.retry || !a.failed()) return {};
   const std::optional<std::chrono::nanoseconds> pause = o.retry(a.failure(number));
-  if (pause) core.change([](limiter_state& s, nanoseconds_point) { s.retried(); });
+  if (pause) core.change([](typename Core::state& s, nanoseconds_point) { s.retried(); });
   return pause;
 }
 
 /// Until when the pause lasts: limits.deadline if that comes first, and then the job is over.
 struct retry_pause {
-  retry_pause(const limiter_core& core, std::chrono::nanoseconds pause, const deadline& limit) noexcept {
+  template <class Core>
+  retry_pause(const Core& core, std::chrono::nanoseconds pause, const deadline& limit) noexcept {
     const nanoseconds_point now = limit.queue() != nullptr ? limit.queue()->now() : std_sync::now();
     // The two may be by different clocks: what is compared is how long they have yet.
     last = !limit.is_never() && limit.when() < saturating_add(now, pause.count());
@@ -56,14 +57,14 @@ struct retry_pause {
   bool last = false;
 };
 
-template <class Limiter, class F>
-auto limiter_run_blocking(Limiter& l, limiter_core& core, F& f, run_options& o) -> limited<attempt_result<F>> {
+template <class Limiter, class Sync, class F>
+auto limiter_run_blocking(Limiter& l, limiter_core<Sync>& core, F& f, run_options& o) -> limited<attempt_result<F>> {
   using value = attempt_result<F>;
   static_assert(!std::is_reference_v<value>, "a job of a limiter gives a value");
   static_assert(!awaitable<value>, "run() does not await: use async_run() or schedule()");
   for (unsigned number = 1;; ++number) {
     const result<void> turn =
-        to_result(limiter_wait_blocking<basic_limiter_core<std_sync>>(core, o.limits.stop, o.limits.deadline, o.job));
+        to_result(limiter_wait_blocking<basic_limiter_core<Sync>>(core, o.limits.stop, o.limits.deadline, o.job));
     if (!turn) return turn.error();
     attempt<value> ended;
     {
@@ -81,14 +82,14 @@ auto limiter_run_blocking(Limiter& l, limiter_core& core, F& f, run_options& o) 
 }
 
 /// What limits.stop says is the task's own stop token.
-template <class F, class Limiter>
-task<limited<attempt_value<F>>> limiter_run_job(Limiter& l, limiter_core& core, F f, run_options o,
+template <class F, class Limiter, class Sync>
+task<limited<attempt_value<F>>> limiter_run_job(Limiter& l, limiter_core<Sync>& core, F f, run_options o,
                                                 std::optional<any_scheduler> where) {
   using value = attempt_value<F>;
   static_assert(!std::is_reference_v<value>, "a job of a limiter gives a value");
   o.limits.stop = co_await this_task::get_stop_token();
   for (unsigned number = 1;; ++number) {
-    limiter_operation<basic_permit<Limiter>> waiting{l, core, o.job};
+    limiter_operation<basic_permit<Limiter>, Sync> waiting{l, core, o.job};
     waiting.options().deadline = o.limits.deadline;
     waiting.options().scheduler = where;
     result<basic_permit<Limiter>> mine = co_await std::move(waiting);
@@ -133,7 +134,7 @@ class detached_job {
    public:
     // The arguments of the coroutine.
     template <class... Rest>
-    promise_type(const auto&, limiter_core&, const any_scheduler& where, Rest&...) noexcept : where_{where} {}
+    promise_type(const auto&, const auto&, const any_scheduler& where, Rest&...) noexcept : where_{where} {}
     detached_job get_return_object() const noexcept { return {}; }
     std::suspend_never initial_suspend() const noexcept { return {}; }
     std::suspend_never final_suspend() const noexcept { return {}; }
@@ -146,8 +147,8 @@ class detached_job {
   };
 };
 
-template <class F, class Limiter>
-detached_job limiter_run_detached(Limiter& l, limiter_core& core, any_scheduler where, F f, run_options o,
+template <class F, class Limiter, class Sync>
+detached_job limiter_run_detached(Limiter& l, limiter_core<Sync>& core, any_scheduler where, F f, run_options o,
                                   promise<attempt_value<F>> p) {
   using value = attempt_value<F>;
   attempt<value> ended;

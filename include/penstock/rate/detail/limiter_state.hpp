@@ -34,7 +34,7 @@ class basic_limiter_state {
 
   basic_limiter_state(limiter_options o, nanoseconds_point now) : budget{std::move(o), now} {}
 
-  limiter_budget budget;
+  limiter_budget<Sync> budget;
 
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   [[nodiscard]] bool blocked(nanoseconds_point now) const noexcept { return now < blocked_until_; }

@@ -53,11 +53,12 @@ outcome limiter_wait_blocking(Core& first, const typename Core::sync::stop_token
 }
 
 /// What the awaiter of a coroutine is made of (`awaiting`, in async_wait.hpp).
+template <class Sync>
 class limiter_wait {
  public:
   using resume_function = void (*)(limiter_wait&) noexcept;
 
-  using core_type = basic_limiter_core<std_sync>;
+  using core_type = basic_limiter_core<Sync>;
 
   limiter_wait(core_type& first, job_options job) noexcept : first_{first}, job_{job} {}
 
@@ -81,7 +82,7 @@ class limiter_wait {
   [[nodiscard]] const job_options& job() const noexcept { return job_; }
 
  private:
-  using link_wait = completion_wait<core_type, core_type::request>;
+  using link_wait = completion_wait<core_type, typename core_type::request>;
   struct link : link_wait {
     link(core_type& at, const job_options& j, limiter_wait& w) : link_wait{at, j}, core{at}, whole{w} {}
     core_type& core;
@@ -127,11 +128,11 @@ class limiter_wait {
   std::optional<link> link_;     // the one that is waited for, or that ended it
 };
 
-template <class Value>
-class limiter_awaiter : public awaiting<limiter_wait> {
+template <class Value, class Sync>
+class limiter_awaiter : public awaiting<limiter_wait<Sync>> {
  public:
-  limiter_awaiter(const wait_options& options, limiter& l, limiter_core& first, const job_options& job)
-      : awaiting<limiter_wait>{options, first, job}, limiter_{l} {}
+  limiter_awaiter(const wait_options& options, basic_limiter<Sync>& l, limiter_core<Sync>& first, const job_options& job)
+      : awaiting<limiter_wait<Sync>>{options, first, job}, limiter_{l} {}
 
   result<Value> await_resume() {
     const result<void> ended = to_result(this->how());
@@ -144,21 +145,22 @@ class limiter_awaiter : public awaiting<limiter_wait> {
   }
 
  private:
-  limiter& limiter_;
+  basic_limiter<Sync>& limiter_;
 };
 
 /// What async_acquire() returns: a wait that has not begun (`async_operation`, in async_wait.hpp).
-template <class Value>
-class [[nodiscard]] limiter_operation : public sending<limiter_operation<Value>> {
+template <class Value, class Sync>
+class [[nodiscard]] limiter_operation : public sending<limiter_operation<Value, Sync>> {
  public:
-  limiter_operation(limiter& l, limiter_core& first, const job_options& job) noexcept : limiter_{&l}, first_{&first}, job_{job} {}
+  limiter_operation(basic_limiter<Sync>& l, limiter_core<Sync>& first, const job_options& job) noexcept
+      : limiter_{&l}, first_{&first}, job_{job} {}
 
-  limiter_awaiter<Value> operator co_await() && { return limiter_awaiter<Value>{options_, *limiter_, *first_, job_}; }
+  limiter_awaiter<Value, Sync> operator co_await() && { return limiter_awaiter<Value, Sync>{options_, *limiter_, *first_, job_}; }
   [[nodiscard]] wait_options& options() noexcept { return options_; }
 
  private:
-  limiter* limiter_;
-  limiter_core* first_;
+  basic_limiter<Sync>* limiter_;
+  limiter_core<Sync>* first_;
   job_options job_;
   wait_options options_;
 };
