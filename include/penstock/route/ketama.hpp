@@ -57,19 +57,20 @@ struct ketama_node {
   friend bool operator==(const ketama_node&, const ketama_node&) = default;
 };
 
-class ketama_ring {
+template <class Points = detail::ring_points>
+class basic_ketama_ring {
  public:
   /// Throws std::invalid_argument unless there are labels, at most 2^20, and 1 to 4 points of each.
-  explicit ketama_ring(const ketama_options& options = {}) : options_{options} {
+  explicit basic_ketama_ring(const ketama_options& options = {}) : options_{options} {
     if (options.labels == 0 || options.labels > 1u << 20) refuse("labels", options.labels);
     if (options.points_per_label == 0 || options.points_per_label > 4) refuse("points_per_label", options.points_per_label);
   }
 
-  ketama_ring(const ketama_ring&) = default;
-  ketama_ring(ketama_ring&&) = default;
-  ketama_ring& operator=(const ketama_ring& other) { return *this = ketama_ring{other}; }  // all or nothing
-  ketama_ring& operator=(ketama_ring&&) = default;
-  ~ketama_ring() = default;
+  basic_ketama_ring(const basic_ketama_ring&) = default;
+  basic_ketama_ring(basic_ketama_ring&&) = default;
+  basic_ketama_ring& operator=(const basic_ketama_ring& other) { return *this = basic_ketama_ring{other}; }  // all or nothing
+  basic_ketama_ring& operator=(basic_ketama_ring&&) = default;
+  ~basic_ketama_ring() = default;
 
   /// Adds a node behind those that are there. False, and nothing has changed, if it is there already. Throws std::invalid_argument if the weight is
   /// negative, more than 10^9 or no number, or, in the mode uhashring, no integer: the program itself fails then.
@@ -99,7 +100,7 @@ class ketama_ring {
   /// changed then.
   void assign(std::vector<ketama_node> nodes) {
     check_names(nodes);
-    detail::ring_points points = laid_out(nodes);
+    Points points = laid_out(nodes);
     nodes_ = std::move(nodes);
     points_ = std::move(points);
   }
@@ -130,7 +131,9 @@ class ketama_ring {
     return found;
   }
 
-  friend bool operator==(const ketama_ring& a, const ketama_ring& b) { return a.options_ == b.options_ && a.nodes_ == b.nodes_; }
+  friend bool operator==(const basic_ketama_ring& a, const basic_ketama_ring& b) {
+    return a.options_ == b.options_ && a.nodes_ == b.nodes_;
+  }
 
  private:
   template <class Value>
@@ -178,7 +181,7 @@ class ketama_ring {
     return labels;
   }
 
-  [[nodiscard]] detail::ring_points laid_out(const std::vector<ketama_node>& nodes) const {
+  [[nodiscard]] Points laid_out(const std::vector<ketama_node>& nodes) const {
     std::vector<detail::ring_point> points;
     const std::vector<std::uint64_t> labels = shares(nodes);
     for (std::size_t n = 0; n < nodes.size(); ++n) {
@@ -199,14 +202,16 @@ class ketama_ring {
       const auto same = [](const detail::ring_point& a, const detail::ring_point& b) { return a.hash == b.hash; };
       points.erase(std::unique(points.begin(), points.end(), same), points.end());
     }
-    detail::ring_points laid;
+    Points laid;
     laid.insert(points, nodes.size(), before);
     return laid;
   }
 
   ketama_options options_;
   std::vector<ketama_node> nodes_;
-  detail::ring_points points_;
+  Points points_;
 };
+
+using ketama_ring = basic_ketama_ring<>;
 
 }  // namespace penstock::inline v0_1

@@ -156,7 +156,7 @@ class maglev {
         hashes.push_back(m.hash);
         weights.push_back(m.weight);
       }
-      table = detail::maglev_fill{hashes, weights, options_.slots}.filled();
+      table = detail::maglev_fill<>{hashes, weights, options_.slots}.filled();
     }
     members_ = std::move(next);
     table_ = std::move(table);

@@ -21,6 +21,7 @@
 
 namespace penstock::inline v0_1::detail {
 
+template <class Word = std::uint64_t>
 class maglev_fill {
  public:
   /// By their order: the hash of each member and its weight. At least one, at most as many as slots and 2^16; slots is a prime below 2^31.
@@ -74,7 +75,7 @@ class maglev_fill {
   // The same, but from one turn that counts to the next: (round, member) in a heap. The k-th one of a member, from 0, is in round k * turn / share,
   // rounded up.
   void by_rounds_that_count() {
-    std::vector<std::uint64_t> next(members_.size());
+    std::vector<Word> next(members_.size());
     for (std::size_t i = 0; i < next.size(); ++i) next[i] = i;
     for (member& m : members_) m.credit = 0;  // its turns that counted
     for (;;) {
@@ -145,7 +146,7 @@ class maglev_fill {
   std::uint32_t slots_;
   std::uint32_t free_;
   std::vector<std::uint16_t> table_;
-  std::vector<std::uint64_t> taken_;
+  std::vector<Word> taken_;
   std::vector<member> members_;
   std::vector<std::uint32_t> rest_;  // the free slots, when they are few
 };

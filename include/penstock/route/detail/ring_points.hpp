@@ -20,21 +20,22 @@
 
 namespace penstock::inline v0_1::detail {
 
-class ring_points {
+template <class Block = ring_block_use>
+class basic_ring_points {
  public:
-  ring_points() = default;
-  ring_points(const ring_points&) = default;
-  ring_points(ring_points&& other) noexcept
+  basic_ring_points() = default;
+  basic_ring_points(const basic_ring_points&) = default;
+  basic_ring_points(basic_ring_points&& other) noexcept
       : blocks_{std::move(other.blocks_)}, shape_{other.shape_}, size_{std::exchange(other.size_, 0)} {
     other.blocks_.clear();
   }
-  ring_points& operator=(ring_points other) noexcept {
+  basic_ring_points& operator=(basic_ring_points other) noexcept {
     blocks_.swap(other.blocks_);
     shape_ = other.shape_;
     size_ = other.size_;
     return *this;
   }
-  ~ring_points() = default;
+  ~basic_ring_points() = default;
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
@@ -83,7 +84,7 @@ class ring_points {
   /// Calls use(point) for all points in order.
   template <class Use>
   void each(Use&& use) const {
-    for (const ring_block_use& block : blocks_) {
+    for (const Block& block : blocks_) {
       for (std::size_t i = 0; i < block->size(); ++i) use(block->at(i, shape_));
     }
   }
@@ -170,7 +171,7 @@ class ring_points {
   void change(std::span<const ring_point> points, Make& make) {
     struct made {
       std::size_t number;
-      ring_block_use block;
+      Block block;
     };
     std::vector<made> fresh;
     fresh.reserve(std::min(points.size(), blocks_.size()));
@@ -178,7 +179,7 @@ class ring_points {
       const std::size_t number = shape_.block(points[0].hash);
       std::size_t end = 1;
       while (end < points.size() && shape_.block(points[end].hash) == number) ++end;
-      fresh.push_back({number, ring_block_use{make(*blocks_[number], points.first(end))}});
+      fresh.push_back({number, Block{make(*blocks_[number], points.first(end))}});
       points = points.subspan(end);
     }
     for (made& m : fresh) blocks_[m.number] = std::move(m.block);
@@ -189,16 +190,16 @@ class ring_points {
     const std::size_t blocks = std::max(std::bit_floor(size) / ring_block::buckets, std::size_t{2});
     const auto slot_mask = static_cast<std::uint32_t>(std::bit_ceil(slots + 1) - 1);
     const ring_shape shape{32 - std::countr_zero(blocks), slot_mask, ~slot_mask};
-    std::vector<ring_block_use> fresh;
+    std::vector<Block> fresh;
     fresh.reserve(blocks);
     for (std::size_t number = 0, first = 0; number < blocks; ++number) {
       std::size_t end = first;
       while (end < size && shape.block(points[end].hash) == number) ++end;
-      fresh.push_back(ring_block_use{ring_block::make(end - first)});
+      fresh.push_back(Block{ring_block::make(end - first)});
       first = end;
     }
     // Then all hashes, so that what lookups read lies together.
-    for (ring_block_use& block : fresh) {
+    for (Block& block : fresh) {
       block.unshared().fill(points.first(block->size()), shape);
       points = points.subspan(block->size());
     }
@@ -207,9 +208,11 @@ class ring_points {
     size_ = size;
   }
 
-  std::vector<ring_block_use> blocks_;
+  std::vector<Block> blocks_;
   ring_shape shape_;
   std::size_t size_ = 0;
 };
+
+using ring_points = basic_ring_points<>;
 
 }  // namespace penstock::inline v0_1::detail
