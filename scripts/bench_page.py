@@ -204,7 +204,7 @@ def page(run):
         figures = Figures(workloads)
         pictures = "".join(f"<figure>{svg}</figure>" for svg in (figures.ratios(), figures.scaling(), figures.latencies()) if svg)
         sections.append(f'<h2 id="{program}">{program.replace("_", " ")}</h2>{pictures}<details><summary>all figures</summary>{figures.table()}</details>')
-    navigation = "".join(f'<a href="#{program}">{program.replace("_", " ")}</a>' for program in run["programs"])
+    navigation = " ".join(f'<a href="#{program}">{program.replace("_", " ")}</a>' for program in run["programs"])
     command = f"<pre>{html.escape(run['command'])}</pre>" if run["command"] else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>penstock: benchmarks</title><style>{STYLE}</style></head>
