@@ -90,6 +90,7 @@
 #include <penstock/observe/metric_sink.hpp>
 #include <penstock/observe/metric_table.hpp>
 #include <penstock/observe/metric_text.hpp>
+#include <penstock/observe/named_place.hpp>
 #include <penstock/observe/prometheus_text.hpp>
 #include <penstock/observe/registry.hpp>
 #include <penstock/observe/registry_snapshot.hpp>

@@ -107,13 +107,36 @@ def check_text(text):
     check("promtool would see what is wrong", broken.returncode != 0, broken.stdout)
 
 
+SERIES = re.compile(r'penstock_(\w+)\{component="((?:[^"\\]|\\.)*)"(?:,kind="\w+")?(?:,\w+="((?:[^"\\]|\\.)*)")?\} (\S+)')
+
+
+def check_same(text, table):
+    """What JSON says is what Prometheus and people at a terminal see."""
+    series = {(m[2], m[1], m[3]): float(m[4]) for m in SERIES.finditer(text)}
+    lines = {cells[0]: cells for cells in (re.split(r" {2,}", line) for line in table)}
+    problems = []
+    for component, (kind, metrics) in EXPECTED.items():
+        for name, values in metrics.items():
+            for label, value in values.items() if isinstance(values, dict) else [(None, values)]:
+                told = [series[key] for key in ((component, name, label), (component, f"{kind}_{name}", label)) if key in series]
+                if told != [value]:
+                    problems.append(f"{component} {name} {label} is {told} in Prometheus' text, not {value}")
+        waits, runs = str(metrics.get("depth", "")), str(metrics.get("in_flight", ""))
+        seen = lines.get(component, [""] * 4)
+        if seen[1] != kind or (waits and seen[2].split("+")[0] != waits) or (runs and seen[3].split("/")[0] != runs):
+            problems.append(f"{component} is {seen} in the table")
+    check("Prometheus and the table have the same numbers", len(series) > 200 and not problems, problems or len(series))
+
+
 def main(binary):
     def say(form):
         return subprocess.run([binary, form], capture_output=True, text=True, timeout=60, check=True).stdout
 
     check_json(say("json"))
-    check_text(say("prometheus"))
+    text = say("prometheus")
+    check_text(text)
     table = say("table").splitlines()
+    check_same(text, table)
     check("the table has a line for each", len(table) == len(EXPECTED) + 2, table)
     return verdict()
 

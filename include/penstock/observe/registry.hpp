@@ -80,7 +80,9 @@ class [[nodiscard]] basic_registry_membership {
       std::erase(state_->all, entry_);
     }
     entry_->wait_for_readers();
-    entry_->describe = nullptr;  // nobody reads it any more; a snapshot under way may still hold the entry
+    // Nobody reads it any more; a snapshot under way may still hold the entry.
+    entry_->describe = nullptr;
+    entry_->place.reset();
     entry_.reset();
     state_.reset();
   }
@@ -112,11 +114,14 @@ class basic_registry {
   basic_registry(const basic_registry&) = delete;
   basic_registry& operator=(const basic_registry&) = delete;
 
-  /// From now until what this returns goes, the component is part of every snapshot, by this name: any text, but one that nobody else has now.
+  /// From now until what this returns goes, the component is part of every snapshot, by this name: any text, but one that nobody else has now. Who waits in
+  /// it is shown with that name, too (observe/who_waits.hpp).
   /// Throws std::invalid_argument if somebody has it, or it is empty.
   template <measurable T>
   [[nodiscard]] membership join(std::string name, T& component) {
-    return add(std::move(name), [&component](metric_sink& to) { detail::describe_any(component, to); });
+    membership joined = add(std::move(name), [&component](metric_sink& to) { detail::describe_any(component, to); });
+    joined.entry_->place.emplace(component, joined.entry_->name);
+    return joined;
   }
   /// The same of what a function tells, which is called as described above.
   template <class F>

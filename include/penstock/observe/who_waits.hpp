@@ -3,7 +3,7 @@
 //   int main() {
 //     const penstock::wait_watch watch;                                // from now on waits are noted
 //     penstock::semaphore permits{8};
-//     const penstock::named_place name{permits, "database permits"};   // else it is shown by its address
+//     const penstock::named_place name{permits, "database permits"};   // or joined to a registry by a name; else it is shown by its address
 //     …
 //     std::fputs(penstock::dump_waiters().c_str(), stderr);            // on a signal, a timeout, a request to /debug/waits
 //
@@ -40,6 +40,7 @@
 #include <penstock/core/detail/observers.hpp>
 #include <penstock/core/detail/wait_mark.hpp>
 #include <penstock/core/trace_context.hpp>
+#include <penstock/observe/named_place.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -63,49 +64,6 @@ class wait_watch {
   static inline std::mutex lock_;
   static inline std::size_t watches_ = 0;
 };
-
-/// Gives the bytes of an object a name, for who_waits() and for tracers. Of overlapping ones the smallest counts, and of equal ones the newest.
-class named_place {
- public:
-  /// Throws std::bad_alloc.
-  template <class Place>
-  named_place(const Place& place, std::string name) : named_place{std::addressof(place), sizeof(Place), std::move(name)} {}
-  named_place(const void* first, std::size_t bytes, std::string name)
-      : first_{reinterpret_cast<std::uintptr_t>(first)}, bytes_{bytes}, name_{std::move(name)} {
-    std::scoped_lock guard{lock_};
-    next_ = newest_;
-    newest_ = this;
-  }
-  named_place(const named_place&) = delete;
-  named_place& operator=(const named_place&) = delete;
-  ~named_place() {
-    std::scoped_lock guard{lock_};
-    named_place** link = &newest_;
-    while (*link != this) link = &(*link)->next_;
-    *link = next_;
-  }
-
- private:
-  friend std::string name_of(const void* place);
-
-  const std::uintptr_t first_;
-  const std::size_t bytes_;
-  const std::string name_;
-  named_place* next_ = nullptr;
-  static inline std::mutex lock_;
-  static inline named_place* newest_ = nullptr;
-};
-
-/// The name of the object that has this byte; empty: none was given. Throws std::bad_alloc.
-[[nodiscard]] inline std::string name_of(const void* place) {
-  const auto at = reinterpret_cast<std::uintptr_t>(place);
-  std::scoped_lock guard{named_place::lock_};
-  const named_place* best = nullptr;
-  for (const named_place* p = named_place::newest_; p != nullptr; p = p->next_) {
-    if (at - p->first_ < p->bytes_ && (best == nullptr || p->bytes_ < best->bytes_)) best = p;
-  }
-  return best != nullptr ? best->name_ : std::string{};
-}
 
 /// One who waits.
 struct waiter_info {

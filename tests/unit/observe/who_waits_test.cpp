@@ -10,6 +10,8 @@
 #include <penstock/channel/select.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/trace_context.hpp>
+#include <penstock/observe/registry.hpp>
+#include <penstock/pool/resource_pool.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
@@ -89,6 +91,36 @@ TEST_CASE("who_waits: tells threads and coroutines, where, for what, since when 
     static_cast<void>(pops.result());
   }
   CHECK(who_waits().empty());
+}
+
+TEST_CASE("who_waits: what has joined a registry has its name there, as long as it is joined", "[who_waits][registry]") {
+  const wait_watch watch;
+  registry all;
+  semaphore permits{0};
+  resource_pool<int> connections{[] { return 1; }, {.max_size = 1}};
+  auto of_permits = all.join("permits", permits);
+  const auto of_connections = all.join("connections", connections);
+  const auto lease = connections.acquire();
+  manual_executor loop;
+  auto first = spawn(loop, permits.async_acquire());
+  loop.run_all();
+  auto second = spawn(loop, connections.async_acquire());
+  loop.run_all();
+  auto waits = who_waits();
+  REQUIRE(waits.size() == 2);
+  CHECK((waits[0].where == "semaphore" && waits[0].name == "permits"));
+  CHECK((waits[1].where == "resource_pool" && waits[1].name == "connections"));
+  {
+    const named_place closer{permits, "permits of the database"};  // the newest of two
+    CHECK(who_waits()[0].name == "permits of the database");
+  }
+  CHECK(who_waits()[0].name == "permits");
+  of_permits.leave();
+  CHECK(who_waits()[0].name.empty());
+  permits.release();
+  connections.close();
+  loop.run_all();
+  CHECK((first.done() && second.done()));
 }
 
 TEST_CASE("who_waits: workers that sleep for want of work do not wait, one that waits for a coroutine does", "[who_waits]") {

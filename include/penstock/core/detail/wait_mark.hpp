@@ -47,7 +47,9 @@ template <class Node>
 template <class Owner>
 [[nodiscard]] constexpr std::string_view waited_for() noexcept {
   const std::string_view word = type_word<Owner>();
-  return word == "one_shot" ? "future" : word;  // what people call the end of a coroutine or a task
+  if (word == "one_shot") return "future";  // what people call the end of a coroutine or a task
+  if (word == "resource") return "resource_pool";
+  return word;
 }
 template <class Owner, class Node>
 inline constexpr wait_kind kind_of_wait{waited_for<Owner>(), asked_for<Node>(), is_idle_node<Node>};

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include <penstock/core/detail/join.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/observe/metric_sink.hpp>
+#include <penstock/observe/named_place.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -22,8 +24,9 @@ struct registry_entry {
   std::string name;
   std::uint64_t number = 0;
   move_only_function<void(metric_sink&) const> describe;
-  bool left = false;              // guarded by registry_entries::lock; with it nobody begins to read any more
-  basic_join<Sync> readers = {};  // begun under registry_entries::lock
+  std::optional<named_place> place = {};  // of a component that is an object; its membership's alone
+  bool left = false;                      // guarded by registry_entries::lock; with it nobody begins to read any more
+  basic_join<Sync> readers = {};          // begun under registry_entries::lock
 
   /// After `left` was set.
   void wait_for_readers() noexcept { blocking_wait<basic_join<Sync>, plain_node<Sync>>{readers}.run(); }
