@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/acquirable.hpp>
+
 #include "../../support/catch.hpp"
 #include "../../support/until.hpp"
 #include "limiter_testing.hpp"
@@ -21,6 +23,8 @@ namespace {
 using namespace penstock;
 using namespace std::chrono_literals;
 using limiter_testing::bench;
+
+static_assert(acquirable<limiter>);
 
 TEST_CASE("limiter: max_concurrent is how much runs at a time, as in Bottleneck", "[limiter]") {
   bench b{{.max_concurrent = 2}};

@@ -139,7 +139,10 @@ class combination {
   }
 
   /// `co_await join()` goes on when those that began have ended. Then finish(), before anything else.
-  [[nodiscard]] auto join() noexcept { return wait_awaiter<basic_join<>, plain_node<std_sync>>{uncancelled, join_}; }
+  template <class Sync = std_sync>
+  [[nodiscard]] auto join() noexcept {
+    return wait_awaiter<basic_join<Sync>, plain_node<Sync>>{uncancelled, join_};
+  }
 
   /// Destroys those that never began; from now on nobody else knows of this object.
   void finish() noexcept {

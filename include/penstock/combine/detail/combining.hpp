@@ -24,6 +24,7 @@
 #include <penstock/combine/detail/child_value.hpp>
 #include <penstock/combine/detail/combination.hpp>
 #include <penstock/combine/limit.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
 
@@ -98,7 +99,7 @@ task<typename Ending::template range<A>::type> combine_range(std::vector<A> chil
   const std::size_t size = children.size();
   std::vector<child_slot<A>> slots(size);
   typename Ending::template range<A> ending{g, size};
-  combination all{g, size};
+  dependent<combination, Ending> all{g, size};
   for (std::size_t i = 0; i < size; ++i) add_child<A>(all, std::move(children[i]), slots[i], i);
   std::vector<A>{}.swap(children);  // they lie in their frames now
   const any_scheduler where = co_await this_task::get_scheduler();
@@ -112,7 +113,7 @@ template <class Ending, class... A>
 task<typename Ending::template pack<A...>::type> combine_pack(std::tuple<A...> children, goal g, limit most) {
   std::tuple<child_slot<A>...> slots;
   typename Ending::template pack<A...> ending{g, sizeof...(A)};
-  combination all{g, sizeof...(A)};
+  dependent<combination, Ending> all{g, sizeof...(A)};
   const auto add = [&]<std::size_t... I>(std::index_sequence<I...>) {
     (add_child<A>(all, std::get<I>(std::move(children)), std::get<I>(slots), I), ...);
   };

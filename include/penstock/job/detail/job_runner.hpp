@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/job/detail/job_outbox.hpp>
@@ -165,7 +166,7 @@ class job_runner final : public job_run<Payload> {
   std::size_t settled = 0;                                  // how many of them the store was told of
   std::size_t finished = 0;                                 // how many of them have ended, and will be told
   std::vector<std::pair<std::size_t, job_text>> cancelled;  // places in `held`, and why
-  std::optional<std::stop_source> stop;
+  std::optional<dependent<std::stop_source, Payload>> stop;
   bool running = false;
   bool unwanted = false;
   job_time stop_at = no_time;
