@@ -23,9 +23,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MIB = 1 << 20
-BOUND = 256 * MIB  # a big image takes 195 MiB
+BOUND = 128 * MIB  # a big image takes 96 MiB
 PROGRAM = 64 * MIB  # what the process may have besides: itself, SQLite's caches, results that are not written yet, what the allocator keeps
-FILES = {"images": 600, "texts": 3000, "archives": 600, "broken": 20, "big": 8}
+FILES = {"images": 600, "texts": 3000, "archives": 600, "broken": 20, "big": 12}
 KILLS = 3
 
 

@@ -47,8 +47,8 @@ void decode(Magick::Image& image, const Magick::Blob& bytes) {
   } catch (const Magick::WarningCorruptImage& e) {
     throw broken_file{reason_of(e)};
   } catch (const Magick::Warning& e) {
-    // An odd colour profile, or the like; but also "Read Exception" of a PNG with a bad checksum, which leaves no image.
-    if (!image.isValid() || image.columns() == 0) throw broken_file{reason_of(e)};
+    // An odd colour profile, or the like; but also "No image was loaded", which is all that is told of a PNG with a bad checksum.
+    if (!image.isValid() || image.columns() == 0) throw broken_file{"damaged, or cut off: " + reason_of(e)};
   } catch (const Magick::ErrorResourceLimit& e) {
     throw std::runtime_error{"no room for the pixels: " + reason_of(e)};
   } catch (const Magick::ErrorCache& e) {

@@ -3,7 +3,7 @@
 
 usage: corpus.py FOLDER [--images N] [--texts N] [--archives N] [--broken N] [--big N] [--seed N]
 
-Of each kind N files (default 100), and `--broken N` more of each kind that are broken (default 5). `--big N` (default 2): images of some 20 million pixels,
+Of each kind N files (default 100), and `--broken N` more of each kind that are broken (default 5). `--big N` (default 2): images of some 10 million pixels,
 texts of 20 MB, archives of 20 MB. The same seed gives the same files. Prints JSON: what is broken, and what is true of some that are not.
 """
 
@@ -138,7 +138,7 @@ def main():
     for n in range(given.images + given.broken + given.big):
         random_ = random.Random(f"image {given.seed} {n}")
         big = n >= given.images + given.broken
-        width, height = (5200, 3900) if big else (random_.randint(200, 1600), random_.randint(200, 1200))
+        width, height = (3600, 2700) if big else (random_.randint(200, 1600), random_.randint(200, 1200))
         ending, data = image(random_, width, height, n)
         name = f"images/{n % 10}/{'big' if big else 'image'}-{n}{ending}"
         if given.images <= n < given.images + given.broken:

@@ -66,7 +66,7 @@ def dead_letters(tool, folder):
 def check_corpus(folder, tool):
     made = make(folder / "corpus", images=20, texts=40, archives=20, broken=4, big=1)
     all_ = Pipeline(folder / "out", folder / "corpus")
-    report = all_.run("--images", 2, "--texts", 1, "--archives", 3, "--max-memory", "200MiB")
+    report = all_.run("--images", 2, "--texts", 1, "--archives", 3, "--max-memory", "120MiB")
     kinds = {name: k for name, k in report["kinds"].items() if k["can_be_read"]}
     of_kind = lambda path: pathlib.Path(path).parent.parent.name.removesuffix("s")
     known = {path: what for path, what in made["known"].items() if of_kind(path) in kinds}
@@ -99,7 +99,7 @@ def check_corpus(folder, tool):
     check("languages", all(texts[p][3] == w[3] for p, w in expected.items()))
     limits = {"image": 2, "text": 1, "archive": 3}
     check("no kind has more at a time than it may", all(1 <= k["most_at_a_time"] <= limits[name] and k["most_in_hand"] <= 2 * limits[name] for name, k in kinds.items()), kinds)
-    check("memory in flight is within its bound", 0 < report["most_in_flight_bytes"] <= report["max_memory_bytes"] == 200 * MIB, report)
+    check("memory in flight is within its bound", 0 < report["most_in_flight_bytes"] <= report["max_memory_bytes"] == 120 * MIB, report)
 
     again = all_.run()
     check("another run has nothing to do", again["unchanged"] == len(known) and sum(k["files"] + k["broken"] for k in again["kinds"].values()) == 0, again)
