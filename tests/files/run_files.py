@@ -151,6 +151,27 @@ def check_killed(folder):
     check("... and only broken files are dead letters", report["dead_letters"] == (len(made["broken"]) if left_out == 0 else report["dead_letters"]), report)
 
 
+def check_interrupted(folder):
+    make(folder / "corpus", images=60, texts=100, archives=30, broken=0, big=0)
+    all_ = Pipeline(folder / "out", folder / "corpus")
+    running = subprocess.Popen(all_.command("--watch", "--images", 1), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while running.poll() is None and time.monotonic() < until:
+        try:
+            if all_.rows("SELECT count(*) FROM file")[0][0] >= 20:
+                break
+        except sqlite3.Error:
+            pass  # it has not begun
+        time.sleep(0.002)
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    report = json.loads(out)
+    done = sum(k["files"] for k in report["kinds"].values())
+    check("an interrupt ends it, and it says so", running.returncode == 130 and report["interrupted"] and 0 < done < 190, out)
+    second = subprocess.run(all_.command("--watch"), capture_output=True, text=True, timeout=120, check=False)
+    check("what runs then does the rest", second.returncode == 0 and all_.rows("SELECT count(*), max(written) FROM file") == [(sum(k["can_be_read"] * n for k, n in zip(json.loads(second.stdout)["kinds"].values(), (60, 100, 30))), 1)], second)
+
+
 def check_errors(folder):
     run = lambda *a: subprocess.run([Pipeline.binary, *a], capture_output=True, text=True, timeout=60, check=False, cwd=folder)
     for wrong in ([], ["dance"], ["run"], ["run", "."], ["run", "--out", "x"], ["run", ".", "--out", "x", "--images", "-1"], ["one"], ["run", ".", "--out", "x", "--what"]):
@@ -179,7 +200,7 @@ def main():
     tool = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
     folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-files-"))
     try:
-        for part, name in ((lambda f: check_corpus(f, tool), "corpus"), (check_killed, "killed"), (check_errors, "errors")):
+        for part, name in ((lambda f: check_corpus(f, tool), "corpus"), (check_killed, "killed"), (check_interrupted, "interrupted"), (check_errors, "errors")):
             (folder / name).mkdir()
             part(folder / name)
     finally:
