@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 from scenario_api import free_port, machine, say
 
@@ -46,6 +47,10 @@ class Hub:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+
+    def metrics(self):
+        with urllib.request.urlopen(self.url.replace("ws://", "http://") + "metrics", timeout=10) as answer:
+            return answer.read().decode()
 
     def memory(self):
         """Bytes that it has in memory."""
@@ -157,7 +162,9 @@ def crowd(connections, slow, messages):
 
 def joined(connections, messages, redis):
     with penstock(connections, "--redis", redis) as one, penstock(connections, "--redis", redis) as two:
-        time.sleep(1)  # both have subscribed
+        for hub in (one, two):
+            while "websocket_redis_relay_subscribed{component=\"redis\"} 1" not in hub.metrics():
+                time.sleep(0.05)
         with Load([one, two], "--connections", connections, "--addresses", connections // 20_000 + 1, "--messages", messages) as load:
             connected = load.next("connected")
             load.go_on()
@@ -180,17 +187,21 @@ def beside(hub, connections, messages):
 
 
 class Redis:
+    """A server of its own, at a port of 127.0.0.1 alone: others may be taken on this machine's other addresses."""
+
     def __init__(self, work):
-        port = free_port()
-        self.address = f"127.0.0.1:{port}"
-        command = ["redis-server", "--port", str(port), "--dir", str(work), "--save", "", "--appendonly", "no"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+        for _ in range(5):
+            port = free_port()
+            self.address = f"127.0.0.1:{port}"
+            command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(work), "--save", "", "--appendonly", "no"]
+            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while self.process.poll() is None:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    return
+                except OSError:
+                    time.sleep(0.05)
+        raise RuntimeError("redis-server does not start")
 
     def __enter__(self):
         return self.address

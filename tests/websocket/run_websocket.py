@@ -256,7 +256,7 @@ class Redis:
         self.start()
 
     def start(self):
-        command = ["redis-server", "--port", self.port, "--dir", self.folder, "--save", "", "--appendonly", "no"]
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", self.port, "--dir", self.folder, "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self):
