@@ -33,7 +33,7 @@ svg{font:17px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif
 # What a program of benchmarks/ calls itself, where the primitive has another name.
 NAMES = {"pool": "worker_pool", "bulk": "loops and fork-join", "ring": "hash_ring"}
 # Beside what runs at the same time these are no peers: they show what doing so costs at all.
-ALONE = {"one thread", "direct"}
+ALONE = {"one thread", "one thread, a loop", "the function alone", "loop by hand", "no_semaphore"}
 
 
 class Picture:
@@ -67,7 +67,7 @@ def overload(picture, result, top):
     curves = [(result["curves"]["penstock, without shedding"], "plain", "without"), (result["curves"]["penstock"], "ours", "with shedding")]
     most = max(p["of_peak"] for curve, _, _ in curves for p in curve)
     picture.text(24, top, "A service under more than it can answer", "title")
-    bottom, height = top + 226, 150
+    bottom, height = top + 238, 150
     peak = result["search_peak"]
     waits = [p["p99"] for curve, _, _ in curves for p in curve if p["p99"]]
     low, high = 10 ** math.floor(math.log10(min(waits))), 10 ** math.ceil(math.log10(max(waits)))
@@ -116,11 +116,12 @@ def beside_peers(picture, run, top):
     rows = sorted(ratios(run).items(), key=lambda row: statistics.median(row[1]))
     values = [value for _, row in rows for value in row]
     low, high = min(0.1, *values), max(2, *values)
-    left, right, step = 196, WIDTH - 28, 29
+    left, right, step = 196, WIDTH - 28, 27
     at = lambda ratio: left + (right - left) * math.log(ratio / low) / math.log(high / low)
     picture.text(24, top, "Time beside the best peer", "title")
-    picture.text(24, top + 24, f"A dot for each of {len(values)} workloads, the full one is the median.", "quiet")
-    first = top + 82
+    picture.text(24, top + 25, f"A dot for each of {len(values)} workloads, the full one is the median.", "quiet")
+    picture.text(24, top + 45, "Peers: other libraries, the standard one, Go, and what one writes by hand.", "quiet")
+    first = top + 102
     bottom = first + step * (len(rows) - 1) + 18
     for tick in (0.01, 0.1, 1, 10, 100):
         if low * 0.99 <= tick <= high * 1.01:
