@@ -71,13 +71,14 @@ class asio_resumptions final : public net::execution_context::service {
     template <class U>
     place(const place<U>& other) noexcept : of{other.of} {}
     T* allocate(std::size_t n) {
-      if (n * sizeof(T) > sizeof(of->memory_) || alignof(T) > alignof(std::max_align_t)) {
-        return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{alignof(T)}));
-      }
-      return static_cast<T*>(static_cast<void*>(of->memory_));
+      if (fits(n)) return static_cast<T*>(static_cast<void*>(of->memory_));
+      return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{alignof(T)}));
     }
     void deallocate(T* memory, std::size_t n) noexcept {
-      if (static_cast<void*>(memory) != of->memory_) ::operator delete(memory, n * sizeof(T), std::align_val_t{alignof(T)});
+      if (!fits(n)) ::operator delete(memory, n * sizeof(T), std::align_val_t{alignof(T)});
+    }
+    static constexpr bool fits(std::size_t n) noexcept {
+      return n * sizeof(T) <= sizeof(memory_) && alignof(T) <= alignof(std::max_align_t);
     }
     template <class U>
     bool operator==(const place<U>& other) const noexcept {

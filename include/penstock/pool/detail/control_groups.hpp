@@ -29,7 +29,7 @@ namespace penstock::inline v0_1::detail {
 }
 
 // By the C library: <filesystem> and <fstream> take every source that has a pool a third of a second to compile.
-inline std::optional<std::string> text_of(const std::string& file) {
+inline std::optional<std::string> content_of(const std::string& file) {
   const struct open_file {
     ~open_file() {
       if (at != nullptr) std::fclose(at);
@@ -52,7 +52,7 @@ inline std::string_view next_line(std::string_view& text) noexcept {
 }
 
 inline std::optional<std::string> first_line(const std::string& file) {
-  const auto text = text_of(file);
+  const auto text = content_of(file);
   if (!text || text->empty()) return std::nullopt;
   std::string_view rest = *text;
   std::string line{next_line(rest)};
@@ -75,7 +75,7 @@ inline std::optional<unsigned> quota_of_group(const std::string& group) {
 /// The least quota among the control groups that this process is in and their parents, read below `root` (for tests: a copy of the files).
 [[nodiscard]] inline std::optional<unsigned> quota_of_process(const std::string& root) {
   std::optional<unsigned> least;
-  const auto groups = text_of(root + "/proc/self/cgroup");
+  const auto groups = content_of(root + "/proc/self/cgroup");
   if (!groups) return least;
   for (std::string_view rest = *groups; !rest.empty();) {  // "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1)
     const std::string_view line = next_line(rest);
@@ -86,7 +86,7 @@ inline std::optional<unsigned> quota_of_group(const std::string& group) {
     std::string mount = root + "/sys/fs/cgroup";
     if (!controllers.empty()) {
       if ((',' + controllers + ',').find(",cpu,") == std::string::npos) continue;
-      mount += '/' + (text_of(mount + '/' + controllers) ? controllers : "cpu");  // a folder opens, too
+      mount += '/' + (content_of(mount + '/' + controllers) ? controllers : "cpu");  // a folder opens, too
     }
     // Inside a container the path may be that of the host, which is not mounted: then the mount point itself is our group.
     for (std::string_view group = line.substr(second + 1);;) {
