@@ -8,8 +8,8 @@
 // Thread safety  every member may be called concurrently.
 // Cost           add() is wait-free: one read-modify-write on one of Stripes cache lines, the calling thread's. Two threads on
 //                one line make each other's add() take about three times as long (benchmarks/observe_bench.cpp), so a thread
-//                that met another there moves on to the next line, at the cost of a second read-modify-write this once.
-//                value() reads every line.
+//                looks now and then whether it meets another there, and if so moves on to the next line, at the cost of a
+//                second read-modify-write this once. value() reads every line.
 // Memory         Stripes cache lines (512 bytes by default on x86-64). basic_counter<1> is one word, for the many or the quiet.
 // Algorithm      D. Lea's LongAdder (java.util.concurrent), with a fixed number of cells.
 #pragma once
@@ -40,7 +40,11 @@ class basic_counter {
       cells_[0].count.fetch_add(n, std::memory_order_relaxed);
     } else {
       auto& mine = cell_of_this_thread();
-      // relaxed, all four: a statistic publishes nothing
+      // relaxed, all five: a statistic publishes nothing
+      if (!detail::looks_for_others()) [[likely]] {
+        mine.fetch_add(n, std::memory_order_relaxed);
+        return;
+      }
       std::uint64_t seen = mine.load(std::memory_order_relaxed);
       if (mine.compare_exchange_strong(seen, seen + n, std::memory_order_relaxed)) return;
       detail::leave_stripe();

@@ -19,6 +19,11 @@ inline constinit std::atomic<std::size_t> next_stripe{0};
   return this_thread_stripe;
 }
 
+inline constinit thread_local std::size_t this_thread_looks = 0;
+
+// Whether it is time that the thread looks for others on its stripe: once in 16 times, for a look costs as much again as what it is to make cheap.
+[[nodiscard]] inline bool looks_for_others() noexcept { return ++this_thread_looks % 16 == 0; }
+
 // For a thread that found another one on its stripe: only the one that lost moves, so that the two part.
 inline void leave_stripe() noexcept { ++this_thread_stripe; }
 
