@@ -2,9 +2,10 @@
 """The scenario "files": examples/file_pipeline on a corpus that is much larger than the memory that it may use, killed and begun again, and beside the same
 reading by find and xargs. scripts/scenarios runs it.
 
-usage: scenario_files.py BUILD WORK [--scale N]
+usage: scenario_files.py BUILD WORK [--scale N] [--rounds N]
 
-BUILD has penstock-files and penstock-jobs. WORK keeps the corpus (tests/files/corpus.py). --scale 0.05: a twentieth of the files. Prints JSON.
+BUILD has penstock-files and penstock-jobs. WORK keeps the corpus (tests/files/corpus.py). --scale 0.05: a twentieth of the files. Each of those that are compared
+runs --rounds times (2), and its best time counts. Prints JSON.
 """
 
 import argparse
@@ -152,6 +153,7 @@ def main():
     arguments.add_argument("build", type=pathlib.Path)
     arguments.add_argument("work", type=pathlib.Path)
     arguments.add_argument("--scale", type=float, default=1)
+    arguments.add_argument("--rounds", type=int, default=2)
     given = arguments.parse_args()
     build, work = given.build.resolve(), given.work.resolve()
     result = {"machine": machine(), "goals": [], "bound": BOUND, "program": PROGRAM}
@@ -165,7 +167,7 @@ def main():
     cores = os.cpu_count()
     names = [("penstock", lambda: Pipeline(build, folder, work / "out").run()), (f"xargs -P{cores}", lambda: plain(build, folder, cores))]
     runs = {name: [] for name, _ in names}
-    for _ in range(2):  # in turn, and the better one of each: the first of all also reads the files from the disk
+    for _ in range(given.rounds):  # in turn, and the better one of each: the first of all also reads the files from the disk
         for name, run in names:
             say(name)
             runs[name].append(run())
