@@ -27,8 +27,8 @@
 #include <penstock/pool/sizing.hpp>
 #include <penstock/sync/wait_group.hpp>
 
+#include "../common/run_program.hpp"
 #include "../index/signals.hpp"
-#include "arguments.hpp"
 #include "descriptors.hpp"
 #include "exchange.hpp"
 #include "hub_thread.hpp"
@@ -42,7 +42,7 @@ std::unique_ptr<hub::relay> join_others(const hub::options& o) {
 #if defined(PENSTOCK_HUB_REDIS)
   return hub::make_redis_relay(o.redis, o.redis_channel);
 #else
-  throw hub::usage_error{"this program was built without hiredis"};
+  throw command_line::usage_error{"this program was built without hiredis"};
 #endif
 }
 
@@ -110,19 +110,13 @@ int serve(hub::options o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    const hub::options o = hub::parse_command_line({argv + 1, argv + argc});
+  return command_line::run_program("penstock-websocket-hub", hub::usage, argc, argv, [](const std::vector<std::string>& words) {
+    const hub::options o = hub::parse_command_line(words);
     if (o.help) {
       std::fputs(hub::usage, stdout);
       return 0;
     }
     ::signal(SIGPIPE, SIG_IGN);
     return serve(o);
-  } catch (const hub::usage_error& e) {
-    std::fprintf(stderr, "%s\n%s", e.what(), hub::usage);
-    return 2;
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "%s\n", e.what());
-    return 1;
-  }
+  });
 }

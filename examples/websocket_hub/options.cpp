@@ -1,7 +1,5 @@
 #include "options.hpp"
 
-#include "arguments.hpp"
-
 namespace hub {
 
 const char* const usage =
@@ -23,38 +21,38 @@ const char* const usage =
     --redis-channel NAME and the same channel of it; default penstock-hub
     --watch              a table of what it does, each second
 
-  SIGTERM, SIGINT: every connection gets what was published, and a close frame. A TIME is a number and ms, s or m.
+  SIGTERM, SIGINT: every connection gets what was published, and a close frame. A TIME is 500ms, 10s, 5m; BYTES may be 64KiB.
 
   Any path that is upgraded, POST /publish (the message as the body)   GET /healthz   /metrics
 )";
 
 options parse_command_line(const std::vector<std::string>& arguments) {
   options o;
-  for (argument_reader a{arguments}; a.next();) {
-    if (a.is("--help")) {
+  for (command_line::argument_reader a{arguments}; a.next();) {
+    if (a.asks_for_help()) {
       o.help = true;
     } else if (a.is("--address")) {
       o.address = a.value();
     } else if (a.is("--port")) {
-      a.number(o.port, 0, 65535);
+      o.port = a.number<std::uint16_t>(0, 65535);
     } else if (a.is("--connections")) {
-      a.number(o.connections, 1, 100'000'000);
+      o.connections = a.number(1, 100'000'000);
     } else if (a.is("--threads")) {
-      a.number(o.threads, 1, 1024);
+      o.threads = a.number(1, 1024);
     } else if (a.is("--behind")) {
-      a.number(o.behind, 1, 1'000'000);
+      o.behind = a.number(1, 1'000'000);
     } else if (a.is("--when-slow")) {
-      const std::string& how = a.value();
-      if (how != "drop" && how != "lose") throw usage_error{"--when-slow is drop or lose"};
+      const std::string how = a.value();
+      if (how != "drop" && how != "lose") throw command_line::usage_error{"--when-slow is drop or lose"};
       o.when_slow = how == "drop" ? penstock::slow_subscriber::disconnect : penstock::slow_subscriber::lose_oldest;
     } else if (a.is("--largest")) {
-      a.number(o.largest, 1, 1 << 30);
+      o.largest = a.bytes(1, 1 << 30);
     } else if (a.is("--send-buffer")) {
-      a.number(o.send_buffer, 0, 1 << 30);
+      o.send_buffer = a.bytes(0, 1 << 30);
     } else if (a.is("--idle")) {
-      a.time(o.idle);
+      o.idle = a.time();
     } else if (a.is("--drain")) {
-      a.time(o.drain);
+      o.drain = a.time();
     } else if (a.is("--redis")) {
       o.redis = a.value();
     } else if (a.is("--redis-channel")) {
@@ -62,7 +60,7 @@ options parse_command_line(const std::vector<std::string>& arguments) {
     } else if (a.is("--watch")) {
       o.watch = true;
     } else {
-      throw usage_error{a.name() + " is no option"};
+      a.refuse();
     }
   }
   return o;

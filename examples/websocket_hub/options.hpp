@@ -9,6 +9,8 @@
 
 #include <penstock/channel/broadcast.hpp>
 
+#include "../common/argument_reader.hpp"
+
 namespace hub {
 
 extern const char* const usage;
@@ -30,7 +32,7 @@ struct options {
   bool help = false;
 };
 
-/// Throws usage_error.
+/// Throws command_line::usage_error.
 [[nodiscard]] options parse_command_line(const std::vector<std::string>& arguments);
 
 }  // namespace hub

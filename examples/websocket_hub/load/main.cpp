@@ -15,7 +15,7 @@
 #include <penstock/sync/semaphore.hpp>
 #include <penstock/sync/wait_group.hpp>
 
-#include "../arguments.hpp"
+#include "../../common/run_program.hpp"
 #include "../descriptors.hpp"
 #include "crowd_thread.hpp"
 #include "measurement.hpp"
@@ -132,18 +132,13 @@ class program {
 }  // namespace crowd
 
 int main(int argc, char** argv) {
-  try {
-    const crowd::options o = crowd::parse_command_line({argv + 1, argv + argc});
-    if (o.help) {
-      std::fputs(crowd::usage, stdout);
-      return 0;
-    }
-    return crowd::program{o}.run();
-  } catch (const hub::usage_error& e) {
-    std::fprintf(stderr, "%s\n%s", e.what(), crowd::usage);
-    return 2;
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "%s\n", e.what());
-    return 1;
-  }
+  return command_line::run_program("penstock-websocket-load", crowd::usage, argc, argv,
+                                   [](const std::vector<std::string>& words) {
+                                     const crowd::options o = crowd::parse_command_line(words);
+                                     if (o.help) {
+                                       std::fputs(crowd::usage, stdout);
+                                       return 0;
+                                     }
+                                     return crowd::program{o}.run();
+                                   });
 }

@@ -2,8 +2,6 @@
 
 #include <string_view>
 
-#include "../arguments.hpp"
-
 namespace crowd {
 
 const char* const usage =
@@ -30,7 +28,7 @@ namespace {
 
 url parse_url(std::string_view text) {
   constexpr std::string_view scheme = "ws://";
-  if (!text.starts_with(scheme)) throw hub::usage_error{std::string{text} + " is no ws:// URL"};
+  if (!text.starts_with(scheme)) throw command_line::usage_error{std::string{text} + " is no ws:// URL"};
   text.remove_prefix(scheme.size());
   url u;
   const std::size_t slash = text.find('/');
@@ -46,38 +44,36 @@ url parse_url(std::string_view text) {
 
 options parse_command_line(const std::vector<std::string>& arguments) {
   options o;
-  for (hub::argument_reader a{arguments}; a.next();) {
-    if (a.is("--help")) {
+  for (command_line::argument_reader a{arguments}; a.next();) {
+    if (a.asks_for_help()) {
       o.help = true;
     } else if (a.is("--connections")) {
-      a.number(o.connections, 1, 10'000'000);
+      o.connections = a.number(1, 10'000'000);
     } else if (a.is("--addresses")) {
-      a.number(o.addresses, 0, 254);
+      o.addresses = a.number(0, 254);
     } else if (a.is("--connecting")) {
-      a.number(o.connecting, 1, 100'000);
+      o.connecting = a.number(1, 100'000);
     } else if (a.is("--threads")) {
-      a.number(o.threads, 1, 1024);
+      o.threads = a.number(1, 1024);
     } else if (a.is("--messages")) {
-      a.number(o.messages, 0, 1'000'000);
+      o.messages = a.number(0, 1'000'000);
     } else if (a.is("--size")) {
-      a.number(o.size, 32, 1 << 20);
+      o.size = a.bytes(32, 1 << 20);
     } else if (a.is("--interval")) {
-      a.time(o.interval);
+      o.interval = a.time();
     } else if (a.is("--slow")) {
-      a.number(o.slow, 0, 10'000'000);
+      o.slow = a.number(0, 10'000'000);
     } else if (a.is("--slow-messages")) {
-      a.number(o.slow_messages, 0, 1'000'000);
+      o.slow_messages = a.number(0, 1'000'000);
     } else if (a.is("--timeout")) {
-      a.time(o.timeout);
+      o.timeout = a.time();
     } else if (a.is("--step")) {
       o.step = true;
-    } else if (a.name().starts_with("--")) {
-      throw hub::usage_error{a.name() + " is no option"};
     } else {
-      o.urls.push_back(parse_url(a.name()));
+      o.urls.push_back(parse_url(a.operand()));
     }
   }
-  if (o.urls.empty() && !o.help) throw hub::usage_error{"which hub?"};
+  if (o.urls.empty() && !o.help) throw command_line::usage_error{"which hub?"};
   return o;
 }
 

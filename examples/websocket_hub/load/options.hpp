@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "../../common/argument_reader.hpp"
+
 namespace crowd {
 
 extern const char* const usage;
@@ -32,7 +34,7 @@ struct options {
   bool help = false;
 };
 
-/// Throws hub::usage_error.
+/// Throws command_line::usage_error.
 [[nodiscard]] options parse_command_line(const std::vector<std::string>& arguments);
 
 }  // namespace crowd
