@@ -35,7 +35,7 @@ class Hub:
         command = [HUB, "--port", 0, "--connections", 2000, *arguments]
         self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.line = self.process.stdout.readline()
-        self.port = int(self.line.split(":")[2].split("/")[0])
+        self.port = int(self.line.split(":")[2].split("/")[0]) if self.line else None  # it has ended: text() says why
         self.url = f"ws://127.0.0.1:{self.port}/"
 
     def __enter__(self):
