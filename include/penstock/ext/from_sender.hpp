@@ -16,11 +16,12 @@
 // Allocation     none: the sender's operation state lies in the coroutine's frame. With a modifier a task's frame and its stop state.
 #pragma once
 
-#include <penstock/ext/detail/awaited_sender.hpp>
-
-#include <concepts>
 #include <type_traits>
 #include <utility>
+
+#include <stdexec/execution.hpp>
+
+#include <penstock/ext/detail/awaited_sender.hpp>
 
 namespace penstock::inline v0_1 {
 

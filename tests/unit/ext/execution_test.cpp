@@ -8,6 +8,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -41,6 +42,7 @@
 #include <penstock/testing/manual_executor.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/counting_new.hpp"
 #include "../../support/until.hpp"
 
 namespace execution_cases {
@@ -635,6 +637,67 @@ TEST_CASE("execution: stop before schedule() completes", "[execution]") {
   loop.run_all();
   CHECK(meanwhile.stopped == 1);
   CHECK(meanwhile.times == 1);
+}
+
+// --- memory --------------------------------------------------------------------------------------------------------------------------------------------------
+
+TEST_CASE("execution: a wait allocates nothing, but a stop state where it needs one of its own", "[execution]") {
+  penstock::semaphore s{0};
+  penstock::limiter l{penstock::limiter_options{.max_concurrent = 1}};
+  REQUIRE(l.try_acquire());
+  std::stop_source stop;
+  told<result<void>> t[5];
+  long before = counting_new::made;
+  {
+    auto a = connect(s.async_acquire(), t[0]);
+    auto b = connect(s.async_acquire(), t[1], stop.get_token());
+    auto c = connect(s.async_acquire(), t[2], other_token{stop.get_token()});
+    auto d = connect(l.async_acquire(), t[3], stop.get_token());
+    a.start();
+    b.start();
+    c.start();
+    d.start();
+    s.release(3);
+    l.release();
+  }
+  const long none = counting_new::made - before;
+  before = counting_new::made;
+  auto e = connect(l.async_acquire(), t[4], other_token{stop.get_token()});
+  e.start();
+  const long one = counting_new::made - before;
+  l.release();
+  for (const auto& each : t) CHECK(each.value == result<void>{});
+  CHECK(none == 0);
+  CHECK(one == (counting_new::counts ? 1 : 0));
+}
+
+TEST_CASE("execution: without memory start() tells an error, and connect() throws", "[execution]") {
+  if (!counting_new::counts) return;
+  penstock::limiter l{penstock::limiter_options{.max_concurrent = 1}};
+  std::stop_source stop;
+  told<result<void>> t;
+  auto o = connect(l.async_acquire(), t, other_token{stop.get_token()});
+  counting_new::until_failure = 1;
+  o.start();
+  counting_new::until_failure = 0;
+  REQUIRE(t.error);
+  CHECK(t.times == 1);
+  CHECK_THROWS_AS(std::rethrow_exception(t.error), std::bad_alloc);
+  CHECK(l.try_acquire());  // it took nothing
+
+  channel<int> c{1};
+  told<int> u;
+  task<int> begun_by_nobody = twice(c);
+  bool thrown = false;
+  counting_new::until_failure = 1;
+  try {
+    auto p = connect(std::move(begun_by_nobody), u);
+  } catch (const std::bad_alloc&) {
+    thrown = true;
+  }
+  counting_new::until_failure = 0;
+  CHECK(thrown);
+  CHECK(u.times == 0);
 }
 
 // --- races ---------------------------------------------------------------------------------------------------------------------------------------------------
