@@ -89,7 +89,7 @@ def batch(result):
     mib(memory, result["most_memory"])
     memory.set_title("memory, the making of the table included", loc="left")
     memory.set_xlabel("seconds")
-    memory.legend(frameon=False, loc="lower right")
+    memory.legend(frameon=False, loc="center left")
     return figure
 
 

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -76,12 +77,13 @@ class Memory(threading.Thread):
 
 
 def timed(command, **more):
-    """Seconds, standard output, and memory over time."""
-    began = time.monotonic()
+    """Seconds, those of processors, standard output, and memory over time."""
+    used = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    began, before = time.monotonic(), used()
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True, process_group=0, **more)
     memory = Memory(process)
     out, _ = process.communicate()
-    return time.monotonic() - began, out, memory.stop(), process.returncode
+    return time.monotonic() - began, used() - before, out, memory.stop(), process.returncode
 
 
 def rows(folder, sql):
@@ -105,10 +107,10 @@ class Pipeline:
         self.command = [build / "penstock-files", "run", corpus_, "--out", out, "--max-memory", f"{BOUND // MIB}MiB", "--json"]
 
     def run(self):
-        seconds, out, memory, status = timed(self.command)
+        seconds, processors, out, memory, status = timed(self.command)
         if status not in (0, 1):
             raise RuntimeError(f"penstock-files ended with {status}")
-        return seconds, json.loads(out), memory
+        return seconds, processors, json.loads(out), memory
 
 
 def dead_letters(build, out):
@@ -138,8 +140,8 @@ def killed(pipeline, files):
 def plain(build, corpus_, processes):
     """The same reading, without limits, and without keeping what was found."""
     command = f"find '{corpus_}' -type f -print0 | xargs -0 -P{processes} -n {32 if processes > 1 else 1_000_000} '{build}/penstock-files' one"
-    seconds, _, memory, _ = timed(["sh", "-c", command + " > /dev/null"])
-    return seconds, memory
+    seconds, processors, _, memory, _ = timed(["sh", "-c", command + " > /dev/null"])
+    return seconds, processors, memory
 
 
 def machine():
@@ -174,7 +176,8 @@ def main():
     best = {name: min(r, key=lambda one: one[0]) for name, r in runs.items()}
     say("one process")
     best["one process"] = plain(build, folder, 1)
-    seconds, report, _ = best["penstock"]
+    seconds, processors, report, _ = best["penstock"]
+    result["processor_seconds"] = {name: b[1] for name, b in best.items()}
     result["seconds"] = {name: b[0] for name, b in best.items()}
     result["memory"] = {name: b[-1] for name, b in best.items()}
     result["report"] = report
@@ -184,7 +187,7 @@ def main():
     whole = {path for path in made["known"] if of_kind(path) in read}
     broken = {path for path in made["broken"] if of_kind(path) in read}
     goal("memory of files that are read at a time", f"at most {BOUND // MIB} MiB", f"{report['most_in_flight_bytes'] / MIB:.0f} MiB", 0 < report["most_in_flight_bytes"] <= BOUND)
-    peak = max(r[1]["peak_resident_bytes"] for r in runs["penstock"])
+    peak = max(r[2]["peak_resident_bytes"] for r in runs["penstock"])
     goal(f"memory of the whole process, for a corpus of {made['bytes'] / MIB:,.0f} MiB", f"at most {(BOUND + PROGRAM) // MIB} MiB", f"{peak / MIB:.0f} MiB", 0 < peak <= BOUND + PROGRAM)
     most = {name: (k["most_at_a_time"], k["concurrency"]) for name, k in report["kinds"].items() if k["can_be_read"]}
     goal("files of each kind at a time", f"at most {cores}", ", ".join(f"{n} {name}s" for name, (n, _) in most.items()), all(n <= c for n, c in most.values()))
@@ -200,6 +203,8 @@ def main():
     goal("... and dead letters", f"{len(broken)}", f"{len(dead_letters(build, again.out))}", dead_letters(build, again.out) == broken)
     xargs = best[f"xargs -P{cores}"][0]
     goal(f"time beside find | xargs -P{cores}, which keeps nothing ({xargs:.1f} s)", "no longer", f"{seconds:.1f} s, {xargs / seconds:.2f} times as fast", seconds <= xargs)
+    plain_processors = best[f"xargs -P{cores}"][1]
+    goal(f"... and processors' time ({plain_processors:.1f} s)", "at most 1.1 times as much", f"{processors:.1f} s, {processors / plain_processors:.2f} times", processors <= 1.1 * plain_processors)
     alone = best["one process"][0]
     goal(f"time beside one process ({alone:.1f} s)", "at least 1.6 times as fast", f"{alone / seconds:.2f} times", alone >= 1.6 * seconds)
     print(json.dumps(result))
