@@ -52,6 +52,7 @@ TEST_CASE("fmt: format strings are checked where they are compiled, and ranges f
   CHECK(fmt::format("{:>3}|{}|{:>7}", seven, penstock::errc::closed, penstock::result<void>{}) == "  7|closed|     ok");
   const std::vector<penstock::result<int>> some{7, penstock::errc::closed};
   CHECK(fmt::format("{}", some) == "[7, error: closed]");
+  CHECK(penstock::to_text(clock_stats{7}) == "clock");
   CHECK(fmt::format("{:>3}", clock_stats{7}) == "  7");  // one's own formatter is preferred
   CHECK(fmt::format("{}", std::vector<format_cases::oven_stats>(2)) == "[oven: in_flight=0, oven: in_flight=0]");
 }
