@@ -52,7 +52,7 @@ void hub_thread::accept() {
   accepts_ = true;
   door_.async_accept([this](error_code error, tcp_socket s) {
     accepts_ = false;
-    if (error) return;  // such as too many open files: the next look around begins again
+    if (error || draining_) return;  // such as too many open files: the next look around begins again
     begin(std::move(s));
     accept();
   });
@@ -75,6 +75,7 @@ void hub_thread::look_around() {
     for (connection* c = first_; c != nullptr; c = c->next()) c->cut();
   }
   accept();
+  if (is_done()) return;  // this one was due already when it was to be the last
   look_.expires_after(look_every);
   look_.async_wait([this](error_code error) {
     if (!error) look_around();
@@ -91,7 +92,7 @@ void hub_thread::begin_drain() {
 
 // When the last connection goes and when the fan-out has ended, whichever comes last.
 void hub_thread::end_if_done() {
-  if (!draining_ || count_ != 0 || !fanned_out_) return;
+  if (!is_done()) return;
   look_.cancel();
   keep_running_.reset();
 }

@@ -51,6 +51,7 @@ class hub_thread {
   void begin(tcp_socket s);
   void look_around();
   void begin_drain();
+  [[nodiscard]] bool is_done() const noexcept { return draining_ && count_ == 0 && fanned_out_; }
   void end_if_done();
   penstock::task<> fan_out();
   penstock::task<> visit_all();
