@@ -1,4 +1,4 @@
-// Nothing where the standard library has no <format>. tests/format/run_format.py compiles it with one that has, where there is one.
+// Nothing where the standard library has no <format>. tests/CMakeLists.txt compiles it with one that has, where there is one.
 #include <version>
 
 #ifdef __cpp_lib_format
