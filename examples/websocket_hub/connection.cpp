@@ -78,6 +78,8 @@ penstock::task<> connection::greet(std::shared_ptr<connection> self) {
         .handshake_timeout = handshake_time,  // of a close, too
         .idle_timeout = idle.count() > 0 ? std::chrono::duration_cast<ws::stream_base::duration>(idle) : ws::stream_base::none(),
         .keep_alive_pings = idle.count() > 0});
+    // Before the answer: who has that is told whatever is published from then on.
+    self->mine_.emplace(self->home_.outgoing_.subscribe());
     const auto accepted = co_await self->stream_.async_accept(asked, penstock::use_task);
     if (accepted)
       self->open();
@@ -110,9 +112,9 @@ void connection::open() {
   stream_.read_message_max(home_.options_.largest);
   home_.all_.opened.add();
   home_.all_.connections.add();
-  mine_.emplace(home_.outgoing_.subscribe());
+  open_ = true;
   read();
-  deliver();  // a broadcast that has been closed says so
+  deliver();  // what has come meanwhile; and a broadcast that has been closed says so
 }
 
 void connection::read() {

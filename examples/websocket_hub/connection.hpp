@@ -33,7 +33,7 @@ class connection : public std::enable_shared_from_this<connection> {
   connection& operator=(const connection&) = delete;
 
   [[nodiscard]] connection* next() const noexcept { return next_; }
-  [[nodiscard]] bool is_open() const noexcept { return mine_.has_value(); }
+  [[nodiscard]] bool is_open() const noexcept { return open_; }
 
   /// Reads a request: an upgrade, after which the connection is open, or one over plain HTTP, which is answered.
   static penstock::task<> greet(std::shared_ptr<connection> self);
@@ -58,6 +58,7 @@ class connection : public std::enable_shared_from_this<connection> {
   shared_message sending_;
   std::string incoming_;  // what has come of a message
   std::array<char, 128> part_;
+  bool open_ = false;
   bool closing_ = false;
   connection* next_ = nullptr;  // in the list of the thread's
   connection* previous_ = nullptr;

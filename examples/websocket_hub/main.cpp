@@ -66,9 +66,6 @@ int serve(hub::options o) {
 
   std::deque<hub::hub_thread> threads;
   for (std::size_t i = 0; i < o.threads; ++i) threads.emplace_back(all, seen, o);
-  if (others) {
-    others->start([&all](hub::shared_message m) { static_cast<void>(all.deliver(std::move(m))); });
-  }
   std::jthread watching;
   if (o.watch)
     watching = std::jthread{[&](const std::stop_token& s) { penstock::live_table(seen, stderr, std::chrono::seconds{1}, s); }};
@@ -98,6 +95,8 @@ int serve(hub::options o) {
       });
     }
     static_cast<void>(listening.wait());
+    // Not before the threads have their tables, where its sockets would stay open else.
+    if (others) others->start([&all](hub::shared_message m) { static_cast<void>(all.deliver(std::move(m))); });
     std::printf("ws://%s:%u/ with %zu threads%s\n", o.address.c_str(), static_cast<unsigned>(port.number()), o.threads,
                 own_tables ? ", each with its own descriptors" : "");
     std::fflush(stdout);
