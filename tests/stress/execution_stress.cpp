@@ -94,8 +94,7 @@ ended race(stress::context& c, stress::random& random, Sender s) {
   std::jthread stopper;
   if (random.one_in(2)) {
     stopper = std::jthread{[r, spins = random.below(200)] {
-      for (volatile int i = 0; i < spins; i = i + 1) {
-      }
+      for (int i = 0; i < spins; ++i) std::atomic_signal_fence(std::memory_order_seq_cst);  // not to be left out
       r->stop.request_stop();
     }};
   }
