@@ -104,7 +104,8 @@ TEST_CASE("who_waits: what has joined a registry has its name there, as long as 
   manual_executor loop;
   auto first = spawn(loop, permits.async_acquire());
   loop.run_all();
-  auto second = spawn(loop, connections.async_acquire());
+  const auto waits_for_one = [](resource_pool<int>& of) -> task<bool> { co_return (co_await of.async_acquire()).has_value(); };
+  auto second = spawn(loop, waits_for_one(connections));
   loop.run_all();
   auto waits = who_waits();
   REQUIRE(waits.size() == 2);
