@@ -88,6 +88,8 @@ class asio_resumptions final : public net::execution_context::service {
   };
 
   struct run_some {
+    using allocator_type = place<void>;
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type{*self}; }
     asio_resumptions* self;
     void operator()() const noexcept { self->run(); }
   };
@@ -114,9 +116,7 @@ class asio_resumptions final : public net::execution_context::service {
   // With lock_ held, which Asio's own functions know nothing of: so nobody sends to a context that has been closed.
   void send() {
     sent_ = true;
-    net::execution::execute(net::prefer(net::require(context_.get_executor(), net::execution::blocking.never),
-                                        net::execution::relationship.fork, net::execution::allocator(place<void>{*this})),
-                            run_some{this});
+    net::post(context_.get_executor(), run_some{this});
   }
 
   void shutdown() override {
