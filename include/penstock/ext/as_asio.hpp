@@ -20,7 +20,8 @@
 //              and `| via(asio_scheduler{io})` on Asio's threads.
 // Destruction  of a context (an io_context) while operations are under way for its handlers: it requests stop, waits until they have ended, and
 //              destroys the handlers uncalled, as Asio does. Whoever ignores stop requests holds up the destructor.
-// Exceptions   if there is no memory, or no thread for a timer, the handler gets that. Without memory to bring the handler to its executor the program
+// Exceptions   if there is no memory, or no thread for a timer, the handler gets that; of what else a wait throws (the pop of a channel that was closed with an
+//              exception, async_load() of a batch that failed) errc::exception: await it in a task to get the exception itself. Without memory to bring the handler to its executor the program
 //              terminates.
 #pragma once
 

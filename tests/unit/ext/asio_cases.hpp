@@ -8,6 +8,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -123,6 +124,27 @@ TEST_CASE("as_asio: a coroutine of Asio's gets values, and errors as exceptions"
   REQUIRE(all.errors.size() == 2);
   CHECK(all.errors[1] == errc::closed);
   CHECK(all.text == "closed");
+}
+
+TEST_CASE("as_asio: a wait that throws gives its handler a code", "[asio]") {
+  asio::io_context io;
+  std::vector<error_code> told;
+  const auto pop = [&](std::exception_ptr why) {
+    penstock::channel<int> c{1};
+    c.close(std::move(why));
+    as_asio(io, c.async_pop(), [&](error_code e, int) { told.push_back(e); });
+    io.restart();
+    io.run();
+  };
+  pop(std::make_exception_ptr(std::runtime_error{"the producer failed"}));
+  pop(std::make_exception_ptr(4));
+  pop(std::make_exception_ptr(std::system_error{errc::busy}));
+  pop(std::make_exception_ptr(std::bad_alloc{}));
+  REQUIRE(told.size() == 4);
+  CHECK(told[0] == errc::exception);
+  CHECK(told[1] == errc::exception);
+  CHECK(told[2] == errc::busy);
+  CHECK(told[3] == std::errc::not_enough_memory);
 }
 
 TEST_CASE("as_asio: a callback runs on its executor, once, behind the call that completes it; futures take what comes",
@@ -631,7 +653,7 @@ TEST_CASE("pool_context: exceptions go to the pool, a work guard holds up join()
                }});
     const auto with_memory =
         asio::require(context.get_executor(), asio::execution::blocking.never, asio::execution::allocator(counting<void>{now}));
-    asio::execution::execute(with_memory, [&] { inside = inside == -2 ? inside : now; });
+    with_memory.execute([&] { inside = inside == -2 ? inside : now; });
     CHECK(context.join());
     const auto alive = std::make_shared<int>(0);
     asio::steady_timer never{context, asio::steady_timer::time_point::max()};

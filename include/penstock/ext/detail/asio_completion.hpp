@@ -6,6 +6,7 @@
 //   void, result<void>           void(std::exception_ptr)          of a task, a future and anything else, which may throw
 //   T, result<T>                 void(std::exception_ptr, T)       the same; an error is the exception system_error of it
 //
+// A wait of the library's own that throws gives the code of what was thrown: a std::system_error's, not_enough_memory, errc::exception of others.
 // Error codes and system_error are Asio's own types. errc::cancelled becomes asio::error::operation_aborted, by which Asio's users know it.
 // A T without a default constructor comes in a std::optional.
 #pragma once
@@ -21,6 +22,7 @@
 #include <utility>
 
 #include <penstock/core/detail/coroutine_result.hpp>
+#include <penstock/core/errc.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
@@ -74,14 +76,17 @@ struct asio_exception_completion<result<void>> {
   }
 };
 
-/// The error code of a wait that could not begin: there was no thread for its timer, or no memory. Throws anything else again.
-inline std::error_code asio_code_of(std::exception_ptr why) {
+/// The error code of a wait that threw: there was no thread for its timer, or no memory; or what it waits for has failed with an exception (a channel
+/// that was closed with one, a batch), which may be any.
+inline std::error_code asio_code_of(std::exception_ptr why) noexcept {
   try {
     std::rethrow_exception(std::move(why));
   } catch (const std::system_error& e) {
     return e.code();
   } catch (const std::bad_alloc&) {
     return std::make_error_code(std::errc::not_enough_memory);
+  } catch (...) {
+    return errc::exception;
   }
 }
 
