@@ -142,7 +142,7 @@ class batcher {
     return remembered(detail::state_ref<flight_type>{core_->look(lookup(key))});
   }
   /// try_load() of each key of a range of Key (or what is looked up like one), in order, under one lock and with one look at the clock: of many keys that are remembered a
-  /// fraction of what they cost one by one.
+  /// fraction of what they cost one by one. The range is walked once, under no lock. Throws if try_load() of any of them does.
   template <class Keys>
     requires std::ranges::forward_range<const Keys> && looked_up_as_is<std::ranges::range_value_t<const Keys>>
   [[nodiscard]] std::vector<result<Value>> try_load_many(const Keys& keys) {

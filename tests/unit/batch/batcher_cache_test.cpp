@@ -147,6 +147,15 @@ TEST_CASE("batcher: many keys are looked up together as they are one by one", "[
   REQUIRE(all.size() == 6000);
   CHECK(std::count_if(all.begin(), all.end(), [](const result<int>& r) { return r.has_value(); }) == 5000);
   CHECK(all[4999] == 4999);
+  // What a range runs may use the batcher, and is run once for a key.
+  int made = 0;
+  const std::vector steps{1, 2, 9};
+  const auto keys = steps | std::views::transform([&](int n) {
+                      ++made;
+                      return many.try_load(n * 1024).value_or(-1) * 1024;
+                    });
+  CHECK(many.try_load_many(keys) == std::vector<result<int>>{1, 2, 9});
+  CHECK(made == 3);
 }
 
 TEST_CASE("batcher: a value lives as long as its ttl, an error as its negative ttl, and by default not at all",

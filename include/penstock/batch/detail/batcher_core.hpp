@@ -18,6 +18,7 @@
 #include <ranges>
 #include <span>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -154,33 +155,50 @@ class batcher_core
     return f;
   }
 
+  template <class Held>
   struct looked_up {
+    Held key;
     std::size_t hash = 0;
     state_ref<flight_type> found{};  ///< with a share; null: nothing is remembered
   };
-  /// look() for each key of a range, under one lock.
+  /// look() for each key of a range, under one lock. The range is walked once and without it, for it may run what its user wrote (a transform_view).
   template <class Keys>
-  [[nodiscard]] std::vector<looked_up> look_many(const Keys& keys) {
+  [[nodiscard]] auto look_many(const Keys& keys) {
     using fetch = typename flight_store<flight_type>::fetch;
-    std::vector<looked_up> all;
-    if constexpr (std::ranges::sized_range<Keys>) all.reserve(static_cast<std::size_t>(std::ranges::size(keys)));
-    for (const auto& key : keys) all.push_back({.hash = hash_(key)});
+    using reference = std::ranges::range_reference_t<const Keys>;
+    constexpr bool stays = std::is_lvalue_reference_v<reference>;  // a forward range's elements do not lie in its iterators
+    using held = std::conditional_t<stays, std::add_pointer_t<reference>, std::ranges::range_value_t<const Keys>>;
+    const auto key_of = [](const held& h) -> const auto& {
+      if constexpr (stays) {
+        return *h;
+      } else {
+        return h;
+      }
+    };
+    std::vector<looked_up<held>> all;
+    if constexpr (std::ranges::sized_range<const Keys>) all.reserve(static_cast<std::size_t>(std::ranges::size(keys)));
+    for (auto&& key : keys) {
+      if constexpr (stays) {
+        all.push_back({.key = std::addressof(key), .hash = hash_(std::as_const(key))});
+      } else {
+        all.push_back({.key = static_cast<decltype(key)>(key)});
+        all.back().hash = hash_(std::as_const(all.back().key));
+      }
+    }
     flight_trash<flight_type> gone;
     const nanoseconds_point now = this->time();
     std::scoped_lock guard{lock_};
     for (const fetch what : {fetch::bucket, fetch::flight, fetch::neighbours}) {
-      for (const looked_up& one : all) store_.ask_for(what, one.hash);
+      for (const auto& one : all) store_.ask_for(what, one.hash);
     }
-    auto one = all.begin();
-    for (const auto& key : keys) {
-      const auto same = [&](const Key& known) { return equal_(known, key); };
-      if (flight_type* const f = store_.find(one->hash, same, now, gone); f != nullptr && f->phase == flight_phase::done) {
+    for (auto& one : all) {
+      const auto same = [&](const Key& known) { return equal_(known, key_of(one.key)); };
+      if (flight_type* const f = store_.find(one.hash, same, now, gone); f != nullptr && f->phase == flight_phase::done) {
         ++counts_.loads;
         ++counts_.hits;
         f->add_owner();
-        one->found = state_ref<flight_type>{f};
+        one.found = state_ref<flight_type>{f};
       }
-      ++one;
     }
     return all;
   }
