@@ -17,6 +17,7 @@
 // Names          as Prometheus wants them, and made so here: a metric is named by a plain word ([a-z][a-z0-9_]*) without prefix or unit. A counter
 //                gets "_total", what is measured in time "_seconds", what belongs to one kind only the kind's name in front:
 //                penstock_depth{component="mail",kind="mailer"}, penstock_mailer_bytes_sent_total{component="mail"}.
+//                A component tells a metric once for each value of its label, or once without one; not both.
 // Exceptions     what a describe() throws, and misuse of the sink (std::logic_error), is told in the snapshot, as that component's error.
 // Thread safety  a sink belongs to the describe() that it was given to. Several threads may call describe() of one component at a time.
 #pragma once

@@ -11,6 +11,7 @@
 // observe/metric_table.hpp. With fmt and std::format: ext/fmt.hpp, ext/format.hpp.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -74,7 +75,7 @@ namespace detail {
     if (values) {
       metrics += '(' + to_text(m.distribution, m.unit) + ')';
     } else if (time) {
-      metrics += detail::readable(std::chrono::nanoseconds{std::llround(m.value * 1e9)});
+      metrics += detail::readable(std::chrono::nanoseconds{std::llround(std::clamp(m.value * 1e9, -9e18, 9e18))});
     } else {
       metrics += detail::number_text(m.value);
     }

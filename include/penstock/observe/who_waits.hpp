@@ -40,6 +40,7 @@
 #include <penstock/core/detail/observers.hpp>
 #include <penstock/core/detail/wait_mark.hpp>
 #include <penstock/core/trace_context.hpp>
+#include <penstock/observe/detail/clean_text.hpp>
 #include <penstock/observe/named_place.hpp>
 
 namespace penstock::inline v0_1 {
@@ -144,7 +145,8 @@ template <class Sync = detail::std_sync>
     if (!w.how.empty()) what.append(" ").append(w.how);
     line(seconds(w.waits), w.left ? seconds(*w.left) : "-",
          w.coroutine != nullptr ? "coroutine " + address(w.coroutine) : "thread " + std::to_string(w.thread), what,
-         !w.name.empty() ? w.name : (w.place != nullptr ? address(w.place) : "-"), w.trace ? to_hex(w.trace.span) : "-");
+         !w.name.empty() ? detail::plain_text(w.name) : (w.place != nullptr ? address(w.place) : "-"),
+         w.trace ? to_hex(w.trace.span) : "-");
   }
   return text;
 }

@@ -212,6 +212,21 @@ TEST_CASE("registry: a component that throws or misuses the sink has an error, a
           to.gauge(metrics::depth, 1);
           to.gauge(metrics::depth, 2);
         }).find("told twice") != std::string::npos);
+  for (const bool label_first : {false, true}) {
+    const std::string error = error_of([=](metric_sink& to) {
+      to.kind("k");
+      if (!label_first) to.gauge(metrics::depth, 1);
+      to.gauge(metrics::depth, 2, {"shelf", ""});
+      to.gauge(metrics::depth, 2, {"shelf", "top"});
+      to.gauge(metrics::depth, 1);
+    });
+    CHECK(error.find("told twice") != std::string::npos);
+  }
+  CHECK(error_of([](metric_sink& to) {
+          to.kind("k");
+          to.gauge(metrics::depth, 2, {"shelf", ""});
+          to.gauge(metrics::depth, 2, {"shelf", "top"});
+        }).empty());
 
   penstock::registry all;  // one name, one type, whoever tells it
   const desk d;

@@ -85,6 +85,10 @@ TEST_CASE("who_waits: tells threads and coroutines, where, for what, since when 
     CHECK(table.find("channel pop") != std::string::npos);
     CHECK(table.find("000000000000002a") != std::string::npos);
 
+    const std::string odd = dump_waiters({{.name = "one\ntwo\x1b[31m\xc2\x9b"
+                                                   "31m \xc3\xb6"}});
+    CHECK(odd.find("one?two?[31m?31m \xc3\xb6 ") != std::string::npos);
+
     permits.release();
     orders.close();
     loop.run_all();

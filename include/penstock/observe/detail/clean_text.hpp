@@ -41,11 +41,14 @@ void for_each_code_point(std::string_view text, Append append) {
   }
 }
 
-/// Without control characters, which would spoil the lines.
+/// Without control characters (U+0000 to U+001F, U+007F to U+009F), which would spoil the lines, or tell a terminal what to do.
 [[nodiscard]] inline std::string plain_text(std::string_view text) {
   std::string plain;
-  for_each_code_point(
-      text, [&](std::string_view c) { plain += static_cast<unsigned char>(c.front()) < 0x20 || c == "\x7f" ? "?" : c; });
+  for_each_code_point(text, [&](std::string_view c) {
+    const bool control =
+        static_cast<unsigned char>(c.front()) < 0x20 || c == "\x7f" || (c.size() == 2 && c >= "\xc2\x80" && c <= "\xc2\x9f");
+    plain += control ? "?" : c;
+  });
   return plain;
 }
 

@@ -101,7 +101,10 @@ class metric_collector final : public metric_sink {
     if (!fresh && family->second != v.type) {
       throw std::logic_error{"penstock::metric_sink: " + v.family + " is of another type elsewhere"};
     }
-    if (!told_.emplace(v.family, v.label_value).second) {
+    // With a label or without: JSON has either a number or an object of the labels' values.
+    const auto first = told_.lower_bound({v.family, {}});
+    const bool both_ways = first != told_.end() && first->first == v.family && (v.label.empty() || first->second.empty());
+    if (both_ways || !told_.emplace(v.family, v.label.empty() ? text{} : '=' + v.label_value).second) {
       throw std::logic_error{"penstock::metric_sink: " + v.family + " is told twice" +
                              (v.label.empty() ? std::string{} : ", with " + v.label + " " + v.label_value)};
     }
