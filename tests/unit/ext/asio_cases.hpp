@@ -28,6 +28,7 @@
 #include <penstock/sync/semaphore.hpp>
 
 #include "../../support/catch.hpp"
+#include "../../support/counting_new.hpp"
 #include "../../support/until.hpp"
 
 namespace asio_cases {
@@ -505,6 +506,29 @@ TEST_CASE("asio_scheduler: what is due at the same time goes on in a few handler
   io.run();
   CHECK(when_it_came == 32);
   CHECK(all.went_on == 100);
+}
+
+TEST_CASE("asio_scheduler: to go on there allocates nothing, from outside of it either", "[asio]") {
+  asio::io_context io;
+  penstock::semaphore turns{0};
+  const auto count = [](penstock::semaphore& s, int& n) -> task<> {
+    while (n < 100) {
+      auto turn = co_await s.async_acquire();
+      if (turn) ++n;
+    }
+  };
+  int n = 0;
+  auto counts = penstock::spawn(asio_scheduler{io}, count(turns, n));
+  io.poll();
+  const long before = counting_new::made;
+  for (int i = 0; i < 100; ++i) {
+    turns.release();
+    io.restart();
+    io.poll();
+  }
+  CHECK(counting_new::made == before);
+  CHECK(n == 100);
+  counts.result();
 }
 
 TEST_CASE("asio_scheduler: who blocks keeps no other thread from what is due behind it", "[asio]") {
