@@ -23,7 +23,8 @@ namespace files {
 namespace {
 
 constexpr std::size_t block = std::size_t{64} << 10;
-constexpr std::size_t most_members = 100'000;  // they are in memory until they are written
+constexpr std::size_t most_members = 100'000;              // they are in memory until they are written, with
+constexpr std::size_t most_names = std::size_t{16} << 20;  // their names, of which a few compressed KB may make a MB each
 
 struct free_archive {
   void operator()(::archive* a) const noexcept { ::archive_read_free(a); }
@@ -92,6 +93,7 @@ archive_member check(::archive* a, ::archive_entry* e, const reading_options& o)
     // The holes of a sparse file are zeros.
     static constexpr std::array<unsigned char, 4096> zeros{};
     while (m.bytes < offset) {
+      go_on(o);  // a hole may be as large as its header says, from a file of a few KB
       const auto n = std::min<std::int64_t>(offset - m.bytes, zeros.size());
       crc = ::crc32(crc, zeros.data(), static_cast<unsigned>(n));
       m.bytes += n;
@@ -134,7 +136,9 @@ archive_facts read_archive(const std::string& path, const reading_options& o) {
   }
   if (opened != ARCHIVE_OK) throw broken_file{::archive_error_string(a)};
   archive_facts all;
+  std::size_t names = 0;
   for (;;) {
+    go_on(o);
     ::archive_entry* e = nullptr;
     const int got = ::archive_read_next_header(a, &e);
     if (got == ARCHIVE_EOF) break;
@@ -142,6 +146,8 @@ archive_facts read_archive(const std::string& path, const reading_options& o) {
     if (::archive_entry_filetype(e) != AE_IFREG) continue;
     if (all.members.size() == most_members) throw broken_file{"more than 100,000 members"};
     all.members.push_back(check(a, e, o));
+    names += all.members.back().name.size();
+    if (names > most_names) throw broken_file{"names of more than 16 MiB in all"};
   }
   return all;
 }

@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -172,6 +173,26 @@ def check_interrupted(folder):
     check("what runs then does the rest", second.returncode == 0 and all_.rows("SELECT count(*), max(written) FROM file") == [(sum(k["can_be_read"] * n for k, n in zip(json.loads(second.stdout)["kinds"].values(), (60, 100, 30))), 1)], second)
 
 
+def check_bombs(folder, tool):
+    """Archives of a few KB that say they are more than anybody has: time and memory stay bounded."""
+    (folder / "bombs").mkdir()
+    with (folder / "bombs/hole.bin").open("wb") as sparse:
+        sparse.truncate(1 << 43)  # 8 TiB, all of it a hole
+    made = subprocess.run(["tar", "-S", "-C", folder / "bombs", "-cf", folder / "bombs/hole.tar", "hole.bin"], capture_output=True, check=False).returncode == 0
+    (folder / "bombs/hole.bin").unlink()
+    with tarfile.open(folder / "bombs/names.tar.gz", "w:gz", format=tarfile.GNU_FORMAT) as names:
+        for i in range(60):
+            names.addfile(tarfile.TarInfo("a" * 500_000 + str(i)))
+    all_ = Pipeline(folder / "out", folder / "bombs")
+    report = all_.run("--timeout", "500ms", "--attempts", 1)
+    if not report["kinds"]["archive"]["can_be_read"]:
+        return
+    check("bombs are dead letters", report["dead_letters"] == 1 + made and not all_.rows("SELECT path FROM file"), report)
+    if tool:
+        why = {pathlib.Path(path).name: letter["why"] for path, letter in dead_letters(tool, all_.folder).items()}
+        check("... names that would fill the memory", "names" in why.get("names.tar.gz", ""), why)
+
+
 def check_errors(folder):
     run = lambda *a: subprocess.run([Pipeline.binary, *a], capture_output=True, text=True, timeout=60, check=False, cwd=folder)
     for wrong in ([], ["dance"], ["run"], ["run", "."], ["run", "--out", "x"], ["run", ".", "--out", "x", "--images", "-1"], ["one"], ["run", ".", "--out", "x", "--what"]):
@@ -200,7 +221,7 @@ def main():
     tool = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
     folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-files-"))
     try:
-        for part, name in ((lambda f: check_corpus(f, tool), "corpus"), (check_killed, "killed"), (check_interrupted, "interrupted"), (check_errors, "errors")):
+        for part, name in ((lambda f: check_corpus(f, tool), "corpus"), (check_killed, "killed"), (check_interrupted, "interrupted"), (lambda f: check_bombs(f, tool), "bombs"), (check_errors, "errors")):
             (folder / name).mkdir()
             part(folder / name)
     finally:
