@@ -88,9 +88,8 @@ archive_member check(::archive* a, ::archive_entry* e, const reading_options& o)
     std::size_t size = 0;
     ::la_int64_t offset = 0;
     const int got = ::archive_read_data_block(a, &bytes, &size, &offset);
-    if (got == ARCHIVE_EOF) break;
-    if (got != ARCHIVE_OK) throw broken_file{m.name + ": " + ::archive_error_string(a)};
-    // The holes of a sparse file are zeros.
+    if (got != ARCHIVE_OK && got != ARCHIVE_EOF) throw broken_file{m.name + ": " + ::archive_error_string(a)};
+    // The holes of a sparse file are zeros, also the one at its end.
     static constexpr std::array<unsigned char, 4096> zeros{};
     while (m.bytes < offset) {
       go_on(o);  // a hole may be as large as its header says, from a file of a few KB
@@ -98,6 +97,7 @@ archive_member check(::archive* a, ::archive_entry* e, const reading_options& o)
       crc = ::crc32(crc, zeros.data(), static_cast<unsigned>(n));
       m.bytes += n;
     }
+    if (got == ARCHIVE_EOF) break;
     crc = ::crc32_z(crc, static_cast<const unsigned char*>(bytes), size);
     m.bytes += static_cast<std::int64_t>(size);
   }
