@@ -162,6 +162,7 @@ void connection::deliver() {
   }
   if (next) {
     sending_ = *std::move(next);
+    stream_.text(sending_->is_text);
     stream_.async_write(net::buffer(sending_->body),
                         [self = shared_from_this()](error_code error, std::size_t) { self->sent(error); });
   } else if (next.error() == penstock::errc::disconnected) {

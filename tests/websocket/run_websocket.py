@@ -136,6 +136,9 @@ def protocol(folder):
         all_of_them[0].say("hello")
         check("what one says all are told, itself included", [c.hear() for c in all_of_them] == ["hello"] * 5)
         check("a message over HTTP", hub.ask("/publish", "POST", "over HTTP")[0] == 202 and {c.hear() for c in all_of_them} == {"over HTTP"})
+        no_text = b"\xff\xfe\xed\xa0\x80\0"
+        all_of_them[1].frame(2, no_text)
+        check("what is no UTF-8 goes out as binary: as text it would have all of them close", [c.receive() for c in all_of_them] == [(2, no_text)] * 5)
         text = "ünïcode " * 500
         all_of_them[1].say(text)
         check("a long message", {c.hear() for c in all_of_them} == {text})
@@ -163,7 +166,7 @@ def protocol(folder):
         check("who has left is forgotten", hub.wait_for("websocket_hub_connections", 4))
         check("the others go on", hub.ask("/publish", "POST", "still")[0] == 202 and {c.hear() for c in all_of_them} == {"still"})
         check("health, metrics, and nothing else", [hub.ask(p)[0] for p in ("/healthz", "/metrics", "/x")] == [200, 200, 404])
-        check("it counts what it does", hub.metric("websocket_hub_opened_total") == 7 and hub.metric("websocket_hub_published_total") == 45)
+        check("it counts what it does", hub.metric("websocket_hub_opened_total") == 7 and hub.metric("websocket_hub_published_total") == 46)
         if shutil.which("promtool"):
             done = subprocess.run(["promtool", "check", "metrics"], input=hub.ask("/metrics")[1], capture_output=True, text=True, check=False)
             check("promtool has nothing to say", done.returncode == 0 and not done.stderr, done.stderr)
