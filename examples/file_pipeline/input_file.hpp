@@ -16,9 +16,15 @@ namespace files {
 
 class input_file {
  public:
-  /// Throws std::system_error, as all members do.
-  explicit input_file(const std::string& path) : path_{path}, descriptor_{::open(path.c_str(), O_RDONLY | O_CLOEXEC)} {
+  /// A regular file. Throws std::system_error, as all members do.
+  explicit input_file(const std::string& path)
+      : path_{path}, descriptor_{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)} {
     if (descriptor_ < 0) fail();
+    // What was a file when it was found may be a pipe by now, and opening that would wait for somebody who writes.
+    struct ::stat s{};
+    if (::fstat(descriptor_, &s) == 0 && S_ISREG(s.st_mode)) return;
+    ::close(descriptor_);
+    throw std::system_error{ENOTSUP, std::generic_category(), path};
   }
   ~input_file() { ::close(descriptor_); }
   input_file(const input_file&) = delete;

@@ -218,6 +218,9 @@ def check_errors(folder):
     one = run("one", "few/a.txt", "few/a.dat", "few/not-there.txt")
     lines = [json.loads(line) for line in one.stdout.splitlines()]
     check("one: a line for each", one.returncode == 1 and lines[0]["found"]["language"] == "en" and "error" in lines[1] and "error" in lines[2], one)
+    os.mkfifo(folder / "few/pipe.txt")
+    check("one: what is no file is not waited for", run("one", "few/pipe.txt").returncode == 1)
+    (folder / "few/pipe.txt").unlink()
     if os.geteuid() != 0:  # root reads everything
         few = Pipeline(folder / "few-out", folder / "few")
         report = few.run("--attempts", 3, "--backoff", "10ms")
