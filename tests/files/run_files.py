@@ -20,15 +20,8 @@ import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 MIB = 1 << 20
-passed = failed = 0
-
-
-def check(what, ok, detail=""):
-    global passed, failed
-    passed += bool(ok)
-    failed += not ok
-    if not ok:
-        print(f"FAILED {what}: {detail}")
+sys.path.insert(0, str(HERE.parent / "support"))
+from checks import check, verdict  # noqa: E402
 
 
 class Pipeline:
@@ -239,8 +232,7 @@ def main():
             part(folder / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    sys.exit(verdict())
 
 
 if __name__ == "__main__":
