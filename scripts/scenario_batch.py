@@ -8,11 +8,9 @@ BUILD has penstock_batch_million. Prints JSON.
 """
 
 import argparse
-import datetime
 import json
 import os
 import pathlib
-import platform
 import re
 import shutil
 import subprocess
@@ -20,15 +18,13 @@ import sys
 import threading
 import time
 
+from scenario_api import machine, say
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MIB = 1 << 20
 MOST_MEMORY = 128 * MIB
 WANTED = {1000: 500_000, 100: 200_000, 10: 50_000}  # records a second, by how many a job has
 BAR = re.compile(rb"(\d+) of \d+, (\d+)/s, ([0-9.]+) s left")
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def resident(process):
@@ -85,12 +81,6 @@ class Run:
         return half[2] / left if left > 0.5 else None
 
 
-def machine():
-    model = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("model name")), "?")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return f"{model}, {os.cpu_count()} processors, Linux {platform.release()}, commit {commit}, {datetime.date.today()}; load {os.getloadavg()[0]:.1f} when it began"
-
-
 def main():
     arguments = argparse.ArgumentParser(usage=__doc__)
     arguments.add_argument("build", type=pathlib.Path)
@@ -98,7 +88,7 @@ def main():
     arguments.add_argument("--records", type=int, default=1_000_000)
     given = arguments.parse_args()
     binary, work, records = given.build.resolve() / "penstock_batch_million", given.work.resolve(), given.records
-    result = {"machine": machine(), "goals": [], "records": records, "most_memory": MOST_MEMORY, "runs": {}}
+    result = {"machine": machine(f"load {os.getloadavg()[0]:.1f} when it began"), "goals": [], "records": records, "most_memory": MOST_MEMORY, "runs": {}}
 
     def goal(what, wanted, figure, met):
         result["goals"].append({"goal": what, "wanted": wanted, "figure": figure, "met": bool(met)})

@@ -10,11 +10,9 @@ runs --rounds times (2), and its best time counts. Prints JSON.
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import pathlib
-import platform
 import resource
 import shutil
 import sqlite3
@@ -23,16 +21,14 @@ import sys
 import threading
 import time
 
+from scenario_api import machine, say
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MIB = 1 << 20
 BOUND = 128 * MIB  # a big image takes 96 MiB
 PROGRAM = 64 * MIB  # what the process may have besides: itself, SQLite's caches, results that are not written yet, what the allocator keeps
 FILES = {"images": 600, "texts": 3000, "archives": 600, "broken": 20, "big": 12}
 KILLS = 3
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def corpus(work, scale):
@@ -144,12 +140,6 @@ def plain(build, corpus_, processes):
     return seconds, processors, memory
 
 
-def machine():
-    model = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("model name")), "?")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return f"{model}, {os.cpu_count()} processors, Linux {platform.release()}, commit {commit}, {datetime.date.today()}; load {os.getloadavg()[0]:.1f} when it began"
-
-
 def main():
     arguments = argparse.ArgumentParser(usage=__doc__)
     arguments.add_argument("build", type=pathlib.Path)
@@ -158,7 +148,7 @@ def main():
     arguments.add_argument("--rounds", type=int, default=2)
     given = arguments.parse_args()
     build, work = given.build.resolve(), given.work.resolve()
-    result = {"machine": machine(), "goals": [], "bound": BOUND, "program": PROGRAM}
+    result = {"machine": machine(f"load {os.getloadavg()[0]:.1f} when it began"), "goals": [], "bound": BOUND, "program": PROGRAM}
     folder, made = corpus(work, given.scale)
     result |= {"files": made["files"], "bytes": made["bytes"]}
 
