@@ -44,21 +44,31 @@ class gzip_file {
   static ::la_ssize_t next(::archive* a, void* self, const void** bytes) {
     auto& me = *static_cast<gzip_file*>(self);
     *bytes = me.buffer_.data();
-    const int n = ::gzread(me.handle_, me.buffer_.data(), static_cast<unsigned>(me.buffer_.size()));
-    int error = Z_OK;
-    const char* const why = ::gzerror(me.handle_, &error);  // also at an end that comes too early, which is no error of gzread()
-    if (n < 0 || error < 0) {
-      const char* const reason = std::strrchr(why, ':');  // it begins with the path
-      ::archive_set_error(a, EIO, "gzip:%s",
-                          error == Z_BUF_ERROR ? " the file is cut off"
-                          : reason != nullptr  ? reason + 1
-                                               : why);
+    try {
+      return me.read();
+    } catch (const broken_file& error) {
+      ::archive_set_error(a, EIO, "%s", error.what());
       return -1;
     }
-    return n;
+  }
+
+  /// What comes after the archive's end, for gzip's checksum is at the very end of the file.
+  void read_to_the_end(const reading_options& o) {
+    while (read() > 0) go_on(o);
   }
 
  private:
+  int read() {
+    const int n = ::gzread(handle_, buffer_.data(), static_cast<unsigned>(buffer_.size()));
+    int error = Z_OK;
+    const char* const why = ::gzerror(handle_, &error);  // also at an end that comes too early, which is no error of gzread()
+    if (n >= 0 && error >= 0) return n;
+    const char* const reason = std::strrchr(why, ':');  // it begins with the path
+    throw broken_file{std::string{"gzip:"} + (error == Z_BUF_ERROR ? " the file is cut off"
+                                              : reason != nullptr  ? reason + 1
+                                                                   : why)};
+  }
+
   ::gzFile handle_;
   std::array<char, block> buffer_;
 };
@@ -149,6 +159,7 @@ archive_facts read_archive(const std::string& path, const reading_options& o) {
     names += all.members.back().name.size();
     if (names > most_names) throw broken_file{"names of more than 16 MiB in all"};
   }
+  if (gzip != nullptr) gzip->read_to_the_end(o);
   return all;
 }
 
