@@ -5,6 +5,8 @@ concurrency stay within their bounds, and a run that is killed goes on where it 
     run_files.py PENSTOCK_FILES [PENSTOCK_JOBS]
 """
 
+import gzip
+import io
 import json
 import os
 import pathlib
@@ -201,6 +203,18 @@ def check_errors(folder):
     for wrong in ([], ["dance"], ["run"], ["run", "."], ["run", "--out", "x"], ["run", ".", "--out", "x", "--images", "-1"], ["one"], ["run", ".", "--out", "x", "--what"]):
         done = run(*wrong)
         check(f"wrong: {' '.join(wrong)}", done.returncode == 2 and "penstock-files run" in done.stderr, done)
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        member = tarfile.TarInfo("zeros")
+        member.size = 100_000
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    stored = bytearray(gzip.compress(plain.getvalue(), 0))
+    (folder / "stored.tar.gz").write_bytes(stored)
+    whole = run("one", "stored.tar.gz")
+    stored[50_000] ^= 0x55  # what was compressed is well-formed still, only gzip's checksum tells
+    (folder / "stored.tar.gz").write_bytes(stored)
+    if whole.returncode == 0:  # archives can be read
+        check("a byte that only gzip's checksum tells is noticed", run("one", "stored.tar.gz").returncode == 1)
     check("a folder that is not there", run("run", "nowhere", "--out", "x").returncode == 2)
     check("help", run("--help").returncode == 0 and run("run", "--help").returncode == 0)
     (folder / "few").mkdir()
