@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws a run of the benchmarks as one page that needs nothing else, and keeps runs.
 
-    bench_page.py --page FILE [--build-dir DIR] [--command TEXT] JSON...     the page
-    bench_page.py --keep FILE [--build-dir DIR] [--command TEXT] JSON...     the run in brief: every repetition's figure, machine, compiler, commit
+    bench_page.py --page FILE [--build-dir DIR] [--command TEXT] [--note TEXT] JSON...     the page
+    bench_page.py --keep FILE [--build-dir DIR] [--command TEXT] [--note TEXT] JSON...     the run in brief: every repetition's figure, machine, compiler, commit
 
 JSON is what Google Benchmark writes, a file a program, or a run that was kept. Needs matplotlib (Debian's python3-matplotlib) for the page.
 """
@@ -224,8 +224,11 @@ def main():
     parser.add_argument("--keep", type=pathlib.Path, metavar="FILE")
     parser.add_argument("--build-dir")
     parser.add_argument("--command", default="")
+    parser.add_argument("--note", default="", help="what else is to be known of the machine")
     options = parser.parse_args()
     run = read_run(options.files, options.build_dir, options.command)
+    if options.note:
+        run["machine"] += f"; {options.note}"
     if not run["programs"]:
         sys.exit("bench_page: no benchmark ran")
     if options.keep:

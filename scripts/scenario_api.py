@@ -19,11 +19,14 @@ import socket
 import subprocess
 import sys
 
+from steadiness import Steadiness
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ["fastify@5.12.8", "@fastify/rate-limit@11.2.0", "@fastify/under-pressure@9.2.0", "better-sqlite3@12.11.1", "lru-cache@11.5.3"]
 USERS, POSTS = 10_000, 20_000
 READS = [f"/users/{{1-{USERS}}}", f"/users/{{1-{USERS}}}/posts", f"/posts?after={{1-{POSTS - 100}}}&limit=20"]
 SEARCH = "/search?q=water"
+SEARCHERS = ["--connections", 1000, "--timeout", "60s"]
 LOADS = [0.5, 0.75, 1, 1.5, 2, 3]  # of the peak of searches
 IN_TIME = 0.050  # seconds
 
@@ -115,6 +118,20 @@ class Load:
         return latency[quantile] if latency else None
 
 
+def paced(server, paths, rate, step, seconds, *arguments):
+    """An open loop at one rate. With it, [of each step that long (in seconds), its latencies] for those in which the machine itself was not slow, nor in the
+    two before, so that nothing of that is still queued."""
+    steps = round(seconds / step)
+    with Steadiness() as watch:
+        load = Load(server, paths, "--rate", ",".join([str(rate)] * steps), "--poisson", "--duration", f"{seconds}s", *arguments)
+    begin = load.all["began_at"]
+    load.steady = [part["latency_seconds_by_class"]["2xx"] for i, part in enumerate(load.all["steps"])
+                   if watch.is_steady(begin + (i - 2) * step, begin + (i + 1) * step) and "2xx" in part["latency_seconds_by_class"]]
+    load.steps = steps
+    load.slow = watch.share()
+    return load
+
+
 def reads(server, seconds):
     load = Load(server, READS, "--connections", 64, "--warm-up", f"{min(2.0, seconds / 3)}s", "--duration", f"{seconds}s")
     answered, refused = load.all["by_status"].get("200", 0), load.all["by_status"].get("503", 0)
@@ -140,15 +157,16 @@ def share_within(latency, limit):
 def searches(server, rate, seconds, loads):
     """Searches at these multiples of a rate, one after the other."""
     steps = ",".join(f"{rate * l:.0f}" for l in loads)
-    load = Load(server, [SEARCH], "--rate", steps, "--poisson", "--connections", 1000, "--timeout", "60s", "--duration", f"{seconds * len(loads)}s")
-    result = []
-    for i, step in enumerate(load.all["steps"]):
-        latency = step.get("latency_seconds_by_class", {}).get("2xx") or {}
-        result.append({"offered": step["intended"] / step["seconds"], "goodput": step["by_status"].get("200", 0) / step["seconds"],
-                       "in_time": step["by_status"].get("200", 0) / step["seconds"] * (share_within(latency, IN_TIME) if latency else 0),
-                       "refused": step["by_status"].get("503", 0) / step["seconds"], "p50": latency.get("p50"), "p99": latency.get("p99"), "of_peak": loads[i],
-                       "unanswered": step["unanswered"]})
-    return result
+    load = Load(server, [SEARCH], "--rate", steps, "--poisson", *SEARCHERS, "--duration", f"{seconds * len(loads)}s")
+    return [searched(step, of_peak) for step, of_peak in zip(load.all["steps"], loads)]
+
+
+def searched(step, of_peak):
+    latency = step.get("latency_seconds_by_class", {}).get("2xx") or {}
+    goodput = step["by_status"].get("200", 0) / step["seconds"]
+    return {"offered": step["intended"] / step["seconds"], "goodput": goodput, "in_time": goodput * (share_within(latency, IN_TIME) if latency else 0),
+            "refused": step["by_status"].get("503", 0) / step["seconds"], "p50": latency.get("p50"), "p99": latency.get("p99"), "of_peak": of_peak,
+            "unanswered": step["unanswered"]}
 
 
 def machine(besides="load generator on the same machine"):
@@ -157,23 +175,25 @@ def machine(besides="load generator on the same machine"):
     return f"{model}, {os.cpu_count()} processors, Linux {platform.release()}, commit {commit}, {datetime.date.today()}; {besides}"
 
 
-def main():
-    arguments = argparse.ArgumentParser(usage=__doc__)
-    arguments.add_argument("build", type=pathlib.Path)
-    arguments.add_argument("work", type=pathlib.Path)
-    arguments.add_argument("--seconds", type=float, default=8)
-    arguments.add_argument("--only-penstock", action="store_true")
-    given = arguments.parse_args()
+def measure(given, result):
     seconds, work = given.seconds, given.work.resolve()
-    Load.binary = given.build.resolve() / "penstock-load"
     found = None if given.only_penstock else modules(work)
     if found is None:
         say("without Node")
-    result = {"machine": machine(), "goals": [], "seconds": seconds}
 
     def goal(what, wanted, figure, met):
         result["goals"].append({"goal": what, "wanted": wanted, "figure": figure, "met": bool(met)})
         say(f"   {what}: {figure} (wanted: {wanted})")
+
+    def p99(what, name, load, limit):
+        """Of the whole; and if the machine itself was slow for a while, of the rest alone, too."""
+        wanted = f"at most {limit * 1e3:.0f} ms"
+        result[name] |= {"machine_slow": load.slow, "steps": load.steps, "steady_p99": [part["p99"] for part in load.steady]}
+        goal(what, wanted, f"{load.of('p99') * 1e3:.3g} ms", load.of("p99") <= limit)
+        if load.slow:
+            worst = max((part["p99"] for part in load.steady), default=float("nan"))
+            goal(f"... in the {len(load.steady)} of {load.steps} parts of that time in which the machine did not get slow, which it was for {100 * load.slow:.0f} % of it; the worst",
+                 wanted, f"{worst * 1e3:.3g} ms", worst <= limit)
 
     with penstock(given.build, work) as s:
         say("reads, closed loop")
@@ -181,11 +201,13 @@ def main():
         result["reads"] = ours.good
         goal("reads, keep-alive", "at least 40,000/s", f"{ours.good['rate']:,.0f}/s", ours.good["rate"] >= 40_000)
         say("reads, open loop")
-        for name, what, rate in (("reads_at_28000", "P99 of reads at 28,000/s, 70 % of the goal", 28_000),
-                                 ("reads_at_70", "P99 of reads at 70 % of what was reached", round(0.7 * ours.good["rate"]))):
-            part = Load(s, READS, "--connections", 200, "--rate", rate, "--poisson", "--warm-up", "500ms", "--duration", f"{seconds}s")
+        for name, what, rate in (("reads_at_28000", "28,000/s, 70 % of the goal", 28_000),
+                                 ("reads_at_70", f"{0.7 * ours.good['rate']:,.0f}/s, 70 % of what was reached", round(0.7 * ours.good["rate"]))):
+            part = paced(s, READS, rate, 0.25, seconds, "--connections", 200, "--warm-up", "2s")
             result[name] = {"rate": part.all["rate"], "p50": part.of("p50"), "p99": part.of("p99"), "p99_9": part.of("p99_9"), "errors": part.all["errors"]}
-            goal(f"{what}, Poisson arrivals", "at most 10 ms", f"{part.of('p99') * 1e3:.2f} ms", part.of("p99") <= 0.010 and part.all["errors"] == 0)
+            p99(f"P99 of reads at {what}, Poisson arrivals", name, part, 0.010)
+            if part.all["errors"]:
+                raise RuntimeError(f"reads failed: {part.all['by_status']} {part.all['unanswered']}")
         part = Load(s, READS, "--connections", 200, "--rate", 10_000, "--poisson", "--duration", f"{seconds / 2}s")
         result["reads_at_10000"] = {"p50": part.of("p50"), "p95": part.of("p95"), "p99": part.of("p99"), "errors": part.all["errors"]}
         goal("P95 of reads at 10,000/s", "less than 100 ms", f"{part.of('p95') * 1e3:.2f} ms", part.of("p95") < 0.1 and part.all["errors"] == 0)
@@ -193,10 +215,11 @@ def main():
         peak = Load(s, [SEARCH], "--connections", 2 * os.cpu_count(), "--duration", f"{seconds}s").all["goodput"]
         result["search_peak"] = peak
         say("searches, three times as many as can be answered")
-        three = searches(s, peak, seconds, [3])[0]
-        result["overload"] = three
-        goal(f"goodput of searches at 3 times their peak ({peak:,.0f}/s)", "at least 90 %", f"{100 * three['goodput'] / peak:.0f} %", three["goodput"] >= 0.9 * peak)
-        goal("P99 of the searches that are answered then", "at most 50 ms", f"{three['p99'] * 1e3:.1f} ms", three["p99"] <= 0.05)
+        three = paced(s, [SEARCH], round(3 * peak), 0.5, seconds, *SEARCHERS)
+        result["overload"] = searched(three.all, 3)
+        goodput = result["overload"]["goodput"]
+        goal(f"goodput of searches at 3 times their peak ({peak:,.0f}/s)", "at least 90 %", f"{100 * goodput / peak:.0f} %", goodput >= 0.9 * peak)
+        p99("P99 of the searches that are answered then", "overload", three, 0.050)
         say("searches, more and more")
         result["curves"] = {"penstock": searches(s, peak, seconds / 3, LOADS)}
     with penstock(given.build, work, "--no-shedding") as s:
@@ -213,6 +236,18 @@ def main():
             goal("... for a second of the servers' processors", "at least 3 times as many", f"{cpu:.1f} times", cpu >= 3)
             say("Node: searches")
             result["curves"]["Node"] = searches(s, peak, seconds / 3, LOADS)
+
+
+def main():
+    arguments = argparse.ArgumentParser(usage=__doc__)
+    arguments.add_argument("build", type=pathlib.Path)
+    arguments.add_argument("work", type=pathlib.Path)
+    arguments.add_argument("--seconds", type=float, default=8)
+    arguments.add_argument("--only-penstock", action="store_true")
+    given = arguments.parse_args()
+    Load.binary = given.build.resolve() / "penstock-load"
+    result = {"machine": machine(), "goals": [], "seconds": given.seconds}
+    measure(given, result)
     print(json.dumps(result))
 
 

@@ -40,6 +40,8 @@ class engine {
   [[nodiscard]] const live_view& live() const noexcept { return *live_; }
   /// Of each step, without the warm-up.
   [[nodiscard]] const std::vector<std::unique_ptr<measurements>>& measured() const noexcept { return measured_; }
+  /// When the first request was due, warm-up and all. Of one that ran.
+  [[nodiscard]] std::chrono::steady_clock::time_point started() const noexcept { return start_; }
 
  private:
   using nanoseconds = std::chrono::nanoseconds;

@@ -272,6 +272,7 @@ std::string as_json(const options& o, const outcome& result) {
          {"connections", o.connections},
          {"threads", o.threads},
          {"warm_up_seconds", seconds(o.warm_up)},
+         {"began_at", std::chrono::duration<double>(result.began.time_since_epoch()).count()},  // seconds since 1970
          {"interrupted", result.interrupted},
          {"cpu_seconds", result.cpu_seconds},
          {"answers_per_cpu_second", static_cast<double>(result.answers) / std::max(result.cpu_seconds, 1e-3)}};

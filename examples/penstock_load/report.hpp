@@ -72,6 +72,7 @@ struct outcome {
   double seconds = 0;         ///< that were measured
   double cpu_seconds = 0;     ///< of this process, warm-up and all
   std::uint64_t answers = 0;  ///< warm-up and all
+  std::chrono::system_clock::time_point began{};  ///< what was measured, after the warm-up
   bool interrupted = false;
   std::vector<live_row> rows;
 };

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests scripts/bench_report.py, bench_page.py and bench_compare.py with runs that are made up."""
+"""Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up."""
 
 import json
 import pathlib
@@ -14,6 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 import bench_compare  # noqa: E402
 import bench_page  # noqa: E402
 import bench_report  # noqa: E402
+import steadiness  # noqa: E402
 
 
 def benchmark(name, times, **more):
@@ -102,6 +103,32 @@ class Drawing(unittest.TestCase):
         self.assertEqual(text.count("<svg"), 3)  # ratios, scaling, latencies
         for expected in ("load, by threads", "wait P99", "load/threads:4", "99 %"):
             self.assertIn(expected, text)
+
+class SlowMachines(unittest.TestCase):
+    def slow(self, *slow_at):
+        return steadiness.slow_times([(k * 0.002, 90_000 if k in slow_at else 20_000) for k in range(1000)])
+
+    def test_one_speed(self):
+        self.assertEqual(self.slow(), [])
+
+    def test_some_that_are_slow_by_themselves(self):
+        self.assertEqual(self.slow(100, 101, 300, 500), [])
+
+    def test_slow_times(self):
+        ((begin, end), (begin2, end2)) = self.slow(*range(100, 120), 121, 123, *range(400, 403))
+        self.assertAlmostEqual(begin, 0.2)
+        self.assertAlmostEqual(end, 0.246)
+        self.assertAlmostEqual(end2 - begin2, 0.004)
+
+    def test_watching(self):
+        with steadiness.Steadiness() as watch:
+            pass
+        self.assertGreaterEqual(watch.watched, 0)  # it may have ended before its first look
+        watch.slow, watch.watched = [(1.0, 1.5), (3.0, 3.5)], 10
+        self.assertAlmostEqual(watch.share(), 0.1)
+        self.assertTrue(watch.is_steady(1.6, 2.9))
+        self.assertFalse(watch.is_steady(1.4, 1.6))
+        self.assertFalse(watch.is_steady(3.1, 3.2))
 
 
 if __name__ == "__main__":
