@@ -189,11 +189,11 @@ def measure(given, result):
         """Of the whole; and if the machine itself was slow for a while, of the rest alone, too."""
         wanted = f"at most {limit * 1e3:.0f} ms"
         result[name] |= {"machine_slow": load.slow, "steps": load.steps, "steady_p99": [part["p99"] for part in load.steady]}
-        goal(what, wanted, f"{load.of('p99') * 1e3:.3g} ms", load.of("p99") <= limit)
+        goal(what, wanted, f"{load.of('p99') * 1e3:,.1f} ms", load.of("p99") <= limit)
         if load.slow:
             worst = max((part["p99"] for part in load.steady), default=float("nan"))
             goal(f"... in the {len(load.steady)} of {load.steps} parts of that time in which the machine did not get slow, which it was for {100 * load.slow:.0f} % of it; the worst",
-                 wanted, f"{worst * 1e3:.3g} ms", worst <= limit)
+                 wanted, f"{worst * 1e3:,.1f} ms", worst <= limit)
 
     with penstock(given.build, work) as s:
         say("reads, closed loop")
