@@ -19,7 +19,7 @@ namespace penstock::inline v0_1 {
 /// Who uses a channel. A promise: debug builds report two threads at one end of an spsc channel.
 enum class channel_policy : unsigned char {
   mpmc,  ///< many producers, many consumers
-  spsc,  ///< one producer and one consumer at a time; twice as fast. abort() counts as the consumer's, reserve() as the producer's
+  spsc,  ///< one producer and one consumer at a time; quicker there and back. abort() counts as the consumer's, reserve() as the producer's
 };
 
 /// What a push does that finds no room.
