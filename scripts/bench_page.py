@@ -12,7 +12,6 @@ import html
 import io
 import json
 import math
-import os
 import pathlib
 import re
 import statistics
@@ -20,6 +19,7 @@ import sys
 import zlib
 
 import bench_report
+import system_python
 
 OURS, PEER, FAINT = "#0b62a8", "#8a94a0", "#c9d1d9"
 PEERS = ["#c2571a", "#6b7785", "#8f5aa8", "#2f8f6b", "#b08a1e", "#a3475f", "#4a6fa5", "#7a7a52"]
@@ -226,6 +226,8 @@ def main():
     parser.add_argument("--command", default="")
     parser.add_argument("--note", default="", help="what else is to be known of the machine")
     options = parser.parse_args()
+    if options.page:
+        system_python.need("matplotlib", package="python3-matplotlib")
     run = read_run(options.files, options.build_dir, options.command)
     if options.note:
         run["machine"] += f"; {options.note}"
@@ -241,10 +243,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        # Debian's packages belong to Debian's Python, which may not be the first in the path.
-        if "--page" in sys.argv and os.path.exists("/usr/bin/python3") and os.path.realpath(sys.executable) != os.path.realpath("/usr/bin/python3"):
-            os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
     main()

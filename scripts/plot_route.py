@@ -14,8 +14,11 @@ import csv
 import pathlib
 import sys
 
-import matplotlib
-import matplotlib.ticker
+import system_python
+
+system_python.need("matplotlib", package="python3-matplotlib")
+import matplotlib  # noqa: E402  (it is known now that it is there)
+import matplotlib.ticker  # noqa: E402
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen before)

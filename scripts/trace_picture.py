@@ -7,11 +7,14 @@ usage: penstock_example_tracing | trace_picture.py OUTPUT.svg
 import json
 import sys
 
-import matplotlib
+import system_python
+
+system_python.need("matplotlib", package="python3-matplotlib")
+import matplotlib  # noqa: E402  (it is known now that it is there)
 
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "penstock"
-import matplotlib.pyplot as plt
+import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen before)
 
 COLOURS = {"GET": "#4c72b0", "task": "#55a868", "wait": "#c9c9c9", "batch": "#dd8452", "job": "#8172b3"}
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up."""
+"""Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up, and that whatever draws finds the Python that can."""
 
 import json
 import pathlib
@@ -104,6 +104,7 @@ class Drawing(unittest.TestCase):
         for expected in ("load, by threads", "wait P99", "load/threads:4", "99 %"):
             self.assertIn(expected, text)
 
+
 class SlowMachines(unittest.TestCase):
     def slow(self, *slow_at):
         return steadiness.slow_times([(k * 0.002, 90_000 if k in slow_at else 20_000) for k in range(1000)])
@@ -129,6 +130,21 @@ class SlowMachines(unittest.TestCase):
         self.assertTrue(watch.is_steady(1.6, 2.9))
         self.assertFalse(watch.is_steady(1.4, 1.6))
         self.assertFalse(watch.is_steady(3.1, 3.2))
+
+
+class Python(unittest.TestCase):
+    def test_what_draws_finds_a_python_that_can(self):
+        if subprocess.run(["/usr/bin/python3", "-c", "import matplotlib, venv"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("python3-matplotlib is not installed")
+        drawing = [f for f in SCRIPTS.iterdir() if f.is_file() and "import matplotlib" in f.read_text(encoding="utf-8")]
+        self.assertGreater(len(drawing), 5)
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", folder], check=True)
+            for script in drawing:
+                with self.subTest(script.name):
+                    arguments = ["--page", pathlib.Path(folder, "page.html"), "/dev/null"] if script.name == "bench_page.py" else []
+                    ran = subprocess.run([pathlib.Path(folder, "bin/python3"), script, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+                    self.assertNotIn("No module named", ran.stderr)
 
 
 if __name__ == "__main__":
