@@ -2,15 +2,20 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <chrono>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/socket_base.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
@@ -28,8 +33,10 @@ namespace http = boost::beast::http;
 namespace ws = boost::beast::websocket;
 using error_code = boost::system::error_code;
 using request = http::request<http::string_body>;
+using request_parser = http::request_parser<http::string_body>;
 using response = http::response<http::string_body>;
 
+constexpr std::size_t read_size = 8 * 1024;
 constexpr std::uint32_t header_limit = 8 * 1024;
 constexpr auto handshake_time = std::chrono::seconds{10};
 
@@ -40,6 +47,62 @@ response answer_of(const request& r, http::status status, std::string body) {
   a.body() = std::move(body);
   a.prepare_payload();
   return a;
+}
+
+http::status refusal_of(error_code why) {
+  return why == http::error::body_limit     ? http::status::payload_too_large
+         : why == http::error::header_limit ? http::status::request_header_fields_too_large
+                                            : http::status::bad_request;
+}
+
+// Reads a request, and takes no more from the socket than belongs to it: frames may come with an upgrade, and Beast's stream reads those from the socket.
+// What has come is looked at first, therefore, and taken when it is known how far the request goes. Gives the status to refuse it with, if it is not ok, or an
+// error of the socket's.
+penstock::task<penstock::result<http::status>> take_request(tcp_socket& socket, request_parser& parser) {
+  error_code error;
+  socket.non_blocking(true, error);
+  parser.eager(true);
+  boost::beast::flat_buffer buffer{header_limit + read_size};
+  bool go_on_said = false;
+  for (;;) {
+    const auto came = co_await socket.async_wait(tcp_socket::wait_read, penstock::use_task);
+    if (!came) co_return came.error();
+    if (buffer.max_size() - buffer.size() < read_size)
+      co_return refusal_of(http::error::header_limit);  // a chunk's, which has none
+    const std::size_t before = buffer.size();
+    const auto place = buffer.prepare(read_size);
+    const std::size_t n = socket.receive(place, tcp_socket::message_peek, error);
+    if (error == net::error::would_block) continue;
+    if (error) co_return std::error_code{error};
+    buffer.commit(n);
+    const std::size_t used = parser.put(buffer.data(), error);
+    if (error && error != http::error::need_more) co_return refusal_of(error);
+    const std::size_t ours = parser.is_done() ? used - before : n;
+    error_code taken;
+    socket.receive(net::buffer(place, ours), 0, taken);
+    if (taken) co_return std::error_code{taken};
+    if (parser.is_done()) co_return http::status::ok;
+    buffer.consume(used);
+    if (!go_on_said && parser.is_header_done()) {
+      go_on_said = true;
+      const request& r = parser.get();
+      if (r.version() < 11 || buffer.size() != 0 || !boost::beast::iequals(r[http::field::expect], "100-continue")) continue;
+      static constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+      const auto told = co_await net::async_write(socket, net::buffer(go_on), penstock::use_task);
+      if (!told) co_return told.error();
+    }
+  }
+}
+
+// Closing while something has come that was not read would take the answer from the client, too. What it still sends is thrown away, until it closes.
+penstock::task<> say_last(tcp_socket& socket, response last) {
+  const auto said = co_await http::async_write(socket, last, penstock::use_task);
+  if (!said) co_return;
+  error_code ignored;
+  socket.shutdown(tcp_socket::shutdown_send, ignored);
+  std::array<char, 4096> thrown_away;
+  while (co_await socket.async_read_some(net::buffer(thrown_away), penstock::use_task)) {
+  }
 }
 
 }  // namespace
@@ -62,12 +125,12 @@ connection::~connection() {
 penstock::task<> connection::greet(std::shared_ptr<connection> self) {
   exchange& all = self->home_.all_;
   tcp_socket& socket = self->stream_.next_layer();
-  boost::beast::flat_buffer buffer{header_limit + self->home_.options_.largest};
-  http::request_parser<http::string_body> parser;
+  request_parser parser;
   parser.header_limit(header_limit);
   parser.body_limit(self->home_.options_.largest);
-  const auto came = co_await http::async_read(socket, buffer, parser, penstock::use_task);
-  if (!came) {
+  const auto came = co_await take_request(socket, parser);
+  if (!came || *came != http::status::ok) {
+    if (came) co_await say_last(socket, answer_of(parser.get(), *came, ""));
     self->cut();
     co_return;
   }
@@ -101,10 +164,8 @@ penstock::task<> connection::greet(std::shared_ptr<connection> self) {
   } else {
     answer = answer_of(asked, http::status::not_found, "");
   }
-  static_cast<void>(co_await http::async_write(socket, answer, penstock::use_task));
-  error_code ignored;
-  socket.shutdown(tcp_socket::shutdown_both, ignored);
-  socket.close(ignored);
+  co_await say_last(socket, std::move(answer));
+  self->cut();
 }
 
 void connection::open() {

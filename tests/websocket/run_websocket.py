@@ -75,17 +75,29 @@ class Hub:
         return self.process.wait(PATIENCE)
 
 
+def frame_of(opcode, data=b"", final=True):
+    mask = os.urandom(4)
+    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data)) if len(data) < 65536 else b"\xff" + struct.pack(">Q", len(data))
+    return bytes([(0x80 if final else 0) | opcode]) + size + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(data))
+
+
 class Client:
     """A WebSocket connection, byte by byte."""
 
-    def __init__(self, hub, receive_buffer=None):
+    def __init__(self, hub, receive_buffer=None, early=b"", cut_at=None):
+        """`early` comes with the upgrade; `cut_at` bytes of both in a packet by themselves."""
         self.socket = socket.socket()
         self.socket.settimeout(PATIENCE)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.connect(("127.0.0.1", hub.port))
         key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.sendall(f"GET /x HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        upgrade = f"GET /x HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode() + early
+        if cut_at:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.sendall(upgrade[:cut_at])
+            hub.ask("/healthz")  # so that it has seen it
+        self.socket.sendall(upgrade[cut_at or 0:])
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += self.take(1)
@@ -102,9 +114,7 @@ class Client:
         return got
 
     def frame(self, opcode, data=b"", final=True):
-        mask = os.urandom(4)
-        size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data)) if len(data) < 65536 else b"\xff" + struct.pack(">Q", len(data))
-        self.socket.sendall(bytes([(0x80 if final else 0) | opcode]) + size + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(data)))
+        self.socket.sendall(frame_of(opcode, data, final))
 
     def say(self, text):
         self.frame(1, text.encode())
@@ -180,6 +190,62 @@ def protocol(folder):
             c.frame(8, b"\x03\xe9")
             c.socket.close()
         check("and it ends", hub.process.wait(PATIENCE) == 0, hub.text())
+
+
+def exchange(hub, *parts):
+    """Sends each part when something has been answered to the one before. All that is answered, until the hub closes."""
+    answered = []
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=PATIENCE) as s:
+        try:
+            for part in parts:
+                s.sendall(part)
+                answered.append(s.recv(65536))
+            while got := s.recv(65536):
+                answered.append(got)
+        except ConnectionError as e:
+            answered.append(str(e).encode())
+    return answered
+
+
+def requests(folder):
+    """What is HTTP's part."""
+    with Hub(folder, "--largest", 10_000, name="requests") as hub:
+        listener = Client(hub)
+        said = [Client(hub, early=frame_of(1, b"with the upgrade")), Client(hub, early=frame_of(1, b"first") + frame_of(1, b"second")),
+                Client(hub, early=frame_of(1, b"x" * 9000)), Client(hub, early=frame_of(1, b"in two"), cut_at=60), Client(hub, early=frame_of(1, b"in two as well"), cut_at=-8)]
+        listener.socket.settimeout(5)
+        heard = []
+        try:
+            while len(heard) < 6:
+                heard.append(listener.hear())
+        except TimeoutError:
+            pass
+        wanted = ["with the upgrade", "first", "second", "x" * 9000, "in two", "in two as well"]
+        check("what comes with the upgrade is heard", all(c.accepted for c in said) and sorted(heard) == sorted(wanted) and heard.index("first") < heard.index("second"), heard)
+
+        head = b"POST /publish HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: "
+        listener.socket.settimeout(PATIENCE)
+        hear = len(heard) == 6 and listener.hear
+        got = exchange(hub, head + b"5\r\n\r\n", b"hello")
+        check("who asks whether to go on is told to", got[0] == b"HTTP/1.1 100 Continue\r\n\r\n" and got[1].startswith(b"HTTP/1.1 202 "), got)
+        check("and heard", hear and hear() == "hello")
+        got = exchange(hub, head + b"5\r\n\r\nhello")
+        check("who asks, but has gone on, is not", got[0].startswith(b"HTTP/1.1 202 "), got)
+        got = exchange(hub, head + b"20000\r\n\r\n")
+        check("nor who would say too much", got[0].startswith(b"HTTP/1.1 413 "), got)
+
+        large, post = b"x" * 8_000_000, b"POST /publish HTTP/1.1\r\nHost: hub\r\n"
+        chunks = b"".join(b"1000\r\n" + b"x" * 4096 + b"\r\n" for _ in range(500)) + b"0\r\n\r\n"
+        for name, text, status in (("a body that is too long", post + b"Content-Length: 8000000\r\n\r\n" + large, 413), ("... in chunks", post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, 413),
+                                   ("a chunk whose header is too long", post + b"Transfer-Encoding: chunked\r\n\r\n1;" + large, 431),
+                                   ("a header that is too long", b"GET / HTTP/1.1\r\nX: " + large, 431), ("no HTTP", b"hello\r\n\r\n" + large, 400),
+                                   ("a request behind the last one", b"GET /healthz HTTP/1.1\r\n\r\n" + large, 200)):
+            got = b"".join(exchange(hub, text))
+            check(f"{name}: {status}, and closed in order", got.startswith(f"HTTP/1.1 {status} ".encode()) and got.count(b"HTTP/1.1") == 1 and b"rror" not in got[-60:].split(b"\r\n\r\n")[-1], got[-300:])
+        body = b"".join(b"2\r\nab\r\n" for _ in range(3000)) + b"0\r\n\r\n"
+        got = exchange(hub, post + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+        check("a body in chunks", got[0].startswith(b"HTTP/1.1 202 ") and hear and {hear(), hear()} == {"hello", "ab" * 3000}, got)
+        check("it ends in order", hub.end() == 0, hub.text())
 
 
 def silence(folder):
@@ -318,7 +384,7 @@ def main():
     HUB, LOAD = map(os.path.abspath, sys.argv[1:3])
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="penstock-websocket-") as name:
-        for part in (protocol, silence, descriptors, slow_readers, joined, scenario):
+        for part in (protocol, requests, silence, descriptors, slow_readers, joined, scenario):
             if len(sys.argv) < 4 or part.__name__ in sys.argv[3:]:
                 part(pathlib.Path(name))
     print(f"   {time.monotonic() - began:.1f} s")
