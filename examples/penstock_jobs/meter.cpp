@@ -78,8 +78,8 @@ reading meter::read() {
         ran += j.ended_at - std::max(j.started_at, last_);
       }
       if (s == job_state::failed || now - j.ended_at > std::chrono::minutes{1}) continue;
-      const auto due = std::max(j.added_at, j.due_at == penstock::no_time ? j.added_at : j.due_at);
-      wait->record(std::max(j.started_at - due, std::chrono::nanoseconds{0}));
+      if (j.due_at != penstock::no_time)
+        wait->record(std::max(j.started_at - std::max(j.added_at, j.due_at), std::chrono::nanoseconds{0}));
       run->record(std::max(j.ended_at - j.started_at, std::chrono::nanoseconds{0}));
     }
     // If all that are kept are new, more have ended than one can see: as fast as these.

@@ -94,7 +94,7 @@ int main(int argc, char** argv) {
   penstock::retry_budget budget{{.min_per_second = 1, .clock = clock}};
   penstock::job_queue<int> queue;
   penstock::job_worker<int> worker{queue, helper, [](penstock::job<int>&) {}};
-  penstock::job_queue<int> later;
+  penstock::job_queue<int> later{{.clock = clock}};
   need(later.add(1));
   const std::vector<int> three{1, 2, 3};
   auto sum = penstock::from(three) | penstock::map([](int n) { return n; }) | penstock::to([](int) {});

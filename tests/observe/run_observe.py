@@ -42,7 +42,7 @@ EXPECTED = {
     "moving_ring": ("concurrent_hash_ring", {"nodes": 1}),
     "breaker": ("circuit_breaker", {"state": {"closed": 1, "half_open": 0, "open": 0}, "opened_total": 0}),
     "budget": ("retry_budget", {"available": 10}),
-    "queue": ("job_queue", {"depth": 1, "jobs": {"waiting": 1, "failed": 0}, "paused": 0}),
+    "queue": ("job_queue", {"depth": 1, "jobs": {"waiting": 1, "failed": 0}, "paused": 0, "head_wait_seconds": 0}),
     "worker": ("job_worker", {"in_flight": 0, "limit": 1, "completed_total": 0, "store_errors_total": 0}),
     "sum": ("pipeline", {}),
 }

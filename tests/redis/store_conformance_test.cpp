@@ -22,6 +22,7 @@ struct bench {
   static constexpr bool bounded = false;
   static constexpr bool tells_later = true;
   static constexpr bool fails_stalled_later = true;
+  static constexpr bool first_dues_only = true;
 
   static redis_options server() {
     const char* const socket = std::getenv("PENSTOCK_REDIS_SOCKET");
@@ -62,6 +63,7 @@ end
 TEST_CASE("redis_store: does what every store does, but for what its bench names", "[redis_store][hazard-32]") {
   store_conformance::order<bench>();
   store_conformance::delays<bench>();
+  store_conformance::due_times<bench>();
   store_conformance::settling<bench>();
   store_conformance::fencing<bench>();
   store_conformance::names<bench>();

@@ -53,6 +53,7 @@ class faulty_store {
     [[nodiscard]] penstock::job_id id() const { return id_; }
     [[nodiscard]] std::uint64_t fence() const { return inner_.fence(); }
     [[nodiscard]] unsigned attempt() const { return inner_.attempt(); }
+    [[nodiscard]] penstock::job_time due_since() const { return inner_.due_since(); }
     [[nodiscard]] const penstock::job_policy& policy() const { return inner_.policy(); }
     [[nodiscard]] const payload_type& payload() const { return inner_.payload(); }
     [[nodiscard]] std::string_view name() const { return inner_.name(); }

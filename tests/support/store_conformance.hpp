@@ -95,6 +95,10 @@ constexpr bool is_bounded() {
   return true;
 }
 template <class Bench>
+constexpr bool knows_later_dues() {  // since when a further run was due
+  return !requires { requires Bench::first_dues_only; };
+}
+template <class Bench>
 constexpr bool tells_later() {
   return requires { requires Bench::tells_later; };
 }
@@ -262,6 +266,13 @@ struct user {
            std::to_string(c.active) + ", completed " + std::to_string(c.completed) + ", failed " + std::to_string(c.failed) +
            (c.waiting_children != 0 ? ", for children " + std::to_string(c.waiting_children) : "") + (c.paused ? ", paused" : "");
   }
+  /// Since when a job that was fetched had been due, or the next one has: in seconds from the beginning; "?": nobody knows.
+  std::string since(int payload) { return seconds(leases.at(payload).due_since()); }
+  std::string next() {
+    const penstock::job_counts c = store.counts().value();
+    return c.next_due == penstock::no_time && c.waiting == 0 ? "-" : seconds(c.next_due);
+  }
+  std::string seconds(penstock::job_time t) const { return t == penstock::no_time ? "?" : std::to_string((t - begun) / 1s); }
   /// Time passes, for the store and for its leases.
   void pass(std::chrono::nanoseconds d) {
     now += d;
@@ -300,6 +311,7 @@ struct user {
       return penstock::job_time{1h};
     }
   }();
+  const penstock::job_time begun = now;
   bool duplicate = false;
   penstock::job_fetched fetched;
   std::map<int, job_id> ids;
@@ -358,6 +370,62 @@ void delays() {
        "ok" + text(errc::not_found) + text(errc::not_found));
   same(u.fetch(9), "1");
   same(std::to_string(u.fetched.next_due == penstock::no_time), "1");
+}
+
+template <class Bench>
+[[gnu::noinline]] void due_times_of_turns() {
+  constexpr std::size_t none = penstock::job_entry<int>::no_entry;
+  user<Bench> u;
+  // A parent since its last child was over; if that one was removed, nobody knows.
+  same(u.add_all({{1, none}, {2, 0}, {3, 0}, {4, none, {.delay = 1s}}, {5, 3}}), "ok");
+  same(u.fetch(9), "2 3 5");
+  u.now += 2s;
+  same(seq({u.settle(2), u.settle(5)}), "okok");
+  u.now += 1s;
+  same(seq({u.settle(3), u.fetch(9), u.since(1), u.since(4)}), "ok4 132");
+  same(u.add_all({{6, none}, {7, 0}}), "ok");
+  same(seq({how(u.store.remove(u.ids[7])), u.next(), u.fetch(9), u.since(6)}), "ok?6?");
+  // The next one is the one of the group whose turn it is.
+  u.add(10, {.group = "a"});
+  u.now += 1s;
+  u.add(11, {.group = "b"});
+  same(seq({u.next(), u.fetch(), u.next(), u.fetch(), u.next(), u.since(10), u.since(11)}), "310411-34");
+  u.store.set_group("a", {.concurrency = 1}).value();
+  u.add(12, {.group = "a"});
+  same(seq({u.next(), u.settle(10), u.next()}), "?ok4");  // it may not start, then it may
+}
+template <class Bench>
+void due_times() {
+  user<Bench> u;
+  constexpr bool all = knows_later_dues<Bench>();
+  same(u.next(), "-");
+  u.add(1, {.attempts = 3});
+  u.add(2, {.delay = 5s});
+  u.now += 2s;
+  same(seq({u.next(), u.fetch(), u.since(1), u.next()}), "0105");
+  u.now += 4s;
+  same(seq({u.next(), u.fetch(), u.since(2), u.next()}), "525-");
+  // Tried again at once, and handed back for later.
+  same(seq({u.settle(1, settle_as::retry), u.settle(2, settle_as::released, u.now + 3s)}), "okok");
+  same(u.next(), all ? "6" : "?");
+  u.now += 1s;
+  same(seq({u.fetch(), u.since(1), u.next()}), all ? "1#269" : "1#2?9");
+  u.now += 3s;
+  same(seq({u.fetch(), u.since(2)}), all ? "29" : "2?");
+  // Taken back.
+  u.pass(40s);
+  same(u.take_back(1), "20");
+  u.now += 1s;
+  same(seq({u.fetch(2), u.since(1), u.since(2)}), all ? "1#2 25050" : "1#2 2??");
+  // Of a dead letter that is redriven nobody knows it. Of one that need not wait for its time that is its due time all the same.
+  same(seq({u.settle(2, settle_as::failed), how(u.store.redrive(u.ids[2])), u.next(), u.fetch(), u.since(2)}), "okok?2?");
+  u.add(3, {.delay = 10s});
+  same(seq({how(u.store.promote(u.ids[3])), u.next(), u.fetch(), u.since(3)}), "ok61361");
+  u.add(4, {.priority = 2});
+  u.now += 1s;
+  u.add(5, {.priority = 1});
+  same(seq({u.next(), u.fetch(), u.next()}), "52551");
+  if constexpr (has_groups<Bench>()) due_times_of_turns<Bench>();
 }
 
 template <class Bench>

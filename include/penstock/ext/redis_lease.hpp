@@ -27,6 +27,8 @@ class redis_lease {
   [[nodiscard]] job_id id() const noexcept { return id_; }
   [[nodiscard]] std::uint64_t fence() const noexcept { return fence_; }
   [[nodiscard]] unsigned attempt() const noexcept { return attempt_; }
+  /// Known of the first run, in whole milliseconds: BullMQ does not keep when a further one became due.
+  [[nodiscard]] job_time due_since() const noexcept { return due_since_; }
   [[nodiscard]] const job_policy& policy() const noexcept {
     static const job_policy usual{};
     return options_ != nullptr ? options_->policy : usual;
@@ -46,6 +48,7 @@ class redis_lease {
   std::shared_ptr<const detail::redis_job_options> options_;  // null: the usual ones
   std::uint64_t fence_ = 0;
   unsigned attempt_ = 1;
+  job_time due_since_ = no_time;
 };
 
 }  // namespace penstock::inline v0_1

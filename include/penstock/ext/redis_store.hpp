@@ -284,8 +284,9 @@ class redis_store : private detail::redis_job_server {
     if (j[2].text() != "__default__") l.name_ = j[2].text();
     l.attempt_ = static_cast<unsigned>(j[4].integer()) + 1;
     l.guard_ = j[5].text();
-    if (j[6].is_array()) {
-      auto options = std::make_shared<detail::redis_job_options>(j[6].items());
+    if (j[6].integer() >= 0) l.due_since_ = detail::from_redis_ms(j[6].integer());
+    if (j[7].is_array()) {
+      auto options = std::make_shared<detail::redis_job_options>(j[7].items());
       if (!options->unknown_backoff.empty()) options->policy.attempts = l.attempt_;
       l.options_ = std::move(options);
     }

@@ -25,6 +25,7 @@ class sqlite_lease {
   [[nodiscard]] job_id id() const noexcept { return job_id{of_.number, of_.job_id}; }
   [[nodiscard]] std::uint64_t fence() const noexcept { return of_.fence; }
   [[nodiscard]] unsigned attempt() const noexcept { return of_.attempt; }
+  [[nodiscard]] job_time due_since() const noexcept { return of_.due_since; }
   [[nodiscard]] const job_policy& policy() const noexcept { return of_.policy; }
   [[nodiscard]] const Payload& payload() const noexcept { return payload_; }
   [[nodiscard]] std::string_view name() const noexcept { return of_.name; }

@@ -167,7 +167,8 @@ class sqlite_store {
 
   [[nodiscard]] result<job_counts> counts() const {
     return core_->look([](reader& look) -> result<job_counts> {
-      const detail::sqlite_tallies t = look.tallies();
+      const auto seen = look.tallies_and_next();
+      const detail::sqlite_tallies& t = seen.first;
       const auto of = [&t](job_state s) { return static_cast<std::size_t>(t.of(s)); };
       return job_counts{.waiting = of(job_state::waiting),
                         .delayed = of(job_state::delayed),
@@ -175,7 +176,8 @@ class sqlite_store {
                         .completed = of(job_state::completed),
                         .failed = of(job_state::failed),
                         .waiting_children = of(job_state::waiting_children),
-                        .paused = t.paused != 0};
+                        .paused = t.paused != 0,
+                        .next_due = seen.second};
     });
   }
   [[nodiscard]] result<job_info> find(const job_id& id) const {

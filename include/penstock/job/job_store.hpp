@@ -114,7 +114,7 @@ struct job_info {
   job_id parent = {};
   std::size_t children = 0;  ///< that are not over
   job_time added_at{0};
-  job_time due_at{0};               ///< of a delayed one
+  job_time due_at{0};  ///< of a delayed one; of others since when it was due the last time, no_time: nobody knows (see job_lease)
   job_time started_at = no_time;    ///< the last run
   job_time ended_at = no_time;      ///< of one that is over
   job_time leased_until = no_time;  ///< of an active one
@@ -136,6 +136,9 @@ struct job_counts {
   std::size_t failed = 0;     ///< that are kept
   std::size_t waiting_children = 0;
   bool paused = false;
+  /// Since when the job has been due that is next, or when it will be; no_time: there is none, or nobody knows. With priorities or groups an older one
+  /// may stand behind it.
+  job_time next_due = no_time;
 };
 
 /// Somebody who wants to know when a job is over. The store owns no memory for it: it links it, and unlinks it before it calls over() or forgotten(), once,
@@ -241,12 +244,14 @@ class store_listener {
 };
 
 /// The right to run a job. Move-only; the payload lives as long as it does, whatever becomes of the job. It is settled, or dropped: then the job
-/// stays active until the lease runs out.
+/// stays active until the lease runs out. `due_since()`: since when it might have been begun: added, its delay over, tried again, handed back, taken back,
+/// its children over, whatever came last. no_time: nobody knows, since what made it ready is no call with a time (redrive, a child's removal).
 template <class L, class Payload>
 concept job_lease = std::movable<L> && std::same_as<typename L::payload_type, Payload> && requires(const L& lease) {
   { lease.id() } -> std::convertible_to<job_id>;
   { lease.fence() } -> std::convertible_to<std::uint64_t>;
   { lease.attempt() } -> std::convertible_to<unsigned>;  // counted from 1
+  { lease.due_since() } -> std::same_as<job_time>;
   { lease.policy() } -> std::convertible_to<const job_policy&>;
   { lease.payload() } -> std::same_as<const Payload&>;
   { lease.name() } -> std::convertible_to<std::string_view>;

@@ -32,7 +32,8 @@ class memory_lease {
         node_{std::exchange(other.node_, nullptr)},
         number_{other.number_},
         fence_{other.fence_},
-        attempt_{other.attempt_} {}
+        attempt_{other.attempt_},
+        due_since_{other.due_since_} {}
   memory_lease& operator=(memory_lease&& other) noexcept {
     memory_lease gone{std::move(*this)};
     store_ = other.store_;
@@ -40,6 +41,7 @@ class memory_lease {
     number_ = other.number_;
     fence_ = other.fence_;
     attempt_ = other.attempt_;
+    due_since_ = other.due_since_;
     return *this;
   }
   ~memory_lease() {
@@ -51,6 +53,7 @@ class memory_lease {
   }
   [[nodiscard]] std::uint64_t fence() const noexcept { return fence_; }
   [[nodiscard]] unsigned attempt() const noexcept { return attempt_; }
+  [[nodiscard]] job_time due_since() const noexcept { return due_since_; }
 
   // Precondition, of these: it was not settled.
   [[nodiscard]] const job_policy& policy() const noexcept {
@@ -71,13 +74,19 @@ class memory_lease {
   friend memory_store<Payload>;
   friend detail::memory_steps<Payload>;
   memory_lease(detail::memory_steps<Payload>& store, node& n) noexcept
-      : store_{&store}, node_{&n}, number_{n.number()}, fence_{n.fence}, attempt_{n.attempts_made + 1} {}
+      : store_{&store},
+        node_{&n},
+        number_{n.number()},
+        fence_{n.fence},
+        attempt_{n.attempts_made + 1},
+        due_since_{n.due_since()} {}
 
   detail::memory_steps<Payload>* store_;
   node* node_;  // pinned; null: it was settled
   std::uint64_t number_;
   std::uint64_t fence_;
   unsigned attempt_;
+  job_time due_since_;
 };
 
 }  // namespace penstock::inline v0_1

@@ -105,8 +105,8 @@ template <std::same_as<registry_interval> Interval>
       detail::write_metrics(
           json, c.change, [](const metric_value& m) { return m.type == metric_type::distribution; },
           [](detail::json_writer& to, const metric_value& m) { detail::write_values(to, m); });
-      if (c.values("queue_wait_seconds") != nullptr) detail::write_law(json, "queue", c.queue_law());
-      if (c.values("run_seconds") != nullptr) detail::write_law(json, "run", c.run_law());
+      if (const littles_law law = c.queue_law(); law.measured) detail::write_law(json, "queue", law);
+      if (const littles_law law = c.run_law(); law.measured) detail::write_law(json, "run", law);
     }
     if (const auto used = c.utilization()) json.key("utilization").number(*used);
     json.close('}');

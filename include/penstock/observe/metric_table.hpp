@@ -50,8 +50,8 @@ inline std::string quantile_cell(const component_interval& c, std::string_view t
   return readable(std::chrono::nanoseconds{static_cast<std::chrono::nanoseconds::rep>(d->quantile(q))});
 }
 
-inline std::string law_cell(const component_interval& c, std::string_view times, const littles_law& law) {
-  if (c.values(times) == nullptr) return {};
+inline std::string law_cell(const littles_law& law) {
+  if (!law.measured) return {};
   std::array<char, 32> text;
   std::snprintf(text.data(), text.size(), "%.1f%s", law.expected(), law.holds() ? "" : "!");
   return text.data();
@@ -74,8 +74,8 @@ inline metric_row row_of(const component_interval& c) {
   row[9] = quantile_cell(c, "queue_wait_seconds", 0.99);
   row[10] = quantile_cell(c, "run_seconds", 0.5);
   row[11] = quantile_cell(c, "run_seconds", 0.99);
-  const std::string waits = law_cell(c, "queue_wait_seconds", c.queue_law());
-  const std::string runs = law_cell(c, "run_seconds", c.run_law());
+  const std::string waits = law_cell(c.queue_law());
+  const std::string runs = law_cell(c.run_law());
   row[12] = waits + (waits.empty() || runs.empty() ? "" : " ") + runs;
   return row;
 }

@@ -66,9 +66,10 @@ struct component_snapshot {
 /// J. D. C. Little's law: on average over a long time, what is inside is the rate at which things go through times the time that they take. It knows
 /// nothing of how they are scheduled. Where it does not hold in an interval, what is inside is not what comes out: it grows, shrinks, or is stuck.
 struct littles_law {
-  double rate = 0;  ///< of those that came out, a second
-  double time = 0;  ///< they had been inside, on average, in seconds
-  double seen = 0;  ///< what was inside, on average, as far as it was looked at
+  double rate = 0;        ///< of those that came out, a second
+  double time = 0;        ///< they had been inside, on average, in seconds
+  double seen = 0;        ///< what was inside, on average, as far as it was looked at
+  bool measured = false;  ///< the component tells both, the times and what is inside
 
   /// What would be inside, on average, if it were steady.
   [[nodiscard]] double expected() const noexcept { return rate * time; }
@@ -110,11 +111,15 @@ struct component_interval {
     if (limit > 0 && change.find("in_flight") != nullptr) return change.total("in_flight") / limit;
     return std::nullopt;
   }
-  /// Of what waits: depth against queue_wait. All 0 if it does not measure how long things wait.
-  [[nodiscard]] littles_law queue_law() const noexcept { return law("queue_wait_seconds", change.total("depth")); }
+  /// Of what waits: depth against queue_wait. All 0 if it does not measure how long things wait, or tells no depth.
+  [[nodiscard]] littles_law queue_law() const noexcept {
+    if (change.find("depth") == nullptr) return {};
+    return law("queue_wait_seconds", change.total("depth"));
+  }
   /// Of what is under way: the time of busy slots, or in_flight where that is not measured, against run.
   [[nodiscard]] littles_law run_law() const noexcept {
     const bool integral = change.find("busy_seconds_total") != nullptr && elapsed.count() > 0;
+    if (!integral && change.find("in_flight") == nullptr) return {};
     return law("run_seconds", integral ? change.total("busy_seconds_total") / seconds() : change.total("in_flight"));
   }
 
@@ -123,7 +128,7 @@ struct component_interval {
   [[nodiscard]] littles_law law(std::string_view times, double seen) const noexcept {
     const metric_distribution* const d = values(times);
     if (d == nullptr || elapsed.count() <= 0) return {};
-    return {static_cast<double>(d->count()) / seconds(), d->mean() / 1e9, seen};
+    return {static_cast<double>(d->count()) / seconds(), d->mean() / 1e9, seen, true};
   }
 };
 

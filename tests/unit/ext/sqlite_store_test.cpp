@@ -44,6 +44,7 @@ struct bench {
 TEST_CASE("sqlite_store: does what every store does", "[sqlite_store][hazard-32]") {
   store_conformance::order<bench>();
   store_conformance::delays<bench>();
+  store_conformance::due_times<bench>();
   store_conformance::settling<bench>();
   store_conformance::fencing<bench>();
   store_conformance::names<bench>();

@@ -245,7 +245,7 @@ TEST_CASE("job_worker: a handler that blocks does not hold up the leases", "[job
   CHECK(b.worker->stats().completed == 2);
 }
 
-TEST_CASE("job_worker: a registry sees how much of it is in use and, with metrics, how long handlers ran",
+TEST_CASE("job_worker: a registry sees how much of it is in use and, with metrics, how long jobs waited and handlers ran",
           "[job_worker][registry]") {
   penstock::event go_on;
   bench b{lazy_handler{[&](job<int>& j) -> task<job_outcome> {
@@ -258,8 +258,10 @@ TEST_CASE("job_worker: a registry sees how much of it is in use and, with metric
   const auto joined = all.join("mail", *b.worker);
   b.queue.add(1).value();
   b.queue.add(2).value();
+  const auto empty = all.snapshot();
   b.loop.run_all();
   const auto before = all.snapshot();
+  CHECK(before.since(empty).find("mail")->values("queue_wait_seconds")->count() == 2);
   b.pass(4s);
   const auto half = all.snapshot().since(before);
   CHECK(half.find("mail")->utilization() == 0.5);
@@ -278,6 +280,48 @@ TEST_CASE("job_worker: a registry sees how much of it is in use and, with metric
   plain.loop.run_all();
   CHECK(plain.worker->stats().concurrency == 1);
   CHECK_FALSE(plain.worker->stats().run_time);
+  CHECK_FALSE(plain.worker->stats().queue_wait);
+}
+
+TEST_CASE("job_worker: a job's wait is counted from when it was due to when its handler begins, for each run",
+          "[job_worker][registry]") {
+  bench b{handler{[&](job<int>& j) {
+            b.clock.advance(j.payload() * 1s);
+            if (j.payload() == 3) return job_outcome::failed("no");
+            return j.payload() == 2 && j.attempt() == 1 ? job_outcome::retry_after(3s) : job_outcome::done();
+          }},
+          {.batch = 2, .metrics = true}};
+  penstock::registry all{{.clock = b.clock}};
+  const auto joined = all.join("queue", b.queue);
+  const auto head_wait = [&] { return all.snapshot().find("queue")->total("head_wait_seconds"); };
+  const auto waits = [&] { return b.worker->stats().queue_wait.value(); };
+  CHECK(head_wait() == 0);
+  b.queue.add(1, {.delay = 5s}).value();
+  b.clock.advance(4s);
+  CHECK(head_wait() == 0);  // it is not due yet
+  b.clock.advance(3s);
+  CHECK(head_wait() == 2);  // it is, and nobody has come
+  b.queue.add(2, {.attempts = 2, .priority = 1}).value();
+  b.loop.run_all();
+  // The first one has waited for 2 s, the other one for 1 s: behind the first of its batch.
+  CHECK(waits().count() == 2);
+  CHECK(waits().max() == 2'000'000'000U);
+  CHECK(waits().min() == 1'000'000'000U);
+  CHECK(head_wait() == 0);
+  b.clock.advance(9s);
+  CHECK(head_wait() == 6);
+  b.loop.run_all();
+  CHECK(waits().count() == 3);  // a further attempt waits anew, since it is due
+  CHECK(waits().max() == 6'000'000'000U);
+  // Of one that was redriven nobody knows since when it was due: it is not counted, and no wait is told of the queue.
+  const auto dead = b.queue.add(3).value();
+  b.loop.run_all();
+  CHECK(waits().count() == 4);
+  b.queue.redrive(dead).value();
+  CHECK(all.snapshot().find("queue")->find("head_wait_seconds") == nullptr);
+  b.loop.run_all();
+  CHECK(b.worker->stats().failed == 2);
+  CHECK(waits().count() == 4);
 }
 
 TEST_CASE("job_worker: its end waits for what runs, and hands back what has not begun or takes too long", "[job_worker]") {

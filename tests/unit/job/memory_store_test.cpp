@@ -44,6 +44,7 @@ TEST_CASE("memory_store: who lost his lease is refused", "[memory_store][hazard-
 TEST_CASE("memory_store: a name is one job's at a time", "[memory_store]") { store_conformance::names<bench>(); }
 TEST_CASE("memory_store: keeps others of a key away", "[memory_store]") { store_conformance::deduplication<bench>(); }
 TEST_CASE("memory_store: holds so many and no more", "[memory_store]") { store_conformance::bounds<bench>(); }
+TEST_CASE("memory_store: knows since when jobs were due", "[memory_store]") { store_conformance::due_times<bench>(); }
 TEST_CASE("memory_store: can be paused, looked at and cleaned", "[memory_store]") { store_conformance::by_hand<bench>(); }
 TEST_CASE("memory_store: parents wait for their children", "[memory_store]") { store_conformance::families<bench>(); }
 TEST_CASE("memory_store: tells who wants to know", "[memory_store]") { store_conformance::telling<bench>(); }

@@ -273,9 +273,34 @@ TEST_CASE("registry: an interval has rates, utilization and Little's law of what
   CHECK(law.expected() < 3.1);
   CHECK(law.seen == 3);
   CHECK(law.holds());
+  CHECK(law.measured);
   CHECK_FALSE(penstock::littles_law{1, 1, 10}.holds());
   CHECK(penstock::littles_law{1, 1, 10}.holds(10));
   CHECK(penstock::littles_law{0.1, 1, 1}.holds());
+
+  // Who tells times and not what is inside has nothing to compare: no law is broken.
+  penstock::histogram waits;
+  penstock::histogram runs;
+  const auto clerk = all.join("clerk", [&](metric_sink& to) {
+    to.kind("clerk");
+    to.times(metrics::queue_wait, waits.snapshot());
+    to.times(metrics::run, runs.snapshot());
+  });
+  const auto idle = all.snapshot();
+  clock.advance(1s);
+  for (penstock::histogram* h : {&waits, &runs}) {
+    for (int i = 0; i < 100; ++i) h->record(1s);
+  }
+  const auto busy = all.snapshot().since(idle);
+  const penstock::component_interval& of_clerk = *busy.find("clerk");
+  CHECK(of_clerk.rate("queue_wait_seconds") == 100);
+  CHECK_FALSE(of_clerk.queue_law().measured);
+  CHECK_FALSE(of_clerk.run_law().measured);
+  CHECK(of_clerk.queue_law().holds());
+  const std::string told = to_json(busy);
+  CHECK(told.find(R"("queue":{)") == told.rfind(R"("queue":{)"));  // of the desk only
+  CHECK(told.find(R"("run":{)") == std::string::npos);
+  CHECK(to_table(busy).find('!') == std::string::npos);
 
   // Another one of the same name has had no interval; a counter that began anew counts from there.
   joined = {};

@@ -81,9 +81,20 @@ class redis_job_server : public redis_job_link {
         "local n = {redis.call('HEXISTS', KEYS[11], 'paused')}\n"
         "n[2] = redis.call('LLEN', KEYS[1]) + redis.call('LLEN', KEYS[15]) + redis.call('ZCARD', KEYS[3])\n"
         "n[3], n[4], n[5] = redis.call('ZCARD', KEYS[4]), redis.call('LLEN', KEYS[2]), redis.call('ZCARD', KEYS[6])\n"
-        "n[6], n[7] = redis.call('ZCARD', KEYS[7]), redis.call('ZCARD', KEYS[16])\n"
+        "n[6], n[7], n[8] = redis.call('ZCARD', KEYS[7]), redis.call('ZCARD', KEYS[16]), -1\n"
+        "local head = redis.call('LINDEX', KEYS[1], -1) or redis.call('LINDEX', KEYS[15], -1) or redis.call('ZRANGE', KEYS[3], "
+        "0, 0)[1]\n"
+        "local at = tonumber(redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2])\n"
+        "at = at and math.floor(at / 4096)\n"
+        "if head then\n"  // as in redis_turn(): known of a first run only
+        "  local j = redis.call('HMGET', ARGV[1] .. head, 'timestamp', 'opts', 'ats')\n"
+        "  local added, ok, o = not j[3] and tonumber(j[1]), pcall(cjson.decode, j[2] or '{}')\n"
+        "  local due = added and added + (ok and type(o) == 'table' and tonumber(o.delay) or 0)\n"
+        "  at = due and math.min(due, at or due)\n"
+        "end\n"
+        "if at then n[8] = at end\n"
         "return n"};
-    const auto reply = call(script, {});
+    const auto reply = call(script, {base(), "0"});
     if (!reply) return reply.error();
     return checked_reply([&]() -> result<job_counts> {
       const auto n = [&](std::size_t i) { return static_cast<std::size_t>((*reply)[i].integer()); };
@@ -93,7 +104,8 @@ class redis_job_server : public redis_job_link {
                         .completed = n(4),
                         .failed = n(5),
                         .waiting_children = n(6),
-                        .paused = n(0) != 0};
+                        .paused = n(0) != 0,
+                        .next_due = (*reply)[7].integer() >= 0 ? from_redis_ms((*reply)[7].integer()) : no_time};
     });
   }
   /// errc::not_found

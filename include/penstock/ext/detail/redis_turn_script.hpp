@@ -201,7 +201,7 @@ if most > 0 then
       if not many then call('LPUSH', active, id) end
     end
     local job = P .. id
-    local j = call('HMGET', job, 'name', 'data', 'opts', 'atm', 'ats', 'deid', 'defa', 'parentKey', 'rjk')
+    local j = call('HMGET', job, 'name', 'data', 'opts', 'atm', 'ats', 'deid', 'defa', 'parentKey', 'rjk', 'timestamp')
     if j[8] or j[9] or (j[3] and string.find(j[3], 'keepLastIfActive', 1, true)) then
       refused = 1
       if not many then call('LPOP', active) end
@@ -243,6 +243,7 @@ if most > 0 then
           o = {text(t.attempts), text(b.type), text(b.delay), text(b.jitter), text(b.cap), text(t.timeout), text(t.kl)}
           o[8], o[9], o[10], o[11] = t.lifo == true and '1' or '', c1, c2, c3
           o[12], o[13], o[14] = f1, f2, f3
+          o.delay = tonumber(t.delay)  -- for below; no part of the answer
           seen[j[3]] = o
         end
       end
@@ -264,7 +265,9 @@ if most > 0 then
         next_fence()
         call('SET', job .. ':lock', token .. ':' .. string.format('%d', fence), 'PX', lease)
         if max and call('INCR', limiter) == 1 then call('PEXPIRE', limiter, tonumber(m[5]) or 1000) end
-        jobs[#jobs + 1] = {id, fence, j[1] or '', j[2], tonumber(j[4]) or 0, j[6] or '', o}
+        -- Since when it was due is known of a first run only: of others BullMQ keeps no time.
+        local since = starts == 1 and tonumber(j[10])
+        jobs[#jobs + 1] = {id, fence, j[1] or '', j[2], tonumber(j[4]) or 0, j[6] or '', since and since + (o and o.delay or 0) or -1, o}
         room = room - 1
         if many then begun[#begun + 1] = id end
       end

@@ -152,6 +152,7 @@ class sqlite_jobs : public sqlite_scheduling {
     for (auto n = late.rbegin(); n != late.rend(); ++n) {  // each goes before all others, so the first one last
       ++taken.back;
       stall(*n);
+      n->due = at.count();
       make_ready(*n, true, e);
     }
     return taken;

@@ -145,8 +145,8 @@ class sqlite_lines {
     put(n, why);
   }
   void again(row& n, job_time at, job_time t, bool first, effects& e, const job_text& why = nullptr) {
+    n.due = std::max(at, t).count();
     if (at <= t) return make_ready(n, first, e, why);
-    n.due = at.count();
     move(n, job_state::delayed);
     place(n, first, e);
     put(n, why);

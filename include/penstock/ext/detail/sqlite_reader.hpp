@@ -42,6 +42,11 @@ class sqlite_reader {
     groups_.emplace(db_,
                     "SELECT name, weight, concurrency, max, duration, waiting, active FROM groups "
                     "WHERE own_rule<>0 OR waiting<>0 OR active<>0 ORDER BY name");
+    head_.emplace(db_, "SELECT due FROM jobs WHERE state=0 ORDER BY major, minor LIMIT 1");
+    head_of_.emplace(db_, "SELECT due FROM jobs WHERE state=6 AND grp=?1 ORDER BY major, minor LIMIT 1");
+    turn_.emplace(
+        db_,
+        "SELECT name FROM groups WHERE at IN (1, 2) ORDER BY at DESC, key, \"order\" LIMIT 1");  // one whose turn has begun, or will
     first_due_.emplace(db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1");
   }
 
@@ -100,6 +105,21 @@ class sqlite_reader {
   [[nodiscard]] sqlite_tallies tallies() {
     std::scoped_lock guard{lock_};
     return rows_->tallies();
+  }
+  /// See job_counts.
+  [[nodiscard]] std::pair<sqlite_tallies, job_time> tallies_and_next() {
+    std::scoped_lock guard{lock_};
+    const sqlite_tallies t = rows_->tallies();
+    std::optional<std::int64_t> waits;
+    if (t.groups_used == 0) {
+      if (t.of(job_state::waiting) != 0) waits = head_->integer();
+    } else if (t.weights != 0) {
+      auto group = turn_->ask();
+      if (group.next()) waits = group.bytes(0).empty() ? head_->integer() : head_of_->integer(group.bytes(0));
+    }
+    if (waits == sqlite_row::due_unknown) return {t, no_time};
+    const auto delayed = t.of(job_state::delayed) != 0 ? first_due_->integer() : std::nullopt;
+    return {t, job_time{std::min(waits.value_or(no_time.count()), delayed.value_or(no_time.count()))}};
   }
   [[nodiscard]] std::optional<job_info> find(const job_id& id) {
     std::scoped_lock guard{lock_};
@@ -161,6 +181,9 @@ class sqlite_reader {
   [[nodiscard]] static job_time time_of(const sqlite_statement::query& q, int column) noexcept {
     return q.null(column) ? no_time : job_time{q.integer(column)};
   }
+  [[nodiscard]] static job_time due_of(std::int64_t due) noexcept {
+    return due != sqlite_row::due_unknown ? job_time{due} : no_time;
+  }
   [[nodiscard]] static job_info info(const sqlite_statement::query& q) {
     job_info i{.id = job_id{static_cast<std::uint64_t>(q.integer(0)), q.text(1)},
                .state = state_of(q.integer(2)),
@@ -172,7 +195,7 @@ class sqlite_reader {
                .value = q.text(8),
                .name = q.text(9)};
     i.added_at = time_of(q, 10);
-    i.due_at = time_of(q, 11);
+    i.due_at = due_of(q.integer(11));
     i.started_at = time_of(q, 12);
     i.ended_at = time_of(q, 13);
     if (q.integer(15) != 0) i.parent = job_id{static_cast<std::uint64_t>(q.integer(15))};
@@ -198,6 +221,9 @@ class sqlite_reader {
   std::optional<sqlite_statement> logs_;
   std::optional<sqlite_statement> children_;
   std::optional<sqlite_statement> groups_;
+  std::optional<sqlite_statement> head_;
+  std::optional<sqlite_statement> head_of_;
+  std::optional<sqlite_statement> turn_;
   std::optional<sqlite_statement> first_due_;
 };
 

@@ -63,6 +63,9 @@ struct sqlite_row {
   static constexpr std::int64_t by_child = 256;           ///< it has failed with a child
   static constexpr std::int64_t guards_until_over = 512;  ///< its key: it has no ttl
 
+  /// Of `due`: it is, and nobody said since when. Earlier than any time, so that whoever asks whether it is due is told so.
+  static constexpr std::int64_t due_unknown = job_time::min().count();
+
   std::int64_t id = 0;
   job_state state = job_state::waiting;
   std::int64_t major = 0;
@@ -72,7 +75,7 @@ struct sqlite_row {
   std::int64_t made = 0;
   std::int64_t stalled = 0;
   std::int64_t fence = 0;
-  std::int64_t due = 0;
+  std::int64_t due = 0;  ///< or since when it has been
   std::int64_t started = no_time.count();
   std::int64_t ended = no_time.count();
   double progress = 0;
@@ -97,6 +100,7 @@ struct sqlite_fetched {
   std::uint64_t fence = 0;
   unsigned attempt = 0;
   job_policy policy = {};
+  job_time due_since = no_time;
   std::string name = {};
   std::string payload = {};
 };

@@ -181,6 +181,7 @@ class sqlite_rows {
       const sqlite_row& r = rows.back();
       sqlite_fetched f{
           .number = static_cast<std::uint64_t>(r.id), .job_id = text_of(r.job_id), .attempt = static_cast<unsigned>(r.made) + 1};
+      if (r.due != sqlite_row::due_unknown) f.due_since = job_time{r.due};
       f.policy.attempts = static_cast<unsigned>(r.attempts);
       f.policy.timeout = std::chrono::nanoseconds{q.integer(columns)};
       f.policy.backoff = read_backoff(q.bytes(columns + 1));

@@ -62,6 +62,7 @@ class sqlite_states : public sqlite_lines {
       emit(job_event::kind::redriven, n, 0, e);
       if (!n.key.empty()) rows_.guard_again(n.key, n.id, n.job_id, n.has(row::guards_until_over));
       next = n.has(row::kin) ? families_.redriven(n) : 0;
+      if (n.pending == 0) n.due = row::due_unknown;
       n.pending != 0 ? wait(n, 0, e) : make_ready(n, false, e);
     }
   }
@@ -105,6 +106,7 @@ class sqlite_states : public sqlite_lines {
       } else {
         n->flags &= ~row::goes_on;
         const bool due = n->due <= at.count() || n->due <= n->added;
+        if (due) n->due = at.count();  // or due_unknown
         move(*n, due ? job_state::waiting : job_state::delayed);
         place(*n, n->has(row::lifo), e);
         put(*n);

@@ -62,6 +62,11 @@ class job_groups {
 
   [[nodiscard]] std::size_t waiting() const noexcept { return none_.line.size() + waiting_; }
   [[nodiscard]] bool something_ready() const noexcept { return used_ ? weights_ != 0 : !none_.line.empty(); }
+  /// The one that is next, or of the group of which one is soon; null: none may start.
+  [[nodiscard]] const Node* front() const noexcept {
+    if (!something_ready()) return nullptr;
+    return used_ ? (eligible_.empty() ? coming_ : eligible_).top().node->line.front() : none_.line.front();
+  }
   /// When a group may go on that has had too many starts.
   [[nodiscard]] job_time next_due() const noexcept { return resting_.empty() ? no_time : job_time{resting_.top().major}; }
   /// Whether some have become ready since this was asked.

@@ -58,6 +58,9 @@ struct job_extras {
   std::unique_ptr<job_kin> kin = {};  // until the job is added
 };
 
+/// It is due, and nobody said since when. Earlier than any time, so that whoever asks whether it is due is told so.
+inline constexpr job_time due_unknown = job_time::min();
+
 template <class Node>
 struct job_group;
 
@@ -70,6 +73,7 @@ struct job_node {
 
   [[nodiscard]] std::uint64_t number() const noexcept { return std::uint64_t{generation} << 32 | index; }
   [[nodiscard]] job_id id() const noexcept { return job_id{number(), extras != nullptr ? extras->name : nullptr}; }
+  [[nodiscard]] job_time due_since() const noexcept { return due != due_unknown ? due : no_time; }
 
   job_node* after = nullptr;   // in its list, the free list, or a list of those to be destroyed
   job_node* before = nullptr;  // in its list
@@ -85,7 +89,7 @@ struct job_node {
   bool known = false;  // by its number; false: it is over and not kept
   bool has_payload = false;
   std::uint64_t fence = 0;  // of the lease that counts
-  job_time due{0};
+  job_time due{0};          // or since when it has been; due_unknown: it is
   job_time lease_until{0};
   job_time added_at{0};
   job_time started_at = no_time;

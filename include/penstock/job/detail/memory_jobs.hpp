@@ -181,6 +181,7 @@ class memory_jobs : public memory_states<Payload> {
       if (n->lease_until > now) continue;
       ++taken.back;
       stall(*n);
+      n->due = now;
       make_ready(*n, true, e);
     }
     return taken;

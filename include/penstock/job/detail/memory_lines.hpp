@@ -93,7 +93,8 @@ class memory_lines {
             .completed = completed_.size(),
             .failed = failed_.size(),
             .waiting_children = waiting_children_.size(),
-            .paused = paused_};
+            .paused = paused_,
+            .next_due = due_of_next()};
   }
   [[nodiscard]] node* find(const job_id& id) const noexcept {
     if (id.number() != 0) return slab_.find(id.number());
@@ -113,7 +114,7 @@ class memory_lines {
             .parent = n.kin != nullptr ? n.kin->parent : job_id{},
             .children = n.kin != nullptr ? n.kin->pending : 0,
             .added_at = n.added_at,
-            .due_at = n.due,
+            .due_at = n.due_since(),
             .started_at = n.started_at,
             .ended_at = n.ended_at,
             .leased_until = n.state == job_state::active ? n.lease_until : no_time};
@@ -158,6 +159,11 @@ class memory_lines {
     n.watches = &w;
   }
   [[nodiscard]] std::size_t waiting() const noexcept { return groups_.waiting(); }
+  [[nodiscard]] job_time due_of_next() const noexcept {
+    const node* const n = groups_.front();
+    if (n != nullptr && n->due == due_unknown) return no_time;
+    return std::min(n != nullptr ? n->due : no_time, delayed_.empty() ? no_time : job_time{delayed_.top().major});
+  }
   [[nodiscard]] static job_time later(job_time now, std::chrono::nanoseconds by) noexcept {
     return job_time{saturating_add(now.count(), by.count())};
   }

@@ -96,6 +96,7 @@ class memory_states : public memory_lines<Payload> {
       if (n.kin != nullptr && n.kin->pending != 0) {
         wait(n, 0);
       } else {
+        n.due = due_unknown;
         make_ready(n, false, e);
       }
     }
@@ -154,6 +155,7 @@ class memory_states : public memory_lines<Payload> {
       n.due = at;
       delay(n, e);
     } else {
+      n.due = now;
       make_ready(n, first, e);
     }
   }
@@ -212,6 +214,7 @@ class memory_states : public memory_lines<Payload> {
       } else {
         if (n.kin != nullptr) n.kin->goes_on = false;
         const bool due = n.due <= now || n.due <= n.added_at;
+        if (due) n.due = now;  // or due_unknown
         due ? make_ready(n, n.lifo, e) : delay(n, e);
         emit(due ? job_event::kind::promoted : job_event::kind::delayed, n, 0);
       }

@@ -58,7 +58,7 @@ class worker_core {
         calls_{store, options, keeper, *signal, quit} {
     for (std::size_t i = 0; i < options.concurrency; ++i) runners.push_back(std::make_unique<runner>(store, options.batch));
     ended.add(static_cast<std::ptrdiff_t>(options.concurrency));
-    if (options.metrics) run_times_ = std::make_unique<histogram>();
+    if (options.metrics) times_ = std::make_unique<times>();
     if constexpr (Store::blocks) {
       if (options.concurrency == 1) return;
       shared_.emplace(store, options, keeper, *signal, calls_, quit);
@@ -176,7 +176,8 @@ class worker_core {
             .store_errors = keeper.store_errors(),
             .running = running,
             .concurrency = runners.size(),
-            .run_time = run_times_ ? std::optional{run_times_->snapshot()} : std::nullopt};
+            .queue_wait = times_ ? std::optional{times_->wait.snapshot()} : std::nullopt,
+            .run_time = times_ ? std::optional{times_->run.snapshot()} : std::nullopt};
   }
 
   const job_worker_options options;
@@ -187,6 +188,10 @@ class worker_core {
   job_keeper<Payload, Store> keeper;
 
  private:
+  struct times {
+    histogram wait;
+    histogram run;
+  };
   [[nodiscard]] job_time now() const noexcept { return keeper.now(); }
   [[nodiscard]] static job_time later(job_time t, std::chrono::nanoseconds by) noexcept {
     return job_keeper<Payload, Store>::later(t, by);
@@ -215,11 +220,15 @@ class worker_core {
       return false;
     }
     if (stop_at != no_time) keeper.wake_by(stop_at);
-    if (run_times_) r.began = now();
+    if (times_) {
+      r.began = now();
+      const job_time since = r.batch[i].due_since();
+      if (since != no_time) times_->wait.record(std::max(r.began - since, job_time{0}));  // its clock may be another host's
+    }
     return true;
   }
   void end(runner& r, std::size_t i, const job_outcome& outcome) noexcept {
-    if (run_times_) run_times_->record(std::max(now() - r.began, job_time{0}));
+    if (times_) times_->run.record(std::max(now() - r.began, job_time{0}));
     const bool given_up = r.end();
     if (options.pace.release) released_pace();
     const auto& lease = r.batch[i];
@@ -290,7 +299,7 @@ class worker_core {
   Store& store_;
   worker_calls<Payload, Store> calls_;
   std::optional<shared_calls<Payload, Store>> shared_;  // with a store that blocks, and more than one run at a time
-  std::unique_ptr<histogram> run_times_;                // with metrics
+  std::unique_ptr<times> times_;                        // with metrics
   const std::uint64_t seed_ = options.seed != 0 ? options.seed : fresh_seed();
   event never_set_;
 };
