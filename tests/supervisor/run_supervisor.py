@@ -25,7 +25,7 @@ class Event:
         self.line = line
         self.what, *rest = line.split()
         self.numbers = [float(n) for n in rest if n.lstrip("-").replace(".", "").isdigit()]
-        self.index, self.pid, self.status, self.delay = (self.numbers + [0] * 4)[:4]
+        self.index, self.pid, self.status, self.delay, self.ready = (self.numbers + [0] * 5)[:5]
         self.pid = int(self.pid)
 
     def __repr__(self):
@@ -33,11 +33,12 @@ class Event:
 
 
 class Supervisor:
-    def __init__(self, binary, *options, behaviour="ok", files=1024):
+    def __init__(self, binary, *options, behaviour="ok", files=1024, blocked=()):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-supervisor-"))
         self.behave(behaviour)
         limited = ["sh", "-c", f'ulimit -n {files} && exec "$0" "$@"']
-        self.process = subprocess.Popen([*limited, binary, self.folder, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen([*limited, binary, self.folder, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, blocked))
         self.events = queue.Queue()
         self.seen = []
         threading.Thread(target=self.read, daemon=True).start()
@@ -163,6 +164,7 @@ def check_life(binary):
               order[:6] == [(w, i) for i in (0, 1) for w in ("started", "ready", "stopping")], events)
         check("it is the old ones that are told", {e.pid for e in events if e.what == "stopping"} >= set(second.values()), events)
         check("the old ones are gone", gone(second.values()))
+        check("who was told to stop does not count as ready", all(e.ready == 2 for e in events if e.what == "stopping"), [(e, e.ready) for e in events])
         clients.finish(100)
         refused = [e for e in clients.errors if "refused" in e.lower()]
         # Between its last accept() and close() a listener may be given a connection, which is reset (reuse_port.hpp).
@@ -210,6 +212,12 @@ def check_ends(binary):
         pids = {e.pid for e in s.until("ready", 2)}
         s.process.kill()
         check("workers do not outlive a supervisor that is killed", gone(pids), pids)
+    with Supervisor(binary, "--drain", "300", behaviour="stubborn") as s:
+        pids = {e.pid for e in s.until("ready", 2)}
+        s.process.kill()
+        check("nor those that do not stop when they are asked", gone(pids), pids)
+        for pid in filter(alive, pids):
+            os.kill(pid, signal.SIGKILL)
     with Supervisor(binary, "--threads") as s:
         s.process.wait(timeout=20)
         check("it does not fork where there are threads", s.process.returncode == 3 and s.until("penstock::supervisor:")[0], s.seen)
@@ -228,6 +236,48 @@ def check_ends(binary):
         events = s.until("penstock::supervisor:")
         pids = {e.pid for e in events if e.what == "started"}
         check("where not all can be started at the beginning, none stays", s.process.wait(timeout=20) == 3 and 10 < len(pids) < 40 and not any(map(alive, pids)), events)
+
+
+def unix_sockets(pid):
+    """The inodes of those that the process has open."""
+    with open("/proc/net/unix", encoding="utf-8") as file:
+        known = {line.split()[6] for line in file if line[0] != "N"}
+    folder = f"/proc/{pid}/fd"
+    links = [os.readlink(f"{folder}/{n}") for n in os.listdir(folder)]
+    return {link[8:-1] for link in links if link.startswith("socket:[")} & known
+
+
+def check_inheritance(binary):
+    """What a worker has of its parent, and a worker's child of the worker."""
+    for options in ((), ("--exec",)):
+        with Supervisor(binary, *options, "--buffered", "--helper", blocked={signal.SIGUSR1}) as s:
+            events = s.until("ready", 2)
+            how = " executed anew" if options else ""
+            pids = [e.pid for e in events if e.what == "ready"]
+            masks = []
+            for pid in pids:
+                with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+                    masks.append({n + 1 for line in file if line.startswith("SigBlk:") for n in range(64) if int(line.split()[1], 16) >> n & 1})
+            check(f"a worker{how} blocks what its parent did before, and nothing else", masks == [{signal.SIGUSR1}] * 2, masks)
+            shared = [unix_sockets(pid) & unix_sockets(s.process.pid) for pid in pids]
+            check(f"a worker{how} shares with its parent what tells that that one is gone, and no other socket of the supervisor's", [len(x) for x in shared] == [1, 1], shared)
+
+            helpers = [e.pid for e in events if e.what == "helper"]
+            os.kill(helpers[0], signal.SIGTERM)
+            check(f"SIGTERM to a child of a worker{how} ends that child", gone(helpers[:1], 3), helpers)
+            answers = {s.ask()[0] for _ in range(60)}
+            check("and not the worker", answers == set(pids), (answers, pids, s.seen))
+            s.signal(signal.SIGTERM)
+            end = s.until("ended")
+            for pid in filter(alive, helpers):
+                os.kill(pid, signal.SIGKILL)
+            s.process.wait(timeout=10)
+            time.sleep(0.1)
+            said = [e.what for e in s.seen]
+            while not s.events.empty():
+                said.append(str(s.events.get()))
+            check(f"what is in std::cout's buffer when a worker{how} is made or ends is written, once",
+                  said.count("served") == 2 and said.count("begun") == (3 if options else 1), (end, said))
 
 
 def check_exec(binary):
@@ -258,6 +308,7 @@ def main():
     binary = os.path.abspath(sys.argv[1])
     check_life(binary)
     check_ends(binary)
+    check_inheritance(binary)
     check_exec(binary)
     sys.exit(verdict())
 

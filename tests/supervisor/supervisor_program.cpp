@@ -1,7 +1,8 @@
 // Workers that tell whoever connects which process they are, for run_supervisor.py; and what the supervisor does, a line for each event.
 //
-//   supervisor_program FOLDER [--exec] [--threads] [--throw] [--processes N] [--drain MS]
+//   supervisor_program FOLDER [--exec] [--threads] [--throw] [--buffered] [--helper] [--processes N] [--drain MS]
 //
+// An event's line: what, the worker's place, its process, its status, the delay in ms, how many are ready now.
 // A worker does what FOLDER/behaviour says when it starts: ok; fail (it ends before it is ready); hang (it never is); stubborn (it does not stop).
 // FOLDER/port gets the port. A client that sends "slow" is answered after 300 ms, any other at once.
 #include <poll.h>
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <iostream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -45,8 +47,18 @@ void answer_all(int listener, std::size_t index) {
   }
 }
 
-int serve(const std::string& folder, const penstock::reuse_port& port, penstock::supervised_process& self) {
+// A process of the worker's own, which executes nothing.
+void start_helper() {
+  const ::pid_t helper = ::fork();
+  if (helper == 0)
+    for (;;) static_cast<void>(::poll(nullptr, 0, -1));
+  std::printf("helper 0 %d\n", helper);
+  std::fflush(stdout);
+}
+
+int serve(const std::string& folder, const penstock::reuse_port& port, penstock::supervised_process& self, bool helper) {
   const std::string behaviour = word(folder + "/behaviour");
+  if (helper) start_helper();
   if (behaviour == "fail") throw std::runtime_error{"it was told to fail"};
   if (behaviour == "hang") std::this_thread::sleep_for(1h);
   const int listener = port.listen();
@@ -58,6 +70,7 @@ int serve(const std::string& folder, const penstock::reuse_port& port, penstock:
   }
   answer_all(listener, self.index());
   ::close(listener);
+  std::cout << "served\n";
   return 0;
 }
 
@@ -71,17 +84,20 @@ const char* name_of(kind k) {
 int main(int argc, char** argv) {
   if (argc < 2) return 2;
   const std::string folder = argv[1];
+  const penstock::supervisor* running = nullptr;
   penstock::supervisor_options options{.processes = 2,
                                        .drain = 2s,
                                        .start = 1s,
                                        .restart_delay = penstock::backoff::exponential(50ms, 200ms),
-                                       .on_event = [](const penstock::supervisor_event& e) {
-                                         std::printf("%s %zu %d %d %.0f\n", name_of(e.what), e.index, e.pid,
+                                       .on_event = [&running](const penstock::supervisor_event& e) {
+                                         std::printf("%s %zu %d %d %.0f %zu\n", name_of(e.what), e.index, e.pid,
                                                      WIFSIGNALED(e.status) ? -WTERMSIG(e.status) : WEXITSTATUS(e.status),
-                                                     std::chrono::duration<double, std::milli>(e.delay).count());
+                                                     std::chrono::duration<double, std::milli>(e.delay).count(),
+                                                     running->stats().ready);
                                          std::fflush(stdout);
                                        }};
   std::jthread thread;
+  bool helper = false;
   for (int i = 2; i < argc; ++i) {
     const std::string_view option = argv[i];
     if (option == "--exec") options.arguments = {argv, argv + argc};
@@ -89,6 +105,11 @@ int main(int argc, char** argv) {
       thread = std::jthread{[](const std::stop_token& stop) {
         while (!stop.stop_requested()) std::this_thread::yield();
       }};
+    if (option == "--buffered") {
+      std::ios::sync_with_stdio(false);
+      std::cout << "begun\n";
+    }
+    if (option == "--helper") helper = true;
     if (option == "--processes") options.processes = std::stoul(argv[++i]);
     if (option == "--throw")
       options.on_event = [](const penstock::supervisor_event& e) {
@@ -104,7 +125,8 @@ int main(int argc, char** argv) {
   if (known.empty()) std::ofstream{folder + "/port"} << port.number() << "\n";
   try {
     penstock::supervisor all{std::move(options)};
-    const int status = all.run([&](penstock::supervised_process& self) { return serve(folder, port, self); });
+    running = &all;
+    const int status = all.run([&](penstock::supervised_process& self) { return serve(folder, port, self, helper); });
     const penstock::supervisor_stats s = all.stats();
     std::printf("ended %llu %llu %llu %llu %llu\n", static_cast<unsigned long long>(s.started),
                 static_cast<unsigned long long>(s.restarts), static_cast<unsigned long long>(s.killed),

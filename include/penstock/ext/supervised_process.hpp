@@ -7,8 +7,10 @@
 //     return server.drain(self.drain_time()) ? 0 : 1;        // afterwards it is killed
 //   }
 //
-// Stop is requested by SIGTERM, and when the supervisor is gone, so that no worker outlives it. SIGINT and SIGHUP are ignored: from a terminal
-// they reach the supervisor, too, which says what is to be done. The handler of SIGTERM interrupts calls like epoll_wait(), which say EINTR then.
+// Stop is requested by SIGTERM, and when the supervisor is gone. Then nobody else would kill a worker that does not stop: after drain_time() it kills
+// itself, so that none keeps a port, and the connections that come to it. SIGINT and SIGHUP are ignored: from a terminal they reach the supervisor, too,
+// which says what is to be done. The handler of SIGTERM interrupts calls like epoll_wait(), which say EINTR then. A process that a worker forks has none of
+// this: SIGTERM ends it.
 //
 // Thread safety  every member may be called concurrently.
 // Destruction    ends the thread that watches for stop.
@@ -26,6 +28,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <penstock/ext/detail/signal_pipe.hpp>
 #include <penstock/sync/event.hpp>
@@ -52,9 +55,10 @@ class supervised_process {
     for (const int s : {SIGINT, SIGHUP}) ::signal(s, SIG_IGN);
     ::signal(SIGCHLD, SIG_DFL);
     watcher_ = std::jthread{[this] { watch(); }};
-    ::sigset_t all;
-    ::sigemptyset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    ::sigset_t supervisors;  // what it had blocked
+    ::sigemptyset(&supervisors);
+    for (const int s : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) ::sigaddset(&supervisors, s);
+    ::pthread_sigmask(SIG_UNBLOCK, &supervisors, nullptr);
   }
   ~supervised_process() { signals_.put(quit); }
   supervised_process(const supervised_process&) = delete;
@@ -84,14 +88,18 @@ class supervised_process {
     ::pollfd watched[] = {{.fd = signals_.descriptor(), .events = POLLIN, .revents = 0},
                           {.fd = birth_.life.get(), .events = POLLIN, .revents = 0}};
     ::nfds_t number = 2;
+    auto killed_at = detail::poll_clock::time_point::max();
     for (;;) {
-      if (::poll(watched, number, -1) < 0) continue;  // interrupted
+      const int events = ::poll(watched, number, detail::poll_milliseconds(killed_at));
+      if (detail::poll_clock::now() >= killed_at) ::kill(::getpid(), SIGKILL);
+      if (events < 0) continue;  // interrupted
       for (int s; (s = signals_.next()) != 0;) {
         if (s == quit) return;
         if (s == SIGTERM) stop();
       }
       if (number == 2 && watched[1].revents != 0) {  // nobody ever writes there
         number = 1;
+        killed_at = detail::poll_time_after(birth_.drain);
         stop();
       }
     }

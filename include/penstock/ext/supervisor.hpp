@@ -15,8 +15,8 @@
 // Forks          from a process with one thread only: run() throws std::logic_error where it can see others (Linux), for workers would lack
 //                them, and find their locks held (hazard 21). Make pools and clocks in the worker. `arguments` executes the program
 //                anew instead: then the same call of run() in it finds that it is a worker.
-// Workers        run with what the parent had before run(), leave by _exit() when the function returns (streams are flushed, static objects not
-//                destroyed), and notice that the supervisor is gone. An exception that leaves the function is named on standard error: status 70.
+// Workers        run with what the parent had before run(), leave by _exit() when the function returns (std::cout, std::clog and C's streams are flushed,
+//                static objects not destroyed), and notice that the supervisor is gone. An exception that leaves the function is named on standard error: status 70.
 // Thread safety  one run() in a process, by its only thread; stats() in it, as from on_event, and afterwards.
 // Destruction    run() returns, or throws, only when no worker is left.
 #pragma once
@@ -51,7 +51,7 @@
 namespace penstock::inline v0_1 {
 
 class supervisor {
-  using clock_type = std::chrono::steady_clock;
+  using clock_type = detail::poll_clock;
   using kind = supervisor_event::kind;
 
  public:
@@ -75,13 +75,13 @@ class supervisor {
     if (options_.arguments.empty()) detail::only_thread();
     // Blocked outside poll(): a child begins with them blocked, until it knows what to do with them.
     const detail::blocked_signals blocked{{SIGTERM, SIGINT, SIGHUP, SIGCHLD}};
-    detail::signal_pipe signals{{SIGTERM, SIGINT, SIGHUP, SIGCHLD}};
     stats_ = {};
     lost_at_end_ = false;
     life_.emplace();
     places_.clear();
     places_.resize(options_.processes);
     serve_ = [&serve](detail::worker_birth birth) { detail::be_worker(std::move(birth), serve); };
+    signals_.emplace(std::vector<int>{SIGTERM, SIGINT, SIGHUP, SIGCHLD});  // from here to its end run() does not throw
     std::exception_ptr thrown;
     const auto guarded = [&](auto&& step) {
       try {
@@ -98,14 +98,15 @@ class supervisor {
       }
     });
     while (!ending_ || stats_.running != 0) {
-      guarded([&] { wait(signals, blocked); });
-      for (int s; (s = signals.next()) != 0;) guarded([&] { handle(s); });
+      guarded([&] { wait(blocked); });
+      for (int s; (s = signals_->next()) != 0;) guarded([&] { handle(s); });
       guarded([&] { reap(); });
       guarded([&] { look_at_readiness(); });
       guarded([&] { look_at_time(); });
     }
     ending_ = false;
     serve_ = {};
+    signals_.reset();
     life_.reset();
     if (thrown) std::rethrow_exception(thrown);
     return lost_at_end_ ? 1 : 0;
@@ -131,10 +132,7 @@ class supervisor {
     std::chrono::nanoseconds delay{};
   };
 
-  static clock_type::time_point after(std::chrono::nanoseconds d) {
-    const auto now = clock_type::now();
-    return d > clock_type::time_point::max() - now ? clock_type::time_point::max() : now + d;
-  }
+  static clock_type::time_point after(std::chrono::nanoseconds d) noexcept { return detail::poll_time_after(d); }
 
   void tell(kind what, std::size_t index, ::pid_t pid, int status = 0, std::chrono::nanoseconds delay = {}) {
     if (options_.on_event) options_.on_event({what, index, pid, status, delay});
@@ -153,6 +151,7 @@ class supervisor {
       pid = detail::start_worker(options_.arguments, birth, [&] {
         // Of the parent's descriptors a worker needs none; above all not the end whose closing tells that the parent is gone.
         life_->write.reset();
+        signals_.reset();
         for (place& other : places_) other.workers.clear();
         ends.read.reset();
         serve_(std::move(birth));
@@ -173,12 +172,13 @@ class supervisor {
     return {};
   }
 
-  void stop(std::size_t index, worker& w) {
-    if (w.told) return;
-    w.told = true;
+  // Whether it had not been told.
+  bool ask_to_stop(worker& w) noexcept {
+    if (std::exchange(w.told, true)) return false;
     w.deadline = after(options_.drain);
     ::kill(w.pid, SIGTERM);
-    tell(kind::stopping, index, w.pid);
+    stats_.ready -= w.ready ? 1 : 0;
+    return true;
   }
 
   void end(bool now) {
@@ -188,11 +188,7 @@ class supervisor {
     for (std::size_t i = 0; i < places_.size(); ++i) {
       places_[i].restart.reset();
       for (worker& w : places_[i].workers) {
-        if (!w.told) {
-          w.told = true;
-          w.deadline = after(options_.drain);
-          ::kill(w.pid, SIGTERM);
-        }
+        ask_to_stop(w);
         if (now) w.deadline = clock_type::now();
       }
     }
@@ -251,7 +247,7 @@ class supervisor {
         const worker gone = std::move(places_[i].workers[k]);
         places_[i].workers.erase(places_[i].workers.begin() + static_cast<std::ptrdiff_t>(k));
         --stats_.running;
-        stats_.ready -= gone.ready ? 1 : 0;
+        stats_.ready -= gone.ready && !gone.told ? 1 : 0;
         tell(kind::exited, i, gone.pid, status);
         if (!gone.told && !ending_) replace(i, gone);
       }
@@ -284,11 +280,15 @@ class supervisor {
         w.ready = true;
         w.since = clock_type::now();
         w.readiness.reset();
-        if (!w.told) w.deadline.reset();
-        ++stats_.ready;
+        if (!w.told) {
+          w.deadline.reset();
+          ++stats_.ready;
+        }
         tell(kind::ready, i, w.pid);
         if (rolling_ != i || places_[i].workers[k].pid != replacement_) continue;
-        for (std::size_t old = 0; old < k; ++old) stop(i, places_[i].workers[old]);
+        for (std::size_t old = 0; old < k; ++old) {
+          if (ask_to_stop(places_[i].workers[old])) tell(kind::stopping, i, places_[i].workers[old].pid);
+        }
         roll(i + 1);
       }
     }
@@ -315,8 +315,8 @@ class supervisor {
     }
   }
 
-  void wait(detail::signal_pipe& signals, const detail::blocked_signals& blocked) {
-    std::vector<::pollfd> watched{{.fd = signals.descriptor(), .events = POLLIN, .revents = 0}};
+  void wait(const detail::blocked_signals& blocked) {
+    std::vector<::pollfd> watched{{.fd = signals_->descriptor(), .events = POLLIN, .revents = 0}};
     auto until = clock_type::time_point::max();
     for (const place& p : places_) {
       if (p.restart) until = std::min(until, *p.restart);
@@ -325,18 +325,14 @@ class supervisor {
         if (!w.ready) watched.push_back({.fd = w.readiness.get(), .events = POLLIN, .revents = 0});
       }
     }
-    int milliseconds = -1;
-    if (until != clock_type::time_point::max()) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock_type::now()).count();
-      milliseconds = static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000'000));
-    }
     const auto open = blocked.let_through();  // a signal writes to the pipe, so that none is missed between here and poll()
-    static_cast<void>(::poll(watched.data(), static_cast<::nfds_t>(watched.size()), milliseconds));
+    static_cast<void>(::poll(watched.data(), static_cast<::nfds_t>(watched.size()), detail::poll_milliseconds(until)));
   }
 
   supervisor_options options_;
   supervisor_stats stats_;
   std::vector<place> places_;
+  std::optional<detail::signal_pipe> signals_;
   std::optional<detail::pipe_ends> life_;  // its write end is the parent's alone
   std::function<void(detail::worker_birth)> serve_;
   std::optional<std::size_t> rolling_;  // the place whose new worker is awaited

@@ -58,7 +58,7 @@ struct supervisor_stats {
   std::uint64_t rolled = 0;  ///< rolling restarts that were completed
   std::uint64_t rolls_failed = 0;
   std::size_t running = 0;
-  std::size_t ready = 0;
+  std::size_t ready = 0;  ///< and not told to stop
 };
 
 /// What a registry sees of a supervisor (observe/registry.hpp), which must be asked by the thread of its run().

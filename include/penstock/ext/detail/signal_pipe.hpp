@@ -1,12 +1,15 @@
-// penstock/ext/detail/signal_pipe.hpp: signals as bytes in a pipe, for a loop that waits in poll() (D. J. Bernstein's self-pipe trick).
+// penstock/ext/detail/signal_pipe.hpp: signals as bytes in a pipe, for a loop that waits in poll() (D. J. Bernstein's self-pipe trick), and how long that waits.
 //
-// One at a time in a process: a handler has nothing but static storage to find the pipe by. The destructor puts the former handlers back. A forked child
-// makes one of its own, which takes the place of its parent's.
+// One at a time in a process: a handler has nothing but static storage to find the pipe by. The destructor puts the former handlers back. A process that was
+// forked inherits handler and pipe, but the signals that it gets are its own: there the handler does what would happen without it.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -50,15 +53,36 @@ struct pipe_ends {
   file_descriptor write;
 };
 
+using poll_clock = std::chrono::steady_clock;
+
+/// `d` from now, at the most the greatest time there is.
+[[nodiscard]] inline poll_clock::time_point poll_time_after(std::chrono::nanoseconds d) noexcept {
+  const auto now = poll_clock::now();
+  return d > poll_clock::time_point::max() - now ? poll_clock::time_point::max() : now + d;
+}
+/// What poll() takes; it may end earlier.
+[[nodiscard]] inline int poll_milliseconds(poll_clock::time_point until) noexcept {
+  if (until == poll_clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - poll_clock::now()).count();
+  return static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000'000));
+}
+
 class signal_pipe {
  public:
   explicit signal_pipe(std::vector<int> signals)
       : former_write_{write_end.load(std::memory_order_relaxed)} {  // relaxed: this thread's own
     for (const int end : {ends_.read.get(), ends_.write.get()}) ::fcntl(end, F_SETFL, O_NONBLOCK);
-    write_end.store(ends_.write.get(), std::memory_order_relaxed);  // relaxed: sigaction() comes after it
+    write_end.store(ends_.write.get(), std::memory_order_relaxed);  // relaxed, both: sigaction() comes after them
+    owner.store(::getpid(), std::memory_order_relaxed);
     struct ::sigaction action{};
     action.sa_handler = [](int signal) {
       const int error = errno;
+      if (::getpid() != owner.load(std::memory_order_relaxed)) {  // relaxed: as the descriptor
+        ::signal(signal, SIG_DFL);
+        ::raise(signal);  // delivered when this returns
+        errno = error;
+        return;
+      }
       const auto byte = static_cast<unsigned char>(signal);
       // relaxed: stored before the handler was installed. A pipe that is full holds enough to wake up for.
       static_cast<void>(!::write(write_end.load(std::memory_order_relaxed), &byte, 1));
@@ -93,7 +117,9 @@ class signal_pipe {
 
  private:
   static inline std::atomic<int> write_end{-1};
-  static_assert(std::atomic<int>::is_always_lock_free, "a signal handler takes no lock");
+  static inline std::atomic<::pid_t> owner{0};
+  static_assert(std::atomic<int>::is_always_lock_free && std::atomic<::pid_t>::is_always_lock_free,
+                "a signal handler takes no lock");
   static inline const struct ::sigaction nothing{};
 
   pipe_ends ends_;

@@ -12,6 +12,7 @@
 #include <exception>
 #include <filesystem>
 #include <initializer_list>
+#include <iostream>
 #include <iterator>
 #include <optional>
 #include <stdexcept>
@@ -92,6 +93,17 @@ inline std::optional<worker_birth> birth_by_exec() {
                       file_descriptor{static_cast<int>(numbers[4])}};
 }
 
+/// What is in the buffers of those that every program has.
+inline void flush_streams() noexcept {
+  for (std::ostream* const s : {&std::cout, &std::clog}) {
+    try {
+      s->flush();
+    } catch (...) {  // the user's stream may throw what it likes: nothing is to be done about that here
+    }
+  }
+  std::fflush(nullptr);
+}
+
 template <class Serve>
 [[noreturn]] void be_worker(worker_birth birth, Serve& serve) noexcept {
   int status = 70;  // EX_SOFTWARE
@@ -103,14 +115,14 @@ template <class Serve>
   } catch (...) {
     std::fprintf(stderr, "penstock::supervisor: a worker ends: an exception that is no std::exception\n");
   }
-  std::fflush(nullptr);
+  flush_streams();
   ::_exit(status);
 }
 
 /// Returns its number, or -1 with errno set. Without arguments the child calls be_child(), which does not return.
 template <class BeChild>
 ::pid_t start_worker(const std::vector<std::string>& arguments, const worker_birth& birth, BeChild be_child) {
-  std::fflush(nullptr);  // or else each of them would write it, too
+  flush_streams();  // or else each of them would write it, too
   if (arguments.empty()) {
     const ::pid_t pid = ::fork();
     if (pid == 0) be_child();
