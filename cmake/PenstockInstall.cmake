@@ -5,6 +5,7 @@ include(CMakePackageConfigHelpers)
 set(config_dir "${CMAKE_INSTALL_DATADIR}/cmake/penstock")
 install(TARGETS penstock EXPORT penstock-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT penstock-targets NAMESPACE penstock:: DESTINATION "${config_dir}")
+list(JOIN penstock_components ", " penstock_components_text)
 configure_package_config_file(
   "${CMAKE_CURRENT_LIST_DIR}/penstock-config.cmake.in" "${PROJECT_BINARY_DIR}/penstock-config.cmake" INSTALL_DESTINATION "${config_dir}"
 )

@@ -1,5 +1,6 @@
 # penstock::asio: what <penstock/ext/asio.hpp> needs, which is the standalone Asio, 1.18 or newer. There is no such target where it is not installed. Used here
 # and by the installed package.
+set(penstock_asio_needs "the standalone Asio, 1.18 or newer (Debian: libasio-dev)")
 if(NOT TARGET penstock::asio)
   find_path(PENSTOCK_ASIO_INCLUDE asio/any_io_executor.hpp)
   mark_as_advanced(PENSTOCK_ASIO_INCLUDE)

@@ -1,5 +1,6 @@
 # penstock::boost_asio: what <penstock/ext/boost_asio.hpp> needs, which is Boost.Asio, 1.74 or newer. There is no such target where it is not installed. Used
 # here and by the installed package.
+set(penstock_boost_asio_needs "Boost.Asio, 1.74 or newer (Debian: libboost-dev)")
 if(NOT TARGET penstock::boost_asio)
   if(NOT TARGET Boost::headers) # a project that has it already has made it as it wants it
     find_package(Boost 1.74 QUIET)

@@ -1,5 +1,6 @@
 # penstock::prometheus: what <penstock/ext/prometheus.hpp> needs, which is prometheus-cpp's core. There is no such target where it is not installed. Used here and
 # by the installed package.
+set(penstock_prometheus_needs "prometheus-cpp's core (Debian: prometheus-cpp-dev)")
 if(NOT TARGET penstock::prometheus)
   if(NOT TARGET prometheus-cpp::core) # a project that has it already has made it as it wants it
     find_package(prometheus-cpp QUIET CONFIG)

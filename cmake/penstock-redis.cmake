@@ -1,5 +1,6 @@
 # penstock::redis: what <penstock/ext/redis_*.hpp> needs, which is hiredis; and for <penstock/ext/celery_producer.hpp> nlohmann's JSON where that is
 # found (PENSTOCK_REDIS_JSON says whether). There is no such target where hiredis is not installed. Used here and by the installed package.
+set(penstock_redis_needs "hiredis (Debian: libhiredis-dev)")
 if(NOT TARGET penstock::redis)
   find_package(PkgConfig QUIET)
   if(PkgConfig_FOUND)

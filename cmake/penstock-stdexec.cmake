@@ -1,5 +1,6 @@
 # penstock::stdexec: what <penstock/ext/stdexec.hpp> needs, which is stdexec, of 2026. There is no such target where it is not found: as the target or package of
 # its own, or in the folder PENSTOCK_STDEXEC_INCLUDE. Used here and by the installed package.
+set(penstock_stdexec_needs "stdexec, of 2026: its package, or its folder as PENSTOCK_STDEXEC_INCLUDE")
 if(NOT TARGET penstock::stdexec)
   if(NOT TARGET STDEXEC::stdexec) # a project that has it already has made it as it wants it
     find_package(stdexec CONFIG QUIET GLOBAL)

@@ -1,5 +1,6 @@
 # penstock::time_zones: what <penstock/ext/time_zones.hpp> needs, which is Howard Hinnant's date with its time zones. There is no such target where it is not
 # installed. Used here and by the installed package.
+set(penstock_time_zones_needs "Howard Hinnant's date with its time zones (Debian: libhowardhinnant-date-dev)")
 if(NOT TARGET penstock::time_zones)
   if(NOT TARGET date::date-tz) # a project that has it already has made it as it wants it
     find_package(date QUIET CONFIG)

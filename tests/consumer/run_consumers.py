@@ -63,6 +63,23 @@ class Consumers:
         )
         run("cmake", "-S", project, "-B", self.build / "another_version", f"-DCMAKE_CXX_COMPILER={self.cxx}", f"-DCMAKE_PREFIX_PATH={self.install()}")
 
+    def package_without_a_component(self):
+        """Who asks for a component that cannot be had is told why: its package is missing, or there is none of that name."""
+        project = self.build / "component_project"
+        project.mkdir()
+        (project / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.25)\nproject(consumer LANGUAGES CXX)\nfind_package(penstock REQUIRED COMPONENTS fmt fnt)\n"
+        )
+        settings = [f"-DCMAKE_CXX_COMPILER={self.cxx}", f"-DCMAKE_PREFIX_PATH={self.install()}", "-DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON"]
+        try:
+            run("cmake", "-S", project, "-B", self.build / "component", *settings)
+        except Failed as told:
+            text = " ".join(str(told).split())
+            if "penstock::fmt needs fmt" not in text or "penstock has no component fnt" not in text:
+                raise
+        else:
+            raise Failed("a package without the components was accepted")
+
     def pkg_config(self):
         env = os.environ | {"PKG_CONFIG_PATH": str(self.install() / "share/pkgconfig")}
         version = run("pkg-config", "--modversion", "penstock", env=env).strip()
@@ -100,6 +117,7 @@ def main():
     for consumer in (
         consumers.package,
         consumers.package_of_another_version,
+        consumers.package_without_a_component,
         consumers.pkg_config,
         consumers.subdirectory,
         consumers.fetch_content,
