@@ -14,6 +14,7 @@
 #include <penstock/job/job_queue.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/observe/measured.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/rate/keyed_limiter.hpp>
 #include <penstock/rate/limiter.hpp>
@@ -41,6 +42,7 @@ void check(const Outcome& outcome) {
 struct everything {
   penstock::manual_clock clock;
   penstock::semaphore semaphore{4};
+  penstock::measured<penstock::semaphore> measured{4};
   penstock::mutex mutex;
   penstock::event event{};
   penstock::channel<std::uint64_t> channel{64};
@@ -81,6 +83,12 @@ struct everything {
   for (std::size_t i = 0; i < rounds; ++i) {
     check(e.semaphore.try_acquire());
     e.semaphore.release();
+  }
+}
+[[gnu::noinline]] void path_semaphore_measured(everything& e) {
+  for (std::size_t i = 0; i < rounds; ++i) {
+    check(e.measured.try_acquire());
+    e.measured.release();
   }
 }
 [[gnu::noinline]] void path_mutex(everything& e) {
@@ -155,9 +163,9 @@ struct everything {
 int main() {
   everything e;
   for (void (*path)(everything&) :
-       {path_semaphore, path_mutex, path_event, path_future, path_channel, path_channel_spsc, path_token_bucket, path_limiter,
-        path_keyed_limiter, path_circuit_breaker, path_histogram, path_counter, path_hash_ring, path_maglev, path_balancer,
-        path_worker_pool_post, path_batcher_hit, path_job_queue_add}) {
+       {path_semaphore, path_semaphore_measured, path_mutex, path_event, path_future, path_channel, path_channel_spsc,
+        path_token_bucket, path_limiter, path_keyed_limiter, path_circuit_breaker, path_histogram, path_counter, path_hash_ring,
+        path_maglev, path_balancer, path_worker_pool_post, path_batcher_hit, path_job_queue_add}) {
     path(e);
   }
   e.pool.resume();

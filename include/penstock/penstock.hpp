@@ -85,6 +85,7 @@
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
 #include <penstock/observe/live_table.hpp>
+#include <penstock/observe/measured.hpp>
 #include <penstock/observe/metric_distribution.hpp>
 #include <penstock/observe/metric_json.hpp>
 #include <penstock/observe/metric_sink.hpp>

@@ -48,6 +48,9 @@ int main(int argc, char** argv) {
 
   penstock::semaphore places{5};
   need(places.try_acquire(2));
+  penstock::measured<penstock::semaphore> counted{5};
+  need(counted.try_acquire(3));
+  need(!counted.try_acquire(3));
   penstock::channel<int> numbers{{.capacity = 2, .metrics = true}};
   need(numbers.try_push(1));
   need(numbers.try_push(2));
@@ -105,6 +108,7 @@ int main(int argc, char** argv) {
   join("helper", helper);
   join("serial", serial);
   join("places", places);
+  join("counted", counted);
   join("numbers", numbers);
   join("news", news);
   join("connections", connections);

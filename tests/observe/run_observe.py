@@ -20,6 +20,7 @@ EXPECTED = {
     "helper": ("worker_pool", {"depth": 0, "limit": 1}),
     "serial": ("strand", {"depth": 0, "waiters": 0}),
     "places": ("semaphore", {"depth": 0, "in_flight": 2, "limit": 5}),
+    "counted": ("semaphore", {"in_flight": 3, "accepted_total": 1, "taken_total": 3, "rejected_total": {"empty": 1, "timeout": 0}}),
     "numbers": ("channel", {"depth": 1, "capacity": 2, "accepted_total": 2, "completed_total": 1, "rejected_total": {"full": 1}}),
     "news": ("broadcast", {"capacity": 4, "subscribers": 1}),
     "connections": ("resource_pool", {"in_flight": 1, "limit": 1, "idle": 0, "created_total": 1, "rejected_total": {"full": 0},

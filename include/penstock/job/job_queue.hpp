@@ -21,7 +21,6 @@
 // Cost           that of the store; add() of a single job in memory: one lock.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -360,7 +359,8 @@ void describe(const job_queue<Payload, Store>& q, metric_sink& to) {
   const job_counts c = q.counts().value();
   describe(c, to);
   if (c.next_due == no_time && c.waiting != 0) return;  // nobody knows
-  to.gauge({"head_wait", "For how long the job that is next has been due."}, std::max(q.now() - c.next_due, job_time{0}));
+  const job_time now = q.now();
+  to.gauge({"head_wait", "For how long the job that is next has been due."}, c.next_due < now ? now - c.next_due : job_time{0});
 }
 
 }  // namespace penstock::inline v0_1

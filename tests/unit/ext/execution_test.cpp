@@ -28,6 +28,7 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/observe/measured.hpp>
 #include <penstock/pool/resource_pool.hpp>
 #include <penstock/pool/strand.hpp>
 #include <penstock/pool/worker_pool.hpp>
@@ -169,6 +170,7 @@ inline constexpr bool is_sender = execution::sender<S> && execution::sender_to<S
 using penstock::channel;
 static_assert(is_sender<decltype(std::declval<penstock::semaphore&>().async_acquire())>);
 static_assert(is_sender<decltype(std::declval<penstock::semaphore&>().async_acquire_permit())>);
+static_assert(is_sender<decltype(std::declval<penstock::measured<penstock::semaphore>&>().async_acquire_permit())>);
 static_assert(is_sender<decltype(std::declval<penstock::mutex&>().async_lock())>);
 static_assert(is_sender<decltype(std::declval<penstock::shared_mutex&>().async_lock_shared())>);
 static_assert(is_sender<decltype(std::declval<penstock::event&>().async_wait())>);
@@ -429,6 +431,9 @@ TEST_CASE("execution: every kind of wait is stopped by any kind of token", "[exe
   penstock::watch<int> w{1};
   auto seen = w.subscribe();
   stops_in_line(s.async_acquire(), "semaphore");
+  penstock::measured<penstock::semaphore> counted{0};
+  stops_in_line(counted.async_acquire(), "measured semaphore");
+  CHECK(counted.stats().refused.cancelled == 1);
   stops_in_line(m.async_lock(), "mutex");
   stops_in_line(c.async_pop(), "channel");
   stops_in_line(penstock::async_select(penstock::pop_case(c)), "select");
