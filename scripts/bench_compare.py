@@ -9,13 +9,13 @@ of five, seven of eight). Where there are peers, their own change is taken out f
 """
 
 import argparse
-import json
 import math
 import pathlib
 import statistics
 import sys
 
 import bench_report
+import command_line
 
 CHANCE = 0.05
 
@@ -45,16 +45,23 @@ def changes(before, after):
     return found
 
 
+def read_kept(file):
+    run = command_line.read_json(file)
+    if "programs" not in run:
+        command_line.fail(f"{file} is no run that scripts/bench --keep wrote")
+    return run
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=float, default=20.0, metavar="PERCENT")
     parser.add_argument("before", type=pathlib.Path)
     parser.add_argument("after", type=pathlib.Path)
     options = parser.parse_args()
-    before, after = (json.loads(file.read_text(encoding="utf-8")) for file in (options.before, options.after))
+    before, after = (read_kept(file) for file in (options.before, options.after))
     compared = changes(before, after)
     if not compared:
-        sys.exit("bench_compare: the runs have no workload in common")
+        command_line.fail("the runs have no workload in common")
     slower = [c for c in compared if c[2] > 1 + options.limit / 100 and c[3] <= CHANCE]
     quicker = [c for c in compared if c[2] < 1 / (1 + options.limit / 100)]
     for workload, name, change, chance in sorted(slower, key=lambda c: -c[2]):

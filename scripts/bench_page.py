@@ -19,7 +19,7 @@ import sys
 import zlib
 
 import bench_report
-import system_python
+import command_line
 
 OURS, PEER, FAINT = "#0b62a8", "#8a94a0", "#c9d1d9"
 PEERS = ["#c2571a", "#6b7785", "#8f5aa8", "#2f8f6b", "#b08a1e", "#a3475f", "#4a6fa5", "#7a7a52"]
@@ -48,7 +48,7 @@ def program_of(file):
 
 def read_run(files, build_dir, command):
     """{"machine", "command", "programs": {program: workloads as bench_report reads them}}; of a run that was kept, its own."""
-    if len(files) == 1 and "programs" in (kept := json.loads(pathlib.Path(files[0]).read_text(encoding="utf-8"))):
+    if len(files) == 1 and "programs" in (kept := command_line.read_json(files[0])):
         return kept
     programs = {}
     for program in dict.fromkeys(program_of(file) for file in files):
@@ -243,4 +243,6 @@ def main():
 
 
 if __name__ == "__main__":
+    if "--page" in sys.argv:
+        command_line.need_modules("--pictures", matplotlib="python3-matplotlib")
     main()

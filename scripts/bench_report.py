@@ -11,13 +11,14 @@ A second table compares, for each implementation, a workload with another one of
 
 import argparse
 import datetime
-import json
 import pathlib
 import platform
 import re
 import statistics
 import subprocess
 import sys
+
+import command_line
 
 NANOSECONDS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 QUANTILE = re.compile(r"P\d+(\.\d+)?")
@@ -63,10 +64,10 @@ def read(files):
     workloads = {}
     errors = []
     for file in files:
-        text = pathlib.Path(file).read_text(encoding="utf-8")
-        if not text.strip():
-            continue  # no benchmark of this program matched the filter
-        for run in json.loads(text)["benchmarks"]:
+        runs = command_line.read_json(file, if_empty='{"benchmarks": []}')  # empty: no benchmark of this program matched the filter
+        if "benchmarks" not in runs:
+            command_line.fail(f"{file} is not what Google Benchmark writes")
+        for run in runs["benchmarks"]:
             if run.get("run_type") == "aggregate":
                 continue
             if run.get("error_occurred"):

@@ -17,10 +17,11 @@ import subprocess
 import sys
 import tempfile
 
-import system_python
+import command_line
 
-system_python.need("matplotlib", package="python3-matplotlib")
-import matplotlib  # noqa: E402  (it is known now that it is there)
+command_line.usage(__doc__, wrong=not 3 <= len(sys.argv) <= 4)
+command_line.need_modules("--pictures", matplotlib="python3-matplotlib")
+import matplotlib  # noqa: E402
 import matplotlib.ticker  # noqa: E402
 
 matplotlib.use("svg")
@@ -64,8 +65,6 @@ def points(report):
 
 
 def main():
-    if not 3 <= len(sys.argv) <= 4:
-        sys.exit(__doc__)
     penstock_load, load_server = (str(pathlib.Path(p).resolve()) for p in sys.argv[1:3])
     folder = pathlib.Path(sys.argv[3] if len(sys.argv) == 4 else pathlib.Path(__file__).resolve().parent.parent / "docs/images")
     opened = with_server(load_server, load(penstock_load, "--rate", str(RATE), "--connections", "600"))

@@ -14,10 +14,11 @@ import csv
 import pathlib
 import sys
 
-import system_python
+import command_line
 
-system_python.need("matplotlib", package="python3-matplotlib")
-import matplotlib  # noqa: E402  (it is known now that it is there)
+command_line.usage(__doc__, wrong=not 2 <= len(sys.argv) <= 3)
+command_line.need_modules("--pictures", matplotlib="python3-matplotlib")
+import matplotlib  # noqa: E402
 import matplotlib.ticker  # noqa: E402
 
 matplotlib.use("svg")
@@ -97,8 +98,6 @@ def adaptive(series, path):
 
 
 def main():
-    if not 2 <= len(sys.argv) <= 3:
-        sys.exit(__doc__)
     folder = pathlib.Path(sys.argv[2] if len(sys.argv) == 3 else pathlib.Path(__file__).resolve().parent.parent / "docs/images")
     folder.mkdir(parents=True, exist_ok=True)
     plt.rcParams.update({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.size": 9})

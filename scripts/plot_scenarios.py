@@ -10,10 +10,11 @@ import json
 import pathlib
 import sys
 
-import system_python
+import command_line
 
-system_python.need("matplotlib", package="python3-matplotlib")
-import matplotlib  # noqa: E402  (it is known now that it is there)
+command_line.usage(__doc__, wrong=len(sys.argv) < 2)
+command_line.need_modules("--pictures", matplotlib="python3-matplotlib")
+import matplotlib  # noqa: E402
 import matplotlib.ticker  # noqa: E402
 
 matplotlib.use("svg")
@@ -164,8 +165,7 @@ def main():
         at = arguments.index("--to")
         folder = pathlib.Path(arguments[at + 1])
         del arguments[at:at + 2]
-    if not arguments:
-        sys.exit(__doc__)
+    command_line.usage(__doc__, wrong=not arguments)
     plt.rcParams.update({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9.5})
     for name in arguments:
         path = pathlib.Path(name)

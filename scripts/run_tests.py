@@ -159,6 +159,8 @@ def main():
     mode = sys.argv[1] if len(sys.argv) > 1 else ""
     if shutil.which("cmake") is None:
         sys.exit("cmake was not found; scripts/setup says what is needed")
+    if mode not in ("", "--ci", "--full", "--long"):
+        sys.exit("run_tests.py is what scripts/test runs: scripts/test --help")
     session = Session({"--ci": "ci", "--full": "ci", "--long": "long"}.get(mode, "quick"))
     if mode in ("--ci", "--full"):
         session.format_check()

@@ -7,14 +7,15 @@ usage: penstock_example_tracing | trace_picture.py OUTPUT.svg
 import json
 import sys
 
-import system_python
+import command_line
 
-system_python.need("matplotlib", package="python3-matplotlib")
-import matplotlib  # noqa: E402  (it is known now that it is there)
+command_line.usage(__doc__, wrong=len(sys.argv) != 2)
+command_line.need_modules("--pictures", matplotlib="python3-matplotlib")
+import matplotlib  # noqa: E402
 
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "penstock"
-import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen before)
+import matplotlib.pyplot as plt  # noqa: E402
 
 COLOURS = {"GET": "#4c72b0", "task": "#55a868", "wait": "#c9c9c9", "batch": "#dd8452", "job": "#8172b3"}
 
@@ -27,8 +28,6 @@ def read(lines):
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
     spans = sorted(read(sys.stdin), key=lambda s: int(s["startTimeUnixNano"]))
     known = {s["spanId"] for s in spans}
     rows = []

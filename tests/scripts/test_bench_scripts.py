@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up, and that whatever draws finds the Python that can."""
+"""Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up, that whatever draws finds the Python that can, and
+what all scripts make of wrong arguments."""
 
 import json
 import pathlib
@@ -145,6 +146,48 @@ class Python(unittest.TestCase):
                     arguments = ["--page", pathlib.Path(folder, "page.html"), "/dev/null"] if script.name == "bench_page.py" else []
                     ran = subprocess.run([pathlib.Path(folder, "bin/python3"), script, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
                     self.assertNotIn("No module named", ran.stderr)
+
+
+class Arguments(unittest.TestCase):
+    """A script says what is wrong, in a line of its own, before it installs, builds or measures anything."""
+
+    def run_script(self, *arguments):
+        return subprocess.run([SCRIPTS / arguments[0], *arguments[1:]], capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+
+    def test_wrong_ones(self):
+        no_run = str(SCRIPTS.parent / "README.md")
+        for arguments, told in {
+            ("amalgamate", "sync/semaphore.hpp"): "there is no sync/semaphore.hpp",
+            ("amalgamate", "-o", "/proc/none/x.hpp"): "/proc/none",
+            ("bench", "--compare", no_run): "needs two files",
+            ("bench", "--compare", no_run, no_run): "is not JSON",
+            ("bench", "--filter"): "--filter needs a value",
+            ("bench", "--quick"): "there is no --quick",
+            ("bench", "--repetitions", "many"): "needs a number",
+            ("bench_page.py", "nowhere.json"): "No such file",
+            ("bench_report.py", no_run): "is not JSON",
+            ("compile_times", "--cxx", "no-compiler"): "there is no compiler no-compiler",
+            ("compile_times", "nowhere.hpp"): "there is no nowhere.hpp",
+            ("demo", "/nowhere"): "there is no /nowhere",
+            ("plot_scenarios.py",): "usage",
+            ("scenarios", "api", "--build", "/nowhere"): "there is no penstock-api-server",
+            ("scenarios", "nothing"): "there is no scenario nothing",
+            ("setup", "--all"): "there is no --all",
+            ("test", "--all"): "there is no --all",
+            ("test", "--ci", "--long"): "there is no --long after --ci",
+        }.items():
+            with self.subTest(arguments):
+                done = self.run_script(*arguments)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertIn(told, done.stderr)
+                self.assertNotIn("Traceback", done.stderr)
+
+    def test_help(self):
+        for script in ("amalgamate", "bench", "bench_compare.py", "compile_times", "demo", "plot_load.py", "scenarios", "setup", "test", "trace_picture.py"):
+            with self.subTest(script):
+                done = self.run_script(script, "--help")
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertIn(script.removesuffix(".py"), done.stdout)
 
 
 if __name__ == "__main__":
