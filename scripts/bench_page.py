@@ -226,8 +226,6 @@ def main():
     parser.add_argument("--command", default="")
     parser.add_argument("--note", default="", help="what else is to be known of the machine")
     options = parser.parse_args()
-    if options.page:
-        system_python.need("matplotlib", package="python3-matplotlib")
     run = read_run(options.files, options.build_dir, options.command)
     if options.note:
         run["machine"] += f"; {options.note}"
