@@ -53,6 +53,7 @@
 #include <penstock/batch/accumulator_options.hpp>
 #include <penstock/batch/detail/batch_writer.hpp>
 #include <penstock/batch/wrong_batch_size.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
@@ -127,7 +128,7 @@ class accumulator {
   /// in. What the function threw is thrown (a std::system_error is given as its error). A stop request ends the wait with errc::cancelled; what is
   /// inside by then is written all the same. The item is the task's: one that did not go in is lost.
   task<result<void>> async_add(Item item) {
-    detail::state_ref<ticket_state> told = detail::make_future_state<void>();
+    detail::state_ref<ticket_state> told = detail::make_future_state<detail::dependent<void, Item>>();
     detail::write_ticket ticket = share(told);
     result<void> in;
     try {
@@ -142,7 +143,7 @@ class accumulator {
       ticket->drop_owner();
       co_return in;
     }
-    future<void> outcome{std::move(told)};
+    future<detail::dependent<void, Item>> outcome{std::move(told)};
     try {
       co_await std::move(outcome);
     } catch (const std::system_error& e) {
@@ -228,7 +229,7 @@ class accumulator {
   [[nodiscard]] auto write_times() const { return state_->of.write_time.snapshot(); }
 
  private:
-  using ticket_state = detail::future_state<void>;
+  using ticket_state = detail::dependent<detail::future_state<void>, Item>;
 
   struct state {
     state(const detail::write_limits& limits, options&& o) : of{limits, std::move(o)} {}
@@ -309,7 +310,7 @@ class accumulator {
   // `enter` gives the ticket to the batch, or not.
   template <class Enter>
   result<future<void>> with_ticket(Enter&& enter) {
-    detail::state_ref<ticket_state> told = detail::make_future_state<void>();
+    detail::state_ref<ticket_state> told = detail::make_future_state<detail::dependent<void, Item>>();
     const detail::write_ticket ticket = share(told);
     try {
       const result<void> in = enter(ticket);
@@ -324,7 +325,7 @@ class accumulator {
   future<void> future_of(Item& item, const wait_limits* limits) {
     result<future<void>> in = with_ticket([&](detail::write_ticket t) { return put(item, t, limits); });
     if (in) return std::move(*in);
-    detail::state_ref<ticket_state> refused = detail::make_future_state<void>();
+    detail::state_ref<ticket_state> refused = detail::make_future_state<detail::dependent<void, Item>>();
     refused->set_error(in.error());
     return future<void>{std::move(refused)};
   }

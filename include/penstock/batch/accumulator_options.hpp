@@ -98,7 +98,8 @@ struct accumulator_stats {
 };
 
 /// What a registry sees of an accumulator (observe/registry.hpp).
-inline void describe(const accumulator_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const accumulator_stats& s, metric_sink& to) {
   to.kind("accumulator");
   to.gauge(metrics::depth, s.held);
   to.gauge(metrics::waiters, s.waiting);

@@ -89,7 +89,8 @@ struct batcher_stats {
 };
 
 /// What a registry sees of a batcher (observe/registry.hpp); times only with `metrics`.
-inline void describe(const batcher_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const batcher_stats& s, metric_sink& to) {
   to.kind("batcher");
   to.gauge(metrics::depth, s.waiting);
   to.gauge(metrics::in_flight, s.in_flight);

@@ -85,7 +85,8 @@ inline void describe_counts(const channel_stats& s, metric_sink& to) {
 }  // namespace detail
 
 /// The counts alone; of a channel a registry sees more (channel/channel.hpp).
-inline void describe(const channel_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const channel_stats& s, metric_sink& to) {
   to.kind("channel");
   to.gauge(metrics::depth, s.depth);
   detail::describe_counts(s, to);

@@ -31,6 +31,7 @@ class combined_error : public std::exception {
   };
 
   /// `failures` in the order in which they happened; none: there were no children, and one was needed.
+  template <class = void>
   explicit combined_error(std::vector<failure> failures) : held_{std::make_shared<const contents>(std::move(failures))} {}
 
   /// Names the first failure and says how many there were.
@@ -41,6 +42,7 @@ class combined_error : public std::exception {
   [[nodiscard]] const std::vector<failure>& failures() const noexcept { return held_->failures; }
 
   /// Throws what the first child that failed threw. Precondition: failures() is not empty.
+  template <class = void>
   [[noreturn]] void rethrow_first() const {
     assert(!failures().empty());
     std::rethrow_exception(failures().front().why);
@@ -48,11 +50,13 @@ class combined_error : public std::exception {
 
  private:
   struct contents {
+    template <class = void>
     explicit contents(std::vector<failure> f) : failures{std::move(f)}, text{describe(failures)} {}
     std::vector<failure> failures;
     std::string text;
   };
 
+  template <class = void>
   static std::string describe(const std::vector<failure>& failures) {
     if (failures.empty()) return "penstock: there were no children to combine";
     const failure& first = failures.front();

@@ -74,10 +74,12 @@ namespace detail {
 /// How many restarts there were lately, and how long the next one has to wait.
 class restarts {
  public:
+  template <class = void>
   explicit restarts(const supervise_options& o)
       : most_{o.max_restarts}, within_{o.within}, delays_{o.backoff, o.seed != 0 ? o.seed : fresh_seed()} {}
 
   /// False: it was one too many.
+  template <class = void>
   [[nodiscard]] bool allowed(std::chrono::nanoseconds began, std::chrono::nanoseconds failed) {
     if (within_ <= std::chrono::nanoseconds::zero()) return true;
     if (failed - began >= within_) delays_.reset();
@@ -87,7 +89,10 @@ class restarts {
     times_.push_back(failed);
     return true;
   }
-  [[nodiscard]] restart next(std::exception_ptr why) { return {++number_, std::move(why), delays_.next()}; }
+  template <class = void>
+  [[nodiscard]] restart next(std::exception_ptr why) {
+    return {++number_, std::move(why), delays_.next()};
+  }
 
  private:
   std::size_t most_;

@@ -18,14 +18,16 @@
 
 namespace penstock::inline v0_1 {
 
-class cached_clock;
+template <class Sync>
+class basic_cached_clock;
 
 class any_clock {
  public:
   /// The steady clock.
   constexpr any_clock() noexcept = default;
   template <detail::timed_clock Clock>
-    requires(!std::same_as<std::remove_cv_t<Clock>, any_clock> && !std::same_as<std::remove_cv_t<Clock>, cached_clock>)
+    requires(!std::same_as<std::remove_cv_t<Clock>, any_clock> &&
+             !std::same_as<std::remove_cv_t<Clock>, basic_cached_clock<detail::std_sync>>)
   any_clock(Clock& clock) {
     if constexpr (!std::same_as<std::remove_cv_t<Clock>, std::chrono::steady_clock>) timers_ = &detail::timers_of(clock);
   }

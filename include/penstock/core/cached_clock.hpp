@@ -27,11 +27,13 @@
 #include <string>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/timer_service.hpp>
 
 namespace penstock::inline v0_1 {
 
-class cached_clock : private detail::timer_entry<detail::std_sync> {
+template <class Sync>
+class basic_cached_clock : private detail::timer_entry<Sync> {
  public:
   using duration = std::chrono::nanoseconds;
   using rep = duration::rep;
@@ -40,19 +42,19 @@ class cached_clock : private detail::timer_entry<detail::std_sync> {
   static constexpr bool is_steady = true;
 
   /// Refreshed by hand.
-  cached_clock() noexcept { refresh(); }
+  basic_cached_clock() noexcept { refresh(); }
   /// Refreshed each `resolution`. Throws std::invalid_argument unless it is positive, and what starting the timer thread throws.
   template <class Rep, class Period>
-  explicit cached_clock(std::chrono::duration<Rep, Period> resolution) : cached_clock{} {
+  explicit basic_cached_clock(std::chrono::duration<Rep, Period> resolution) : basic_cached_clock{} {
     resolution_ = detail::saturating_nanoseconds(resolution);
     if (resolution_ <= 0)
       throw std::invalid_argument{"penstock::cached_clock: resolution is " + std::to_string(resolution_) + " ns"};
-    this->fire = [](timer_entry& self) noexcept { static_cast<cached_clock&>(self).due(); };
+    this->fire = [](detail::timer_entry<Sync>& self) noexcept { static_cast<basic_cached_clock&>(self).due(); };
     timers().add(*this, detail::saturating_add(timers().now(), resolution_));
   }
-  cached_clock(const cached_clock&) = delete;
-  cached_clock& operator=(const cached_clock&) = delete;
-  ~cached_clock() {
+  basic_cached_clock(const basic_cached_clock&) = delete;
+  basic_cached_clock& operator=(const basic_cached_clock&) = delete;
+  ~basic_cached_clock() {
     if (resolution_ == 0) return;
     ending_.store(true, std::memory_order_relaxed);  // relaxed: the lock of the timers orders it; what misses it is removed below
     timers().remove(*this);                          // waits for a refresh that runs, which may have armed the next one,
@@ -66,14 +68,16 @@ class cached_clock : private detail::timer_entry<detail::std_sync> {
 
   /// Looks at the steady clock.
   void refresh() noexcept {
-    const detail::nanoseconds_point seen = detail::std_sync::now();
+    const detail::nanoseconds_point seen = Sync::now();
     detail::nanoseconds_point known = now_.load(std::memory_order_relaxed);  // relaxed: the compare-exchange decides
     while (known < seen && !now_.compare_exchange_weak(known, seen, std::memory_order_relaxed)) {  // relaxed: only a number
     }
   }
 
   /// Those of the steady clock.
-  [[nodiscard]] static timer_queue& timers() noexcept { return timer_service<>::shared(); }
+  [[nodiscard]] static timer_queue& timers() noexcept {
+    return timer_service<detail::dependent<std::chrono::steady_clock, Sync>>::shared();
+  }
 
  private:
   void due() noexcept {
@@ -87,5 +91,7 @@ class cached_clock : private detail::timer_entry<detail::std_sync> {
   std::atomic<bool> ending_{false};
   detail::nanoseconds_point resolution_ = 0;  // 0: by hand
 };
+
+using cached_clock = basic_cached_clock<detail::std_sync>;
 
 }  // namespace penstock::inline v0_1

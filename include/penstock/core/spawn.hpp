@@ -14,6 +14,7 @@
 #include <stop_token>
 #include <utility>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/detail/sending.hpp>
@@ -65,7 +66,8 @@ class [[nodiscard]] spawned : public detail::sending<spawned<T>> {
   template <class Awaitable>
   friend auto spawn(Awaitable awaitable);
 
-  using join = detail::wait_awaiter<detail::basic_one_shot<>, detail::plain_node<detail::std_sync>>;
+  using sync = detail::dependent<detail::std_sync, T>;
+  using join = detail::wait_awaiter<detail::basic_one_shot<sync>, detail::plain_node<sync>>;
   struct awaiter : join {
     explicit awaiter(detail::root<T>& c) : join{detail::uncancelled, c.ended()}, coroutine{c} {}
     T await_resume() {

@@ -47,22 +47,23 @@
 
 namespace penstock::inline v0_1 {
 
-class task_group {
+template <class Sync = detail::std_sync>
+class basic_task_group {
  public:
   /// Children begin on the thread that spawns them and go on where they are completed.
-  task_group() : task_group{any_scheduler{}} {}
+  basic_task_group() : basic_task_group{any_scheduler{}} {}
   /// The same; a stop request through `parent` stops the children.
-  explicit task_group(std::stop_token parent) : task_group{any_scheduler{}, std::move(parent)} {}
+  explicit basic_task_group(std::stop_token parent) : basic_task_group{any_scheduler{}, std::move(parent)} {}
   /// Children run in a context: a worker_pool, a manual_executor, any scheduler. It must outlive the group.
   template <class Context>
     requires(!std::same_as<std::remove_cvref_t<Context>, std::stop_token> &&
-             !std::same_as<std::remove_cvref_t<Context>, task_group>)
-  explicit task_group(Context&& context, std::stop_token parent = {}) : where_{via(context).to} {
+             !std::same_as<std::remove_cvref_t<Context>, basic_task_group>)
+  explicit basic_task_group(Context&& context, std::stop_token parent = {}) : where_{via(context).to} {
     parent_.emplace(std::move(parent), stop_children{this});
   }
-  task_group(const task_group&) = delete;
-  task_group& operator=(const task_group&) = delete;
-  ~task_group() {
+  basic_task_group(const basic_task_group&) = delete;
+  basic_task_group& operator=(const basic_task_group&) = delete;
+  ~basic_task_group() {
     parent_.reset();
     request_stop();
     wait_for_children();
@@ -98,11 +99,11 @@ class task_group {
   class child;
   class joining;
   struct stop_children {
-    task_group* group;
+    basic_task_group* group;
     void operator()() const noexcept { group->request_stop(); }
   };
   struct [[nodiscard]] join_operation {
-    task_group& group;
+    basic_task_group& group;
     joining operator co_await() const noexcept;
   };
 
@@ -118,20 +119,21 @@ class task_group {
     }
     assert((children_.running() == 0 || detail::timers_of_this_thread == nullptr) &&
            "a coroutine that a timeout resumed blocks the thread of the timers: give it a scheduler");
-    detail::blocking_wait<detail::basic_join<>, detail::plain_node<detail::std_sync>>{children_}.run();
+    detail::blocking_wait<detail::basic_join<Sync>, detail::plain_node<Sync>>{children_}.run();
   }
   void rethrow() {
     if (std::exception_ptr failure = children_.take_failure()) std::rethrow_exception(std::move(failure));
   }
 
-  detail::basic_join<> children_;
+  detail::basic_join<Sync> children_;
   any_scheduler where_;
   std::stop_source stop_;
   std::optional<std::stop_callback<stop_children>> parent_;
 };
 
 /// A coroutine whose frame frees itself at its end.
-class task_group::child {
+template <class Sync>
+class basic_task_group<Sync>::child {
  public:
   class promise_type;
   using handle = std::coroutine_handle<promise_type>;
@@ -146,7 +148,7 @@ class task_group::child {
     struct last_step {
       bool await_ready() const noexcept { return false; }
       [[gnu::noinline]] void await_suspend(handle ended) const noexcept {
-        task_group& group = *ended.promise().group_;
+        basic_task_group& group = *ended.promise().group_;
         std::exception_ptr failure = ended.promise().exception();
         ended.destroy();  // first: what the frame holds may refer to what lives only until the group is joined
         group.ended(std::move(failure));
@@ -154,10 +156,10 @@ class task_group::child {
       void await_resume() const noexcept {}
     };
 
-    task_group* group_ = nullptr;
+    basic_task_group* group_ = nullptr;
   };
 
-  void begin(task_group& group) noexcept {
+  void begin(basic_task_group& group) noexcept {
     frame_.promise().group_ = &group;
     frame_.promise().begin(frame_, group.where_, group.get_stop_token());
   }
@@ -167,12 +169,13 @@ class task_group::child {
   handle frame_;
 };
 
-class task_group::joining : public detail::wait_awaiter<detail::basic_join<>, detail::plain_node<detail::std_sync>> {
+template <class Sync>
+class basic_task_group<Sync>::joining : public detail::wait_awaiter<detail::basic_join<Sync>, detail::plain_node<Sync>> {
  public:
-  using base = detail::wait_awaiter<detail::basic_join<>, detail::plain_node<detail::std_sync>>;
+  using base = detail::wait_awaiter<detail::basic_join<Sync>, detail::plain_node<Sync>>;
 
   // The wait for the end is not cut short: stop goes to the children, and they end it.
-  explicit joining(task_group& group) noexcept : base{detail::uncancelled, group.children_}, group_{group} {}
+  explicit joining(basic_task_group& group) noexcept : base{detail::uncancelled, group.children_}, group_{group} {}
 
   template <class Promise>
   [[gnu::noinline]] bool await_suspend(std::coroutine_handle<Promise> waiting) {
@@ -186,22 +189,29 @@ class task_group::joining : public detail::wait_awaiter<detail::basic_join<>, de
   }
 
  private:
-  task_group& group_;
+  basic_task_group& group_;
   std::optional<std::stop_callback<stop_children>> stop_;
 };
 
-inline task_group::joining task_group::join_operation::operator co_await() const noexcept { return joining{group}; }
+template <class Sync>
+auto basic_task_group<Sync>::join_operation::operator co_await() const noexcept -> joining {
+  return joining{group};
+}
 
+template <class Sync>
 template <class Awaitable>
-task_group::child task_group::run_child(Awaitable awaitable) {
+auto basic_task_group<Sync>::run_child(Awaitable awaitable) -> child {
   static_cast<void>(co_await std::move(awaitable));
 }
 
+template <class Sync>
 template <class Awaitable>
-void task_group::spawn(Awaitable awaitable) {
+void basic_task_group<Sync>::spawn(Awaitable awaitable) {
   child next = run_child<Awaitable>(std::move(awaitable));
   children_.begin_one();
   next.begin(*this);
 }
+
+using task_group = basic_task_group<>;
 
 }  // namespace penstock::inline v0_1

@@ -34,7 +34,8 @@ struct trace_context {
   friend constexpr bool operator==(const trace_context&, const trace_context&) = default;
 
   /// From the text of a `traceparent` header: "00-<32 hex digits>-<16 hex digits>-<2 hex digits>". None: it is not one.
-  [[nodiscard]] static constexpr std::optional<trace_context> parse(std::string_view text) noexcept {
+  template <class Context = trace_context>
+  [[nodiscard]] static constexpr std::optional<Context> parse(std::string_view text) noexcept {
     if (text.size() < 55 || text[2] != '-' || text[35] != '-' || text[52] != '-') return std::nullopt;
     std::uint64_t version = 0;
     trace_context c;

@@ -46,7 +46,10 @@
 
 namespace penstock::inline v0_1 {
 
-class circuit_breaker {
+template <class Sync = detail::std_sync>
+class basic_circuit_breaker {
+  using core = detail::basic_breaker_core<Sync>;
+
  public:
   /// One call. Its end is a success, or a failure if an exception is on its way out of the scope (compared with the time of acquisition by
   /// std::uncaught_exceptions(): where a coroutine that keeps it may be resumed inside a destructor, say its end).
@@ -82,8 +85,8 @@ class circuit_breaker {
     }
 
    private:
-    friend circuit_breaker;
-    permit(circuit_breaker& from, std::uint64_t passed, detail::nanoseconds_point began) noexcept
+    friend basic_circuit_breaker;
+    permit(basic_circuit_breaker& from, std::uint64_t passed, detail::nanoseconds_point began) noexcept
         : from_{&from}, passed_{passed}, began_{began}, exceptions_{std::uncaught_exceptions()} {}
 
     void end() noexcept {
@@ -91,22 +94,22 @@ class circuit_breaker {
         end_as(std::uncaught_exceptions() > exceptions_ ? breaker_outcome::failure : breaker_outcome::success);
     }
 
-    circuit_breaker* from_ = nullptr;
+    basic_circuit_breaker* from_ = nullptr;
     std::uint64_t passed_ = 0;
     detail::nanoseconds_point began_ = 0;
     int exceptions_ = 0;
   };
 
   /// Throws std::invalid_argument that names the option which cannot be.
-  explicit circuit_breaker(circuit_breaker_options options = {}) : options_{checked(std::move(options))}, core_{options_} {}
-  circuit_breaker(const circuit_breaker&) = delete;
-  circuit_breaker& operator=(const circuit_breaker&) = delete;
+  explicit basic_circuit_breaker(circuit_breaker_options options = {}) : options_{checked(std::move(options))}, core_{options_} {}
+  basic_circuit_breaker(const basic_circuit_breaker&) = delete;
+  basic_circuit_breaker& operator=(const basic_circuit_breaker&) = delete;
 
   /// errc::rejected while it is open, or half-open with as many calls on trial as there may be.
   [[nodiscard]] result<permit> try_acquire() noexcept {
     auto passed = core_.try_pass();
     if (!passed) {
-      detail::breaker_core::change what;
+      typename core::change what;
       passed = core_.enter(options_.clock.now(), what);
       if (what) tell(*what);
     }
@@ -155,7 +158,7 @@ class circuit_breaker {
 
  private:
   template <class F>
-  static task<detail::limited<detail::attempt_value<F>>> run(circuit_breaker& self, F f) {
+  static task<detail::limited<detail::attempt_value<F>>> run(basic_circuit_breaker& self, F f) {
     using value = detail::attempt_value<F>;
     result<permit> mine = self.try_acquire();
     if (!mine) co_return mine.error();
@@ -193,9 +196,9 @@ class circuit_breaker {
 
   void leave(std::uint64_t passed, detail::nanoseconds_point began, breaker_outcome how) noexcept {
     const bool times = options_.slow_call.count() > 0;
-    detail::nanoseconds_point now = times || core_.goes_by_time() ? options_.clock.now() : detail::breaker_core::unknown;
+    detail::nanoseconds_point now = times || core_.goes_by_time() ? options_.clock.now() : core::unknown;
     const bool slow = times && detail::saturating_difference(now, began) >= options_.slow_call.count();
-    detail::breaker_core::change what;
+    typename core::change what;
     if (!core_.leave(passed, how, slow, now, what)) {
       now = options_.clock.now();
       static_cast<void>(core_.leave(passed, how, slow, now, what));
@@ -203,7 +206,7 @@ class circuit_breaker {
     if (what) tell(*what);
   }
   void force(breaker_state to) noexcept {
-    detail::breaker_core::change what;
+    typename core::change what;
     core_.force(to, what);
     tell(*what);
   }
@@ -233,8 +236,10 @@ class circuit_breaker {
   }
 
   const circuit_breaker_options options_;
-  detail::breaker_core core_;
+  core core_;
   std::atomic<std::uint64_t> handler_failed_{0};
 };
+
+using circuit_breaker = basic_circuit_breaker<>;
 
 }  // namespace penstock::inline v0_1

@@ -101,7 +101,8 @@ struct breaker_stats {
 };
 
 /// What a registry sees of a circuit_breaker (observe/registry.hpp).
-inline void describe(const breaker_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const breaker_stats& s, metric_sink& to) {
   to.kind("circuit_breaker");
   static constexpr metric state{"state", "1 for the state that it is in, else 0."};
   to.gauge(state, s.state == breaker_state::closed, {"state", "closed"});

@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/job/job_codec.hpp>
 #include <penstock/job/job_store.hpp>
@@ -175,7 +176,7 @@ class job {
   /// has no families.
   result<void> add_child(Payload payload, const enqueue_options& o = {}) { return run_->enqueue(std::move(payload), o, true); }
   /// Those that it has waited for, and how they ended, in the order in which they were added; none in the first run of one that was added without.
-  [[nodiscard]] result<std::vector<job_child>> children() const { return run_->children(); }
+  [[nodiscard]] result<detail::dependent<std::vector<job_child>, Payload>> children() const { return run_->children(); }
 
   /// Stop is requested when the job's timeout has passed, when it is cancelled, when its lease is lost, and when the worker gives up waiting for it.
   [[nodiscard]] std::stop_token get_stop_token() { return run_->get_stop_token(); }

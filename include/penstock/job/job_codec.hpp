@@ -44,13 +44,17 @@ concept job_value = std::is_void_v<T> || job_encodable<T>;
 template <>
 struct job_codec<std::string> {
   static std::string encode(const std::string& value) { return value; }
-  static result<std::string> decode(std::string_view text) { return result<std::string>{std::in_place, text}; }
+  template <class T = std::string>
+  static result<T> decode(std::string_view text) {
+    return result<T>{std::in_place, text};
+  }
 };
 
 template <>
 struct job_codec<bool> {
   static std::string encode(bool value) { return value ? "true" : "false"; }
-  static result<bool> decode(std::string_view text) noexcept {
+  template <class T = bool>
+  static result<T> decode(std::string_view text) noexcept {
     if (text == "true") return true;
     if (text == "false") return false;
     return std::make_error_code(std::errc::invalid_argument);

@@ -22,6 +22,7 @@ class job_id {
   job_id() noexcept = default;
   explicit job_id(std::uint64_t number) noexcept : number_{number} {}
   /// Throws std::bad_alloc.
+  template <class = void>
   explicit job_id(std::string_view name) : name_{std::make_shared<const std::string>(name)} {}
   /// What a store gives: its number, and the name if the job has one.
   job_id(std::uint64_t number, std::shared_ptr<const std::string> name) noexcept : number_{number}, name_{std::move(name)} {}

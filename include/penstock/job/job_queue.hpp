@@ -36,6 +36,7 @@
 #include <penstock/channel/broadcast.hpp>
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/job/detail/finished_promise.hpp>
@@ -92,6 +93,9 @@ class job_queue {
   using payload_type = Payload;
   using store_type = Store;
   using entry = job_entry<Payload>;
+  /// A result<T>, which nobody looks into before a queue is used: there are many, and each costs to compile.
+  template <class T>
+  using answer = result<detail::dependent<T, Payload>>;
 
   /// With a store of its own. Throws std::bad_alloc, and std::invalid_argument if event_capacity is 0.
   explicit job_queue(job_queue_options o = {})
@@ -111,35 +115,35 @@ class job_queue {
   // store's. Throws std::invalid_argument of options out of their ranges and of more jobs at a time than there is ever room for, std::bad_alloc.
 
   /// Waits for room. The id of the job, or of the one that counts instead (deduplication, job_id).
-  result<job_id> add(Payload&& payload, const enqueue_options& o = {}) { return add(wait_limits{}, std::move(payload), o); }
+  answer<job_id> add(Payload&& payload, const enqueue_options& o = {}) { return add(wait_limits{}, std::move(payload), o); }
   /// Also ends when stop is requested, with errc::cancelled; at once if it was before the call.
-  result<job_id> add(const std::stop_token& stop, Payload&& payload, const enqueue_options& o = {}) {
+  answer<job_id> add(const std::stop_token& stop, Payload&& payload, const enqueue_options& o = {}) {
     return add(wait_limits{.stop = stop}, std::move(payload), o);
   }
   /// Also ends at a deadline, with errc::timeout. If there is room it is used even if the deadline has passed.
-  result<job_id> add(const wait_limits& limits, Payload&& payload, const enqueue_options& o = {}) {
+  answer<job_id> add(const wait_limits& limits, Payload&& payload, const enqueue_options& o = {}) {
     return when_room(limits, [&] { return try_add(std::move(payload), o); });
   }
   /// Never waits: errc::full.
-  result<job_id> try_add(Payload&& payload, const enqueue_options& o = {}) {
+  answer<job_id> try_add(Payload&& payload, const enqueue_options& o = {}) {
     job_added added;
     const entry one{&payload, &o};
     if (auto r = store_->add({&one, 1}, now(), {&added, 1}); !r) return r.error();
     return std::move(added.id);
   }
   template <class Rep, class Period>
-  result<job_id> try_add_for(std::chrono::duration<Rep, Period> timeout, Payload&& payload, const enqueue_options& o = {}) {
+  answer<job_id> try_add_for(std::chrono::duration<Rep, Period> timeout, Payload&& payload, const enqueue_options& o = {}) {
     return add(wait_limits{.deadline = clock_.after(timeout)}, std::move(payload), o);
   }
-  result<job_id> try_add_until(deadline until, Payload&& payload, const enqueue_options& o = {}) {
+  answer<job_id> try_add_until(deadline until, Payload&& payload, const enqueue_options& o = {}) {
     return add(wait_limits{.deadline = until}, std::move(payload), o);
   }
   /// `co_await q.async_add(payload)` is a result<job_id>. A stop request ends the wait with errc::cancelled. The payload is the task's: one that was not added
   /// is lost.
-  task<result<job_id>> async_add(Payload payload, enqueue_options o = {}) {
+  task<answer<job_id>> async_add(Payload payload, enqueue_options o = {}) {
     const std::stop_token stop = co_await this_task::get_stop_token();
     if (stop.stop_requested()) co_return errc::cancelled;
-    result<job_id> added = try_add(std::move(payload), o);
+    answer<job_id> added = try_add(std::move(payload), o);
     if (added || added.error() != errc::full) co_return added;
     auto lock = turn_.async_lock();
     const auto turn = co_await std::move(lock);
@@ -152,28 +156,28 @@ class job_queue {
       if (!made) co_return made.error();
     }
   }
-  result<job_id> add(const Payload& payload, const enqueue_options& o = {})
+  answer<job_id> add(const Payload& payload, const enqueue_options& o = {})
     requires std::copy_constructible<Payload>
   {
     return add(Payload(payload), o);
   }
-  result<job_id> try_add(const Payload& payload, const enqueue_options& o = {})
+  answer<job_id> try_add(const Payload& payload, const enqueue_options& o = {})
     requires std::copy_constructible<Payload>
   {
     return try_add(Payload(payload), o);
   }
   // With a name in front, in place of enqueue_options::name.
   template <std::convertible_to<std::string_view> Name, std::convertible_to<Payload> P = Payload>
-  result<job_id> add(const Name& name, P&& payload, enqueue_options o = {}) {
+  answer<job_id> add(const Name& name, P&& payload, enqueue_options o = {}) {
     return add(std::forward<P>(payload), named(o, name));
   }
   template <std::convertible_to<std::string_view> Name, std::convertible_to<Payload> P = Payload>
-  result<job_id> try_add(const Name& name, P&& payload, enqueue_options o = {}) {
+  answer<job_id> try_add(const Name& name, P&& payload, enqueue_options o = {}) {
     return try_add(std::forward<P>(payload), named(o, name));
   }
 
   /// Several with the same options: all of them or none, in one step. An id for each.
-  result<std::vector<job_id>> add_bulk(std::span<Payload> payloads, const enqueue_options& o = {},
+  answer<std::vector<job_id>> add_bulk(std::span<Payload> payloads, const enqueue_options& o = {},
                                        const wait_limits& limits = {}) {
     std::vector<job_added> added(payloads.size());
     if (auto r = when_room(limits, [&] { return put(payloads, o, added); }); !r) return r.error();
@@ -192,13 +196,13 @@ class job_queue {
 
   /// A job and those that it waits for: all of them or none, in one step. An id for each, as they stand in the flow: a job, then those below it; none for
   /// what is below a duplicate, which is not added. The payloads of what was not added are the caller's still. Waits for room for all.
-  result<std::vector<job_id>> add_flow(job_flow<Payload>&& flow, const wait_limits& limits = {}) {
+  answer<std::vector<job_id>> add_flow(job_flow<Payload>&& flow, const wait_limits& limits = {}) {
     const std::vector<entry> entries = detail::entries_of(flow);
     std::vector<job_added> added(entries.size());
     if (auto r = when_room(limits, [&] { return store_->add(entries, now(), added); }); !r) return r.error();
     return ids_of(added);
   }
-  result<std::vector<job_id>> add_flow(job_flow<Payload> const& flow, const wait_limits& limits = {})
+  answer<std::vector<job_id>> add_flow(job_flow<Payload> const& flow, const wait_limits& limits = {})
     requires std::copy_constructible<Payload>
   {
     return add_flow(job_flow<Payload>(flow), limits);
@@ -240,13 +244,13 @@ class job_queue {
 
   result<void> pause() { return store_->pause(); }
   result<void> resume() { return store_->resume(); }
-  [[nodiscard]] result<job_counts> counts() const { return store_->counts(); }
-  [[nodiscard]] result<std::vector<job_child>> children(const job_id& id) const { return store_->children(id); }
-  [[nodiscard]] result<job_info> find(const job_id& id) const { return store_->find(id); }
-  [[nodiscard]] result<std::vector<job_info>> list(job_state s, std::size_t first = 0, std::size_t count = 100) const {
+  [[nodiscard]] answer<job_counts> counts() const { return store_->counts(); }
+  [[nodiscard]] answer<std::vector<job_child>> children(const job_id& id) const { return store_->children(id); }
+  [[nodiscard]] answer<job_info> find(const job_id& id) const { return store_->find(id); }
+  [[nodiscard]] answer<std::vector<job_info>> list(job_state s, std::size_t first = 0, std::size_t count = 100) const {
     return store_->list(s, first, count);
   }
-  [[nodiscard]] result<std::vector<std::string>> logs(const job_id& id) const { return store_->logs(id); }
+  [[nodiscard]] answer<std::vector<std::string>> logs(const job_id& id) const { return store_->logs(id); }
   [[nodiscard]] result<Payload> payload(const job_id& id)
     requires std::copy_constructible<Payload>
   {
@@ -255,15 +259,15 @@ class job_queue {
   result<void> remove(const job_id& id) { return store_->remove(id); }
   result<void> promote(const job_id& id) { return store_->promote(id); }
   result<void> redrive(const job_id& id) { return store_->redrive(id); }
-  result<std::size_t> redrive_all(std::size_t most = std::size_t(-1)) { return store_->redrive_all(most); }
+  answer<std::size_t> redrive_all(std::size_t most = std::size_t(-1)) { return store_->redrive_all(most); }
   /// Those dead letters, of the ones there are now, for which `wanted(const job_info&)` is true; how many. It ends where there is no room, after `most`, at
   /// the store's error, and with what `wanted` throws, which is asked about all of them before the first is redriven.
   template <std::predicate<const job_info&> Wanted>
-  result<std::size_t> redrive_if(Wanted wanted, std::size_t most = std::size_t(-1)) {
+  answer<std::size_t> redrive_if(Wanted wanted, std::size_t most = std::size_t(-1)) {
     constexpr std::size_t page = 1000;
     std::vector<job_id> chosen;
     for (std::size_t first = 0; chosen.size() < most; first += page) {
-      const result<std::vector<job_info>> failed = list(job_state::failed, first, page);
+      const answer<std::vector<job_info>> failed = list(job_state::failed, first, page);
       if (!failed) return failed.error();
       for (const job_info& j : *failed) {
         if (chosen.size() < most && wanted(j)) chosen.push_back(j.id);
@@ -279,9 +283,9 @@ class job_queue {
     }
     return redriven;
   }
-  result<std::size_t> drain(bool delayed_too = false) { return store_->drain(delayed_too); }
+  answer<std::size_t> drain(bool delayed_too = false) { return store_->drain(delayed_too); }
   /// Removes those that are over for `at_least` already.
-  result<std::size_t> clean(job_state s, std::chrono::nanoseconds at_least, std::size_t most = 1000) {
+  answer<std::size_t> clean(job_state s, std::chrono::nanoseconds at_least, std::size_t most = 1000) {
     return store_->clean(s, now() - at_least, most);
   }
   result<void> obliterate(bool active_too = false) { return store_->obliterate(active_too); }
@@ -289,7 +293,7 @@ class job_queue {
   // Tenants: see job_group.hpp.
 
   result<void> set_group(std::string_view name, const job_group_rule& rule) { return store_->set_group(name, rule); }
-  [[nodiscard]] result<std::vector<job_group_info>> groups() const { return store_->groups(); }
+  [[nodiscard]] answer<std::vector<job_group_info>> groups() const { return store_->groups(); }
 
   // What comes again: see job_schedule.hpp.
 
@@ -304,7 +308,7 @@ class job_queue {
   }
   /// errc::not_found. What it has added stays.
   result<void> unschedule(std::string_view id) { return store_->remove_schedule(id); }
-  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return store_->schedules(); }
+  [[nodiscard]] answer<std::vector<job_schedule_info>> schedules() const { return store_->schedules(); }
 
   [[nodiscard]] Store& store() noexcept { return *store_; }
   [[nodiscard]] const any_clock& clock() const noexcept { return clock_; }
@@ -349,7 +353,7 @@ class job_queue {
   Store* store_;
   any_clock clock_;
   std::shared_ptr<detail::queue_observer<Payload>> observer_;
-  mutex turn_{{.fairness = fairness::fifo}};
+  basic_mutex<detail::dependent<detail::std_sync, Payload>> turn_{{.fairness = fairness::fifo}};
 };
 
 /// Asks the store: one that is elsewhere takes its time, and its errors are thrown (std::system_error), which makes the component not `up`.

@@ -299,7 +299,8 @@ concept job_store = job_lease<typename S::lease_type, typename S::payload_type> 
                     };
 
 /// What a registry sees of a job_queue (observe/registry.hpp).
-inline void describe(const job_counts& c, metric_sink& to) {
+template <class = void>
+void describe(const job_counts& c, metric_sink& to) {
   to.kind("job_queue");
   to.gauge(metrics::depth, c.waiting);
   to.gauge(metrics::in_flight, c.active);

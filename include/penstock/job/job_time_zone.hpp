@@ -44,8 +44,8 @@ using job_time_zones = std::function<std::shared_ptr<const job_time_zone>(std::s
 
 /// The first of a calendar's times in a zone that is later than `after`, in UTC; sys_seconds::max() if there is none within some centuries. Throws what the
 /// zone throws.
-[[nodiscard]] inline std::chrono::sys_seconds next_in(const job_time_zone& zone, const cron& calendar,
-                                                      std::chrono::sys_seconds after) {
+template <class = void>
+[[nodiscard]] std::chrono::sys_seconds next_in(const job_time_zone& zone, const cron& calendar, std::chrono::sys_seconds after) {
   using std::chrono::seconds;
   using std::chrono::sys_seconds;
   constexpr seconds longest_change = std::chrono::hours{48};

@@ -43,6 +43,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/fork.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/job/detail/worker_core.hpp>
@@ -169,8 +170,8 @@ class job_worker {
     core of;
     std::shared_ptr<void> function;
     std::vector<detail::root<void>> runners;
-    std::optional<detail::timer_context> timer;
-    std::optional<detail::root<void>> keeper;
+    std::optional<detail::dependent<detail::timer_context, Payload>> timer;
+    std::optional<detail::dependent<detail::root<void>, Payload>> keeper;
     std::jthread thread;
     detail::process_origin origin;
   };

@@ -119,7 +119,8 @@ struct job_worker_stats {
 };
 
 /// What a registry sees of a job_worker (observe/registry.hpp); times only with `metrics`.
-inline void describe(const job_worker_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const job_worker_stats& s, metric_sink& to) {
   to.kind("job_worker");
   to.gauge(metrics::in_flight, s.running);
   to.gauge(metrics::limit, s.concurrency);

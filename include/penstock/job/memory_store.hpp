@@ -33,6 +33,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/job/detail/memory_admin.hpp>
 #include <penstock/job/job_store.hpp>
@@ -53,6 +54,8 @@ class memory_store : public detail::memory_admin<Payload> {
   using typename base::effects;
   using typename base::jobs;
   using typename base::node;
+  template <class T>
+  using answer = typename base::template answer<T>;
 
  public:
   using payload_type = Payload;
@@ -96,12 +99,12 @@ class memory_store : public detail::memory_admin<Payload> {
 
   /// Settles `first`, then leases up to `most` jobs, which are appended to `leases`: by priority, and in order. Those whose time has come are promoted before,
   /// and those that schedules say are due added. Throws std::bad_alloc, and what copying a schedule's payload throws; then nothing has changed.
-  result<job_fetched> fetch(const fetch_request& r, std::span<job_settlement<lease_type>> first,
+  answer<job_fetched> fetch(const fetch_request& r, std::span<job_settlement<lease_type>> first,
                             std::vector<lease_type>& leases) {
     leases.reserve(leases.size() + r.most);
     due_schedules due = look_for_due(r.now);
     std::optional<addition> a = prepare(first, due);
-    return change([&](effects& e) -> result<job_fetched> {
+    return change([&](effects& e) -> answer<job_fetched> {
       settle_all(first, a, r.now, e);
       if (!due.empty()) add_due(due, *a, r.now, e);
       jobs_.promote_due(r.now, e);
@@ -146,9 +149,9 @@ class memory_store : public detail::memory_admin<Payload> {
     });
   }
   /// Jobs whose lease has run out wait again, before the others; or have failed, if that happened more than `max_stalled` times.
-  result<stalled_jobs> take_back_stalled(job_time now, unsigned max_stalled) {
+  answer<stalled_jobs> take_back_stalled(job_time now, unsigned max_stalled) {
     static const job_text why = std::make_shared<const std::string>("stalled more often than allowed");
-    return change([&](effects& e) -> result<stalled_jobs> { return jobs_.take_back(now, max_stalled, why, e); });
+    return change([&](effects& e) -> answer<stalled_jobs> { return jobs_.take_back(now, max_stalled, why, e); });
   }
 
   /// errc::stale, of both, if the lease was lost.

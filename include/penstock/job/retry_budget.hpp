@@ -92,7 +92,8 @@ class retry_budget {
 
 static_assert(retry_allowance<retry_budget>);
 
-inline void describe(const retry_budget& b, metric_sink& to) {
+template <class = void>
+void describe(const retry_budget& b, metric_sink& to) {
   to.kind("retry_budget");
   to.gauge({"available", "Retries that there are now."}, b.available());
 }

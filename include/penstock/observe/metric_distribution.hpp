@@ -55,6 +55,7 @@ class metric_distribution {
   [[nodiscard]] std::uint64_t max() const noexcept { return max_; }
 
   /// Each value is taken for the middle of its bucket.
+  template <class = void>
   [[nodiscard]] double sum() const noexcept {
     double total = 0;
     for (const metric_bucket& b : buckets_) {
@@ -63,12 +64,14 @@ class metric_distribution {
     return total;
   }
   /// 0 if there is no value.
+  template <class = void>
   [[nodiscard]] double mean() const noexcept {
     return count_ == 0 ? 0
                        : std::clamp(sum() / static_cast<double>(count_), static_cast<double>(min_), static_cast<double>(max_));
   }
 
   /// As basic_histogram_snapshot::quantile().
+  template <class = void>
   [[nodiscard]] std::uint64_t quantile(double q) const {
     if (!(q >= 0 && q <= 1)) {
       throw std::invalid_argument{"penstock::metric_distribution: quantile " + std::to_string(q) + " is not in [0, 1]"};
@@ -85,6 +88,7 @@ class metric_distribution {
 
   /// What was added after `earlier`, one of the same histogram. min() and max() are then known by their bucket only. Of another histogram (one that has
   /// less in a bucket than `earlier`): all that it has.
+  template <class = void>
   [[nodiscard]] metric_distribution since(const metric_distribution& earlier) const {
     std::vector<metric_bucket> left;
     auto before = earlier.buckets_.begin();

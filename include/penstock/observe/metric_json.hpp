@@ -34,8 +34,8 @@ void write_values(Json& json, const metric_value& m) {
 }
 
 // The metrics that `wanted` wants, by name; those with labels as an object of their values.
-template <class Wanted, class Write>
-void write_metrics(json_writer& json, const component_snapshot& c, Wanted wanted, Write write) {
+template <class Json, class Wanted, class Write>
+void write_metrics(Json& json, const component_snapshot& c, Wanted wanted, Write write) {
   json.open('{');
   for (auto m = c.metrics.begin(); m != c.metrics.end(); ++m) {
     if (!wanted(*m)) continue;

@@ -39,25 +39,29 @@ inline constexpr std::array<std::string_view, 13> metric_columns{
     "component", "kind", "waits", "runs", "used", "in/s", "out/s", "lost/s", "wait P50", "P99", "run P50", "P99", "expected"};
 using metric_row = std::array<std::string, metric_columns.size()>;
 
-inline std::string rate_cell(const component_interval& c, std::string_view one, std::string_view other = {}) {
+template <class = void>
+std::string rate_cell(const component_interval& c, std::string_view one, std::string_view other = {}) {
   const bool counted = c.whole && (c.change.find(one) != nullptr || c.change.find(other) != nullptr);
   return counted ? readable(c.rate(one) + (other.empty() ? 0 : c.rate(other))) : "-";
 }
 
-inline std::string quantile_cell(const component_interval& c, std::string_view times, double q) {
+template <class = void>
+std::string quantile_cell(const component_interval& c, std::string_view times, double q) {
   const metric_distribution* const d = c.values(times);
   if (d == nullptr || d->count() == 0) return "-";
   return readable(std::chrono::nanoseconds{static_cast<std::chrono::nanoseconds::rep>(d->quantile(q))});
 }
 
-inline std::string law_cell(const littles_law& law) {
+template <class = void>
+std::string law_cell(const littles_law& law) {
   if (!law.measured) return {};
   std::array<char, 32> text;
   std::snprintf(text.data(), text.size(), "%.1f%s", law.expected(), law.holds() ? "" : "!");
   return text.data();
 }
 
-inline metric_row row_of(const component_interval& c) {
+template <class = void>
+metric_row row_of(const component_interval& c) {
   const component_snapshot& now = c.now;
   metric_row row{plain_text(now.name), now.kind};
   const auto whole = [&](std::string_view name) { return number_text(std::trunc(now.total(name))); };
@@ -81,7 +85,8 @@ inline metric_row row_of(const component_interval& c) {
 }
 
 /// In columns, as people see it: a code point is one wide.
-inline std::size_t width_of(std::string_view text) noexcept {
+template <class = void>
+std::size_t width_of(std::string_view text) noexcept {
   return static_cast<std::size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
@@ -110,7 +115,7 @@ template <std::same_as<registry_interval> Interval>
       line += at < 2 ? rows[n][at] + padding : padding + rows[n][at];
     }
     if (!error.empty()) line += "  " + detail::plain_text(error);
-    line.erase(line.find_last_not_of(' ') + 1);
+    line.resize(line.find_last_not_of(' ') + 1);
     table += line + '\n';
   }
   return table;

@@ -28,6 +28,7 @@ inline constexpr std::string_view prometheus_type(metric_type type) noexcept {
   return type == metric_type::count ? "counter" : type == metric_type::level ? "gauge" : "histogram";
 }
 
+template <class = void>
 class prometheus_text_writer {
  public:
   void family(const metric_family& f) {
@@ -86,7 +87,7 @@ class prometheus_text_writer {
 
 template <std::same_as<registry_snapshot> Snapshot>
 [[nodiscard]] std::string to_prometheus_text(const Snapshot& s) {
-  detail::prometheus_text_writer writer;
+  detail::prometheus_text_writer<> writer;
   for (const auto& f : detail::families_of(s)) writer.family(f);
   return std::move(writer).take();
 }

@@ -38,6 +38,7 @@
 #include <vector>
 
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/observe/detail/metric_collector.hpp>
 #include <penstock/observe/detail/registry_entries.hpp>
@@ -176,7 +177,7 @@ registry_snapshot basic_registry<Sync>::snapshot() const {
     const detail::registry_reading<Sync> of{*state_, *e};
     if (!of.begun()) continue;
     component_snapshot c{.name = e->name, .membership = e->number};
-    detail::metric_collector<> to{options_.prefix, c, families};
+    detail::metric_collector<detail::dependent<detail::metric_families_seen, Sync>> to{options_.prefix, c, families};
     try {
       e->describe(to);
     } catch (const std::exception& error) {

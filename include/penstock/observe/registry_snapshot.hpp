@@ -47,6 +47,7 @@ struct component_snapshot {
   std::vector<metric_value> metrics = {};
 
   /// The first of that name, or the one with this value of its label; null: none.
+  template <class = void>
   [[nodiscard]] const metric_value* find(std::string_view metric, std::string_view label_value = {}) const noexcept {
     for (const metric_value& m : metrics) {
       if (m.name == metric && (label_value.empty() || m.label_value == label_value)) return &m;
@@ -54,6 +55,7 @@ struct component_snapshot {
     return nullptr;
   }
   /// A counter's or gauge's value, the sum of all labels'; 0: none.
+  template <class = void>
   [[nodiscard]] double total(std::string_view metric) const noexcept {
     double sum = 0;
     for (const metric_value& m : metrics) {
@@ -91,6 +93,7 @@ struct component_interval {
   std::chrono::nanoseconds elapsed{};
 
   /// By how much a counter grew a second, or how many values a histogram got; 0: there is none, or not for the whole interval.
+  template <class = void>
   [[nodiscard]] double rate(std::string_view metric) const noexcept {
     const metric_value* const m = change.find(metric);
     if (m == nullptr || m->type == metric_type::level || elapsed.count() <= 0) return 0;
@@ -98,11 +101,13 @@ struct component_interval {
            seconds();
   }
   /// The values that a histogram got; null: there is none.
+  template <class = void>
   [[nodiscard]] const metric_distribution* values(std::string_view metric) const noexcept {
     const metric_value* const m = change.find(metric);
     return m != nullptr && m->type == metric_type::distribution ? &m->distribution : nullptr;
   }
   /// The share of its slots that was in use: of their time where the component measures that, else on average at the two ends. Nothing if it has no limit.
+  template <class = void>
   [[nodiscard]] std::optional<double> utilization() const noexcept {
     if (const double offered = change.total("offered_seconds_total"); offered > 0) {
       return change.total("busy_seconds_total") / offered;
@@ -112,11 +117,13 @@ struct component_interval {
     return std::nullopt;
   }
   /// Of what waits: depth against queue_wait. All 0 if it does not measure how long things wait, or tells no depth.
+  template <class = void>
   [[nodiscard]] littles_law queue_law() const noexcept {
     if (change.find("depth") == nullptr) return {};
     return law("queue_wait_seconds", change.total("depth"));
   }
   /// Of what is under way: the time of busy slots, or in_flight where that is not measured, against run.
+  template <class = void>
   [[nodiscard]] littles_law run_law() const noexcept {
     const bool integral = change.find("busy_seconds_total") != nullptr && elapsed.count() > 0;
     if (!integral && change.find("in_flight") == nullptr) return {};
@@ -125,6 +132,7 @@ struct component_interval {
 
  private:
   [[nodiscard]] double seconds() const noexcept { return static_cast<double>(elapsed.count()) / 1e9; }
+  template <class = void>
   [[nodiscard]] littles_law law(std::string_view times, double seen) const noexcept {
     const metric_distribution* const d = values(times);
     if (d == nullptr || elapsed.count() <= 0) return {};
@@ -136,6 +144,7 @@ struct registry_interval {
   std::chrono::nanoseconds elapsed{};
   std::vector<component_interval> components = {};
 
+  template <class = void>
   [[nodiscard]] const component_interval* find(std::string_view component) const noexcept {
     const auto it = std::find_if(components.begin(), components.end(), [&](const auto& c) { return c.now.name == component; });
     return it == components.end() ? nullptr : &*it;
@@ -147,6 +156,7 @@ struct registry_snapshot {
   std::string prefix = {};
   std::vector<component_snapshot> components = {};  ///< in the order in which they joined
 
+  template <class = void>
   [[nodiscard]] const component_snapshot* find(std::string_view component) const noexcept {
     const auto it = std::find_if(components.begin(), components.end(), [&](const auto& c) { return c.name == component; });
     return it == components.end() ? nullptr : &*it;
@@ -154,13 +164,15 @@ struct registry_snapshot {
 
   /// What happened after `earlier`, a snapshot of the same registry, to those that are there now. A counter that has become less began anew: what it
   /// has counts.
+  template <class = void>
   [[nodiscard]] registry_interval since(const registry_snapshot& earlier) const;
 };
 
 namespace detail {
 
-[[nodiscard]] inline component_interval interval_of(const component_snapshot& now, const component_snapshot* before,
-                                                    std::chrono::nanoseconds elapsed) {
+template <class = void>
+[[nodiscard]] component_interval interval_of(const component_snapshot& now, const component_snapshot* before,
+                                             std::chrono::nanoseconds elapsed) {
   component_interval i{now, now, before != nullptr && before->membership == now.membership, elapsed};
   std::vector<metric_value>& metrics = i.change.metrics;
   if (!i.whole) {
@@ -190,7 +202,8 @@ namespace detail {
 
 }  // namespace detail
 
-inline registry_interval registry_snapshot::since(const registry_snapshot& earlier) const {
+template <class>
+registry_interval registry_snapshot::since(const registry_snapshot& earlier) const {
   registry_interval i{at - earlier.at};
   i.components.reserve(components.size());
   for (const component_snapshot& c : components) i.components.push_back(detail::interval_of(c, earlier.find(c.name), i.elapsed));

@@ -80,7 +80,8 @@ struct pool_stats {
 };
 
 /// What a registry sees of a pool (observe/registry.hpp); times only where there are any.
-inline void describe(const pool_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const pool_stats& s, metric_sink& to) {
   to.kind("worker_pool");
   to.gauge(metrics::depth, s.queued);
   to.gauge(metrics::waiters, s.room_waiters);

@@ -69,7 +69,8 @@ struct resource_pool_stats {
 };
 
 /// What a registry sees of a pool (observe/registry.hpp); times only where there are any.
-inline void describe(const resource_pool_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const resource_pool_stats& s, metric_sink& to) {
   to.kind("resource_pool");
   to.gauge(metrics::depth, s.waiting);
   to.gauge(metrics::in_flight, s.in_use);

@@ -31,7 +31,8 @@ namespace penstock::inline v0_1 {
 
 /// Processors that this process may use at a time: its affinity mask or its control groups' quota (rounded up), whichever is less; at least
 /// 1. Reads a few small files: call it once, not per request.
-[[nodiscard]] inline unsigned available_processors() {
+template <class = void>
+[[nodiscard]] unsigned available_processors() {
   const unsigned by_affinity = detail::usable_processors();
 #if defined(__linux__)
   if (const auto by_quota = detail::quota_of_process("/")) return std::max(1U, std::min(by_affinity, *by_quota));
@@ -42,21 +43,24 @@ namespace penstock::inline v0_1 {
 namespace detail {
 
 // Throws unless `value` is a finite number of at least `least`.
-inline void check_size_argument(double value, double least, const char* name) {
+template <class = void>
+void check_size_argument(double value, double least, const char* name) {
   if (std::isfinite(value) && value >= least) return;
   throw std::invalid_argument{std::string{"penstock::sizing: "} + name + " is " + std::to_string(value)};
 }
 
 // Rounded up, at least 1; what is too great for the type becomes its greatest value. A billionth part above a whole number is the error of the
 // arithmetic (0.1 s * 30 is a little more than 3), not a thread more.
-[[nodiscard]] inline std::size_t whole_size(double exact) noexcept {
+template <class = void>
+[[nodiscard]] std::size_t whole_size(double exact) noexcept {
   const double up = std::ceil(exact * (1 - 1e-9));
   if (!(up > 1)) return 1;
   constexpr auto greatest = std::numeric_limits<std::size_t>::max();
   return up >= static_cast<double>(greatest) ? greatest : static_cast<std::size_t>(up);
 }
 
-[[nodiscard]] inline std::size_t threads_for_waits(double processors, double wait, double compute, double utilization) {
+template <class = void>
+[[nodiscard]] std::size_t threads_for_waits(double processors, double wait, double compute, double utilization) {
   check_size_argument(wait, 0, "the wait time in seconds");
   check_size_argument(compute, 0, "the compute time in seconds");
   if (compute == 0)
@@ -74,15 +78,19 @@ inline void check_size_argument(double value, double least, const char* name) {
 namespace sizing {
 
 /// Threads for work that computes and hardly ever waits: available_processors(). More of them only take turns.
-[[nodiscard]] inline std::size_t cpu_bound() { return available_processors(); }
+template <class = void>
+[[nodiscard]] std::size_t cpu_bound() {
+  return available_processors();
+}
 
 /// Threads for tasks that wait and compute in turn: processors × utilization × (1 + wait / compute), rounded up, at least 1. `wait` is how long a
 /// task stands still (a disk, a network, a lock), `compute` how long it uses a processor; only their ratio counts. `target_utilization` is the
 /// share of the processors that this pool is to use, greater than 0 and at most 1. What it counts on is that threads are what there is
 /// too little of: a disk or a server that takes 8 requests at a time is the bound then, so take the smaller number. Throws
 /// std::invalid_argument, which names the value, if an argument is negative, infinite or no number, or if `compute` is 0.
-[[nodiscard]] inline std::size_t io_bound(std::chrono::duration<double> wait, std::chrono::duration<double> compute,
-                                          double target_utilization = 1.0) {
+template <class = void>
+[[nodiscard]] std::size_t io_bound(std::chrono::duration<double> wait, std::chrono::duration<double> compute,
+                                   double target_utilization = 1.0) {
   return detail::threads_for_waits(available_processors(), wait.count(), compute.count(), target_utilization);
 }
 
@@ -90,7 +98,8 @@ namespace sizing {
 /// least 1. The permits of a semaphore, or the threads of a pool whose tasks mostly wait; on a pool that computes, no more than cpu_bound() of them
 /// make progress. It is the mean: what comes in bursts needs more, or a queue. Throws std::invalid_argument, which names the value, if an
 /// argument is negative, infinite or no number.
-[[nodiscard]] inline std::size_t from_littles_law(double rate, std::chrono::duration<double> latency) {
+template <class = void>
+[[nodiscard]] std::size_t from_littles_law(double rate, std::chrono::duration<double> latency) {
   detail::check_size_argument(rate, 0, "the rate per second");
   detail::check_size_argument(latency.count(), 0, "the latency in seconds");
   return detail::whole_size(rate * latency.count());

@@ -39,6 +39,7 @@
 #include <penstock/core/adjustable.hpp>
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/observe/metric_sink.hpp>
@@ -81,7 +82,7 @@ struct partition_id {
 
 template <limit_algorithm Algorithm = gradient2_limit>
 class adaptive_limit final : detail::permit_source {
-  using line = detail::share_line<detail::std_sync>;
+  using line = detail::share_line<detail::dependent<detail::std_sync, Algorithm>>;
 
  public:
   using count = std::ptrdiff_t;
@@ -107,7 +108,7 @@ class adaptive_limit final : detail::permit_source {
   result<permit> acquire(const std::stop_token& stop, partition_id p = {}) { return acquire(wait_limits{.stop = stop}, p); }
   /// Also ends at a deadline, with errc::timeout. What is free is taken even if the deadline has passed.
   result<permit> acquire(const wait_limits& limits, partition_id p = {}) {
-    return own(detail::blocking_wait<line, line::request>{line_, checked(p)}.run(limits.stop, limits.deadline), p.index);
+    return own(detail::blocking_wait<line, typename line::request>{line_, checked(p)}.run(limits.stop, limits.deadline), p.index);
   }
   /// Never waits: errc::full if the limit is reached.
   result<permit> try_acquire(partition_id p = {}) {

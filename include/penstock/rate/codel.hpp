@@ -130,7 +130,8 @@ class codel {
   bool dropping_ = false;
 };
 
-inline void describe(const codel& c, metric_sink& to) {
+template <class = void>
+void describe(const codel& c, metric_sink& to) {
   to.kind("codel");
   to.gauge({"shedding", "1 while a queue stands, else 0."}, c.shedding());
   to.counter(metrics::rejected, c.refused(), {"reason", "waited"});

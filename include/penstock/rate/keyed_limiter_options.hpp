@@ -45,7 +45,8 @@ struct keyed_limiter_stats {
 };
 
 /// What a registry sees of a keyed_limiter (observe/registry.hpp).
-inline void describe(const keyed_limiter_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const keyed_limiter_stats& s, metric_sink& to) {
   to.kind("keyed_limiter");
   to.gauge(metrics::depth, s.waiters);
   to.gauge({"keys", "Keys that have a place."}, s.keys);

@@ -63,7 +63,7 @@ class basic_limiter : public detail::waitable<basic_limiter<Sync>, Sync> {
 
   /// Throws std::invalid_argument of options out of their ranges, std::bad_alloc, and std::system_error if the clock's thread cannot be started.
   explicit basic_limiter(limiter_options options = {}, limiter_setup setup = {})
-      : core_{std::move(options), std::move(setup), setup.chain != nullptr ? &setup.chain->core_ : nullptr} {}
+      : core_{std::move(options), std::move(setup), core_of(setup.chain)} {}
   basic_limiter(const basic_limiter&) = delete;
   basic_limiter& operator=(const basic_limiter&) = delete;
 
@@ -208,6 +208,10 @@ class basic_limiter : public detail::waitable<basic_limiter<Sync>, Sync> {
   friend detail::waitable<basic_limiter, Sync>;
   typename core::idle_line& waited_for() noexcept { return core_.idle; }
 
+  template <class Limiter>  // of this type, whose members nobody is to know of yet
+  static core* core_of(Limiter* limiter) noexcept {
+    return limiter != nullptr ? &limiter->core_ : nullptr;
+  }
   void check(const job_options& job) const {
     for (const core* at = &core_; at != nullptr; at = at->next) at->check(job);
   }

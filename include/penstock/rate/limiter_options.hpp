@@ -137,7 +137,8 @@ enum class limiter_stop : std::uint8_t {
 };
 
 /// What a registry sees of a limiter (observe/registry.hpp).
-inline void describe(const limiter_counts& c, metric_sink& to) {
+template <class = void>
+void describe(const limiter_counts& c, metric_sink& to) {
   to.kind("limiter");
   to.gauge(metrics::depth, c.queued);
   to.gauge(metrics::in_flight, c.running);

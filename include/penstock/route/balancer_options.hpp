@@ -127,7 +127,8 @@ inline void describe_endpoints(const std::vector<endpoint_stats>& endpoints, met
 }  // namespace detail
 
 /// One of them alone.
-inline void describe(const endpoint_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const endpoint_stats& s, metric_sink& to) {
   static constexpr metric state{"state", "1 for the state that it is in, else 0."};
   to.kind("endpoint");
   to.gauge({"id", "Its endpoint_id."}, static_cast<std::uint64_t>(s.id));

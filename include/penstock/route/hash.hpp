@@ -35,9 +35,11 @@
 namespace penstock::inline v0_1 {
 
 /// XXH3 of these bytes.
+template <class = void>
 [[nodiscard]] constexpr std::uint64_t stable_hash(std::span<const std::byte> bytes, std::uint64_t seed = 0) noexcept {
   return detail::xxh3_hash(bytes.data(), bytes.size(), seed);
 }
+template <class = void>
 [[nodiscard]] constexpr std::uint64_t stable_hash(std::string_view text, std::uint64_t seed = 0) noexcept {
   return detail::xxh3_hash(text.data(), text.size(), seed);
 }
@@ -89,9 +91,11 @@ struct hash_of_function {
     } else if constexpr (hashed_as_number<Key>) {
       return stable_hash(key, seed);
     } else if constexpr (hashed_as_text<Key>) {
-      return stable_hash(std::string_view{key}, seed);
+      const std::string_view text{key};
+      return xxh3_hash(text.data(), text.size(), seed);
     } else {
-      return stable_hash(std::span<const std::byte>{key}, seed);
+      const std::span<const std::byte> bytes{key};
+      return xxh3_hash(bytes.data(), bytes.size(), seed);
     }
   }
 };

@@ -20,6 +20,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/route/hash.hpp>
 
 namespace penstock::inline v0_1 {
@@ -46,16 +47,17 @@ class ip_address {
 
   /// "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "fe80::1%eth0" (what follows % is not looked at). Nothing if the text is none of these: no
   /// port, brackets, prefix or white space belongs to it.
-  [[nodiscard]] static constexpr std::optional<ip_address> parse(std::string_view text) noexcept {
+  template <class Address = ip_address>
+  [[nodiscard]] static constexpr std::optional<Address> parse(std::string_view text) noexcept {
     if (text.find(':') == std::string_view::npos) {
-      const auto v4 = parse_v4(text);
+      const auto v4 = parse_v4<Address>(text);
       return v4 ? std::optional{ip_address{*v4}} : std::nullopt;
     }
     if (const std::size_t zone = text.find('%'); zone != std::string_view::npos) {
       if (zone + 1 == text.size()) return std::nullopt;
       text = text.substr(0, zone);
     }
-    return parse_v6(text);
+    return parse_v6<Address>(text);
   }
 
   [[nodiscard]] constexpr bool is_v4() const noexcept {
@@ -88,11 +90,12 @@ class ip_address {
       high = high << 8 | a.bytes_[i];
       low = low << 8 | a.bytes_[8 + i];
     }
-    return stable_hash(low, stable_hash(high, seed));
+    return detail::xxh3_hash(low, detail::xxh3_hash(high, seed));
   }
 
  private:
-  static constexpr std::optional<std::uint32_t> parse_v4(std::string_view text) noexcept {
+  template <class Address>
+  static constexpr std::optional<detail::dependent<std::uint32_t, Address>> parse_v4(std::string_view text) noexcept {
     std::uint32_t address = 0;
     for (int part = 0; part < 4; ++part) {
       if (part > 0) {
@@ -113,10 +116,11 @@ class ip_address {
     return text.empty() ? std::optional{address} : std::nullopt;
   }
 
-  static constexpr std::optional<ip_address> parse_v6(std::string_view text) noexcept {
+  template <class Address>
+  static constexpr std::optional<Address> parse_v6(std::string_view text) noexcept {
     std::array<std::uint16_t, 8> groups{};
     std::size_t n = 0;
-    std::optional<std::size_t> gap;  // where :: stands
+    std::optional<detail::dependent<std::size_t, Address>> gap;  // where :: stands
     const auto take_gap = [&]() noexcept {
       if (!text.starts_with("::")) return false;
       text.remove_prefix(2);
@@ -127,7 +131,7 @@ class ip_address {
     while (!text.empty()) {
       if (n == 8) return std::nullopt;
       if (text.find(':') == std::string_view::npos && text.find('.') != std::string_view::npos) {
-        const auto v4 = parse_v4(text);
+        const auto v4 = parse_v4<Address>(text);
         if (!v4 || n > 6) return std::nullopt;
         groups[n++] = static_cast<std::uint16_t>(*v4 >> 16);
         groups[n++] = static_cast<std::uint16_t>(*v4);

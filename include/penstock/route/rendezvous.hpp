@@ -30,6 +30,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/route/detail/placing.hpp>
 #include <penstock/route/hash.hpp>
 #include <penstock/route/placement.hpp>
@@ -109,7 +110,7 @@ class rendezvous {
     const std::uint64_t hash = hash_of(key, options_.seed);
     const std::size_t n = std::min(out.size(), size());
     if (n == 0) return 0;
-    using scored = std::pair<double, std::size_t>;
+    using scored = std::pair<double, detail::dependent<std::size_t, Key>>;
     std::array<scored, 16> few;
     std::vector<scored> many(n > few.size() ? n : 0);
     const std::span<scored> best{many.empty() ? few.data() : many.data(), n};  // a heap: the last of them is in front

@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/route/detail/pick_context.hpp>
 
@@ -27,7 +28,7 @@ struct weighted_round_robin {
    public:
     static constexpr bool spreads = false;
 
-    picker(const weighted_round_robin&, std::size_t capacity) : accounts_{std::make_unique<double[]>(capacity)} {}
+    picker(const weighted_round_robin&, std::size_t capacity) : accounts_{std::make_unique<account[]>(capacity)} {}
 
     template <class Table, class Context>
     [[nodiscard]] std::uint32_t choose(const Table& table, Context& c) noexcept {
@@ -52,8 +53,10 @@ struct weighted_round_robin {
     }
 
    private:
+    using account = detail::dependent<double, Sync>;
+
     detail::polled_mutex<Sync> lock_;
-    std::unique_ptr<double[]> accounts_;  // by place; guarded by lock_
+    std::unique_ptr<account[]> accounts_;  // by place; guarded by lock_
   };
 };
 

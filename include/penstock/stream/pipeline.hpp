@@ -37,6 +37,7 @@
 #include <utility>
 
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/observe/metric_sink.hpp>
@@ -81,7 +82,7 @@ class [[nodiscard]] pipeline {
     if (!s.began.compare_exchange_strong(never, now())) throw std::logic_error{"penstock::pipeline: run() was called before"};
     {
       std::stop_callback on_stop{limits.stop, [&s]() noexcept { s.context.fail(make_error_code(errc::cancelled)); }};
-      std::optional<detail::armed_timer<detail::pipeline_context>> timer;
+      std::optional<detail::armed_timer<detail::dependent<detail::pipeline_context, Stage>>> timer;
       try {
         const deadline& d = limits.deadline;
         if (d.passed()) {

@@ -131,7 +131,8 @@ struct pipeline_report {
 inline std::ostream& operator<<(std::ostream& out, const pipeline_report& r) { return out << to_string(r); }
 
 /// What a registry sees of a pipeline (observe/registry.hpp): its stages, by number and name.
-inline void describe(const pipeline_report& r, metric_sink& to) {
+template <class = void>
+void describe(const pipeline_report& r, metric_sink& to) {
   to.kind("pipeline");
   for (std::size_t i = 0; i < r.stages.size(); ++i) {
     const stage_report& s = r.stages[i];

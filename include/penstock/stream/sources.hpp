@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/owner.hpp>
 #include <penstock/stream/detail/input_file.hpp>
 #include <penstock/stream/generator.hpp>
 
@@ -53,7 +54,7 @@ namespace detail {
 template <class File>
 generator<std::string> lines_of(File file, std::size_t longest) {
   constexpr std::size_t size = std::size_t{64} << 10;
-  const std::unique_ptr<char[]> buffer{new char[size]};
+  const detail::owner<char[]> buffer{new char[size]};
   std::string line;
   bool open = false;  // a line has begun and has not ended
   for (std::size_t n = file.read(buffer.get(), size); n > 0; n = file.read(buffer.get(), size)) {

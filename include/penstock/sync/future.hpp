@@ -21,6 +21,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/sync/detail/future_state.hpp>
 #include <penstock/sync/detail/waitable.hpp>
@@ -90,7 +91,8 @@ class [[nodiscard]] future : public detail::waitable<future<T>, detail::std_sync
   friend detail::waitable<future, detail::std_sync>;
   friend detail::joined_future<T>;
   friend shared_future<T>;
-  using wait_for_it = detail::wait_awaiter<detail::basic_one_shot<>, detail::plain_node<detail::std_sync>>;
+  using sync = detail::dependent<detail::std_sync, T>;
+  using wait_for_it = detail::wait_awaiter<detail::basic_one_shot<sync>, detail::plain_node<sync>>;
 
   struct awaiter : wait_for_it {
     explicit awaiter(detail::state_ref<state> s) noexcept : wait_for_it{detail::unmodified, s->ready()}, awaited{std::move(s)} {}

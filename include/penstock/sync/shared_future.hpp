@@ -19,6 +19,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/sync/detail/future_state.hpp>
 #include <penstock/sync/detail/waitable.hpp>
 #include <penstock/sync/future.hpp>
@@ -80,7 +81,8 @@ class shared_future : public detail::waitable<shared_future<T>, detail::std_sync
 
  private:
   friend detail::waitable<shared_future, detail::std_sync>;
-  using wait_for_it = detail::wait_awaiter<detail::basic_one_shot<>, detail::plain_node<detail::std_sync>>;
+  using sync = detail::dependent<detail::std_sync, T>;
+  using wait_for_it = detail::wait_awaiter<detail::basic_one_shot<sync>, detail::plain_node<sync>>;
 
   struct awaiter : wait_for_it {
     explicit awaiter(detail::state_ref<state> s) noexcept : wait_for_it{detail::unmodified, s->ready()}, awaited{std::move(s)} {}

@@ -25,6 +25,7 @@
 #include <penstock/batch/wrong_batch_size.hpp>
 #include <penstock/core/detail/carried_context.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/limited_task.hpp>
 #include <penstock/core/detail/open_span.hpp>
 #include <penstock/core/detail/work_item.hpp>
@@ -195,12 +196,13 @@ class batch_work {
   std::size_t left_ = 1;
   range now_{};
   nanoseconds_point began_ = 0;
-  std::optional<open_span> span_;  // of the call that runs
-  bool runs_ = false;              // the function, and nobody has noted yet how long
+  std::optional<dependent<open_span, Key>> span_;  // of the call that runs
+  bool runs_ = false;                              // the function, and nobody has noted yet how long
 };
 
 /// Callers of a batch who go on on this thread do so when all have been told and the next batch has been sent; but within this one: they may destroy
 /// the batcher, which is not to wait for it then.
+template <class Core>
 class after_batch {
  public:
   after_batch() noexcept {
@@ -208,7 +210,7 @@ class after_batch {
   }
 
  private:
-  std::optional<trampoline> here_;
+  std::optional<dependent<trampoline, Core>> here_;
 };
 
 /// Begins at once, where it is called, which is on the executor; goes on there; nobody waits for it, and its frame goes at its end.
@@ -243,14 +245,14 @@ batch_coroutine run_batch_coroutine(Core* core, F* f, batch_work<Core, Key>* wor
       try {
         auto answers = co_await (*f)(keys);
         const inside_batch guard{core->identity()};
-        const after_batch later;
+        const after_batch<Core> later;
         owned->answered(std::move(answers));
       } catch (...) {
         failure = std::current_exception();
       }
       if (failure != nullptr) {
         const inside_batch guard{core->identity()};
-        const after_batch later;
+        const after_batch<Core> later;
         owned->failed(std::move(failure));
       }
     }

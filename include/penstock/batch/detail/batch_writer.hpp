@@ -23,6 +23,7 @@
 #include <penstock/batch/wrong_batch_size.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/fork.hpp>
 #include <penstock/core/detail/limited_task.hpp>
 #include <penstock/core/detail/open_span.hpp>
@@ -46,14 +47,15 @@ struct write_outcome {
     error = r.error();
     refused = true;
   }
-  explicit write_outcome(std::vector<result<void>>&& r) noexcept : each{std::move(r)} {}
+  explicit write_outcome(std::vector<result<void>>&& r) noexcept : each{std::move(r)}, each_given{true} {}
 
   [[nodiscard]] bool failed() const noexcept { return exception != nullptr || refused; }
 
   std::exception_ptr exception;
   std::error_code error;
   bool refused = false;  // with that error, whatever its value
-  std::optional<std::vector<result<void>>> each;
+  std::vector<result<void>> each;
+  bool each_given = false;
 };
 
 /// What a batch function may give, at once or when it is awaited.
@@ -165,7 +167,7 @@ class batch_writer {
       batch& b = *turn.taken;
       write_failure failure;
       batch_size.record(b.added);
-      std::optional<open_span> span;
+      std::optional<dependent<open_span, F>> span;
       if (observers::trace()) [[unlikely]]
         span.emplace(traced::batch, &line, std::string_view{}, b.trace).begin();
       failure.attempt = 0;
@@ -244,10 +246,10 @@ class batch_writer {
   std::size_t settle(batch& b, write_outcome& given, write_failure& failure, std::vector<std::error_code>& errors) noexcept {
     const std::size_t n = b.items.size();
     errors.clear();
-    if (given.each && !given.failed()) {
+    if (given.each_given && !given.failed()) {
       try {
-        if (given.each->size() != n) throw wrong_batch_size{n, given.each->size()};
-        for (const result<void>& r : *given.each) {
+        if (given.each.size() != n) throw wrong_batch_size{n, given.each.size()};
+        for (const result<void>& r : given.each) {
           if (!r) errors.push_back(r.error());
         }
       } catch (...) {
@@ -263,7 +265,7 @@ class batch_writer {
     }
     std::size_t left = 0;
     for (std::size_t i = 0; i < n; ++i) {
-      if (given.each && !(*given.each)[i]) {
+      if (given.each_given && !given.each[i]) {
         b.keep(i, left++);
       } else {
         b.tell(i);

@@ -13,6 +13,7 @@
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/async_wait.hpp>
 #include <penstock/core/detail/blocking_wait.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/one_shot.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
@@ -55,7 +56,8 @@ class wanted_flight {
   flight_type* flight_ = nullptr;
 };
 
-using flight_wait = wait_awaiter<basic_one_shot<>, plain_node<std_sync>>;
+template <class Core, class Sync = dependent<std_sync, Core>>
+using flight_wait = wait_awaiter<basic_one_shot<Sync>, plain_node<Sync>>;
 
 template <class Core, class K, class Value>
 class load_awaiter {
@@ -106,7 +108,7 @@ class load_awaiter {
   K key_;
   wanted_flight<Core> wanted_;
   std::error_code refused_;
-  std::optional<flight_wait> wait_;
+  std::optional<flight_wait<Core>> wait_;
 };
 
 /// Lazy: nothing is asked for before it is awaited, once.

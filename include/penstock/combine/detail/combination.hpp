@@ -72,7 +72,9 @@ struct goal {
   std::size_t failures_allowed;
 };
 
-class combination;
+template <class Sync>
+class basic_combination;
+using combination = basic_combination<std_sync>;
 
 /// The coroutine that awaits one child. Its frame frees itself at its end.
 class combined_child {
@@ -86,12 +88,17 @@ class combined_child {
     auto final_suspend() const noexcept { return last_step{}; }
 
    private:
-    friend combination;
+    template <class>
+    friend class basic_combination;
     struct last_step {
       bool await_ready() const noexcept { return false; }
-      [[gnu::noinline]] void await_suspend(handle ended) const noexcept { ended.promise().end(ended); }
+      template <class = void>
+      [[gnu::noinline]] void await_suspend(handle ended) const noexcept {
+        ended.promise().end(ended);
+      }
       void await_resume() const noexcept {}
     };
+    template <class All = combination>
     void end(handle self) noexcept;
 
     combination* all_ = nullptr;
@@ -101,22 +108,24 @@ class combined_child {
   };
 
  private:
-  friend combination;
+  template <class>
+  friend class basic_combination;
   explicit combined_child(handle frame) noexcept : frame_{frame} {}
   handle frame_;
 };
 
-class combination {
+template <class Sync>
+class basic_combination {
  public:
   enum class verdict : std::uint8_t { undecided, reached, failed };
 
-  combination(goal g, std::size_t children) : goal_{g}, left_{children} {
+  basic_combination(goal g, std::size_t children) : goal_{g}, left_{children} {
     if (g.successes_needed == 0) decided_ = verdict::reached;
     if (g.successes_needed > children) decided_ = verdict::failed;
   }
-  combination(const combination&) = delete;
-  combination& operator=(const combination&) = delete;
-  ~combination() { drop_line(); }
+  basic_combination(const basic_combination&) = delete;
+  basic_combination& operator=(const basic_combination&) = delete;
+  ~basic_combination() { drop_line(); }
 
   /// The next child in line; nothing begins. Before begin().
   void add(combined_child child, child_outcome& outcome, std::size_t index, bool has_begun) noexcept {
@@ -139,10 +148,7 @@ class combination {
   }
 
   /// `co_await join()` goes on when those that began have ended. Then finish(), before anything else.
-  template <class Sync = std_sync>
-  [[nodiscard]] auto join() noexcept {
-    return wait_awaiter<basic_join<Sync>, plain_node<Sync>>{uncancelled, join_};
-  }
+  [[nodiscard]] auto join() noexcept { return wait_awaiter<basic_join<Sync>, plain_node<Sync>>{uncancelled, join_}; }
 
   /// Destroys those that never began; from now on nobody else knows of this object.
   void finish() noexcept {
@@ -166,7 +172,7 @@ class combination {
  private:
   friend combined_child::promise_type;
   struct stop_children {
-    combination* all;
+    basic_combination* all;
     void operator()() const noexcept { all->stop_all(); }
   };
   struct outcomes {
@@ -246,7 +252,7 @@ class combination {
     }
   }
 
-  basic_join<> join_;
+  basic_join<Sync> join_;
   any_scheduler where_;
   std::stop_source stop_;
   const goal goal_;
@@ -261,8 +267,9 @@ class combination {
   std::optional<std::stop_callback<stop_children>> parent_;
 };
 
-inline void combined_child::promise_type::end(handle self) noexcept {
-  combination& all = *all_;
+template <class All>
+void combined_child::promise_type::end(handle self) noexcept {
+  All& all = *all_;
   child_outcome& outcome = *outcome_;
   outcome.exception = exception();
   outcome.ended = outcome.exception || outcome.has_error ? child_outcome::state::failed : child_outcome::state::succeeded;

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <penstock/combine/detail/fork_job.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/pool/detail/pool_access.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
@@ -44,7 +45,7 @@ class basic_fork_place {
       return;
     }
     first(*this);
-    if (work_item* const newest = lane_->pop(); newest != nullptr) [[likely]] {
+    if (work_item* const newest = static_cast<dependent<fork_lane, First>*>(lane_)->pop(); newest != nullptr) [[likely]] {
       assert(newest == &offered && "what was forked later was not taken back first");
       if (!skip()) second(*this);
       return;

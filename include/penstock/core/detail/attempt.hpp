@@ -15,6 +15,7 @@
 
 #include <penstock/core/attempt_failure.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/task.hpp>
 
@@ -132,7 +133,7 @@ class attempt {
   void call_until(F& f, const std::stop_token& stop, const deadline& until) {
     task_limit limit;
     const std::stop_callback stopped{stop, task_limit::on_stop{&limit}};
-    std::optional<armed_timer<task_limit>> timer;
+    std::optional<armed_timer<dependent<task_limit, F>>> timer;
     if (until.passed()) {
       limit.interrupt(outcome::timeout);
     } else {

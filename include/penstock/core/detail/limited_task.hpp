@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <penstock/core/detail/coroutine_result.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/task.hpp>
@@ -55,7 +56,7 @@ task<limited<T>> run_limited(task<T> inner, wait_options options) {
   // Both are unregistered, synchronously, before `limit` goes; when one of them ends the task itself, that happens inside its own
   // call.
   const std::stop_callback stopped{*options.stop, task_limit::on_stop{&limit}};
-  std::optional<armed_timer<task_limit>> timer;
+  std::optional<armed_timer<dependent<task_limit, T>>> timer;
   if (at.passed()) {
     limit.interrupt(outcome::timeout);
   } else if (!at.is_never()) {

@@ -90,8 +90,8 @@ class running_span {
 };
 
 /// What f() returns, within the span.
-template <class F>
-[[gnu::cold]] auto run_traced(std::unique_ptr<open_span> span, F&& f) -> decltype(f()) {
+template <class Span, class F>  // Span: open_span
+[[gnu::cold]] auto run_traced(std::unique_ptr<Span> span, F&& f) -> decltype(f()) {
   running_span here{*span};
   try {
     return f();

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <penstock/core/detail/open_span.hpp>
+#include <penstock/core/detail/owner.hpp>
 #include <penstock/job/detail/job_families.hpp>
 #include <penstock/job/detail/job_keys.hpp>
 #include <penstock/job/detail/job_node.hpp>
@@ -51,7 +52,7 @@ struct job_addition {
 
   std::size_t size;
   typename job_keys<node>::new_keys fresh = {};
-  std::vector<std::unique_ptr<job_extras>> extras = {};  // empty: nobody has any
+  std::vector<owner<job_extras>> extras = {};  // empty: nobody has any
   // If there are parents among them, else empty:
   std::vector<node*> nodes = {};  // of what was added; null: a duplicate
   std::vector<bool> duplicates = {};
@@ -59,7 +60,7 @@ struct job_addition {
  private:
   void make_extras(const enqueue_options& o, std::size_t i) {
     if (extras.empty()) extras.resize(size);
-    auto x = std::make_unique<job_extras>();
+    auto x = owner<job_extras>{new job_extras};
     x->policy = {.attempts = o.attempts, .backoff = o.backoff, .timeout = o.timeout};
     if (!o.job_id.empty()) x->name = std::make_shared<const std::string>(o.job_id);
     if (!o.name.empty()) x->kind = std::make_shared<const std::string>(o.name);
@@ -87,7 +88,7 @@ struct job_addition {
     if (extras.empty()) extras.resize(size);
     if (nodes.empty()) nodes.resize(size), duplicates.resize(size);
     auto& x = extras[from + e.parent];
-    if (x == nullptr) x = std::make_unique<job_extras>();
+    if (x == nullptr) x = owner<job_extras>{new job_extras};
     return true;
   }
 };

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/owner.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -49,12 +50,14 @@ struct job_kin {
 };
 
 /// Reserving, of these two: they throw std::bad_alloc.
-inline void reserve_child(std::unique_ptr<job_kin>& kin, const enqueue_options& o) {
-  if (kin == nullptr) kin = std::make_unique<job_kin>();
+template <class = void>
+void reserve_child(owner<job_kin>& kin, const enqueue_options& o) {
+  if (kin == nullptr) kin = owner<job_kin>{new job_kin};
   kin->own.emplace_back().on_failure = o.on_failure;
 }
-inline void reserve_parent(std::unique_ptr<job_kin>& kin) {
-  if (kin == nullptr) kin = std::make_unique<job_kin>();
+template <class = void>
+void reserve_parent(owner<job_kin>& kin) {
+  if (kin == nullptr) kin = owner<job_kin>{new job_kin};
 }
 
 template <class Slab>
@@ -84,7 +87,7 @@ class job_families {
     ++parent.kin->pending;
   }
   /// One that is there already. False: it has another parent, or that one waits for it. `kin` is a new child's.
-  [[nodiscard]] bool adopt(node& parent, node& child, std::unique_ptr<job_kin>& kin) const noexcept {
+  [[nodiscard]] bool adopt(node& parent, node& child, owner<job_kin>& kin) const noexcept {
     if (parent_of(child) != nullptr) return false;
     for (const node* up = &parent; up != nullptr; up = parent_of(*up)) {
       if (up == &child) return false;

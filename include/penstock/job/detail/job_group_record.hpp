@@ -59,14 +59,22 @@ class start_log {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] std::size_t capacity() const noexcept { return times_.size(); }
   /// Precondition: i < size().
-  [[nodiscard]] job_time operator[](std::size_t i) const noexcept { return times_[(first_ + i) % times_.size()]; }
-  [[nodiscard]] job_time back() const noexcept { return (*this)[size_ - 1]; }
+  template <class = void>
+  [[nodiscard]] job_time operator[](std::size_t i) const noexcept {
+    return times_[(first_ + i) % times_.size()];
+  }
+  template <class = void>
+  [[nodiscard]] job_time back() const noexcept {
+    return (*this)[size_ - 1];
+  }
   void clear() noexcept { size_ = 0; }
   /// So that the first one has room. Throws std::bad_alloc.
+  template <class = void>
   void reserve_one() {
     if (times_.empty()) times_.resize(1);
   }
   /// Whether one more has room; it is made, up to `most`. Without memory for it the answer is no: the group is slower then, and never faster.
+  template <class = void>
   [[nodiscard]] bool room(std::size_t most) noexcept {
     if (size_ >= most) return false;
     if (size_ < times_.size()) return true;
@@ -81,11 +89,13 @@ class start_log {
     return true;
   }
   /// Precondition: room().
+  template <class = void>
   void push(job_time t) noexcept {
     times_[(first_ + size_) % times_.size()] = t;
     ++size_;
   }
   /// Those that a start at `now` need not mind.
+  template <class = void>
   void drop(job_time now, std::chrono::nanoseconds length) noexcept {
     for (; size_ != 0 && saturating_add((*this)[0].count(), length.count()) <= now.count(); --size_) {
       first_ = (first_ + 1) % times_.size();

@@ -24,6 +24,7 @@
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/request_stop.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
@@ -134,7 +135,7 @@ class job_keeper {
     }
     hand_back(tickets);
     for (const auto& r : runners_) {  // also if the store could not be told: the runner will
-      std::optional<std::stop_source> stop;
+      std::optional<dependent<std::stop_source, Payload>> stop;
       {
         std::scoped_lock guard{r->lock};
         if (r->running) stop = r->unwant();
@@ -146,7 +147,7 @@ class job_keeper {
   /// See job_worker::cancel(). False: no run of this worker that goes on or will begin. Throws std::bad_alloc.
   [[nodiscard]] bool cancel_run(const job_id& id, const job_text& why) {
     for (const auto& r : runners_) {
-      std::optional<std::stop_source> stop;
+      std::optional<dependent<std::stop_source, Payload>> stop;
       if (!r->cancel(id, why, stop)) continue;
       if (stop) request_stop(*stop);
       return true;
@@ -189,7 +190,8 @@ class job_keeper {
     }
     if (t >= stalled_at_) {
       try {
-        if (const result<stalled_jobs> r = store_.take_back_stalled(t, options_.max_stalled); !r) report({r.error()});
+        if (const result<dependent<stalled_jobs, Payload>> r = store_.take_back_stalled(t, options_.max_stalled); !r)
+          report({r.error()});
       } catch (...) {
         report(job_store_failure::caught());
       }
@@ -229,7 +231,7 @@ class job_keeper {
     return true;
   }
   void lose(runner& r, std::uint64_t fence) noexcept {
-    std::optional<std::stop_source> stop;
+    std::optional<dependent<std::stop_source, Payload>> stop;
     {
       std::scoped_lock guard{r.lock};
       for (std::size_t i = r.settled; i < r.held.size(); ++i) {
@@ -244,7 +246,7 @@ class job_keeper {
   job_time stop_late_runs(job_time t) noexcept {
     job_time next = no_time;
     for (const auto& r : runners_) {
-      std::optional<std::stop_source> stop;
+      std::optional<dependent<std::stop_source, Payload>> stop;
       {
         std::scoped_lock guard{r->lock};
         if (r->stop_at <= t) {

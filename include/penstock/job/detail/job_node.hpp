@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/owner.hpp>
 #include <penstock/core/trace_context.hpp>
 #include <penstock/job/detail/job_families.hpp>
 #include <penstock/job/job_store.hpp>
@@ -53,9 +54,9 @@ struct job_extras {
   std::size_t keep_logs = 100;
   bool remove_on_complete = false;
   bool remove_on_fail = false;
-  bool guards_until_over = false;     // its key: it has no ttl
-  trace_context trace = {};           // of who added it
-  std::unique_ptr<job_kin> kin = {};  // until the job is added
+  bool guards_until_over = false;  // its key: it has no ttl
+  trace_context trace = {};        // of who added it
+  owner<job_kin> kin = {};         // until the job is added
 };
 
 /// It is due, and nobody said since when. Earlier than any time, so that whoever asks whether it is due is told so.
@@ -95,8 +96,8 @@ struct job_node {
   job_time started_at = no_time;
   job_time ended_at = no_time;
   double progress = 0;
-  std::unique_ptr<job_extras> extras;
-  std::unique_ptr<job_kin> kin;  // null: it has no family
+  owner<job_extras> extras;
+  owner<job_kin> kin;  // null: it has no family
   std::vector<std::string> log;
   job_text why;
   job_text value;  // of a completed one

@@ -65,7 +65,7 @@ class job_runner final : public job_run<Payload> {
     outbox.put(std::move(payload), o, child);
     return {};
   }
-  result<std::vector<job_child>> children() const override { return store.children(id()); }
+  result<dependent<std::vector<job_child>, Payload>> children() const override { return store.children(id()); }
   std::stop_token get_stop_token() override {
     std::scoped_lock guard{lock};
     if (!stop) {
@@ -87,7 +87,7 @@ class job_runner final : public job_run<Payload> {
   }
   /// True: the job was taken from this run, or was to be.
   bool end() noexcept {
-    std::optional<std::stop_source> gone;  // destroyed after unlocking
+    std::optional<dependent<std::stop_source, Payload>> gone;  // destroyed after unlocking
     std::scoped_lock guard{lock};
     gone.swap(stop);
     running = false;
@@ -106,7 +106,8 @@ class job_runner final : public job_run<Payload> {
   }
   /// False: it has no such job, or that one's run has ended. Otherwise the job fails when its run ends, or does not begin; stop is to be requested of what is
   /// put into `running_one`, without the lock. Throws std::bad_alloc; then nothing has changed.
-  [[nodiscard]] bool cancel(const job_id& which, const job_text& why, std::optional<std::stop_source>& running_one) {
+  [[nodiscard]] bool cancel(const job_id& which, const job_text& why,
+                            std::optional<dependent<std::stop_source, Payload>>& running_one) {
     std::scoped_lock guard{lock};
     for (std::size_t i = std::max(settled, finished); i < held.size(); ++i) {
       if (held[i].lost || !(held[i].id == which)) continue;
@@ -125,7 +126,7 @@ class job_runner final : public job_run<Payload> {
   }
   /// With the lock held: the run that goes on is not wanted any more. Stop is to be requested of what this gives, without the lock; if nobody has asked for the
   /// token yet, the wish is kept.
-  [[nodiscard]] std::optional<std::stop_source> unwant() noexcept {
+  [[nodiscard]] std::optional<dependent<std::stop_source, Payload>> unwant() noexcept {
     unwanted = true;
     stop_at = no_time;
     return stop;

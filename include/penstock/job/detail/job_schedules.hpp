@@ -38,6 +38,7 @@ struct schedule_times {
   job_time end = no_time;
 
   /// The first of them that is not before `t`; no_time: none. Throws what the zone throws; to be called without the lock.
+  template <class = void>
   [[nodiscard]] job_time from(job_time t) const {
     using namespace std::chrono;
     t = std::max(t, first);

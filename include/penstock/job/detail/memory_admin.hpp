@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/job/detail/memory_steps.hpp>
 #include <penstock/job/job_store.hpp>
@@ -35,6 +36,10 @@ class memory_admin : public memory_steps<Payload> {
   using typename base::schedule_records;
 
  public:
+  /// A result<T>, which nobody looks into before a store is used: there are many, and each costs to compile.
+  template <class T>
+  using answer = result<dependent<T, Payload>>;
+
   /// Nothing is fetched until resume(). What runs goes on.
   result<void> pause() noexcept {
     return change([&](effects&) -> result<void> {
@@ -50,12 +55,12 @@ class memory_admin : public memory_steps<Payload> {
     });
   }
 
-  [[nodiscard]] result<job_counts> counts() const noexcept {
+  [[nodiscard]] answer<job_counts> counts() const noexcept {
     std::scoped_lock guard{lock_};
     return jobs_.counts();
   }
   /// errc::not_found
-  [[nodiscard]] result<job_info> find(const job_id& id) const noexcept {
+  [[nodiscard]] answer<job_info> find(const job_id& id) const noexcept {
     std::scoped_lock guard{lock_};
     const node* const n = jobs_.find(id);
     if (n == nullptr) return errc::not_found;
@@ -63,7 +68,7 @@ class memory_admin : public memory_steps<Payload> {
   }
   /// `count` of the jobs in a state from the `first` one on (0): as they will be fetched or become due, or as they came to it. O(n log n), under the
   /// lock: to look at, not to work with. Throws std::bad_alloc.
-  [[nodiscard]] result<std::vector<job_info>> list(job_state s, std::size_t first, std::size_t count) const {
+  [[nodiscard]] answer<std::vector<job_info>> list(job_state s, std::size_t first, std::size_t count) const {
     std::vector<job_info> found;
     std::scoped_lock guard{lock_};
     const std::vector<node*> all = jobs_.in_order(s);
@@ -71,7 +76,7 @@ class memory_admin : public memory_steps<Payload> {
     return found;
   }
   /// errc::not_found. Throws std::bad_alloc.
-  [[nodiscard]] result<std::vector<std::string>> logs(const job_id& id) const {
+  [[nodiscard]] answer<std::vector<std::string>> logs(const job_id& id) const {
     std::scoped_lock guard{lock_};
     const node* const n = jobs_.find(id);
     if (n == nullptr) return errc::not_found;
@@ -132,8 +137,8 @@ class memory_admin : public memory_steps<Payload> {
     });
   }
   /// The oldest of them, up to `most` or as there is room; how many.
-  result<std::size_t> redrive_all(std::size_t most) noexcept {
-    return change([&](effects& e) -> result<std::size_t> {
+  answer<std::size_t> redrive_all(std::size_t most) noexcept {
+    return change([&](effects& e) -> answer<std::size_t> {
       std::size_t n = 0;
       for (node* oldest; n < most && (oldest = jobs_.oldest_failed()) != nullptr; ++n) {
         if (!jobs_.room_for(jobs_.redriven_with(*oldest))) break;
@@ -143,12 +148,12 @@ class memory_admin : public memory_steps<Payload> {
     });
   }
   /// Removes those that wait, and with `delayed_too` those; and parents that would, because the last of their open children went. How many.
-  result<std::size_t> drain(bool delayed_too) noexcept {
-    return change([&](effects& e) -> result<std::size_t> { return jobs_.drain(delayed_too, e); });
+  answer<std::size_t> drain(bool delayed_too) noexcept {
+    return change([&](effects& e) -> answer<std::size_t> { return jobs_.drain(delayed_too, e); });
   }
   /// Removes up to `most` of the completed or the failed ones that ended at `ended_by` or earlier; how many. Of other states none.
-  result<std::size_t> clean(job_state s, job_time ended_by, std::size_t most) noexcept {
-    return change([&](effects& e) -> result<std::size_t> { return jobs_.clean(s, ended_by, most, e); });
+  answer<std::size_t> clean(job_state s, job_time ended_by, std::size_t most) noexcept {
+    return change([&](effects& e) -> answer<std::size_t> { return jobs_.clean(s, ended_by, most, e); });
   }
   /// Removes everything, schedules too, but for the rules of groups. errc::busy, and nothing happens, while some are active; with `active_too` these lose
   /// their leases.
@@ -163,7 +168,7 @@ class memory_admin : public memory_steps<Payload> {
   }
 
   /// The children of a job, in the order in which they came, without those that were removed. errc::not_found. Throws std::bad_alloc.
-  [[nodiscard]] result<std::vector<job_child>> children(const job_id& id) const {
+  [[nodiscard]] answer<std::vector<job_child>> children(const job_id& id) const {
     std::scoped_lock guard{lock_};
     const node* const n = jobs_.find(id);
     if (n == nullptr) return errc::not_found;
@@ -183,7 +188,7 @@ class memory_admin : public memory_steps<Payload> {
     });
   }
   /// In the order of their names. Throws std::bad_alloc.
-  [[nodiscard]] result<std::vector<job_group_info>> groups() const {
+  [[nodiscard]] answer<std::vector<job_group_info>> groups() const {
     std::scoped_lock guard{lock_};
     return jobs_.groups();
   }
@@ -226,7 +231,7 @@ class memory_admin : public memory_steps<Payload> {
     return {};
   }
   /// The next one first. Throws std::bad_alloc.
-  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const {
+  [[nodiscard]] answer<std::vector<job_schedule_info>> schedules() const {
     std::scoped_lock guard{lock_};
     return schedules_.infos();
   }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/owner.hpp>
 #include <penstock/job/detail/job_groups.hpp>
 #include <penstock/job/detail/job_keys.hpp>
 #include <penstock/job/detail/memory_states.hpp>
@@ -51,7 +52,7 @@ class memory_jobs : public memory_states<Payload> {
   }
 
   /// One that is no duplicate. Room was reserved. A parent has kin.
-  job_id add(Payload&& payload, const enqueue_options& o, std::unique_ptr<job_extras>&& extras, typename keys::new_keys& fresh,
+  job_id add(Payload&& payload, const enqueue_options& o, owner<job_extras>&& extras, typename keys::new_keys& fresh,
              job_watch* watch, node* parent, job_time now, effects& e) noexcept {
     node& n = slab_.take();
     std::construct_at(std::addressof(n.payload), std::move(payload));

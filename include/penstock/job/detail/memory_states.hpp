@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/owner.hpp>
 #include <penstock/job/detail/memory_lines.hpp>
 #include <penstock/job/job_store.hpp>
 
@@ -39,7 +40,7 @@ class memory_states : public memory_lines<Payload> {
     look_after(&n, now, e);
   }
   /// A duplicate is a child, too. False: it has another parent.
-  bool adopt(node& parent, node& child, std::unique_ptr<job_kin>& kin, job_time now, effects& e) noexcept {
+  bool adopt(node& parent, node& child, owner<job_kin>& kin, job_time now, effects& e) noexcept {
     if (!families_.adopt(parent, child, kin)) return false;
     look_after(&parent, now, e);
     return true;

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/owner.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/job/detail/job_addition.hpp>
 #include <penstock/job/detail/memory_core.hpp>
@@ -54,7 +55,7 @@ class memory_steps : public memory_core<Payload> {
       if (!d.make) continue;
       a->prepare(d.of->options.options, at, false);
       if (a->extras.empty()) a->extras.resize(size);
-      if (a->extras[at] == nullptr) a->extras[at] = std::make_unique<job_extras>();
+      if (a->extras[at] == nullptr) a->extras[at] = owner<job_extras>{new job_extras};
       a->extras[at]->schedule = d.of->run;
     }
     return a;
@@ -112,7 +113,7 @@ class memory_steps : public memory_core<Payload> {
   job_added add_one(const job_entry<Payload>& entry, std::size_t at, std::size_t from, node* settled, addition& a, job_time now,
                     effects& e) noexcept {
     using other = job_entry<Payload>;
-    std::unique_ptr<job_extras> extras = a.extras.empty() ? nullptr : std::move(a.extras[at]);
+    owner<job_extras> extras = a.extras.empty() ? nullptr : std::move(a.extras[at]);
     node* parent = nullptr;
     if (extras != nullptr) {
       if (entry.parent == other::settled_job) {

@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/modifiers.hpp>
@@ -163,14 +164,14 @@ class shared_calls {
     }
     asked_ = !fetches_;  // those who only tell now will be free
     job_fetched fetched;
-    std::optional<job_store_failure> failure;
+    std::optional<dependent<job_store_failure, Payload>> failure;
     try {
       const fetch_request q{.worker = options_.name,
                             .most = fetches_ ? options_.batch * group_.size() : 0,
                             .now = t,
                             .lease_until = calls_.later(t, options_.lock_duration),
                             .runs = group_.size()};
-      if (const result<job_fetched> got = store_.fetch(q, told, leases_); got) {
+      if (const result<dependent<job_fetched, Payload>> got = store_.fetch(q, told, leases_); got) {
         fetched = *got;
       } else {
         failure.emplace(job_store_failure{got.error()});

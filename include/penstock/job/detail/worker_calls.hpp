@@ -15,6 +15,7 @@
 #include <span>
 #include <stop_token>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/job/detail/job_keeper.hpp>
 #include <penstock/job/detail/job_runner.hpp>
@@ -64,7 +65,7 @@ class worker_calls {
                             .most = fetches ? options_.batch : 0,
                             .now = t,
                             .lease_until = later(t, options_.lock_duration)};
-      const result<job_fetched> got = store_.fetch(q, r.results, r.next);
+      const result<dependent<job_fetched, Payload>> got = store_.fetch(q, r.results, r.next);
       if (!got) return keeper_.report({got.error()}), false;
       fetched = *got;
     } catch (...) {

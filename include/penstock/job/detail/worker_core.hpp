@@ -26,6 +26,7 @@
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/fresh_seed.hpp>
 #include <penstock/core/detail/open_span.hpp>
 #include <penstock/core/detail/root.hpp>
@@ -52,7 +53,7 @@ class worker_core {
 
   worker_core(Store& store, const any_clock& clock, job_worker_options&& o)
       : options{std::move(o)},
-        signal{std::make_shared<worker_signal>()},
+        signal{std::make_shared<dependent<worker_signal, Payload>>()},
         keeper{store, clock, options, runners, *signal},
         store_{store},
         calls_{store, options, keeper, *signal, quit} {
@@ -111,7 +112,7 @@ class worker_core {
         }
         job_outcome outcome = job_outcome::done();
         std::exception_ptr failure;
-        std::optional<open_span> span;
+        std::optional<dependent<open_span, Payload>> span;
         if (observers::trace()) [[unlikely]]
           begin_span(span, r.batch[i]);
         try {
@@ -196,7 +197,8 @@ class worker_core {
   [[nodiscard]] static job_time later(job_time t, std::chrono::nanoseconds by) noexcept {
     return job_keeper<Payload, Store>::later(t, by);
   }
-  [[gnu::cold]] void begin_span(std::optional<open_span>& span, const typename Store::lease_type& lease) noexcept {
+  [[gnu::cold]] void begin_span(std::optional<dependent<open_span, Payload>>& span,
+                                const typename Store::lease_type& lease) noexcept {
     trace_context parent;
     if constexpr (requires { lease.trace(); }) parent = lease.trace();
     span.emplace(traced::job, &store_, lease.name(), parent).begin();
@@ -295,6 +297,8 @@ class worker_core {
     } catch (...) {
     }
   }
+
+  using times = dependent<histogram, Payload>;
 
   Store& store_;
   worker_calls<Payload, Store> calls_;

@@ -42,6 +42,7 @@ void for_each_code_point(std::string_view text, Append append) {
 }
 
 /// Without control characters (U+0000 to U+001F, U+007F to U+009F), which would spoil the lines, or tell a terminal what to do.
+template <class = void>
 [[nodiscard]] inline std::string plain_text(std::string_view text) {
   std::string plain;
   for_each_code_point(text, [&](std::string_view c) {
@@ -53,6 +54,7 @@ void for_each_code_point(std::string_view text, Append append) {
 }
 
 /// The shortest text that means this number; what is none, or infinite, as Prometheus says it.
+template <class = void>
 [[nodiscard]] inline std::string number_text(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value < 0 ? "-Inf" : "+Inf";

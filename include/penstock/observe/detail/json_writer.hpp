@@ -14,26 +14,27 @@
 
 namespace penstock::inline v0_1::detail {
 
-class json_writer {
+template <class = void>
+class basic_json_writer {
  public:
-  json_writer& open(char bracket) {
+  basic_json_writer& open(char bracket) {
     separate();
     out_ += bracket;
     first_ = true;
     return *this;
   }
-  json_writer& close(char bracket) {
+  basic_json_writer& close(char bracket) {
     out_ += bracket;
     first_ = false;
     return *this;
   }
-  json_writer& key(std::string_view name) {
+  basic_json_writer& key(std::string_view name) {
     text(name);
     out_ += ':';
     first_ = true;
     return *this;
   }
-  json_writer& text(std::string_view value) {
+  basic_json_writer& text(std::string_view value) {
     separate();
     out_ += '"';
     for_each_code_point(value, [this](std::string_view c) {
@@ -51,12 +52,12 @@ class json_writer {
     return *this;
   }
   /// What is no number is null.
-  json_writer& number(double value) {
+  basic_json_writer& number(double value) {
     separate();
     out_ += std::isfinite(value) ? number_text(value) : "null";
     return *this;
   }
-  json_writer& boolean(bool value) {
+  basic_json_writer& boolean(bool value) {
     separate();
     out_ += value ? "true" : "false";
     return *this;
@@ -73,5 +74,7 @@ class json_writer {
   std::string out_;
   bool first_ = true;
 };
+
+using json_writer = basic_json_writer<>;
 
 }  // namespace penstock::inline v0_1::detail

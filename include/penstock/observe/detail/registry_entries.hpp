@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <penstock/core/detail/blocking_wait.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/join.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/observe/metric_sink.hpp>
@@ -24,9 +25,9 @@ struct registry_entry {
   std::string name;
   std::uint64_t number = 0;
   move_only_function<void(metric_sink&) const> describe;
-  std::optional<named_place> place = {};  // of a component that is an object; its membership's alone
-  bool left = false;                      // guarded by registry_entries::lock; with it nobody begins to read any more
-  basic_join<Sync> readers = {};          // begun under registry_entries::lock
+  std::optional<dependent<named_place, Sync>> place = {};  // of a component that is an object; its membership's alone
+  bool left = false;              // guarded by registry_entries::lock; with it nobody begins to read any more
+  basic_join<Sync> readers = {};  // begun under registry_entries::lock
 
   /// After `left` was set.
   void wait_for_readers() noexcept { blocking_wait<basic_join<Sync>, plain_node<Sync>>{readers}.run(); }

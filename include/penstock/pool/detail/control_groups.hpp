@@ -16,7 +16,8 @@
 namespace penstock::inline v0_1::detail {
 
 /// Processors that a quota amounts to, rounded up, at least 1; nothing if there is no quota or it makes no sense.
-[[nodiscard]] inline std::optional<unsigned> processors_of_quota(std::string_view quota, std::string_view period) noexcept {
+template <class = void>
+[[nodiscard]] std::optional<unsigned> processors_of_quota(std::string_view quota, std::string_view period) noexcept {
   long long q = 0;
   long long p = 0;
   const auto number = [](std::string_view text, long long& value) {
@@ -29,7 +30,8 @@ namespace penstock::inline v0_1::detail {
 }
 
 // By the C library: <filesystem> and <fstream> take every source that has a pool a third of a second to compile.
-inline std::optional<std::string> content_of(const std::string& file) {
+template <class = void>
+std::optional<std::string> content_of(const std::string& file) {
   const struct open_file {
     ~open_file() {
       if (at != nullptr) std::fclose(at);
@@ -44,14 +46,16 @@ inline std::optional<std::string> content_of(const std::string& file) {
 }
 
 // Takes it off the front.
-inline std::string_view next_line(std::string_view& text) noexcept {
+template <class = void>
+std::string_view next_line(std::string_view& text) noexcept {
   const std::size_t end = std::min(text.find('\n'), text.size());
   const std::string_view line = text.substr(0, end);
   text.remove_prefix(std::min(end + 1, text.size()));
   return line;
 }
 
-inline std::optional<std::string> first_line(const std::string& file) {
+template <class = void>
+std::optional<std::string> first_line(const std::string& file) {
   const auto text = content_of(file);
   if (!text || text->empty()) return std::nullopt;
   std::string_view rest = *text;
@@ -61,7 +65,8 @@ inline std::optional<std::string> first_line(const std::string& file) {
 }
 
 // One group's own limit, in either version's words.
-inline std::optional<unsigned> quota_of_group(const std::string& group) {
+template <class = void>
+std::optional<unsigned> quota_of_group(const std::string& group) {
   if (const auto v2 = first_line(group + "/cpu.max")) {
     const std::string_view line = *v2;
     const std::size_t space = line.find(' ');
@@ -73,7 +78,8 @@ inline std::optional<unsigned> quota_of_group(const std::string& group) {
 }
 
 /// The least quota among the control groups that this process is in and their parents, read below `root` (for tests: a copy of the files).
-[[nodiscard]] inline std::optional<unsigned> quota_of_process(const std::string& root) {
+template <class = void>
+[[nodiscard]] std::optional<unsigned> quota_of_process(const std::string& root) {
   std::optional<unsigned> least;
   const auto groups = content_of(root + "/proc/self/cgroup");
   if (!groups) return least;

@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/pool/detail/priority_lines.hpp>
@@ -26,7 +27,7 @@ class injection {
   explicit injection(std::size_t capacity, unsigned priorities = 1, bool timed = false)
       : capacity_{checked(capacity)},
         ring_{priorities == 1 ? std::make_unique<Task[]>(capacity) : nullptr},
-        since_{priorities == 1 && timed ? std::make_unique<nanoseconds_point[]>(capacity) : nullptr},
+        since_{priorities == 1 && timed ? std::make_unique<point[]>(capacity) : nullptr},
         lines_{priorities == 1 ? nullptr : std::make_unique<priority_lines<Task>>(capacity, priorities)} {}
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
@@ -114,9 +115,11 @@ class injection {
     if (level_hint_.load(std::memory_order_relaxed) != now) level_hint_.store(now, std::memory_order_relaxed);
   }
 
+  using point = dependent<nanoseconds_point, Task>;
+
   const std::size_t capacity_;
   const std::unique_ptr<Task[]> ring_;                 // null with priorities
-  const std::unique_ptr<nanoseconds_point[]> since_;   // for each in ring_; null if that is not measured
+  const std::unique_ptr<point[]> since_;               // for each in ring_; null if that is not measured
   const std::unique_ptr<priority_lines<Task>> lines_;  // null without
   std::size_t first_ = 0;
   std::size_t size_ = 0;

@@ -15,11 +15,14 @@
 #include <exception>
 #include <utility>
 
+#include <penstock/core/detail/sync.hpp>
+#include <penstock/core/detail/work_item.hpp>
+#include <penstock/pool/detail/work_deque.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
 namespace penstock::inline v0_1::detail {
 
-using fork_lane = guest_lanes<>::lane;
+using fork_lane = work_deque<work_item, std_sync>;  // a guest_lanes<>::lane
 template <class Pool>
 class fork_guest;
 

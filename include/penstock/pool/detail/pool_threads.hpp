@@ -117,12 +117,15 @@ class pool_threads {
 
 #if defined(__linux__)
   static void bind_to(unsigned processor) {
-    std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set{CPU_ALLOC(processor + 1), [](cpu_set_t* s) { CPU_FREE(s); }};
-    if (set == nullptr) throw std::bad_alloc{};
+    const struct processor_set {
+      ~processor_set() { CPU_FREE(these); }
+      cpu_set_t* these;
+    } set{CPU_ALLOC(processor + 1)};
+    if (set.these == nullptr) throw std::bad_alloc{};
     const std::size_t size = CPU_ALLOC_SIZE(processor + 1);
-    CPU_ZERO_S(size, set.get());
-    CPU_SET_S(processor, size, set.get());
-    if (const int error = ::pthread_setaffinity_np(::pthread_self(), size, set.get()); error != 0) {
+    CPU_ZERO_S(size, set.these);
+    CPU_SET_S(processor, size, set.these);
+    if (const int error = ::pthread_setaffinity_np(::pthread_self(), size, set.these); error != 0) {
       throw std::system_error{error, std::generic_category(),
                               "penstock::worker_pool: a thread cannot be bound to processor " + std::to_string(processor)};
     }

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/sync_wait.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
@@ -283,7 +284,7 @@ class resource_engine final : public resource_core<std_sync> {
   resource_check<T> check_;
   move_only_function<void(const resource_leak&) const> on_leak_;
   std::unique_ptr<meters> meters_;
-  task_group operations_;  // goes first: it waits for what still runs
+  basic_task_group<dependent<std_sync, T>> operations_;  // goes first: it waits for what still runs
 };
 
 }  // namespace penstock::inline v0_1::detail

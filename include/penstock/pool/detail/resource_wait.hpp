@@ -5,6 +5,7 @@
 #include <stop_token>
 
 #include <penstock/core/detail/async_wait.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/pool/detail/resource_engine.hpp>
 #include <penstock/pool/resource_lease.hpp>
@@ -12,14 +13,14 @@
 namespace penstock::inline v0_1::detail {
 
 /// What the awaiter of a coroutine is made of (`awaiting`, in async_wait.hpp).
-template <class T>
-class resource_wait : public completion_wait<resource_core<std_sync>, resource_request<std_sync>> {
+template <class T, class Sync = dependent<std_sync, T>>
+class resource_wait : public completion_wait<resource_core<Sync>, resource_request<Sync>> {
  public:
-  using base = completion_wait<resource_core<std_sync>, resource_request<std_sync>>;
+  using base = completion_wait<resource_core<Sync>, resource_request<Sync>>;
   using resume_function = void (*)(resource_wait&) noexcept;
 
   resource_wait(resource_engine<T>& engine, const std::source_location& where)
-      : base{engine, resource_borrower<std_sync>{where, {}}}, engine_{engine} {}
+      : base{engine, resource_borrower<Sync>{where, {}}}, engine_{engine} {}
 
   bool start(const std::stop_token& stop, const deadline& limit, any_scheduler where, resume_function resume) {
     resume_ = resume;

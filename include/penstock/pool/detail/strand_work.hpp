@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/fork.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/move_only_function.hpp>
@@ -165,7 +166,7 @@ class submitted_function : public future_state<R>, public strand_post<Sync> {
     };
     this->set_task(functions);
     if (observers::trace()) [[unlikely]]
-      span_ = std::make_unique<open_span>(traced::task, &work);
+      span_ = std::make_unique<span>(traced::task, &work);
   }
   ~submitted_function() { work_.drop_owner(); }
 
@@ -212,10 +213,12 @@ class submitted_function : public future_state<R>, public strand_post<Sync> {
     }
   }
 
+  using span = dependent<open_span, F>;
+
   strand_work<Sync>& work_;
   process_origin origin_;
   std::optional<F> f_;
-  std::unique_ptr<open_span> span_;  // null: nobody traces
+  std::unique_ptr<span> span_;  // null: nobody traces
   std::atomic<bool> claimed_{false};
 };
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <penstock/core/detail/blocking_help.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/open_span.hpp>
 #include <penstock/core/detail/request_stop.hpp>
 #include <penstock/pool/detail/drop_scope.hpp>
@@ -45,7 +46,7 @@ class basic_worker_pool<Sync>::submitted : public detail::future_state<R> {
   }
 
   /// It is submitted now, and somebody traces.
-  [[gnu::cold]] void trace() { span_ = std::make_unique<detail::open_span>(traced::task, &pool_); }
+  [[gnu::cold]] void trace() { span_ = std::make_unique<span>(traced::task, &pool_); }
 
   /// By who waits for it.
   void run_inside(runner& here) noexcept {
@@ -145,11 +146,13 @@ class basic_worker_pool<Sync>::submitted : public detail::future_state<R> {
     this->set_error(why);
   }
 
+  using span = detail::dependent<detail::open_span, F>;
+
   basic_worker_pool& pool_;
   const detail::process_origin origin_ = pool_.origin_;  // a copy: the future may outlive the pool
   std::optional<F> f_;
   std::unique_ptr<detail::expiry<Sync>> expiry_;  // null: there is none
-  std::unique_ptr<detail::open_span> span_;       // null: nobody traces
+  std::unique_ptr<span> span_;                    // null: nobody traces
   const detail::nanoseconds_point since_;         // when it was submitted, if that is measured
   std::atomic<progress> progress_{progress::waits};
   [[no_unique_address]] std::conditional_t<takes_token, std::stop_source, no_source> stop_;  // the task's own

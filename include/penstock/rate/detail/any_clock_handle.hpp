@@ -15,6 +15,7 @@ class any_clock_handle {
   explicit any_clock_handle(const any_clock& clock) noexcept : clock_{clock} {}
 
   [[nodiscard]] nanoseconds_point now() const noexcept { return clock_.now(); }
+  template <class = void>
   [[nodiscard]] timer_queue& timers() const noexcept {
     timer_queue* const own = clock_.after(std::chrono::nanoseconds{0}).queue();
     return own != nullptr ? *own : std_sync::steady_timers();

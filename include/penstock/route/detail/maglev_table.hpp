@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/route/detail/placing.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -25,7 +26,7 @@ template <class Word = std::uint64_t>
 class maglev_fill {
  public:
   /// By their order: the hash of each member and its weight. At least one, at most as many as slots and 2^16; slots is a prime below 2^31.
-  maglev_fill(std::span<const std::uint64_t> hashes, std::span<const double> weights, std::uint32_t slots)
+  maglev_fill(std::span<const Word> hashes, std::span<const dependent<double, Word>> weights, std::uint32_t slots)
       : slots_{slots}, free_{slots}, table_(slots), taken_(slots / 64 + 1) {
     const double heaviest = *std::max_element(weights.begin(), weights.end());
     members_.reserve(hashes.size());

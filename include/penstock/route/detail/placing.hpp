@@ -62,14 +62,19 @@ class node_order {
   }
   [[nodiscard]] std::uint32_t place(std::size_t rank) const noexcept { return places_[rank]; }
 
+  template <class = void>
   void make_room() {
     if (places_.size() == places_.capacity()) places_.reserve(2 * places_.size() + 1);
   }
   /// After make_room().
+  template <class = void>
   void insert(std::size_t rank, std::uint32_t place) noexcept {
     places_.insert(places_.begin() + static_cast<std::ptrdiff_t>(rank), place);
   }
-  void erase(std::size_t rank) noexcept { places_.erase(places_.begin() + static_cast<std::ptrdiff_t>(rank)); }
+  template <class = void>
+  void erase(std::size_t rank) noexcept {
+    places_.erase(places_.begin() + static_cast<std::ptrdiff_t>(rank));
+  }
   void move(std::size_t rank, std::uint32_t to) noexcept { places_[rank] = to; }
 
   friend bool operator==(const node_order&, const node_order&) = default;

@@ -20,6 +20,8 @@
 #include <span>
 #include <utility>
 
+#include <penstock/core/detail/owner.hpp>
+
 namespace penstock::inline v0_1::detail {
 
 using member_slot = std::uint32_t;
@@ -60,7 +62,7 @@ class alignas(64) ring_block {
     return block;
   }
   void fill(std::span<const ring_point> points, ring_shape shape) {
-    hashes_ = std::make_unique_for_overwrite<std::uint64_t[]>(size_);
+    hashes_.reset(new std::uint64_t[size_]);
     for (std::size_t i = 0; i < points.size(); ++i) put(i, points[i], shape);
     count(shape);
   }
@@ -134,7 +136,7 @@ class alignas(64) ring_block {
   ~ring_block() = default;
 
   static ring_block* with_room_for(std::size_t size) {
-    auto hashes = std::make_unique_for_overwrite<std::uint64_t[]>(size);
+    owner<std::uint64_t[]> hashes{new std::uint64_t[size]};
     ring_block* const block = make(size);
     block->hashes_ = std::move(hashes);
     return block;
@@ -173,7 +175,7 @@ class alignas(64) ring_block {
 
   std::atomic<std::uint32_t> users_{1};
   std::uint32_t size_;
-  std::unique_ptr<std::uint64_t[]> hashes_;
+  owner<std::uint64_t[]> hashes_;
   // On a line of its own, which sharing the block does not take from those who read it.
   alignas(64) std::array<std::uint8_t, buckets> before_;
 };

@@ -158,6 +158,7 @@ class stage_meter {
 class report_builder {
  public:
   /// `in` is what the stages before it have given.
+  template <class = void>
   void add(stage_report s, std::uint64_t in, std::size_t parallelism = 1) {
     s.items_in = in;
     s.group = group_;

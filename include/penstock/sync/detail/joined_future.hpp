@@ -15,6 +15,7 @@
 #include <utility>
 
 #include <penstock/core/detail/async_wait.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/sync/future.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -30,7 +31,8 @@ inline constexpr bool is_future<future<T>> = true;
 template <class T>
 class joined_future {
   using state = future_state<T>;
-  using wait_for_it = wait_awaiter<basic_one_shot<>, plain_node<std_sync>>;
+  using sync = dependent<std_sync, T>;
+  using wait_for_it = wait_awaiter<basic_one_shot<sync>, plain_node<sync>>;
 
  public:
   joined_future(future<T> f, promise_at_stop of_promise) noexcept : future_{std::move(f)}, of_promise_{of_promise} {}
