@@ -58,7 +58,7 @@ struct job {
   std::string value = {};
   [[nodiscard]] const std::string& text(job_state how) const { return how == job_state::completed ? value : why; }
   job_time added_at{0};
-  job_time due_at{0};
+  job_time due_at{0};  // or since when it has been
   job_time started_at = no_time;
   job_time ended_at = no_time;
   job_time leased_until{0};
@@ -167,6 +167,7 @@ class sequential {
       delay(j, now + o.delay);
     } else {
       note(j, event::added, 0);
+      j.due_at = now;
       wait(j, o.lifo);
     }
     return true;
@@ -211,6 +212,7 @@ class sequential {
       } else {
         note(j, event::released, j.attempts_made + 1);
       }
+      j.due_at = now;
       at > now ? delay(j, at) : wait(j, how == settle_as::released || j.o.lifo);
     }
   }
@@ -236,6 +238,7 @@ class sequential {
       if (j.stalled > max_stalled) continue;
       ++taken.back;
       leave(j);
+      j.due_at = now;
       wait(j, true);
     }
     return taken;
@@ -260,6 +263,7 @@ class sequential {
       if (ours) at->second.live = true;
       if (!ours && free && j.o.deduplicate->ttl.count() == 0) guards_[j.o.deduplicate->id] = {serial, true, j.id, no_time};
     }
+    j.due_at = no_time;  // nobody says when
     wait(j, false);
   }
   void remove(int serial) {
@@ -847,7 +851,7 @@ class follower {
     same(got.value != nullptr ? *got.value : "", j.value, "the value" + of);
     same(got.name != nullptr ? *got.name : "", j.o.name, "the name" + of);
     same(got.added_at, j.added_at, "added_at" + of);
-    if (j.state == job_state::delayed) same(got.due_at, j.due_at, "due_at" + of);
+    same(got.due_at, j.due_at, "due_at" + of);
     same(got.started_at, j.started_at, "started_at" + of);
     same(got.ended_at, j.ended_at, "ended_at" + of);
     same(got.leased_until, j.state == job_state::active ? j.leased_until : no_time, "leased_until" + of);
