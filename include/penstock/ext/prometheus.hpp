@@ -29,9 +29,7 @@ namespace penstock::inline v0_1 {
 namespace detail {
 
 inline prometheus::ClientMetric::Label prometheus_label(std::string_view name, std::string_view value) {
-  std::string clean;
-  for_each_code_point(value, [&](std::string_view c) { clean += c; });
-  return {std::string{name}, std::move(clean)};
+  return {std::string{name}, utf8_text(value)};
 }
 
 inline prometheus::ClientMetric prometheus_metric(const component_snapshot& c, const metric_value& m) {

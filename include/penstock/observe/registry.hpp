@@ -40,6 +40,7 @@
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/move_only_function.hpp>
+#include <penstock/observe/detail/clean_text.hpp>
 #include <penstock/observe/detail/metric_collector.hpp>
 #include <penstock/observe/detail/registry_entries.hpp>
 #include <penstock/observe/metric_sink.hpp>
@@ -117,7 +118,7 @@ class basic_registry {
 
   /// From now until what this returns goes, the component is part of every snapshot, by this name: any text, but one that nobody else has now. Who waits in
   /// it is shown with that name, too (observe/who_waits.hpp).
-  /// Throws std::invalid_argument if somebody has it, or it is empty.
+  /// Throws std::invalid_argument if somebody has it, or one that looks the same (bytes that are no UTF-8 are shown as U+FFFD), or it is empty.
   template <measurable T>
   [[nodiscard]] membership join(std::string name, T& component) {
     membership joined = add(std::move(name), [&component](metric_sink& to) { detail::describe_any(component, to); });
@@ -155,9 +156,12 @@ basic_registry_membership<Sync> basic_registry<Sync>::add(std::string name,
                                                           move_only_function<void(metric_sink&) const> describe) {
   if (name.empty()) throw std::invalid_argument{"penstock::registry: a component has no name"};
   const auto added = std::make_shared<entry>(std::move(name), 0, std::move(describe));
+  const std::string shown = detail::utf8_text(added->name);
+  const bool like_others = shown.find(detail::replacement_character) != std::string::npos;
   std::scoped_lock guard{state_->lock};
   for (const auto& e : state_->all) {
-    if (e->name == added->name) throw std::invalid_argument{"penstock::registry: \"" + e->name + "\" is joined already"};
+    if (e->name == added->name || (like_others && detail::utf8_text(e->name) == shown))
+      throw std::invalid_argument{"penstock::registry: \"" + e->name + "\" is joined already"};
   }
   added->number = ++state_->joined;
   state_->all.push_back(added);

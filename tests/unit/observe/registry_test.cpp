@@ -89,6 +89,13 @@ TEST_CASE("registry: shows who has joined, by name, until the membership ends", 
     const auto b = all.join("light", light);
     CHECK_THROWS_AS(all.join("front", front), std::invalid_argument);
     CHECK_THROWS_AS(all.join("", front), std::invalid_argument);
+    {
+      // Latin-1: both would be shown as one component, and of two series with one name Prometheus keeps one.
+      const auto muller = all.join("M\xfcller", light);
+      CHECK_THROWS_AS(all.join("M\xf6ller", light), std::invalid_argument);
+      CHECK_THROWS_AS(all.join("M\xef\xbf\xbdller", light), std::invalid_argument);
+      CHECK_NOTHROW(all.join("M\xc3\xbcller", light).leave());
+    }
 
     penstock::registry_snapshot s = all.snapshot();
     REQUIRE(s.components.size() == 2);
@@ -203,8 +210,10 @@ TEST_CASE("registry: a component that throws or misuses the sink has an error, a
   CHECK_FALSE(with({"", ""}).empty());
   CHECK_FALSE(with({"jobs_total", ""}).empty());
   CHECK_FALSE(with({"wait_seconds", ""}).empty());
+  for (const char* name : {"total", "seconds", "count", "sum", "bucket"}) CHECK_FALSE(with({name, ""}).empty());
   CHECK_FALSE(with({"up", "", true}).empty());
   CHECK_FALSE(with({"jobs", ""}, {"le", "1"}).empty());
+  CHECK_FALSE(with({"jobs", ""}, {"quantile", "1"}).empty());
   CHECK_FALSE(with({"jobs", ""}, {"a-b", "1"}).empty());
   CHECK(with({"jobs", ""}, {"a_b", "any \n text"}).empty());
   CHECK(error_of([](metric_sink& to) {

@@ -31,14 +31,21 @@ namespace penstock::inline v0_1::detail {
   return length;
 }
 
+inline constexpr std::string_view replacement_character = "\xef\xbf\xbd";
+
 /// Each code point, as a piece of text, to `append`; U+FFFD in place of a byte that belongs to none.
 template <class Append>
 void for_each_code_point(std::string_view text, Append append) {
   while (!text.empty()) {
     const std::size_t length = code_point_length(text);
-    append(length == 0 ? std::string_view{"\xef\xbf\xbd"} : text.substr(0, length));
+    append(length == 0 ? replacement_character : text.substr(0, length));
     text.remove_prefix(length == 0 ? 1 : length);
   }
+}
+[[nodiscard]] inline std::string utf8_text(std::string_view text) {
+  std::string clean;
+  for_each_code_point(text, [&](std::string_view c) { clean += c; });
+  return clean;
 }
 
 /// Without control characters (U+0000 to U+001F, U+007F to U+009F), which would spoil the lines, or tell a terminal what to do.

@@ -77,13 +77,13 @@ class metric_collector final : public metric_sink {
     if (m.every_kind && m.name == up.name)
       throw std::invalid_argument{"penstock::metric_sink: the metric up is the registry's own"};
     for (const std::string_view end : {"_total", "_seconds", "_count", "_sum", "_bucket"}) {
-      if (m.name.ends_with(end)) {
+      if (m.name.ends_with(end) || m.name == end.substr(1)) {
         throw std::invalid_argument{"penstock::metric_sink: the metric " + std::string{m.name} +
                                     " says a unit or type in its name"};
       }
     }
     if (!label.name.empty()) check_metric_name(label.name, "a label");
-    if (label.name == "component" || label.name == "kind" || label.name == "le") {
+    if (label.name == "component" || label.name == "kind" || label.name == "le" || label.name == "quantile") {
       throw std::invalid_argument{"penstock::metric_sink: a label is called \"" + std::string{label.name} + "\""};
     }
     if (into_.kind.empty()) throw std::logic_error{"penstock::metric_sink: a component names no kind()"};
