@@ -10,7 +10,8 @@
 //
 // Not carried    by what has no span of its own: the loops and fork-join calls of combine/.
 // Thread safety  a value; current_trace() is the thread's own.
-// Coroutines     a trace_scope may stand across co_await of the library's operations. It ends, as any local, before those that were made before it.
+// Coroutines     a trace_scope may stand across co_await of the library's operations. It ends, as any local, before those that were made before it. The thread
+//                has its own context again when the coroutine suspends, whether or not somebody traces.
 // Cost           current_trace(): an access to thread-local memory. Nothing allocates but to_traceparent().
 // Source         W3C Trace Context, level 1 (2021).
 #pragma once

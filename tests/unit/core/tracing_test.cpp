@@ -164,6 +164,41 @@ TEST_CASE("current_trace: goes with coroutines, however they take turns on a thr
   }
 }
 
+task<> waits_in_a_scope(event& e, std::uint64_t id) {
+  const trace_scope here{span_of(id)};
+  static_cast<void>(co_await e.async_wait());
+}
+task<trace_context> looks_around() { co_return current_trace(); }
+
+TEST_CASE("current_trace: stays with its thread when a coroutine suspends or ends in a scope of its own, traced or not",
+          "[trace]") {
+  recording_tracer t;
+  std::optional<trace_session> session;
+  for (const bool traced_at_the_beginning : {false, true}) {
+    CAPTURE(traced_at_the_beginning);
+    const trace_scope foreign{span_of(7)};
+    if (traced_at_the_beginning) session.emplace(t);
+    event e;
+    std::vector<spawned<void>> all;
+    for (const std::uint64_t id : {100u, 200u, 300u}) {
+      all.push_back(spawn(waits_in_a_scope(e, id)));
+      CHECK(current_trace() == span_of(7));
+    }
+    std::optional<spawned<trace_context>> behind;
+    {
+      const detail::trampoline here;
+      all.push_back(spawn(waits_in_a_scope(e, 400)));
+      behind.emplace(spawn(looks_around()));
+    }
+    CHECK(behind->result() == span_of(7));
+    if (!traced_at_the_beginning) session.emplace(t);
+    e.set();  // in the order in which they began: each scope puts back what was before it
+    CHECK(current_trace() == span_of(7));
+    for (auto& one : all) one.result();
+    session.reset();
+  }
+}
+
 TEST_CASE("tracer: is told of waits that are entered, with their kind, their context and how they end", "[trace]") {
   recording_tracer t;
   const trace_session session{t};

@@ -4,7 +4,11 @@
 // capacity. trampoline::execute() runs an item on the calling thread; an item that comes while another one runs on this thread
 // waits in a list until that one returns. So a chain of resumptions, each caused by the last, needs the stack of one (race 16). A
 // thread that blocks until a coroutine ends runs what is queued first.
+//
+// A coroutine that suspends inside a trace_scope of its own leaves that context on the thread. Whoever resumed it puts the thread's own one back.
 #pragma once
+
+#include <penstock/core/trace_context.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -48,11 +52,15 @@ class work_list {
 /// item runs an executor by hand) has a queue of its own, so what it runs is complete when it ends.
 class trampoline {
  public:
-  trampoline() noexcept : outer_{current_} { current_ = &list_; }
+  trampoline() noexcept : outer_{current_}, trace_{trace_of_this_thread} { current_ = &list_; }
   trampoline(const trampoline&) = delete;
   trampoline& operator=(const trampoline&) = delete;
   ~trampoline() {
-    while (work_item* const item = list_.pop_front()) item->run(*item);
+    trace_of_this_thread = trace_;
+    while (work_item* const item = list_.pop_front()) {
+      item->run(*item);
+      trace_of_this_thread = trace_;
+    }
     current_ = outer_;
   }
 
@@ -80,6 +88,7 @@ class trampoline {
   static inline thread_local work_list* current_ = nullptr;
   work_list list_;
   work_list* const outer_;
+  const trace_context trace_;
 };
 
 inline void work_item::operator()() noexcept {
