@@ -34,6 +34,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -116,12 +117,12 @@ class basic_registry {
   basic_registry(const basic_registry&) = delete;
   basic_registry& operator=(const basic_registry&) = delete;
 
-  /// From now until what this returns goes, the component is part of every snapshot, by this name: any text, but one that nobody else has now. Who waits in
-  /// it is shown with that name, too (observe/who_waits.hpp).
-  /// Throws std::invalid_argument if somebody has it, or one that looks the same (bytes that are no UTF-8 are shown as U+FFFD), or it is empty.
+  /// From now until what this returns goes, the component is part of every snapshot, by this name: any text, but one that nobody else has now; bytes that are
+  /// no UTF-8 become U+FFFD. Who waits in it is shown with that name, too (observe/who_waits.hpp).
+  /// Throws std::invalid_argument if somebody has it, or it is empty.
   template <measurable T>
   [[nodiscard]] membership join(std::string name, T& component) {
-    membership joined = add(std::move(name), [&component](metric_sink& to) { detail::describe_any(component, to); });
+    membership joined = add(name, [&component](metric_sink& to) { detail::describe_any(component, to); });
     joined.entry_->place.emplace(component, joined.entry_->name);
     return joined;
   }
@@ -129,7 +130,7 @@ class basic_registry {
   template <class F>
     requires(!measurable<F> && std::invocable<const std::decay_t<F>&, metric_sink&>)
   [[nodiscard]] membership join(std::string name, F&& f) {
-    return add(std::move(name), std::forward<F>(f));
+    return add(name, std::forward<F>(f));
   }
 
   /// What every component says now, one after the other, in the order in which they joined. Throws std::bad_alloc.
@@ -143,7 +144,7 @@ class basic_registry {
   }
 
  private:
-  membership add(std::string name, move_only_function<void(metric_sink&) const> describe);
+  membership add(std::string_view name, move_only_function<void(metric_sink&) const> describe);
 
   registry_options options_;
   std::shared_ptr<entries> state_;
@@ -152,16 +153,13 @@ class basic_registry {
 using registry = basic_registry<>;
 
 template <class Sync>
-basic_registry_membership<Sync> basic_registry<Sync>::add(std::string name,
+basic_registry_membership<Sync> basic_registry<Sync>::add(std::string_view name,
                                                           move_only_function<void(metric_sink&) const> describe) {
   if (name.empty()) throw std::invalid_argument{"penstock::registry: a component has no name"};
-  const auto added = std::make_shared<entry>(std::move(name), 0, std::move(describe));
-  const std::string shown = detail::utf8_text(added->name);
-  const bool like_others = shown.find(detail::replacement_character) != std::string::npos;
+  const auto added = std::make_shared<entry>(detail::utf8_text(name), 0, std::move(describe));
   std::scoped_lock guard{state_->lock};
   for (const auto& e : state_->all) {
-    if (e->name == added->name || (like_others && detail::utf8_text(e->name) == shown))
-      throw std::invalid_argument{"penstock::registry: \"" + e->name + "\" is joined already"};
+    if (e->name == added->name) throw std::invalid_argument{"penstock::registry: \"" + e->name + "\" is joined already"};
   }
   added->number = ++state_->joined;
   state_->all.push_back(added);

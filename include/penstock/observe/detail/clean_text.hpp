@@ -31,17 +31,17 @@ namespace penstock::inline v0_1::detail {
   return length;
 }
 
-inline constexpr std::string_view replacement_character = "\xef\xbf\xbd";
-
 /// Each code point, as a piece of text, to `append`; U+FFFD in place of a byte that belongs to none.
 template <class Append>
 void for_each_code_point(std::string_view text, Append append) {
   while (!text.empty()) {
     const std::size_t length = code_point_length(text);
-    append(length == 0 ? replacement_character : text.substr(0, length));
+    append(length == 0 ? std::string_view{"\xef\xbf\xbd"} : text.substr(0, length));
     text.remove_prefix(length == 0 ? 1 : length);
   }
 }
+
+/// As every format has it: two names that are equal so are one there.
 [[nodiscard]] inline std::string utf8_text(std::string_view text) {
   std::string clean;
   for_each_code_point(text, [&](std::string_view c) { clean += c; });

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include <penstock/observe/detail/clean_text.hpp>
 #include <penstock/observe/metric_distribution.hpp>
 #include <penstock/observe/metric_sink.hpp>
 #include <penstock/observe/registry_snapshot.hpp>
@@ -93,7 +94,7 @@ class metric_collector final : public metric_sink {
     if (type == metric_type::count) v.name += "_total";
     v.family = prefix_ + '_' + (m.every_kind ? "" : into_.kind + '_') + v.name;
     v.label = label.name;
-    v.label_value = label.value;
+    v.label_value = utf8_text(label.value);
     return v;
   }
   void add(metric_value&& v) {
