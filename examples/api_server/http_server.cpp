@@ -21,6 +21,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 
@@ -140,6 +142,11 @@ class http_server::session : public std::enable_shared_from_this<session> {
 
   void read() {
     if (!socket_.is_open()) return;
+    if (buffer_.size() > header_limit) {  // of a chunk's header, of which the parser has no limit
+      refuse(http::error::header_limit);
+      send();
+      return;
+    }
     socket_.async_read_some(buffer_.prepare(read_size), [self = shared_from_this()](error_code error, std::size_t n) {
       if (error) {
         self->close();
@@ -186,6 +193,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
     parser_->eager(true);
     parser_->header_limit(header_limit);
     parser_->body_limit(body_limit);
+    go_on_told_ = false;
   }
 
   // Answers what has come, sends the answers, and waits for more.
@@ -201,7 +209,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
     while (buffer_.size() != 0) {
       error_code error;
       buffer_.consume(parser_->put(buffer_.data(), error));
-      if (error == http::error::need_more) return false;
+      if (error == http::error::need_more) break;
       if (error) {
         refuse(error);
         return false;
@@ -211,7 +219,15 @@ class http_server::session : public std::enable_shared_from_this<session> {
         return true;
       }
     }
+    if (parser_->is_header_done() && !std::exchange(go_on_told_, true)) tell_to_go_on();
     return false;
+  }
+
+  // Who expects that (RFC 9110, section 10.1.1) does not send the body before, or not for a while.
+  void tell_to_go_on() {
+    const auto& message = parser_->get();
+    if (message.version() < 11 || !boost::beast::iequals(message[http::field::expect], "100-continue")) return;
+    out_.append("HTTP/1.1 100 Continue\r\n\r\n");
   }
 
   void dispatch() {
@@ -345,6 +361,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
   bool old_ = false;   // HTTP/1.0
   bool head_ = false;  // HEAD
   bool last_ = false;  // the last answer was given
+  bool go_on_told_ = false;
   clock_type::time_point began_{};
   stage where_ = stage::rests;
   clock_type::time_point since_ = server_.now;

@@ -151,7 +151,7 @@ void store::in_transaction(statement& begin, F f) {
   } catch (...) {
     prepared_->insert.reset();
     prepared_->posts.reset();
-    prepared_->rollback.run();
+    if (sqlite3_get_autocommit(db_->handle()) == 0) prepared_->rollback.run();  // a full disk may have ended it already
     throw;
   }
 }

@@ -20,15 +20,16 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from checks import check, verdict  # noqa: E402
+from small_disk import SmallDisk  # noqa: E402
 
 PATIENCE = 60  # seconds for anything that should take one
 SERVER = LOAD = None
 
 
 class Server:
-    def __init__(self, folder, *arguments, processes=1, name="api"):
+    def __init__(self, folder, *arguments, processes=1, name="api", inside=lambda *command: command):
         self.log = (folder / f"{name}.log").open("w+", encoding="utf-8")
-        command = [SERVER, "--port", "0", "--processes", processes, "--database", folder / f"{name}.db", *arguments]
+        command = inside(SERVER, "--port", "0", "--processes", processes, "--database", folder / f"{name}.db", *arguments)
         self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         self.port = int(line.split(":")[2].split("/")[0])
@@ -154,8 +155,23 @@ def answers(folder):
         c.send("GET /users/1 HTTP/1.0\r\n\r\n")
         status, headers, _ = c.receive()
         check("HTTP/1.0: closed", status == 200 and headers["connection"] == "close" and c.socket.recv(1) == b"", headers)
+        c = Client(s.port)
+        post = "POST /users/8/posts HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
+        c.send(f"GET /users/1 HTTP/1.1\r\n\r\n{post}5\r\n\r\n")
+        first = c.receive()
+        while not c.rest.endswith(b"\r\n\r\n"):
+            c.more()
+        go_on, c.rest = c.rest, b""
+        c.send("hello")
+        check("who asks whether to go on is told to, in its turn", first[0] == 200 and go_on == b"HTTP/1.1 100 Continue\r\n\r\n" and c.receive()[0] == 201, (first, go_on))
+        c.send(f"{post}5\r\n\r\nhello")
+        check("who asks, but has gone on, is not", c.receive()[0] == 201)
+        c.send(f"{post}100000\r\n\r\n")
+        check("nor who would send too much", c.receive()[0] == 413)
+        large, chunked = "x" * 8_000_000, "POST /users/8/posts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         for name, text, wanted in (("no HTTP", "hello\r\n\r\n", 400), ("a long header", f"GET / HTTP/1.1\r\nX: {'x' * 9000}\r\n\r\n", 431),
-                                   ("a long body", "POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n", 413)):
+                                   ("a long body", "POST / HTTP/1.1\r\nContent-Length: 8000000\r\n\r\n" + large, 413), ("a long body in chunks", f"{chunked}7A1200\r\n{large}\r\n0\r\n\r\n", 413),
+                                   ("a chunk whose header is long", f"{chunked}1;{large}", 431)):
             c = Client(s.port)
             c.send(text)
             got = c.receive()
@@ -324,12 +340,37 @@ def replacements(folder):
         check("the server ends in order", s.end() == 0, s.text())
 
 
+def full_disk(folder):
+    arguments = ["--client-rate", 1_000_000, "--client-burst", 1_000_000, "--users", 10, "--posts", 100, "--database", folder / "disk/api.db"]
+    with SmallDisk(folder / "disk", "1m") as disk:
+        if not disk:
+            return
+        with Server(folder, *arguments, name="full", inside=disk.inside) as s:
+            c = Client(s.port)
+            title = "x" * 1000
+            made, refused = [], []
+            while len(refused) < 20 and len(made) < 5000:
+                status, _, body = c.ask("/users/1/posts", "POST", title)
+                made.append(json.loads(body)["id"]) if status == 201 else refused.append(status)
+            check("a post that does not fit on the disk is refused", set(refused) == {500} and 0 < len(made) < 5000, (refused, len(made)))
+            check("... and the log says why", "full" in s.text(), s.text())
+            check("what is there is read all the same", c.ask("/users/2/posts")[0] == 200)
+            disk.resize("64m")
+            status, _, body = c.ask("/users/1/posts", "POST", title)
+            made.append(json.loads(body).get("id"))
+            check("when there is room, posts are taken again", status == 201, body)
+            check("it ends in order", s.end() == 0, s.text())
+        with Server(folder, *arguments, name="full", inside=disk.inside) as s:
+            there = {p["id"] for p in json.loads(Client(s.port).ask("/users/1/posts")[2])}
+            check("every post that was confirmed is there", set(made) <= there, sorted(set(made) - there)[:5])
+
+
 def main():
     global SERVER, LOAD
     SERVER, LOAD = map(os.path.abspath, sys.argv[1:3])
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="penstock-api-") as name:
-        for part in (answers, limits, overload, drain, replacements):
+        for part in (answers, limits, overload, full_disk, drain, replacements):
             if len(sys.argv) < 4 or part.__name__ in sys.argv[3:]:
                 part(pathlib.Path(name))
     print(f"   {time.monotonic() - began:.1f} s")
