@@ -234,8 +234,8 @@ class accumulator {
   struct state {
     state(const detail::write_limits& limits, options&& o) : of{limits, std::move(o)} {}
     writer of;
-    std::shared_ptr<void> function;
-    std::vector<detail::root<void>> writers;
+    std::shared_ptr<detail::dependent<void, Item>> function;
+    std::vector<detail::dependent<detail::root<void>, Item>> writers;
   };
 
   static detail::write_limits limits_of(const options& o) {

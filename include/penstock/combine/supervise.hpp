@@ -72,14 +72,13 @@ struct supervise_options {
 namespace detail {
 
 /// How many restarts there were lately, and how long the next one has to wait.
+template <class = void>
 class restarts {
  public:
-  template <class = void>
   explicit restarts(const supervise_options& o)
       : most_{o.max_restarts}, within_{o.within}, delays_{o.backoff, o.seed != 0 ? o.seed : fresh_seed()} {}
 
   /// False: it was one too many.
-  template <class = void>
   [[nodiscard]] bool allowed(std::chrono::nanoseconds began, std::chrono::nanoseconds failed) {
     if (within_ <= std::chrono::nanoseconds::zero()) return true;
     if (failed - began >= within_) delays_.reset();
@@ -89,10 +88,7 @@ class restarts {
     times_.push_back(failed);
     return true;
   }
-  template <class = void>
-  [[nodiscard]] restart next(std::exception_ptr why) {
-    return {++number_, std::move(why), delays_.next()};
-  }
+  [[nodiscard]] restart next(std::exception_ptr why) { return {++number_, std::move(why), delays_.next()}; }
 
  private:
   std::size_t most_;
@@ -106,7 +102,7 @@ template <class Make>
 task<await_result<std::invoke_result_t<Make&>>> run_supervised(Make make, supervise_options options) {
   using value = await_result<std::invoke_result_t<Make&>>;
   const std::stop_token stop = co_await this_task::get_stop_token();
-  restarts all{options};
+  restarts<Make> all{options};
   event never_set;  // what the delays wait for
   for (;;) {
     const std::chrono::nanoseconds began{options.clock.now()};

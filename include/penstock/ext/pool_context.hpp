@@ -26,6 +26,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/work_item.hpp>
 #include <penstock/ext/detail/asio_library.hpp>
 #include <penstock/pool/worker_pool.hpp>
@@ -37,23 +38,28 @@ inline namespace PENSTOCK_DETAIL_ASIO {
 
 template <class Allocator, bool Never, bool Tracked>
 class pool_executor;
+template <class Sync>
+class basic_pool_context;
+using pool_context = basic_pool_context<detail::std_sync>;
 
-class pool_context : public detail::net::execution_context {
+template <class Sync>
+class basic_pool_context : public detail::net::execution_context {
  public:
+  using pool_type = basic_worker_pool<Sync>;
   using executor_type = pool_executor<std::allocator<void>, false, false>;
 
-  explicit pool_context(worker_pool& pool) noexcept : pool_{&pool} {}
-  pool_context(const pool_context&) = delete;
-  pool_context& operator=(const pool_context&) = delete;
-  ~pool_context() {
+  explicit basic_pool_context(pool_type& pool) noexcept : pool_{&pool} {}
+  basic_pool_context(const basic_pool_context&) = delete;
+  basic_pool_context& operator=(const basic_pool_context&) = delete;
+  ~basic_pool_context() {
     functions_.wait();
-    shutdown();
+    this->shutdown();
     functions_.wait();  // what the end of a service has posted
-    destroy();
+    this->destroy();
   }
 
   [[nodiscard]] executor_type get_executor() noexcept;
-  [[nodiscard]] worker_pool& pool() const noexcept { return *pool_; }
+  [[nodiscard]] pool_type& pool() const noexcept { return *pool_; }
   /// Waits until there is no work. errc::timeout and errc::cancelled by the limits, errc::deadlock on a worker of the pool.
   result<void> join(const wait_limits& limits = {}) {
     if (pool_->running_here()) return errc::deadlock;
@@ -78,22 +84,23 @@ class pool_context : public detail::net::execution_context {
     }
   }
 
-  worker_pool* pool_;
-  wait_group work_;       // functions and tracked executors
-  wait_group functions_;  // those that are queued or run
+  pool_type* pool_;
+  basic_wait_group<Sync> work_;       // functions and tracked executors
+  basic_wait_group<Sync> functions_;  // those that are queued or run
 };
 
 /// One that was posted, in memory of its executor's allocator.
+template <class Sync>
 template <class F, class Allocator>
-class pool_context::function : work_item {
+class basic_pool_context<Sync>::function : work_item {
   using allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<function>;
 
  public:
-  function(F&& f, pool_context& c, const Allocator& a) : f_(std::move(f)), context_{&c}, allocator_{a} {
+  function(F&& f, basic_pool_context& c, const Allocator& a) : f_(std::move(f)), context_{&c}, allocator_{a} {
     this->run = [](work_item& item) noexcept { run_and_free(static_cast<function&>(item)); };
   }
 
-  static void post(F f, pool_context& c, const Allocator& a) {
+  static void post(F f, basic_pool_context& c, const Allocator& a) {
     allocator from{a};
     function* const memory = std::allocator_traits<allocator>::allocate(from, 1);
     try {
@@ -109,7 +116,7 @@ class pool_context::function : work_item {
 
  private:
   static void run_and_free(function& self) noexcept {
-    pool_context& context = *self.context_;
+    basic_pool_context& context = *self.context_;
     {
       F f{std::move(self.f_)};
       allocator from{std::move(self.allocator_)};
@@ -123,7 +130,7 @@ class pool_context::function : work_item {
   }
 
   F f_;
-  pool_context* context_;
+  basic_pool_context* context_;
   [[no_unique_address]] Allocator allocator_;
 };
 
@@ -131,6 +138,7 @@ class pool_context::function : work_item {
 template <class Allocator, bool Never, bool Tracked>
 class pool_executor {
   using self = pool_executor;
+  using context = detail::dependent<pool_context, Allocator>;
 
  public:
   pool_executor(const self& o) noexcept : pool_executor{o.context_, o.allocator_} {}
@@ -161,7 +169,7 @@ class pool_executor {
         return;
       }
     }
-    pool_context::function<std::decay_t<F>, Allocator>::post(std::forward<F>(f), *context_, allocator_);
+    context::template function<std::decay_t<F>, Allocator>::post(std::forward<F>(f), *context_, allocator_);
   }
 
   [[nodiscard]] bool running_in_this_thread() const noexcept { return context_->pool_->running_here(); }
@@ -212,21 +220,24 @@ class pool_executor {
   }
 
  private:
-  friend pool_context;
+  friend context;
   template <class, bool, bool>
   friend class pool_executor;
 
-  pool_executor(pool_context* c, const Allocator& a) noexcept : context_{c}, allocator_{a} {
+  pool_executor(context* c, const Allocator& a) noexcept : context_{c}, allocator_{a} {
     if constexpr (Tracked) {
       if (context_ != nullptr) context_->work_.add();
     }
   }
 
-  pool_context* context_;
+  context* context_;
   [[no_unique_address]] Allocator allocator_;
 };
 
-inline pool_context::executor_type pool_context::get_executor() noexcept { return {this, std::allocator<void>{}}; }
+template <class Sync>
+auto basic_pool_context<Sync>::get_executor() noexcept -> executor_type {
+  return {this, std::allocator<void>{}};
+}
 
 }  // namespace PENSTOCK_DETAIL_ASIO
 

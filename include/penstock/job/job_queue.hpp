@@ -179,7 +179,7 @@ class job_queue {
   /// Several with the same options: all of them or none, in one step. An id for each.
   answer<std::vector<job_id>> add_bulk(std::span<Payload> payloads, const enqueue_options& o = {},
                                        const wait_limits& limits = {}) {
-    std::vector<job_added> added(payloads.size());
+    std::vector<detail::dependent<job_added, Payload>> added(payloads.size());
     if (auto r = when_room(limits, [&] { return put(payloads, o, added); }); !r) return r.error();
     return ids_of(added);
   }
@@ -198,7 +198,7 @@ class job_queue {
   /// what is below a duplicate, which is not added. The payloads of what was not added are the caller's still. Waits for room for all.
   answer<std::vector<job_id>> add_flow(job_flow<Payload>&& flow, const wait_limits& limits = {}) {
     const std::vector<entry> entries = detail::entries_of(flow);
-    std::vector<job_added> added(entries.size());
+    std::vector<detail::dependent<job_added, Payload>> added(entries.size());
     if (auto r = when_room(limits, [&] { return store_->add(entries, now(), added); }); !r) return r.error();
     return ids_of(added);
   }
@@ -265,7 +265,7 @@ class job_queue {
   template <std::predicate<const job_info&> Wanted>
   answer<std::size_t> redrive_if(Wanted wanted, std::size_t most = std::size_t(-1)) {
     constexpr std::size_t page = 1000;
-    std::vector<job_id> chosen;
+    std::vector<detail::dependent<job_id, Payload>> chosen;
     for (std::size_t first = 0; chosen.size() < most; first += page) {
       const answer<std::vector<job_info>> failed = list(job_state::failed, first, page);
       if (!failed) return failed.error();
@@ -336,8 +336,8 @@ class job_queue {
       if (const result<void> made = observer_->room.wait(limits); !made) return made.error();
     }
   }
-  static std::vector<job_id> ids_of(std::vector<job_added>& added) {
-    std::vector<job_id> ids;
+  static std::vector<detail::dependent<job_id, Payload>> ids_of(std::vector<detail::dependent<job_added, Payload>>& added) {
+    std::vector<detail::dependent<job_id, Payload>> ids;
     ids.reserve(added.size());
     for (job_added& a : added) ids.push_back(std::move(a.id));
     return ids;

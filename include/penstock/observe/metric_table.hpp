@@ -27,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/observe/detail/clean_text.hpp>
 #include <penstock/observe/detail/readable.hpp>
 #include <penstock/observe/registry_snapshot.hpp>
@@ -95,7 +96,7 @@ std::size_t width_of(std::string_view text) noexcept {
 
 template <std::same_as<registry_interval> Interval>
 [[nodiscard]] std::string to_table(const Interval& i) {
-  using row = detail::metric_row;
+  using row = detail::dependent<detail::metric_row, Interval>;
   std::vector<row> rows(1);
   std::copy(detail::metric_columns.begin(), detail::metric_columns.end(), rows.front().begin());
   for (const auto& c : i.components) rows.push_back(detail::row_of(c));

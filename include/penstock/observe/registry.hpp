@@ -174,7 +174,7 @@ registry_snapshot basic_registry<Sync>::snapshot() const {
     std::scoped_lock guard{state_->lock};
     joined = state_->all;
   }
-  detail::metric_families_seen families;
+  detail::dependent<detail::metric_families_seen, Sync> families;
   for (const std::shared_ptr<entry>& e : joined) {
     const detail::registry_reading<Sync> of{*state_, *e};
     if (!of.begun()) continue;

@@ -209,8 +209,8 @@ class adaptive_limit final : detail::permit_source {
             .min_samples = o.min_samples,
             .probe_every = o.probe_every};
   }
-  static std::vector<double> fractions(const std::vector<limit_partition>& partitions) {
-    std::vector<double> all;
+  static std::vector<detail::dependent<double, Algorithm>> fractions(const std::vector<limit_partition>& partitions) {
+    std::vector<detail::dependent<double, Algorithm>> all;
     double sum = 0;
     for (const limit_partition& p : partitions) {
       sum += p.percent;

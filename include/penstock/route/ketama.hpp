@@ -33,6 +33,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/route/detail/md5.hpp>
 #include <penstock/route/detail/ring_points.hpp>
 
@@ -76,20 +77,20 @@ class basic_ketama_ring {
   /// negative, more than 10^9 or no number, or, in the mode uhashring, no integer: the program itself fails then.
   bool insert(std::string_view name, double weight = 1) {
     if (contains(name)) return false;
-    std::vector<ketama_node> nodes = nodes_;
+    std::vector<detail::dependent<ketama_node, Points>> nodes = nodes_;
     nodes.push_back({std::string{name}, weight});
     assign(std::move(nodes));
     return true;
   }
   bool erase(std::string_view name) {
-    std::vector<ketama_node> nodes = nodes_;
+    std::vector<detail::dependent<ketama_node, Points>> nodes = nodes_;
     if (std::erase_if(nodes, [&](const ketama_node& n) { return n.name == name; }) == 0) return false;
     assign(std::move(nodes));
     return true;
   }
   /// The node keeps its place in the order. Throws like insert().
   bool reweight(std::string_view name, double weight) {
-    std::vector<ketama_node> nodes = nodes_;
+    std::vector<detail::dependent<ketama_node, Points>> nodes = nodes_;
     const auto at = std::find_if(nodes.begin(), nodes.end(), [&](const ketama_node& n) { return n.name == name; });
     if (at == nodes.end()) return false;
     at->weight = weight;
@@ -98,14 +99,14 @@ class basic_ketama_ring {
   }
   /// These nodes, in this order, instead of those that are there. Throws like insert(), and std::invalid_argument if two have one name; nothing has
   /// changed then.
-  void assign(std::vector<ketama_node> nodes) {
+  void assign(std::vector<detail::dependent<ketama_node, Points>> nodes) {
     check_names(nodes);
     Points points = laid_out(nodes);
     nodes_ = std::move(nodes);
     points_ = std::move(points);
   }
 
-  [[nodiscard]] const std::vector<ketama_node>& nodes() const noexcept { return nodes_; }
+  [[nodiscard]] const std::vector<detail::dependent<ketama_node, Points>>& nodes() const noexcept { return nodes_; }
   [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
   [[nodiscard]] bool empty() const noexcept { return nodes_.empty(); }
   /// Points with different hashes in the mode uhashring, all points in the other.
@@ -120,8 +121,8 @@ class basic_ketama_ring {
     return slot == detail::no_member ? nullptr : &nodes_[slot].name;
   }
   /// Up to n different nodes in the order of their points from the key on ("range").
-  [[nodiscard]] std::vector<const std::string*> find_n(std::string_view key, std::size_t n) const {
-    std::vector<const std::string*> found;
+  [[nodiscard]] std::vector<detail::dependent<const std::string*, Points>> find_n(std::string_view key, std::size_t n) const {
+    std::vector<detail::dependent<const std::string*, Points>> found;
     if (n == 0) return found;
     points_.walk(place_of(key), [&](detail::member_slot slot) {
       const std::string* const name = &nodes_[slot].name;
@@ -141,8 +142,8 @@ class basic_ketama_ring {
     throw std::invalid_argument{std::string{"penstock::ketama_ring: "} + what + " is " + std::to_string(value)};
   }
 
-  static void check_names(const std::vector<ketama_node>& nodes) {
-    std::vector<std::string_view> names;
+  static void check_names(const std::vector<detail::dependent<ketama_node, Points>>& nodes) {
+    std::vector<detail::dependent<std::string_view, Points>> names;
     names.reserve(nodes.size());
     for (const ketama_node& n : nodes) names.push_back(n.name);
     std::sort(names.begin(), names.end());
@@ -161,14 +162,15 @@ class basic_ketama_ring {
   }
 
   // How many labels each node has.
-  [[nodiscard]] std::vector<std::uint64_t> shares(const std::vector<ketama_node>& nodes) const {
+  [[nodiscard]] std::vector<detail::dependent<std::uint64_t, Points>> shares(
+      const std::vector<detail::dependent<ketama_node, Points>>& nodes) const {
     const bool integers = options_.mode == ketama_mode::uhashring;
     double total = 0;  // exact for integers up to 2^53
     for (const ketama_node& n : nodes) {
       if (!(n.weight >= 0) || n.weight > 1e9 || (integers && n.weight != std::floor(n.weight))) refuse("the weight", n.weight);
       total += integers || n.weight != 0 ? n.weight : 1;
     }
-    std::vector<std::uint64_t> labels;
+    std::vector<detail::dependent<std::uint64_t, Points>> labels;
     for (const ketama_node& n : nodes) {
       if (integers) {
         const std::uint64_t product = options_.labels * nodes.size() * static_cast<std::uint64_t>(n.weight);
@@ -181,9 +183,9 @@ class basic_ketama_ring {
     return labels;
   }
 
-  [[nodiscard]] Points laid_out(const std::vector<ketama_node>& nodes) const {
-    std::vector<detail::ring_point> points;
-    const std::vector<std::uint64_t> labels = shares(nodes);
+  [[nodiscard]] Points laid_out(const std::vector<detail::dependent<ketama_node, Points>>& nodes) const {
+    std::vector<detail::dependent<detail::ring_point, Points>> points;
+    const std::vector<detail::dependent<std::uint64_t, Points>> labels = shares(nodes);
     for (std::size_t n = 0; n < nodes.size(); ++n) {
       for (std::uint64_t i = 0; i < labels[n]; ++i) {
         const auto digest = detail::md5::of(nodes[n].name + '-' + std::to_string(i));
@@ -208,7 +210,7 @@ class basic_ketama_ring {
   }
 
   ketama_options options_;
-  std::vector<ketama_node> nodes_;
+  std::vector<detail::dependent<ketama_node, Points>> nodes_;
   Points points_;
 };
 

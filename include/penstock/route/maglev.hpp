@@ -31,6 +31,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/route/detail/maglev_table.hpp>
 #include <penstock/route/detail/placing.hpp>
 #include <penstock/route/hash.hpp>
@@ -145,18 +146,18 @@ class maglev {
   };
 
   void replace(std::vector<member> next) {
-    std::vector<std::uint16_t> table;
+    std::vector<detail::dependent<std::uint16_t, Node>> table;
     if (!next.empty()) {
       if (next.size() > options_.slots || next.size() > 1u << 16) {
         throw std::length_error{"penstock::maglev: " + std::to_string(next.size()) + " nodes"};
       }
-      std::vector<std::uint64_t> hashes;
-      std::vector<double> weights;
+      std::vector<detail::dependent<std::uint64_t, Node>> hashes;
+      std::vector<detail::dependent<double, Node>> weights;
       for (const member& m : next) {
         hashes.push_back(m.hash);
         weights.push_back(m.weight);
       }
-      table = detail::maglev_fill<>{hashes, weights, options_.slots}.filled();
+      table = detail::maglev_fill<detail::dependent<std::uint64_t, Node>>{hashes, weights, options_.slots}.filled();
     }
     members_ = std::move(next);
     table_ = std::move(table);
@@ -164,7 +165,7 @@ class maglev {
 
   maglev_options options_;
   std::vector<member> members_;
-  std::vector<std::uint16_t> table_;
+  std::vector<detail::dependent<std::uint16_t, Node>> table_;
 };
 
 }  // namespace penstock::inline v0_1

@@ -154,7 +154,7 @@ class batch_writer {
   template <class F>
   root<void> run(F& f) {
     typename line_type::turn turn;
-    std::vector<std::error_code> errors;
+    std::vector<dependent<std::error_code, Item>> errors;
     for (;;) {
       turn.taken = nullptr;
       auto wait = async_operation<line_type, typename line_type::work_node, typename line_type::turn*>{line, &turn} |
@@ -243,7 +243,8 @@ class batch_writer {
   }
 
   // After an attempt: tells those whose items were written, and leaves the others in the batch, with their errors. How many were written.
-  std::size_t settle(batch& b, write_outcome& given, write_failure& failure, std::vector<std::error_code>& errors) noexcept {
+  std::size_t settle(batch& b, write_outcome& given, write_failure& failure,
+                     std::vector<dependent<std::error_code, Item>>& errors) noexcept {
     const std::size_t n = b.items.size();
     errors.clear();
     if (given.each_given && !given.failed()) {

@@ -72,9 +72,9 @@ struct write_batch {
   }
 
   std::vector<Item> items;
-  std::vector<std::vector<Item>> outgrown;  // what is left of items that have moved
-  std::vector<write_ticket> tickets;        // empty, or one for each item
-  std::size_t added = 0;                    // items that it left with; some may be over
+  std::vector<std::vector<Item>> outgrown;             // what is left of items that have moved
+  std::vector<dependent<write_ticket, Item>> tickets;  // empty, or one for each item
+  std::size_t added = 0;                               // items that it left with; some may be over
   std::size_t bytes = 0;
   std::uint64_t number = 0;        // in the order of their opening, from 1
   nanoseconds_point first_at = 0;  // when its first item came, where that matters

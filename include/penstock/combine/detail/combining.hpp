@@ -73,8 +73,8 @@ combined_child run_combined(Joinable awaitable, child_slot<A>& into) {
 /// Ends a combinator that can fail: with what `make()` gives if the goal was reached. If none of the children threw, one that gives a result ends
 /// with the first failure's code.
 template <class Combined, class Make>
-Combined conclude(combination& all, Make make) {
-  using verdict = combination::verdict;
+Combined conclude(dependent<combination, Combined>& all, Make make) {
+  using verdict = typename dependent<combination, Combined>::verdict;
   if (all.decided() == verdict::reached) return make();
   if constexpr (is_result<Combined>) {
     if (all.decided() == verdict::undecided) return errc::cancelled;
@@ -89,7 +89,7 @@ Combined conclude(combination& all, Make make) {
 
 /// The child `number` of `all`, which keeps what it gives in `slot`.
 template <class A>
-void add_child(combination& all, A&& child, child_slot<A>& slot, std::size_t number) {
+void add_child(dependent<combination, A>& all, A&& child, child_slot<A>& slot, std::size_t number) {
   auto awaited = joinable<A>(std::move(child), promise_at_stop::is_let_go);
   all.add(run_combined<A>(std::move(awaited), slot), slot, number, has_begun_elsewhere<A>);
 }

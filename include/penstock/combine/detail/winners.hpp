@@ -11,6 +11,7 @@
 
 #include <penstock/combine/detail/combining.hpp>
 #include <penstock/combine/winner.hpp>
+#include <penstock/core/detail/dependent.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -54,7 +55,7 @@ struct ends_with_first {
     using type = combined<Winner, A...>;
     ending(const goal&, std::size_t) noexcept {}
     template <class Slots>
-    type take(combination& all, Slots& slots) {
+    type take(dependent<combination, Slots>& all, Slots& slots) {
       return conclude<type>(all, [&] { return take_winner(*all.first_success(), slots); });
     }
   };
@@ -71,7 +72,7 @@ struct ends_with_several {
     using type = combined<std::vector<Winner>, A...>;
     ending(const goal& g, std::size_t) : needed{g.successes_needed} { winners.reserve(needed); }
     template <class Slots>
-    type take(combination& all, Slots& slots) {
+    type take(dependent<combination, Slots>& all, Slots& slots) {
       return conclude<type>(all, [&] {
         for (const child_outcome* o = all.first_success(); winners.size() < needed; o = o->next)
           winners.push_back(take_winner(*o, slots));

@@ -20,6 +20,7 @@
 
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/fresh_seed.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/job/circuit_breaker_options.hpp>
@@ -30,7 +31,7 @@ namespace penstock::inline v0_1::detail {
 template <class Sync>
 class basic_breaker_core {
  public:
-  using change = std::optional<breaker_transition>;
+  using change = std::optional<dependent<breaker_transition, Sync>>;
 
   explicit basic_breaker_core(const circuit_breaker_options& o)
       : failure_share_{millionths(o.failure_rate)},
@@ -44,13 +45,13 @@ class basic_breaker_core {
   [[nodiscard]] bool goes_by_time() const noexcept { return window_.by_time(); }
 
   /// Passes a closed one: the generation, for leave().
-  [[nodiscard]] std::optional<std::uint64_t> try_pass() const noexcept {
+  [[nodiscard]] std::optional<dependent<std::uint64_t, Sync>> try_pass() const noexcept {
     const std::uint64_t word = word_.load(std::memory_order_relaxed);  // relaxed: it leads to nothing that was written before
     if (state_of(word) != breaker_state::closed && state_of(word) != breaker_state::forced_closed) return std::nullopt;
     return word;
   }
   /// The same of any; nothing: refused.
-  [[nodiscard]] std::optional<std::uint64_t> enter(nanoseconds_point now, change& what) noexcept {
+  [[nodiscard]] std::optional<dependent<std::uint64_t, Sync>> enter(nanoseconds_point now, change& what) noexcept {
     std::scoped_lock guard{lock_};
     if (state() == breaker_state::open && now >= due_) {
       trials_ = {};
@@ -156,7 +157,8 @@ class basic_breaker_core {
   }
 
   // Whether they are at least so large a share of `of` calls.
-  [[nodiscard]] std::optional<breaker_reason> too_many(const breaker_counts& c, std::uint64_t of) const noexcept {
+  [[nodiscard]] std::optional<dependent<breaker_reason, Sync>> too_many(const breaker_counts& c,
+                                                                        std::uint64_t of) const noexcept {
     if (c.failures * whole >= failure_share_ * of) return breaker_reason::failures;
     if (c.slow * whole >= slow_share_ * of) return breaker_reason::slow_calls;
     return std::nullopt;
@@ -209,7 +211,7 @@ class basic_breaker_core {
   typename Sync::template atomic<std::uint64_t> word_{0};  // the state in the lowest 3 bits, above it the generation
   mutable typename Sync::mutex lock_;
   backoff_delays<> open_for_;
-  breaker_window window_;
+  dependent<breaker_window<>, Sync> window_;
   breaker_counts trials_;       // that have ended
   std::uint32_t admitted_ = 0;  // on trial
   nanoseconds_point due_ = 0;   // open: when it may be tried; half-open: when the trials are overdue

@@ -29,20 +29,16 @@ struct breaker_counts {
 };
 
 /// Guarded by who keeps it.
+template <class = void>
 class breaker_window {
  public:
   /// With a length of 0 ns: of so many calls.
-  template <class = void>
   breaker_window(std::uint32_t calls, std::int64_t length)
       : step_{length / static_cast<std::int64_t>(steps)}, ring_(length == 0 ? calls : 0) {}
 
   /// Whether it needs to be told the time.
-  template <class = void>
-  [[nodiscard]] bool by_time() const noexcept {
-    return ring_.empty();
-  }
+  [[nodiscard]] bool by_time() const noexcept { return ring_.empty(); }
 
-  template <class = void>
   void add(bool failed, bool slow, nanoseconds_point now) noexcept {
     if (by_time()) {
       move_on(now);
@@ -55,7 +51,6 @@ class breaker_window {
     }
     total_.add(failed, slow);
   }
-  template <class = void>
   void clear() noexcept {
     total_ = {};
     at_ = 0;
@@ -63,7 +58,6 @@ class breaker_window {
     of_steps_ = {};
   }
   /// Lets go of what is too old, if it goes by time.
-  template <class = void>
   void move_on(nanoseconds_point now) noexcept {
     if (!by_time()) return;
     const std::int64_t to = now / step_;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/open_span.hpp>
 #include <penstock/core/detail/owner.hpp>
 #include <penstock/job/detail/job_families.hpp>
@@ -52,10 +53,10 @@ struct job_addition {
 
   std::size_t size;
   typename job_keys<node>::new_keys fresh = {};
-  std::vector<owner<job_extras>> extras = {};  // empty: nobody has any
+  std::vector<dependent<owner<job_extras>, Payload>> extras = {};  // empty: nobody has any
   // If there are parents among them, else empty:
   std::vector<node*> nodes = {};  // of what was added; null: a duplicate
-  std::vector<bool> duplicates = {};
+  std::vector<dependent<bool, Payload>> duplicates = {};
 
  private:
   void make_extras(const enqueue_options& o, std::size_t i) {

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/owner.hpp>
 #include <penstock/job/job_store.hpp>
 
@@ -186,8 +187,8 @@ class job_families {
   }
   [[nodiscard]] node* next(const node& n) const noexcept { return n.kin->next != 0 ? jobs_.find(n.kin->next) : nullptr; }
 
-  [[nodiscard]] std::vector<job_child> children(const node& n) const {
-    std::vector<job_child> all;
+  [[nodiscard]] std::vector<dependent<job_child, Slab>> children(const node& n) const {
+    std::vector<dependent<job_child, Slab>> all;
     if (n.kin == nullptr) return all;
     all.reserve(n.kin->children.size());
     for (const family_record& r : n.kin->children) {

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/job/detail/job_node.hpp>
 #include <penstock/job/job_group.hpp>
 
@@ -54,32 +55,25 @@ struct job_line {
 };
 
 /// The times of the latest starts, oldest first.
-class start_log {
+template <class Time = job_time>
+class basic_start_log {
  public:
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] std::size_t capacity() const noexcept { return times_.size(); }
   /// Precondition: i < size().
-  template <class = void>
-  [[nodiscard]] job_time operator[](std::size_t i) const noexcept {
-    return times_[(first_ + i) % times_.size()];
-  }
-  template <class = void>
-  [[nodiscard]] job_time back() const noexcept {
-    return (*this)[size_ - 1];
-  }
+  [[nodiscard]] job_time operator[](std::size_t i) const noexcept { return times_[(first_ + i) % times_.size()]; }
+  [[nodiscard]] job_time back() const noexcept { return (*this)[size_ - 1]; }
   void clear() noexcept { size_ = 0; }
   /// So that the first one has room. Throws std::bad_alloc.
-  template <class = void>
   void reserve_one() {
     if (times_.empty()) times_.resize(1);
   }
   /// Whether one more has room; it is made, up to `most`. Without memory for it the answer is no: the group is slower then, and never faster.
-  template <class = void>
   [[nodiscard]] bool room(std::size_t most) noexcept {
     if (size_ >= most) return false;
     if (size_ < times_.size()) return true;
     try {
-      std::vector<job_time> more(std::min(most, 2 * times_.size()));
+      std::vector<Time> more(std::min(most, 2 * times_.size()));
       for (std::size_t i = 0; i < size_; ++i) more[i] = (*this)[i];
       times_.swap(more);
       first_ = 0;
@@ -89,13 +83,11 @@ class start_log {
     return true;
   }
   /// Precondition: room().
-  template <class = void>
   void push(job_time t) noexcept {
     times_[(first_ + size_) % times_.size()] = t;
     ++size_;
   }
   /// Those that a start at `now` need not mind.
-  template <class = void>
   void drop(job_time now, std::chrono::nanoseconds length) noexcept {
     for (; size_ != 0 && saturating_add((*this)[0].count(), length.count()) <= now.count(); --size_) {
       first_ = (first_ + 1) % times_.size();
@@ -103,10 +95,11 @@ class start_log {
   }
 
  private:
-  std::vector<job_time> times_;  // a ring
+  std::vector<Time> times_;  // a ring
   std::size_t first_ = 0;
   std::size_t size_ = 0;
 };
+using start_log = basic_start_log<>;
 
 /// A virtual time: how many turns a group of weight 1 has had. Fixed point, and wide enough never to wrap.
 struct turn_time {
@@ -137,7 +130,7 @@ struct job_group {
   std::size_t prioritized = 0;  // of these, those of priority 1 and up: `line.others` has room for so many
   std::size_t active = 0;
   turn_time start;  // of its next turn
-  start_log starts;
+  basic_start_log<dependent<job_time, Node>> starts;
   std::size_t coming_prioritized = 0;  // of one that is about to be added
 };
 

@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/job/detail/job_group_record.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -94,8 +95,8 @@ class job_groups {
     for (const turn& t : turns) all.push_back(t.node);
   }
   /// `active`: jobs in all.
-  [[nodiscard]] std::vector<job_group_info> infos(std::size_t active) const {
-    std::vector<job_group_info> all;
+  [[nodiscard]] std::vector<dependent<job_group_info, Node>> infos(std::size_t active) const {
+    std::vector<dependent<job_group_info, Node>> all;
     for_each([&](const group& g) {
       const std::size_t running = &g == &none_ && !used_ ? active : g.active;
       if (!g.own_rule && g.line.empty() && running == 0) return;

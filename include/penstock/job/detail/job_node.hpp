@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/owner.hpp>
 #include <penstock/core/trace_context.hpp>
 #include <penstock/job/detail/job_families.hpp>
@@ -98,7 +99,7 @@ struct job_node {
   double progress = 0;
   owner<job_extras> extras;
   owner<job_kin> kin;  // null: it has no family
-  std::vector<std::string> log;
+  std::vector<dependent<std::string, Payload>> log;
   job_text why;
   job_text value;  // of a completed one
   job_watch* watches = nullptr;

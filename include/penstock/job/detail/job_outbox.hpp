@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/observers.hpp>
 #include <penstock/job/job_store.hpp>
 
@@ -71,7 +72,7 @@ class job_outbox {
   bool open_ = false;
   std::deque<std::vector<job_entry<Payload>>> sheets_;  // one a run
   std::deque<Payload> payloads_;
-  std::deque<enqueue_options> options_;
+  std::deque<dependent<enqueue_options, Payload>> options_;
 };
 
 }  // namespace penstock::inline v0_1::detail

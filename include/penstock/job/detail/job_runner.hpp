@@ -163,10 +163,10 @@ class job_runner final : public job_run<Payload> {
 
   polled_mutex<> lock;
   // Guarded by it:
-  std::vector<lease_ticket> held;                           // as batch
-  std::size_t settled = 0;                                  // how many of them the store was told of
-  std::size_t finished = 0;                                 // how many of them have ended, and will be told
-  std::vector<std::pair<std::size_t, job_text>> cancelled;  // places in `held`, and why
+  std::vector<dependent<lease_ticket, Payload>> held;                           // as batch
+  std::size_t settled = 0;                                                      // how many of them the store was told of
+  std::size_t finished = 0;                                                     // how many of them have ended, and will be told
+  std::vector<std::pair<std::size_t, dependent<job_text, Payload>>> cancelled;  // places in `held`, and why
   std::optional<dependent<std::stop_source, Payload>> stop;
   bool running = false;
   bool unwanted = false;

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/job/cron.hpp>
 #include <penstock/job/detail/job_node.hpp>
 #include <penstock/job/job_schedule.hpp>
@@ -131,8 +132,8 @@ class job_schedules {
     const auto at = by_id_.find(id);
     return at != by_id_.end() ? at->second : nullptr;
   }
-  [[nodiscard]] std::vector<job_schedule_info> infos() const {
-    std::vector<job_schedule_info> all;
+  [[nodiscard]] std::vector<dependent<job_schedule_info, Payload>> infos() const {
+    std::vector<dependent<job_schedule_info, Payload>> all;
     for (const ptr& r : by_time_) {
       all.push_back({.options = r->options, .made = r->run->made, .next_at = r->next, .last = r->run->last});
     }

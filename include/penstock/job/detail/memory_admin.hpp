@@ -69,7 +69,7 @@ class memory_admin : public memory_steps<Payload> {
   /// `count` of the jobs in a state from the `first` one on (0): as they will be fetched or become due, or as they came to it. O(n log n), under the
   /// lock: to look at, not to work with. Throws std::bad_alloc.
   [[nodiscard]] answer<std::vector<job_info>> list(job_state s, std::size_t first, std::size_t count) const {
-    std::vector<job_info> found;
+    std::vector<dependent<job_info, Payload>> found;
     std::scoped_lock guard{lock_};
     const std::vector<node*> all = jobs_.in_order(s);
     for (std::size_t i = first; i < all.size() && i - first < count; ++i) found.push_back(jobs::info(*all[i]));
@@ -179,7 +179,7 @@ class memory_admin : public memory_steps<Payload> {
   result<void> set_group(std::string_view name, const job_group_rule& rule) {
     check(rule);
     new_job_groups<node> fresh;
-    start_log room;
+    dependent<start_log, Payload> room;
     if (!name.empty()) static_cast<void>(prepare_group(fresh, name));
     room.reserve_one();
     return change([&](effects&) -> result<void> {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/job/detail/job_families.hpp>
 #include <penstock/job/detail/job_groups.hpp>
 #include <penstock/job/detail/job_keys.hpp>
@@ -69,7 +70,7 @@ class memory_lines {
       recording_ = false;
     }
   }
-  [[nodiscard]] std::vector<job_event>& events() noexcept { return events_; }
+  [[nodiscard]] std::vector<dependent<job_event, Payload>>& events() noexcept { return events_; }
   [[nodiscard]] std::uint64_t events_lost() const noexcept { return events_lost_; }
 
   // Looking.
@@ -217,7 +218,7 @@ class memory_lines {
   std::uint64_t fences_ = 0;
   std::uint64_t front_ = std::numeric_limits<std::uint64_t>::max() / 2;  // the numbers of what goes before the others
   std::uint64_t back_ = std::numeric_limits<std::uint64_t>::max() / 2;
-  std::vector<job_event> events_;
+  std::vector<dependent<job_event, Payload>> events_;
   std::uint64_t events_lost_ = 0;
   bool recording_ = false;
   bool paused_ = false;

@@ -182,7 +182,7 @@ class worker_core {
   }
 
   const job_worker_options options;
-  const std::shared_ptr<worker_signal> signal;
+  const std::shared_ptr<dependent<worker_signal, Payload>> signal;
   std::stop_source quit;
   wait_group ended;  // the runners
   std::vector<std::unique_ptr<runner>> runners;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/observe/detail/clean_text.hpp>
 #include <penstock/observe/metric_distribution.hpp>
 #include <penstock/observe/metric_sink.hpp>
@@ -116,7 +117,7 @@ class metric_collector final : public metric_sink {
   component_snapshot& into_;
   using text = typename Families::key_type;
   Families& families_;
-  std::set<std::pair<text, text>> told_;
+  std::set<std::pair<text, dependent<text, Families>>> told_;
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/wait_queue.hpp>
 #include <penstock/rate/detail/key_table.hpp>
 #include <penstock/rate/keyed_limiter_options.hpp>
@@ -154,7 +155,7 @@ class key_accounts {
   const bool refuses_;
   [[no_unique_address]] Equal equal_;
   key_account shared_;  // of keys without a place
-  std::unordered_map<const key_account*, bucket_terms> overrides_;
+  std::unordered_map<const dependent<key_account, Key>*, bucket_terms> overrides_;
   std::uint64_t overflowed_ = 0;
 };
 

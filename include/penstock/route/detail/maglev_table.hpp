@@ -39,7 +39,7 @@ class maglev_fill {
     }
   }
 
-  [[nodiscard]] std::vector<std::uint16_t> filled() && {
+  [[nodiscard]] std::vector<dependent<std::uint16_t, Word>> filled() && {
     std::uint64_t shares = 0;
     for (const member& m : members_) shares += m.share;
     if (shares < members_.size() * (turn / 32)) {  // else a look at everybody costs less than a heap
@@ -146,10 +146,10 @@ class maglev_fill {
 
   std::uint32_t slots_;
   std::uint32_t free_;
-  std::vector<std::uint16_t> table_;
+  std::vector<dependent<std::uint16_t, Word>> table_;
   std::vector<Word> taken_;
   std::vector<member> members_;
-  std::vector<std::uint32_t> rest_;  // the free slots, when they are few
+  std::vector<dependent<std::uint32_t, Word>> rest_;  // the free slots, when they are few
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/route/detail/ring_block.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -94,8 +95,8 @@ class basic_ring_points {
   void insert(std::span<const ring_point> added, std::size_t slots, Before before) {
     if (added.empty()) return;
     if (!suits(size_ + added.size()) || slots > shape_.slot_mask) {
-      const std::vector<ring_point> present = all();
-      std::vector<ring_point> merged(present.size() + added.size());
+      const std::vector<dependent<ring_point, Block>> present = all();
+      std::vector<dependent<ring_point, Block>> merged(present.size() + added.size());
       std::merge(present.begin(), present.end(), added.begin(), added.end(), merged.begin(), before);
       return make_all(merged, slots);
     }
@@ -111,8 +112,8 @@ class basic_ring_points {
   void erase(std::span<const ring_point> gone, Before before) {
     if (gone.empty()) return;
     if (!suits(size_ - gone.size())) {
-      const std::vector<ring_point> present = all();
-      std::vector<ring_point> rest(present.size() - gone.size());
+      const std::vector<dependent<ring_point, Block>> present = all();
+      std::vector<dependent<ring_point, Block>> rest(present.size() - gone.size());
       std::set_difference(present.begin(), present.end(), gone.begin(), gone.end(), rest.begin(), before);
       return make_all(rest, shape_.slot_mask);
     }
@@ -159,8 +160,8 @@ class basic_ring_points {
     return !blocks_.empty() && points <= 2 * buckets + buckets / 8 && (points >= buckets * 3 / 4 || blocks_.size() == 2);
   }
 
-  [[nodiscard]] std::vector<ring_point> all() const {
-    std::vector<ring_point> points;
+  [[nodiscard]] std::vector<dependent<ring_point, Block>> all() const {
+    std::vector<dependent<ring_point, Block>> points;
     points.reserve(size_);
     each([&](const ring_point& p) { points.push_back(p); });
     return points;

@@ -38,6 +38,7 @@ namespace penstock::inline v0_1::detail {
 template <class Up, class F>
 class parallel_stage {
   using pool_type = dependent<worker_pool, Up>;
+  using flag = dependent<bool, Up>;
 
  public:
   using input = typename Up::value_type;
@@ -59,7 +60,7 @@ class parallel_stage {
   void start(pipeline_context& c) {
     context_ = &c;
     cells_ = std::make_unique<cell[]>(places_);
-    claims_.reset(new std::atomic<bool>[places_] {});
+    claims_.reset(new std::atomic<flag>[places_] {});
     free_ = std::make_unique<channel<cell*>>(places_);
     filled_ = std::make_unique<channel<cell*>>(places_);
     for (std::size_t i = 0; i < places_; ++i) static_cast<void>(free_->try_push(&cells_[i]));
@@ -131,7 +132,7 @@ class parallel_stage {
   /// What lies in the pool's queue.
   class job {
    public:
-    job(parallel_stage& stage, cell& c, std::shared_ptr<std::atomic<bool>> claim) noexcept
+    job(parallel_stage& stage, cell& c, std::shared_ptr<std::atomic<flag>> claim) noexcept
         : stage_{&stage}, cell_{&c}, claim_{std::move(claim)} {}
     job(job&&) noexcept = default;
     job& operator=(job&&) = delete;
@@ -147,7 +148,7 @@ class parallel_stage {
    private:
     parallel_stage* stage_;
     cell* cell_;
-    std::shared_ptr<std::atomic<bool>> claim_;  // null: moved from, or run
+    std::shared_ptr<std::atomic<flag>> claim_;  // null: moved from, or run
   };
 
   void feed() noexcept {
@@ -235,7 +236,7 @@ class parallel_stage {
   bool ordered_;
   pipeline_context* context_ = nullptr;
   std::unique_ptr<cell[]> cells_;
-  std::shared_ptr<std::atomic<bool>[]> claims_;  // of the cells
+  std::shared_ptr<std::atomic<flag>[]> claims_;  // of the cells
   std::unique_ptr<channel<cell*>> free_;
   std::unique_ptr<channel<cell*>> filled_;
   cell* next_ = nullptr;                    // of the taker: queued in order, and perhaps not done yet
