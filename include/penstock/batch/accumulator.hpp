@@ -129,7 +129,7 @@ class accumulator {
   /// inside by then is written all the same. The item is the task's: one that did not go in is lost.
   task<result<void>> async_add(Item item) {
     detail::state_ref<ticket_state> told = detail::make_future_state<detail::dependent<void, Item>>();
-    detail::write_ticket ticket = share(told);
+    ticket_state* ticket = share(told);
     result<void> in;
     try {
       of().origin.check();
@@ -303,7 +303,7 @@ class accumulator {
         line(), &line(), &item, ticket, weigh(item)};
   }
 
-  static detail::write_ticket share(const detail::state_ref<ticket_state>& told) noexcept {
+  static ticket_state* share(const detail::state_ref<ticket_state>& told) noexcept {
     told->add_owner();
     return &*told;
   }
@@ -311,7 +311,7 @@ class accumulator {
   template <class Enter>
   result<future<void>> with_ticket(Enter&& enter) {
     detail::state_ref<ticket_state> told = detail::make_future_state<detail::dependent<void, Item>>();
-    const detail::write_ticket ticket = share(told);
+    ticket_state* const ticket = share(told);
     try {
       const result<void> in = enter(ticket);
       if (in) return future<void>{std::move(told)};

@@ -34,6 +34,7 @@
 
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/backoff.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/fresh_seed.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/modifiers.hpp>
@@ -72,7 +73,7 @@ struct supervise_options {
 namespace detail {
 
 /// How many restarts there were lately, and how long the next one has to wait.
-template <class = void>
+template <class Make>
 class restarts {
  public:
   explicit restarts(const supervise_options& o)
@@ -93,8 +94,8 @@ class restarts {
  private:
   std::size_t most_;
   std::chrono::nanoseconds within_;
-  backoff_delays<> delays_;
-  std::deque<std::chrono::nanoseconds> times_;
+  dependent<backoff_delays<>, Make> delays_;
+  std::deque<dependent<std::chrono::nanoseconds, Make>> times_;
   std::size_t number_ = 0;
 };
 

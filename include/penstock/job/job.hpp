@@ -42,19 +42,28 @@ class job_outcome {
   /// With a value, by its job_codec: it is kept with the job, and goes to who waits for it (job_queue::submit()). These throw std::bad_alloc, and what
   /// the codec throws.
   template <job_encodable T>
+    requires(!std::same_as<T, std::string>)
   [[nodiscard]] static job_outcome done(const T& value) {
     return done(job_codec<T>::encode(value));
   }
+  template <class = void>
   [[nodiscard]] static job_outcome done(std::string value) {
     job_outcome o;
     o.text_ = std::make_shared<const std::string>(std::move(value));
     return o;
   }
   /// A failed attempt: tried again as the job's options say, if attempts are left.
-  [[nodiscard]] static job_outcome failed(std::string_view why) { return {kind::failed, {}, why}; }
+  template <class = void>
+  [[nodiscard]] static job_outcome failed(std::string_view why) {
+    return {kind::failed, {}, why};
+  }
   /// Failed for good, whatever attempts are left.
-  [[nodiscard]] static job_outcome unrecoverable(std::string_view why) { return {kind::unrecoverable, {}, why}; }
+  template <class = void>
+  [[nodiscard]] static job_outcome unrecoverable(std::string_view why) {
+    return {kind::unrecoverable, {}, why};
+  }
   /// A failed attempt; if others are left, the next one is due in `delay`, whatever the backoff says.
+  template <class = void>
   [[nodiscard]] static job_outcome retry_after(std::chrono::nanoseconds delay, std::string_view why = "to be retried") {
     return {kind::retry_after, delay, why};
   }
@@ -90,6 +99,7 @@ class job_outcome {
 
  private:
   job_outcome() noexcept = default;
+  template <class = void>
   job_outcome(kind what, std::chrono::nanoseconds delay, std::string_view why)
       : what_{what}, delay_{delay}, text_{std::make_shared<const std::string>(why)} {}
 

@@ -24,6 +24,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/job/detail/job_answer.hpp>
 #include <penstock/job/job.hpp>
@@ -56,7 +57,7 @@ class job_handlers {
   }
 
   /// For workers.
-  detail::eventual_outcome operator()(job<Payload>& j) const {
+  detail::dependent<detail::eventual_outcome, Payload> operator()(job<Payload>& j) const {
     const auto at = named_.find(j.name());
     if (at != named_.end()) return at->second->handle(j);
     if (rest_ != nullptr) return rest_->handle(j);
@@ -67,13 +68,13 @@ class job_handlers {
  private:
   struct any_handler {
     virtual ~any_handler() = default;
-    virtual detail::eventual_outcome handle(job<Payload>& j) = 0;
+    virtual detail::dependent<detail::eventual_outcome, Payload> handle(job<Payload>& j) = 0;
   };
   template <class F>
   struct handler_of final : any_handler {
     explicit handler_of(F&& f) : function(std::move(f)) {}
     explicit handler_of(const F& f) : function(f) {}
-    detail::eventual_outcome handle(job<Payload>& j) override {
+    detail::dependent<detail::eventual_outcome, Payload> handle(job<Payload>& j) override {
       using answer = std::invoke_result_t<F&, job<Payload>&>;
       if constexpr (std::is_same_v<answer, detail::eventual_outcome>) {
         return function(j);

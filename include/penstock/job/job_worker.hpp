@@ -62,7 +62,7 @@ result<void> cancel_in(Store& store, const job_id& id) {
   if constexpr (requires { store.cancel(id); }) {
     return store.cancel(id);
   } else {
-    const result<job_info> there = store.find(id);
+    const auto there = store.find(id);
     if (!there) return there.error();
     if (there->state == job_state::completed || there->state == job_state::failed) return errc::stale;
     return store.remove(id);
@@ -168,8 +168,8 @@ class job_worker {
       if (thread.joinable()) thread.join();
     }
     core of;
-    std::shared_ptr<void> function;
-    std::vector<detail::root<void>> runners;
+    std::shared_ptr<detail::dependent<void, Payload>> function;
+    std::vector<detail::dependent<detail::root<void>, Payload>> runners;
     std::optional<detail::dependent<detail::timer_context, Payload>> timer;
     std::optional<detail::dependent<detail::root<void>, Payload>> keeper;
     std::jthread thread;

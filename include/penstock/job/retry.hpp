@@ -40,6 +40,7 @@
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/deadline.hpp>
 #include <penstock/core/detail/attempt.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/fresh_seed.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/modifiers.hpp>
@@ -85,6 +86,7 @@ struct retry_options {
 namespace detail {
 
 /// The decisions of one retry(), whoever waits.
+template <class F>
 class retrying {
  public:
   retrying(const retry_policy& policy, retry_options& o) : policy_{policy}, options_{o}, end_{o.limits.deadline} {
@@ -156,7 +158,7 @@ class retrying {
 
   const retry_policy& policy_;
   retry_options& options_;
-  std::optional<splitmix64> random_;  // from the first failure on
+  std::optional<dependent<splitmix64, F>> random_;  // from the first failure on
   deadline end_;
   std::chrono::nanoseconds previous_{};
   retry_report report_;
@@ -166,7 +168,7 @@ template <class F>
 attempt_result<F> retry_blocking(F& f, const retry_policy& policy, retry_options& o) {
   using value = attempt_result<F>;
   static_assert(!std::is_reference_v<value>, "what is retried gives a value");
-  retrying all{policy, o};
+  retrying<F> all{policy, o};
   event never_set;  // what the pauses wait for
   while (!all.stop().stop_requested()) {
     attempt<value> now;
@@ -178,7 +180,7 @@ attempt_result<F> retry_blocking(F& f, const retry_policy& policy, retry_options
     }
     if (all.overslept()) return now.take_plain();
   }
-  return all.cancelled<value>();
+  return all.template cancelled<value>();
 }
 
 template <class F>
@@ -186,7 +188,7 @@ task<attempt_value<F>> retry_task(F f, retry_policy policy, retry_options o) {
   using value = attempt_value<F>;
   static_assert(!std::is_reference_v<value>, "what is retried gives a value");
   o.limits.stop = co_await this_task::get_stop_token();
-  retrying all{policy, o};
+  retrying<F> all{policy, o};
   event never_set;
   while (!all.stop().stop_requested()) {
     attempt<value> now;
@@ -219,7 +221,7 @@ task<attempt_value<F>> retry_task(F f, retry_policy policy, retry_options o) {
     }
     if (all.overslept()) co_return now.take_plain();
   }
-  co_return all.cancelled<value>();
+  co_return all.template cancelled<value>();
 }
 
 }  // namespace detail

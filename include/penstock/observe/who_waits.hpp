@@ -37,6 +37,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/observers.hpp>
 #include <penstock/core/detail/wait_mark.hpp>
 #include <penstock/core/trace_context.hpp>
@@ -81,7 +82,7 @@ struct waiter_info {
 
 /// Who waits now, the longest first. Throws std::bad_alloc.
 template <class Sync = detail::std_sync>
-[[nodiscard]] std::vector<waiter_info> who_waits() {
+[[nodiscard]] std::vector<detail::dependent<waiter_info, Sync>> who_waits() {
   using mark = detail::wait_mark<Sync>;
   using mark_data = typename mark::data;
   std::vector<mark_data> found;
@@ -99,7 +100,7 @@ template <class Sync = detail::std_sync>
   }
   const detail::nanoseconds_point now = Sync::now();
   std::sort(found.begin(), found.end(), [](const mark_data& a, const mark_data& b) { return a.since < b.since; });
-  std::vector<waiter_info> all;
+  std::vector<detail::dependent<waiter_info, Sync>> all;
   all.reserve(found.size());
   for (const mark_data& one : found) {
     waiter_info& w = all.emplace_back();

@@ -102,7 +102,8 @@ enum class lease_outcome : std::uint8_t {
 
 namespace detail {
 
-inline void describe_endpoint(const endpoint_stats& s, metric_sink& to, const metric_label& label = {}) {
+template <class = void>
+void describe_endpoint(const endpoint_stats& s, metric_sink& to, const metric_label& label = {}) {
   to.gauge(metrics::in_flight, s.in_flight, label);
   to.counter(metrics::completed, s.ended - std::min<std::uint64_t>(s.failures, s.ended), label);
   to.counter(metrics::failed, s.failures, label);
@@ -111,7 +112,8 @@ inline void describe_endpoint(const endpoint_stats& s, metric_sink& to, const me
 }
 
 // What a registry sees of a balancer (observe/registry.hpp): its endpoints, by endpoint_id.
-inline void describe_endpoints(const std::vector<endpoint_stats>& endpoints, metric_sink& to) {
+template <class = void>
+void describe_endpoints(const std::vector<endpoint_stats>& endpoints, metric_sink& to) {
   static constexpr metric state{"endpoints", "Endpoints by state."};
   std::size_t in_state[3] = {};
   for (const endpoint_stats& s : endpoints) {

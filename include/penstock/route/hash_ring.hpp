@@ -41,6 +41,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/observe/metric_sink.hpp>
 #include <penstock/route/detail/ring_members.hpp>
 #include <penstock/route/detail/ring_points.hpp>
@@ -249,9 +250,9 @@ class hash_ring {
       return a.hash < b.hash || (a.hash == b.hash && a.slot != b.slot && members_.precedes(a.slot, b.slot));
     };
   }
-  [[nodiscard]] std::vector<detail::ring_point> points_of(detail::member_slot slot, std::uint32_t first,
-                                                          std::uint32_t end) const {
-    std::vector<detail::ring_point> points;
+  [[nodiscard]] std::vector<detail::dependent<detail::ring_point, Node>> points_of(detail::member_slot slot, std::uint32_t first,
+                                                                                   std::uint32_t end) const {
+    std::vector<detail::dependent<detail::ring_point, Node>> points;
     points.reserve(end - first);
     for (std::uint32_t i = first; i < end; ++i) points.push_back({stable_hash(i, members_[slot].hash), slot});
     std::sort(points.begin(), points.end(), order());
@@ -262,10 +263,10 @@ class hash_ring {
     const std::uint32_t points = points_for(options.weight);
     check_room(std::uint64_t{points} * nodes.size());
     if (load_ == nullptr) load_ = std::make_shared<detail::ring_load>();
-    std::vector<detail::member_slot> slots;
+    std::vector<detail::dependent<detail::member_slot, Node>> slots;
     slots.reserve(nodes.size());
     try {
-      std::vector<detail::ring_point> fresh;
+      std::vector<detail::dependent<detail::ring_point, Node>> fresh;
       fresh.reserve(points * nodes.size());
       for (Node& node : nodes) {
         if (contains(node)) continue;
@@ -291,8 +292,8 @@ class hash_ring {
 
   std::size_t find_distinct(std::uint64_t hash, std::span<const Node*> out, std::size_t limit) const {
     std::size_t found = 0;
-    std::vector<bool> seen(out.size() > 16 ? members_.slots() : 0);  // few are compared with each other
-    std::vector<std::uint32_t> zones;
+    std::vector<detail::dependent<bool, Node>> seen(out.size() > 16 ? members_.slots() : 0);  // few are compared with each other
+    std::vector<detail::dependent<std::uint32_t, Node>> zones;
     points_.walk(hash, [&](detail::member_slot slot) {
       const Node* const node = members_.node(slot);
       const auto chosen = out.first(found);

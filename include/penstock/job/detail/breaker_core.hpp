@@ -211,7 +211,7 @@ class basic_breaker_core {
   typename Sync::template atomic<std::uint64_t> word_{0};  // the state in the lowest 3 bits, above it the generation
   mutable typename Sync::mutex lock_;
   backoff_delays<> open_for_;
-  dependent<breaker_window<>, Sync> window_;
+  breaker_window<Sync> window_;
   breaker_counts trials_;       // that have ended
   std::uint32_t admitted_ = 0;  // on trial
   nanoseconds_point due_ = 0;   // open: when it may be tried; half-open: when the trials are overdue

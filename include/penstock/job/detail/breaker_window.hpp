@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/sync.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -29,7 +30,7 @@ struct breaker_counts {
 };
 
 /// Guarded by who keeps it.
-template <class = void>
+template <class Sync>
 class breaker_window {
  public:
   /// With a length of 0 ns: of so many calls.
@@ -79,11 +80,11 @@ class breaker_window {
 
   [[nodiscard]] std::size_t place() const noexcept { return static_cast<std::uint64_t>(latest_) % steps; }
 
-  std::int64_t step_;                           // ns
-  std::vector<std::uint8_t> ring_;              // empty: by time
-  std::size_t at_ = 0;                          // of the oldest one
-  std::array<breaker_counts, steps> of_steps_;  // by the number of the step
-  std::int64_t latest_ = -never;                // step
+  std::int64_t step_;                                // ns
+  std::vector<dependent<std::uint8_t, Sync>> ring_;  // empty: by time
+  std::size_t at_ = 0;                               // of the oldest one
+  std::array<breaker_counts, steps> of_steps_;       // by the number of the step
+  std::int64_t latest_ = -never;                     // step
   breaker_counts total_;
 };
 

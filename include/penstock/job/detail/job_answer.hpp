@@ -17,10 +17,12 @@
 namespace penstock::inline v0_1::detail {
 
 /// What one of several handlers has given, or will give (job_handlers.hpp).
-struct eventual_outcome {
-  std::optional<task<job_outcome>> later = {};
-  job_outcome now = job_outcome::done();
+template <class Outcome = job_outcome>
+struct basic_eventual_outcome {
+  std::optional<task<Outcome>> later = {};
+  Outcome now = Outcome::done();
 };
+using eventual_outcome = basic_eventual_outcome<>;
 
 template <class R>
 inline constexpr bool ends_a_run = std::same_as<R, job_outcome> || job_value<R>;

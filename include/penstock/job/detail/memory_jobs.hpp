@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/owner.hpp>
 #include <penstock/job/detail/job_groups.hpp>
 #include <penstock/job/detail/job_keys.hpp>
@@ -232,7 +233,7 @@ class memory_jobs : public memory_states<Payload> {
     groups_.reserve(fresh);
     groups_.set_rule(fresh, name, rule, std::move(room), active_.size());
   }
-  [[nodiscard]] std::vector<job_group_info> groups() const { return groups_.infos(active_.size()); }
+  [[nodiscard]] std::vector<dependent<job_group_info, Payload>> groups() const { return groups_.infos(active_.size()); }
 
  private:
   static constexpr std::size_t promoted_at_once = 1000;

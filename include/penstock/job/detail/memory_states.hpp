@@ -120,7 +120,7 @@ class memory_states : public memory_lines<Payload> {
       dead->why.reset();
       dead->value.reset();
       dead->kin.reset();
-      std::vector<std::string>{}.swap(dead->log);
+      decltype(dead->log){}.swap(dead->log);
     }
   }
 

@@ -30,8 +30,8 @@ template <class = void>
 }
 
 // By the C library: <filesystem> and <fstream> take every source that has a pool a third of a second to compile.
-template <class = void>
-std::optional<std::string> content_of(const std::string& file) {
+template <class Text = std::string>
+std::optional<Text> content_of(const std::string& file) {
   const struct open_file {
     ~open_file() {
       if (at != nullptr) std::fclose(at);
@@ -39,7 +39,7 @@ std::optional<std::string> content_of(const std::string& file) {
     std::FILE* at;
   } in{std::fopen(file.c_str(), "r")};
   if (in.at == nullptr) return std::nullopt;
-  std::string text;
+  Text text;
   char block[1024];
   for (std::size_t n; (n = std::fread(block, 1, sizeof block, in.at)) > 0;) text.append(block, n);
   return text;
@@ -54,34 +54,34 @@ std::string_view next_line(std::string_view& text) noexcept {
   return line;
 }
 
-template <class = void>
-std::optional<std::string> first_line(const std::string& file) {
-  const auto text = content_of(file);
+template <class Text = std::string>
+std::optional<Text> first_line(const std::string& file) {
+  const auto text = content_of<Text>(file);
   if (!text || text->empty()) return std::nullopt;
   std::string_view rest = *text;
-  std::string line{next_line(rest)};
+  Text line{next_line(rest)};
   while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
   return line;
 }
 
 // One group's own limit, in either version's words.
-template <class = void>
+template <class Text = std::string>
 std::optional<unsigned> quota_of_group(const std::string& group) {
-  if (const auto v2 = first_line(group + "/cpu.max")) {
+  if (const auto v2 = first_line<Text>(group + "/cpu.max")) {
     const std::string_view line = *v2;
     const std::size_t space = line.find(' ');
     if (space != std::string_view::npos) return processors_of_quota(line.substr(0, space), line.substr(space + 1));
   }
-  const auto quota = first_line(group + "/cpu.cfs_quota_us");
-  const auto period = first_line(group + "/cpu.cfs_period_us");
+  const auto quota = first_line<Text>(group + "/cpu.cfs_quota_us");
+  const auto period = first_line<Text>(group + "/cpu.cfs_period_us");
   return quota && period ? processors_of_quota(*quota, *period) : std::nullopt;
 }
 
 /// The least quota among the control groups that this process is in and their parents, read below `root` (for tests: a copy of the files).
-template <class = void>
+template <class Text = std::string>
 [[nodiscard]] std::optional<unsigned> quota_of_process(const std::string& root) {
   std::optional<unsigned> least;
-  const auto groups = content_of(root + "/proc/self/cgroup");
+  const auto groups = content_of<Text>(root + "/proc/self/cgroup");
   if (!groups) return least;
   for (std::string_view rest = *groups; !rest.empty();) {  // "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1)
     const std::string_view line = next_line(rest);
@@ -92,12 +92,13 @@ template <class = void>
     std::string mount = root + "/sys/fs/cgroup";
     if (!controllers.empty()) {
       if ((',' + controllers + ',').find(",cpu,") == std::string::npos) continue;
-      mount += '/' + (content_of(mount + '/' + controllers) ? controllers : "cpu");  // a folder opens, too
+      mount += '/' + (content_of<Text>(mount + '/' + controllers) ? controllers : "cpu");  // a folder opens, too
     }
     // Inside a container the path may be that of the host, which is not mounted: then the mount point itself is our group.
     for (std::string_view group = line.substr(second + 1);;) {
       while (!group.empty() && group.back() == '/') group.remove_suffix(1);
-      if (const auto quota = quota_of_group(mount + '/' + std::string{group})) least = least ? std::min(*least, *quota) : quota;
+      if (const auto quota = quota_of_group<Text>(mount + '/' + std::string{group}))
+        least = least ? std::min(*least, *quota) : quota;
       if (group.empty()) break;
       group = group.substr(0, group.rfind('/') + 1);
     }

@@ -53,6 +53,7 @@ class alignas(64) ring_block {
   [[nodiscard]] static std::size_t bucket(std::uint32_t inner) noexcept { return inner >> 26; }
 
   /// A block for so many points, which fill() puts in.
+  template <class = void>
   static ring_block* make(std::size_t size) {
     const std::size_t words = size + probes + 1;
     void* const memory =
@@ -61,6 +62,7 @@ class alignas(64) ring_block {
     std::fill(block->words() + size, block->words() + words, behind_the_last);
     return block;
   }
+  template <class = void>
   void fill(std::span<const ring_point> points, ring_shape shape) {
     hashes_.reset(new std::uint64_t[size_]);
     for (std::size_t i = 0; i < points.size(); ++i) put(i, points[i], shape);
@@ -87,6 +89,7 @@ class alignas(64) ring_block {
   }
 
   /// A copy of a block without these points, which are in it and in order.
+  template <class = void>
   static ring_block* without(const ring_block& old, std::span<const ring_point> gone, ring_shape shape) {
     ring_block* const block = with_room_for(old.size() - gone.size());
     std::size_t from = 0;
@@ -122,6 +125,7 @@ class alignas(64) ring_block {
   [[nodiscard]] const std::uint32_t* words_from(std::size_t bucket) const noexcept { return words() + before_[bucket]; }
 
   /// The place of the first point at `hash`, which is in this bucket, or behind it; size() if there is none.
+  template <class = void>
   [[nodiscard]] std::size_t first_at(std::uint64_t hash, std::size_t bucket) const noexcept {
     const std::uint64_t* const points = hashes_.get();
     std::size_t i = before_[bucket];
@@ -135,6 +139,7 @@ class alignas(64) ring_block {
   explicit ring_block(std::uint32_t size) noexcept : size_{size} {}
   ~ring_block() = default;
 
+  template <class = void>
   static ring_block* with_room_for(std::size_t size) {
     owner<std::uint64_t[]> hashes{new std::uint64_t[size]};
     ring_block* const block = make(size);
@@ -149,11 +154,13 @@ class alignas(64) ring_block {
     words()[i] = (shape.inner(p.hash) & shape.hash_mask) | p.slot;
     hashes_[i] = p.hash;
   }
+  template <class = void>
   void take_over(const ring_block& old, std::size_t from, std::size_t to, std::size_t n) noexcept {
     std::copy_n(old.words() + from, n, words() + to);
     std::copy_n(old.hashes_.get() + from, n, hashes_.get() + to);
   }
 
+  template <class = void>
   void count(ring_shape shape) noexcept {
     std::array<std::uint32_t, buckets> found{};
     for (std::size_t i = 0; i < size_; ++i) ++found[bucket(shape.inner(hashes_[i]))];
@@ -164,6 +171,7 @@ class alignas(64) ring_block {
     }
   }
   // From the old block's counts, with `by` (1 or, modulo 256, -1) for each changed point.
+  template <class = void>
   void count(const ring_block& old, std::span<const ring_point> changed, std::uint8_t by, ring_shape shape) noexcept {
     if (std::max(size_, old.size_) >= 255) return count(shape);  // some may have been capped
     before_ = old.before_;

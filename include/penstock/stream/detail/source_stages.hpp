@@ -26,7 +26,10 @@ class source_base {
  public:
   void start(pipeline_context& c) noexcept { context_ = &c; }
   void finish(const pipeline_context&) noexcept {}
-  void describe(report_builder& b) const { b.add(meter_.read(stage_kind::source), 0); }
+  template <class = void>
+  void describe(report_builder& b) const {
+    b.add(meter_.read(stage_kind::source), 0);
+  }
   [[nodiscard]] bool would_deadlock() const noexcept { return false; }
 
  protected:
