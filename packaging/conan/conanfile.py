@@ -27,24 +27,26 @@ class PenstockConan(ConanFile):
         for pattern in ("CMakeLists.txt", "LICENSE", "cmake/*", "include/*"):
             copy(self, pattern, CHECKOUT, self.export_sources_folder)
 
+    # From the oldest that is known to do: a consumer's own choice should not be a conflict.
     def requirements(self):
         if self.options.asio:
-            self.requires("asio/1.30.2")
+            self.requires("asio/[>=1.18 <2]")
         if self.options.boost_asio:
-            self.requires("boost/1.84.0")
+            self.requires("boost/[>=1.74 <2]")
         if self.options.fmt:
-            self.requires("fmt/10.2.1")
+            self.requires("fmt/[>=9]")
         if self.options.prometheus:
-            self.requires("prometheus-cpp/1.2.4")
+            self.requires("prometheus-cpp/[>=1.0 <2]")
         if self.options.redis:
-            self.requires("hiredis/1.2.0")
-            self.requires("nlohmann_json/3.11.3")
+            self.requires("hiredis/[>=1.0 <2]")
+            self.requires("nlohmann_json/[>=3.9 <4]")
         if self.options.sqlite:
-            self.requires("sqlite3/3.45.3")
+            self.requires("sqlite3/[>=3.35 <4]")
         if self.options.stdexec:
-            self.requires("stdexec/2026.03")
+            self.requires("stdexec/[>=2026]")
         if self.options.time_zones:
-            self.requires("date/3.0.1")
+            # The system's time zones: by default date's recipe downloads them while the program runs. Windows has none.
+            self.requires("date/[>=3.0.5 <4]", options={} if self.settings.os == "Windows" else {"tz_db": "system"})
 
     def validate(self):
         check_min_cppstd(self, 20)
@@ -68,6 +70,7 @@ class PenstockConan(ConanFile):
         self.info.clear()
 
     def package_info(self):
+        self.cpp_info.set_property("cmake_config_version_compat", "SameMinorVersion")
         core = self.cpp_info.components["core"]
         core.set_property("cmake_target_name", "penstock::penstock")
         core.set_property("pkg_config_name", "penstock")

@@ -118,8 +118,8 @@ class Checks:
 
         recipe = self.recipe.__new__(self.recipe)
         required = []
-        recipe.options, recipe.settings, recipe.requires = Options(), types.SimpleNamespace(os="Linux"), required.append
-        recipe.cpp_info = types.SimpleNamespace(components=Components())
+        recipe.options, recipe.settings, recipe.requires = Options(), types.SimpleNamespace(os="Linux"), lambda what, **_: required.append(what)
+        recipe.cpp_info = types.SimpleNamespace(components=Components(), set_property=lambda *_: None)
         recipe.requirements()
         recipe.package_info()
         return required, recipe.cpp_info.components
