@@ -17,6 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build/logs"
 TAIL = 60  # lines of a failed step's log
 CLANG_FORMAT = "clang-format-19"  # versions differ in their taste: this one counts
+SKIPPED = re.compile(r"^skipped: *(.*)$", re.MULTILINE | re.IGNORECASE)
+LEFT_OUT = re.compile(r"^-- penstock: skipped, because it is not installed: (.*)$", re.MULTILINE)  # cmake/PenstockDependencies.cmake says so
 SANITIZED = {"asan", "tsan", "clang-asan", "clang-tsan"}
 
 
@@ -33,8 +35,10 @@ def sanitizer_prefix():
 
 
 def count_checks(output, succeeded):
-    """(passed, failed) of one program, from what it printed: Catch2's or unittest's summary, "N passed, N failed", or a line for each check."""
+    """(passed, failed, skipped) of one program, from what it printed: Catch2's or unittest's summary, "N passed, N failed", or a line for each check.
+    What it left out, since something is not installed, it says in lines that begin with "skipped:"."""
     passed = failed = 0
+    skipped = len(SKIPPED.findall(output))
     if summary := re.findall(r"^All tests passed \(.* in (\d+) test cases?\)", output, re.MULTILINE):
         passed = int(summary[-1])
     elif summary := re.findall(r"^test cases: .*", output, re.MULTILINE):
@@ -44,15 +48,16 @@ def count_checks(output, succeeded):
         passed, failed = (int(n) for n in summary[-1])
     elif summary := re.findall(r"^Ran (\d+) tests? in ", output, re.MULTILINE):  # Python's unittest
         failed = sum(int(n) for n in re.findall(r"(?:failures|errors)=(\d+)", output.splitlines()[-1] if output.strip() else ""))
-        passed = int(summary[-1]) - failed
+        skipped += sum(int(n) for n in re.findall(r"skipped=(\d+)", output.splitlines()[-1]))
+        passed = int(summary[-1]) - failed - skipped
     elif verdicts := re.findall(r"^(?:mutant|consumer) .*: (\w+)$", output, re.MULTILINE):
         passed = sum(verdict in ("killed", "passed") for verdict in verdicts)
         failed = len(verdicts) - passed
-    elif succeeded and "No tests ran" not in output:
+    elif succeeded and not skipped and "No tests ran" not in output:
         passed = 1
-    if (not succeeded or passed == 0) and failed == 0:
+    if (not succeeded or passed + skipped == 0) and failed == 0:
         failed = 1  # it crashed, leaked or ran nothing
-    return passed, failed
+    return passed, failed, skipped
 
 
 class Session:
@@ -60,7 +65,9 @@ class Session:
         self.tier = tier
         self.passed = 0
         self.failed = 0
+        self.skipped = 0
         self.failures = []
+        self.left_out = {}  # in the order of their first mention
         self.began = time.monotonic()
         self.prefix = sanitizer_prefix()
         LOGS.mkdir(parents=True, exist_ok=True)
@@ -113,15 +120,16 @@ class Session:
             self.fail(f"{preset}: tests", log.read_text(encoding="utf-8", errors="replace"))
             self.say(f"{preset}: tests", since, "FAILED")
             return
-        passed = failed = 0
+        passed = failed = skipped = 0
         by_label = {}
         slowest = []
         for case in xml.etree.ElementTree.parse(report).getroot().iter("testcase"):
             name, output = case.get("name"), case.findtext("system-out") or ""
-            p, f = count_checks(output, case.get("status") == "run")
+            p, f, s = count_checks(output, case.get("status") == "run")
+            self.left_out.update((f"{name}: {what}", preset) for what in SKIPPED.findall(output))
             if f:
                 self.fail(f"{preset}: {name}", f"---- {preset}: {name}\n{output}", 0)
-            passed, failed = passed + p, failed + f
+            passed, failed, skipped = passed + p, failed + f, skipped + s
             label = name.split(".")[0]
             by_label[label] = by_label.get(label, 0) + p
             slowest.append((float(case.get("time") or 0), name))
@@ -130,6 +138,7 @@ class Session:
             self.fail(f"{preset}: tests", f"no tests match {labels!r}", 0)
         self.passed += passed
         self.failed += failed
+        self.skipped += skipped
         self.say(f"{preset}: tests", since, f"{passed} passed, {failed} failed ({', '.join(f'{l} {n}' for l, n in by_label.items())})")
         if slowest and time.monotonic() - since > 20:
             print(11 * " " + "slowest: " + ", ".join(f"{n} {t:.0f} s" for t, n in sorted(slowest, reverse=True)[:4]), flush=True)
@@ -138,6 +147,7 @@ class Session:
         """Configures and builds a preset, all of it or some targets, and runs its tests."""
         if not self.step(f"{preset}: configure", ["cmake", "--preset", preset, *options]):
             return
+        self.left_out.update((what, preset) for what in LEFT_OUT.findall((LOGS / f"{preset}-configure.log").read_text(encoding="utf-8")))
         # Keep going after an error: the programs that can be built are still run.
         self.step(f"{preset}: build", ["cmake", "--build", "--preset", preset, *(["--target", *targets] if targets else []), "--", "-k", "0"], counted)
         if run:
@@ -151,7 +161,9 @@ class Session:
         print(f"\nin {time.monotonic() - self.began:.0f} s; logs are in {LOGS.relative_to(ROOT)}/")
         for failure in self.failures:
             print(f"failed: {failure}")
-        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        for what, preset in self.left_out.items():
+            print(f"left out, by {preset}: {what}")
+        print(f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else ""), flush=True)
         return 1 if self.failed or not self.passed else 0
 
 

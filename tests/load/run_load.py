@@ -141,7 +141,7 @@ def wrk(url, seconds, connections, folder):
 
 def check_wrk(server, folder):
     if shutil.which("wrk") is None:
-        print("wrk is not installed: nothing to compare with")
+        print("skipped: wrk is not installed, so there is nothing to compare with")
         return
     # A server whose speed is given: both must find it. What else the machine does makes both slower, so that another try may show more.
     seconds = 10 if LONG else 1

@@ -100,7 +100,7 @@ def check_text(text):
     check("each line is one of the format", not odd, odd)
     promtool = shutil.which("promtool")
     if promtool is None:
-        print("run_observe.py: promtool is not installed (Debian: prometheus), so Prometheus was not asked")
+        print("skipped: promtool is not installed (Debian: prometheus), so Prometheus was not asked")
         return
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=60, check=False)
     check("promtool has nothing to say", done.returncode == 0 and not done.stdout and not done.stderr, done.stdout + done.stderr)

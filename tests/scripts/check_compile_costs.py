@@ -48,12 +48,12 @@ def main():
     table = root / "benchmarks/results/compile_costs.txt"
     version = subprocess.run([options.cxx, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
     if "clang" in version:
-        print("compile costs: not compared, clang does not tell how much memory it allocates")
+        print("skipped: compile costs are not compared, for clang does not tell how much memory it allocates")
         return
     version = f"{re.sub(r'^[^ ]+ ', '', version)}, {platform.machine()}"
     kept = table.read_text(encoding="utf-8").splitlines() if table.exists() else [""]
     if not options.update and kept[0] != f"# {version}":
-        print(f"compile costs: not compared, the table is of another compiler ({kept[0][2:]}) than this one ({version})")
+        print(f"skipped: compile costs are not compared, for the table is of another compiler ({kept[0][2:]}) than this one ({version})")
         return
     measured = {header: megabytes(options.cxx, root, header) for header in HEADERS}
     if options.update:

@@ -57,10 +57,10 @@ def main():
     version = f"{re.sub(r'^[^ ]+ ', '', version)}, {platform.machine()}"
     kept = table.read_text(encoding="utf-8").splitlines() if table.exists() else [""]
     if shutil.which("valgrind") is None:
-        print("fast paths: not compared, valgrind is not installed")
+        print("skipped: fast paths are not compared, for valgrind is not installed")
         return
     if not options.update and kept[0] != f"# {version}":
-        print(f"fast paths: not compared, the table is of another compiler ({kept[0][2:]}) than this one ({version})")
+        print(f"skipped: fast paths are not compared, for the table is of another compiler ({kept[0][2:]}) than this one ({version})")
         return
     measured = measure(options.cxx, root)
     if options.update:

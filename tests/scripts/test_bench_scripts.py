@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up, that whatever draws finds the Python that can, and
-what all scripts make of wrong arguments."""
+"""Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up, that whatever draws finds the Python that can, what
+scripts/test counts, and what all scripts make of wrong arguments."""
 
 import json
 import pathlib
@@ -15,6 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 import bench_compare  # noqa: E402
 import bench_page  # noqa: E402
 import bench_report  # noqa: E402
+import run_tests  # noqa: E402
 import steadiness  # noqa: E402
 
 
@@ -146,6 +147,30 @@ class Python(unittest.TestCase):
                     arguments = ["--page", pathlib.Path(folder, "page.html"), "/dev/null"] if script.name == "bench_page.py" else []
                     ran = subprocess.run([pathlib.Path(folder, "bin/python3"), script, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
                     self.assertNotIn("No module named", ran.stderr)
+
+
+class Counting(unittest.TestCase):
+    """(passed, failed, skipped) of what a program prints; what was left out is never counted as passed."""
+
+    def test_each_form(self):
+        for output, succeeded, counted in (
+            ("All tests passed (7 assertions in 3 test cases)", True, (3, 0, 0)),
+            ("test cases: 5 | 3 passed | 2 failed", False, (3, 2, 0)),
+            ("All tests passed (7 assertions in 3 test cases)\nLeakSanitizer: detected memory leaks", False, (3, 1, 0)),
+            ("No tests ran", True, (0, 1, 0)),
+            ("", False, (0, 1, 0)),
+            ("", True, (1, 0, 0)),
+            ("ok one\n4 passed, 1 failed", False, (4, 1, 0)),
+            ("skipped: redis-server is not installed", True, (0, 0, 1)),
+            ("SKIPPED: there is no setpriv\n0 passed, 0 failed", True, (0, 0, 1)),
+            ("skipped: wrk is not installed\n6 passed, 0 failed", True, (6, 0, 1)),
+            ("skipped: wrk is not installed", False, (0, 1, 1)),
+            ("Ran 4 tests in 0.1s\n\nOK (skipped=1)", True, (3, 0, 1)),
+            ("Ran 4 tests in 0.1s\n\nFAILED (failures=1, errors=1)", False, (2, 2, 0)),
+            ("mutant a: killed\nmutant b: SURVIVED", False, (1, 1, 0)),
+        ):
+            with self.subTest(output):
+                self.assertEqual(run_tests.count_checks(output, succeeded), counted)
 
 
 class Arguments(unittest.TestCase):

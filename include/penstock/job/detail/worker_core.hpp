@@ -190,8 +190,8 @@ class worker_core {
 
  private:
   struct times {
-    histogram wait;
-    histogram run;
+    dependent<histogram, Payload> wait;
+    dependent<histogram, Payload> run;
   };
   [[nodiscard]] job_time now() const noexcept { return keeper.now(); }
   [[nodiscard]] static job_time later(job_time t, std::chrono::nanoseconds by) noexcept {
@@ -298,7 +298,6 @@ class worker_core {
     }
   }
 
-  using times = dependent<histogram, Payload>;
 
   Store& store_;
   worker_calls<Payload, Store> calls_;
