@@ -163,7 +163,9 @@ class Session:
             print(f"failed: {failure}")
         for what, preset in self.left_out.items():
             print(f"left out, by {preset}: {what}")
-        print(f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else ""), flush=True)
+        if self.skipped:
+            print(f"{self.skipped} skipped")
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)  # always the last line, and nothing else in it
         return 1 if self.failed or not self.passed else 0
 
 

@@ -111,9 +111,9 @@ outcome measure(const options& o, const rate_profile& profile, const std::stop_s
   }
   const auto passed = std::chrono::steady_clock::now() - begin;
   result.cpu_seconds = processor_seconds();
-  result.began = std::chrono::system_clock::now() -
-                 std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::steady_clock::now() -
-                                                                                 engines.front()->started() - o.warm_up);
+  result.began =
+      std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(
+                                             std::chrono::steady_clock::now() - engines.front()->started() - o.warm_up);
   result.interrupted = stop.stop_requested();
   result.steps.resize(o.steps.size());
   for (const auto& e : engines) {

@@ -69,9 +69,9 @@ class live_meter {
 struct outcome {
   std::vector<totals> steps;
   totals all;
-  double seconds = 0;         ///< that were measured
-  double cpu_seconds = 0;     ///< of this process, warm-up and all
-  std::uint64_t answers = 0;  ///< warm-up and all
+  double seconds = 0;                             ///< that were measured
+  double cpu_seconds = 0;                         ///< of this process, warm-up and all
+  std::uint64_t answers = 0;                      ///< warm-up and all
   std::chrono::system_clock::time_point began{};  ///< what was measured, after the warm-up
   bool interrupted = false;
   std::vector<live_row> rows;

@@ -298,7 +298,6 @@ class worker_core {
     }
   }
 
-
   Store& store_;
   worker_calls<Payload, Store> calls_;
   std::optional<shared_calls<Payload, Store>> shared_;  // with a store that blocks, and more than one run at a time
