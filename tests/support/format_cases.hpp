@@ -98,6 +98,8 @@ void results() {
   CHECK(By::format("[{:\u00b7<15}]", none) == "[error: closed\u00b7\u00b7]");
   CHECK(By::format("[{:#<+#015}]", none) == "[error: closed##]");
   CHECK(By::format("[{:5}]", none) == "[error: closed]");
+  CHECK(By::format("{:1234567}", none).size() == 1'234'567);
+  CHECK_THROWS_AS(By::format("{:99999999999999999999999}", none), typename By::error);
   CHECK(By::format("[{0:>{1}}]", none, 15) == "[error: closed]");  // a width that is an argument is a value's only
   // What follows is not part of it.
   CHECK(By::format("{:}15", none) == "error: closed15");

@@ -47,9 +47,8 @@ struct text_padding {
     };
     skip("+- ");
     skip("#");
-    constexpr std::size_t widest =
-        100'000;  // the library refuses what is beyond all reason; this keeps the sum in bounds until it does
-    while (!spec.empty() && spec.front() >= '0' && spec.front() <= '9' && p.width < widest) {
+    // Of what is too great for it the sum makes anything: the library refuses that.
+    while (!spec.empty() && spec.front() >= '0' && spec.front() <= '9') {
       p.width = p.width * 10 + static_cast<std::size_t>(spec.front() - '0');
       spec.remove_prefix(1);
     }
