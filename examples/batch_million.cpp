@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -37,6 +38,7 @@
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 
+#include "common/final_failure.hpp"
 #include "common/run_program.hpp"
 #include "index/sqlite.hpp"
 
@@ -127,7 +129,8 @@ class table {
       }
       db_.run("COMMIT");
     } catch (...) {
-      db_.run("ROLLBACK");
+      // The transaction may be over, as after a full disk; why, is told by what was thrown.
+      sqlite3_exec(db_.handle(), "ROLLBACK", nullptr, nullptr, nullptr);
       throw;
     }
   }
@@ -198,16 +201,25 @@ int run(const settings& s) {
   // The queue waits for the disk on the thread that asks: those who wait at the same time share one wait (group commit).
   penstock::worker_pool pool{{.threads = s.concurrency}};
   penstock::resource_pool<reader> readers{[&path] { return reader{path}; }, {.max_size = penstock::sizing::cpu_bound()}};
-  penstock::accumulator<results> writer{
-      pool, [&](std::span<const results> some) { records.write(some); }, {.max_batch_size = 256}};
+  command_line::final_failure failure;
+  penstock::accumulator<results> writer{pool,
+                                        [&](std::span<const results> some) {
+                                          try {
+                                            records.write(some);
+                                          } catch (const std::exception& e) {
+                                            failure.tell("records.db: " + std::string{e.what()});
+                                            throw;
+                                          }
+                                        },
+                                        {.max_batch_size = 256}};
   workshop shop{readers, writer};
   shop.done = at_first;
   std::uint64_t lost = 0;
   {
     const auto handle = [&shop](penstock::job<range>& j) { return work(j.payload(), shop); };
     penstock::job_worker worker{
-        queue, pool, handle, {.concurrency = s.concurrency, .lock_duration = 1min, .on_store_error = [](std::error_code e) {
-                                std::fprintf(stderr, "\nbatch_million: %s\n", e.message().c_str());
+        queue, pool, handle, {.concurrency = s.concurrency, .lock_duration = 1min, .on_store_error = [&](std::error_code e) {
+                                failure.tell("jobs.db: " + e.message());
                               }}};
     std::jthread bar{[&](const std::stop_token& end) {
       penstock::event rest;
@@ -223,12 +235,15 @@ int run(const settings& s) {
       for (std::int64_t next = marks.integer("SELECT next FROM batch"); next <= all;) {
         some.clear();
         for (; next <= all && some.size() < 5000; next += s.per_job) some.push_back({next, std::min(next + s.per_job - 1, all)});
-        if (const auto added = queue.put_bulk(some); !added) throw std::system_error{added.error()};
+        if (const auto added = queue.put_bulk(some, {}, {.stop = failure.get_stop_token()}); !added) {
+          failure.rethrow();
+          throw std::system_error{added.error()};
+        }
         note.run(next);
       }
     }
     penstock::event rest;
-    for (;;) {
+    while (!failure.was_told()) {
       const penstock::job_counts c = queue.counts().value();
       if (c.waiting + c.delayed + c.active == 0) break;
       static_cast<void>(rest.wait({.deadline = penstock::deadline::after(10ms)}));
@@ -238,6 +253,7 @@ int run(const settings& s) {
     lost = worker.stats().lost;
   }
   const double took = seconds_since(start);
+  failure.rethrow();
   show(shop.done, all, at_first, took, true);
   const std::int64_t wrong = records.wrong();
   if (s.json) {
