@@ -158,6 +158,8 @@ archive_facts read_archive(const std::string& path, const reading_options& o) {
     all.members.push_back(check(a, e, o));
     names += all.members.back().name.size();
     if (names > most_names) throw broken_file{"names of more than 16 MiB in all"};
+    // A vector that grows has its members in three places, for a moment.
+    if (3 * all.members.size() * sizeof(archive_member) + names > o.most_result) throw longer_result{};
   }
   if (gzip != nullptr) gzip->read_to_the_end(o);
   return all;

@@ -52,7 +52,8 @@ struct finished_file {
     std::size_t n = sizeof *this + path.size();
     if (const auto* i = std::get_if<image_facts>(&what)) n += i->thumbnail.size();
     if (const auto* a = std::get_if<archive_facts>(&what)) {
-      for (const archive_member& m : a->members) n += sizeof m + m.name.size();
+      n += a->members.capacity() * sizeof(archive_member);
+      for (const archive_member& m : a->members) n += m.name.size();
     }
     return n;
   }

@@ -10,7 +10,7 @@ const char* const usage =
     R"(penstock-files: what is in many files: thumbnails of images, words of texts, members of archives, each checked
 
   penstock-files run DIR... --out FOLDER [options]   read all files below, or those that are new or have changed; FOLDER/results.db is what was found
-    --max-memory SIZE    of the files that are read at a time, above what the program takes itself; default 128MiB
+    --max-memory SIZE    of the files that are read at a time and of what waits to be written, above what the program takes itself; default 128MiB
     --images N, --texts N, --archives N    that are read at a time; default: one for each processor. 0: these are left alone
     --thumbnail N        its longest side in pixels; default 256
     --attempts N         reads in all if a file cannot be opened, or memory is short; default 3. A broken file is read once

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 #include <stop_token>
 #include <string>
 
@@ -14,7 +15,12 @@ struct reading_options {
   std::size_t thumbnail = 256;  ///< its longest side, in pixels
   std::stop_token stop = {};    ///< a requested stop makes the reading throw
   std::size_t max_memory = 0;   ///< of all images at a time, as a second bound behind weight_of(); 0: none
+  /// Bytes that what is found may take, where that is not known beforehand: the members of an archive, with their names.
+  std::size_t most_result = std::numeric_limits<std::size_t>::max();
 };
+
+/// It would take more than most_result.
+struct longer_result {};
 
 /// Whether this program was built with what reads files of this kind.
 [[nodiscard]] bool can_read(kind k) noexcept;
@@ -23,7 +29,7 @@ void prepare_readers(const reading_options& o);
 
 /// The bytes that read() will have at a time, at the most, besides what it gives. Looks at the beginning of the file.
 [[nodiscard]] std::size_t weight_of(kind k, const std::string& path, const reading_options& o);
-/// Throws broken_file, and std::system_error where the file cannot be opened or read.
+/// Throws broken_file, longer_result, and std::system_error where the file cannot be opened or read.
 [[nodiscard]] finished_file read(kind k, const std::string& path, const reading_options& o);
 
 // What is behind these; each in its own file, that of images and that of archives only where their libraries are.

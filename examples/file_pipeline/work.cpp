@@ -45,6 +45,32 @@ class counted {
   const std::int64_t n_;
 };
 
+/// A file's part of the memory, which is given back when this goes.
+class share {
+ public:
+  share(penstock::semaphore::permit&& taken, penstock::gauge& g) : taken_{std::move(taken)}, gauge_{g} {
+    gauge_.add(taken_.size());
+  }
+  ~share() { gauge_.sub(taken_.size()); }
+  share(const share&) = delete;
+  share& operator=(const share&) = delete;
+
+  /// Gives back what is more than so many bytes.
+  void keep(std::size_t bytes) {
+    const auto n = static_cast<std::ptrdiff_t>(bytes);
+    if (n >= taken_.size()) return;
+    const penstock::semaphore::permit rest = taken_.split(taken_.size() - n);
+    gauge_.sub(rest.size());
+  }
+
+ private:
+  penstock::semaphore::permit taken_;
+  penstock::gauge& gauge_;
+};
+
+/// What is found out about a file usually takes less. One of which it takes more is read again, when there is room for it.
+constexpr std::size_t usual_result = std::size_t{64} << 10;
+
 const std::string& made(const std::string& folder) {
   std::filesystem::create_directories(folder);
   return folder;
@@ -93,11 +119,7 @@ pipeline::pipeline(const run_options& o)
       output_{o.folder + "/results.db"},
       memory_{static_cast<std::ptrdiff_t>(o.max_memory), {.fairness = penstock::fairness::fifo}},
       disk_{{.threads = 3, .name = "disk"}},
-      results_{disk_,
-               [this](std::span<const finished_file> some) { output_.write(some); },
-               {.max_batch_size = 512, .capacity_bytes = std::size_t{32} << 20, .item_bytes = [](const finished_file& f) {
-                  return f.weight();
-                }}} {
+      results_{disk_, [this](std::span<const finished_file> some) { write(some); }, {.max_batch_size = 512}} {
   // One that was taken back five times may be what killed the process.
   value_of(store_.take_back_stalled(penstock::no_time - 1ns, 5));
   for (const kind k : kinds) {
@@ -121,13 +143,17 @@ void pipeline::run(const std::stop_token& stop) {
       queue_,
       disk_,
       [this](penstock::job<std::string>& j) { return handle(j); },
-      {.concurrency = all, .lock_duration = 1min, .on_store_error = [](const penstock::job_store_failure& f) {
-         fmt::print(stderr, "penstock-files: {}\n", f.what());
+      {.concurrency = all, .lock_duration = 1min, .on_store_error = [this](const penstock::job_store_failure& f) {
+         if (f.code == penstock::sqlite_errc::busy)  // whoever has it may be done with it soon
+           fmt::print(stderr, "penstock-files: {}/jobs.db: {}\n", o_.folder, f.what());
+         else
+           failure_.tell(fmt::format("{}/jobs.db: {}", o_.folder, f.what()));
        }}};
   std::exception_ptr failure;
   penstock::event walked;
   std::stop_source abandon;
   const std::stop_callback interrupted{stop, [&] { abandon.request_stop(); }};
+  const std::stop_callback failed{failure_.get_stop_token(), [&] { abandon.request_stop(); }};
   std::jthread walker{[&](const std::stop_token& left) {
     const std::stop_callback too{left, [&] { abandon.request_stop(); }};
     try {
@@ -137,7 +163,7 @@ void pipeline::run(const std::stop_token& stop) {
     }
     walked.set();
   }};
-  while (rest(20ms, stop)) {
+  while (rest(20ms, abandon.get_token())) {
     if (!walked.is_set()) continue;
     const penstock::job_counts c = jobs();
     if (c.waiting + c.delayed + c.active == 0) break;
@@ -146,6 +172,7 @@ void pipeline::run(const std::stop_token& stop) {
   static_cast<void>(worker.shutdown({.deadline = penstock::deadline::after(5s)}));
   static_cast<void>(worker.shutdown());
   static_cast<void>(results_.drain());
+  failure_.rethrow();
   if (failure) std::rethrow_exception(failure);
 }
 
@@ -195,6 +222,15 @@ bool pipeline::written(const std::string& path) {
   return output_.has(path, now.bytes, now.modified_ns);
 }
 
+void pipeline::write(std::span<const finished_file> some) {
+  try {
+    output_.write(some);
+  } catch (const fulltext::database_error& e) {
+    if ((e.code() & 0xff) != SQLITE_BUSY) failure_.tell(fmt::format("{}/results.db: {}", o_.folder, e.what()));
+    throw;
+  }
+}
+
 penstock::task<job_outcome> pipeline::handle(penstock::job<std::string>& j) {
   const std::string& path = j.payload();
   const std::optional<kind> k = kind_of(path);
@@ -203,6 +239,7 @@ penstock::task<job_outcome> pipeline::handle(penstock::job<std::string>& j) {
   const counted taken{s.in_hand, 1};
   auto hop = s.pool.schedule();
   co_await std::move(hop);
+  std::optional<share> held;  // until what was found is written
   std::optional<finished_file> found;
   try {
     if (written(path)) {
@@ -211,19 +248,30 @@ penstock::task<job_outcome> pipeline::handle(penstock::job<std::string>& j) {
     }
     reading_options how = reading_;
     how.stop = j.get_stop_token();
-    const std::size_t weight = weight_of(*k, path, how);
-    if (weight > o_.max_memory) {
-      s.broken.add();
-      co_return job_outcome::unrecoverable(
-          fmt::format("it takes {}, and {} are allowed", fulltext::human_memory(weight), fulltext::human_memory(o_.max_memory)));
+    const std::size_t reading = weight_of(*k, path, how);
+    how.most_result = usual_result;
+    while (!found) {
+      const std::size_t weight = reading + how.most_result;
+      if (weight > o_.max_memory) {
+        s.broken.add();
+        co_return job_outcome::unrecoverable(fmt::format("it takes {}, and {} are allowed", fulltext::human_memory(weight),
+                                                         fulltext::human_memory(o_.max_memory)));
+      }
+      auto turn = memory_.async_acquire_permit(static_cast<std::ptrdiff_t>(weight)) | penstock::with_stop(how.stop) |
+                  penstock::via(s.pool);
+      auto room = co_await std::move(turn);
+      if (!room) co_return job_outcome::failed("it waited for memory: " + room.error().message());
+      held.emplace(*std::move(room), weight_);
+      const counted busy{s.reading, 1};
+      try {
+        found = read(*k, path, how);
+      } catch (const longer_result&) {
+        held.reset();
+        const std::size_t most = o_.max_memory - reading;
+        how.most_result = how.most_result < most ? std::min(8 * how.most_result, most) : 8 * most;
+      }
     }
-    auto turn =
-        memory_.async_acquire_permit(static_cast<std::ptrdiff_t>(weight)) | penstock::with_stop(how.stop) | penstock::via(s.pool);
-    const auto room = co_await std::move(turn);
-    if (!room) co_return job_outcome::failed("it waited for memory: " + room.error().message());
-    const counted heavy{weight_, weight};
-    const counted busy{s.reading, 1};
-    found = read(*k, path, how);
+    held->keep(found->weight());
   } catch (const broken_file& e) {
     s.broken.add();
     co_return job_outcome::unrecoverable(e.what());
@@ -241,7 +289,14 @@ penstock::task<job_outcome> pipeline::handle(penstock::job<std::string>& j) {
   const double seconds = found->seconds;
   const auto bytes = static_cast<std::uint64_t>(found->bytes);
   auto writing = results_.async_add(*std::move(found));
-  const penstock::result<void> kept = co_await std::move(writing);
+  penstock::result<void> kept;
+  try {
+    kept = co_await std::move(writing);
+  } catch (const fulltext::database_error&) {
+    if (!failure_.was_told()) throw;
+    co_return job_outcome::rate_limited(1s);  // handed back: it is not the file's fault
+  }
+  held.reset();
   if (!kept) co_return job_outcome::failed("the result was not written: " + kept.error().message());
   s.done.add();
   s.bytes.add(bytes);

@@ -11,7 +11,7 @@
 //   - jobs of a kind are a group of the queue, of which so many are leased at a time as its pool has threads, and as many more to have one at hand;
 //   - before a file is read its weight is known (readers.hpp), and taken from one semaphore for all kinds, in order of arrival, so that a big one is not
 //     overtaken for ever. One that weighs more than there is in all has failed;
-//   - what was found out waits for the output's next transaction in an accumulator, which is bounded in bytes, too.
+//   - what was found out keeps its part of that until the output's next transaction has it.
 //
 // Exactly once   a job ends after its results are written; one that is run again (it was killed in between) finds them there, and ends.
 #pragma once
@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <system_error>
@@ -36,6 +37,7 @@
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/semaphore.hpp>
 
+#include "../common/final_failure.hpp"
 #include "../index/skips.hpp"
 #include "../index/store.hpp"
 #include "options.hpp"
@@ -71,7 +73,8 @@ class pipeline {
   explicit pipeline(const run_options& o);
   ~pipeline();
 
-  /// Walks, and works until nothing is left to be done, or stop is requested: then what runs may end, and the rest is for the next run.
+  /// Walks, and works until nothing is left to be done, or stop is requested: then what runs may end, and the rest is for the next run. So it is where one of
+  /// the two files cannot be written, as on a full disk; that is thrown then.
   void run(const std::stop_token& stop);
 
   [[nodiscard]] const stage& of(kind k) const { return *stages_[index_of(k)]; }
@@ -89,9 +92,11 @@ class pipeline {
   void add(std::vector<std::string>& paths, std::vector<penstock::enqueue_options>& how, const std::stop_token& stop);
   penstock::task<penstock::job_outcome> handle(penstock::job<std::string>& j);
   [[nodiscard]] bool written(const std::string& path);
+  void write(std::span<const finished_file> some);
 
   const run_options o_;
   const reading_options reading_;
+  command_line::final_failure failure_;
   fulltext::file_lock only_one_;
   std::chrono::system_clock wall_;
   store store_;

@@ -24,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 MIB = 1 << 20
 sys.path.insert(0, str(HERE.parent / "support"))
 from checks import check, verdict  # noqa: E402
+from small_disk import SmallDisk  # noqa: E402
 
 
 class Pipeline:
@@ -198,6 +199,73 @@ def check_bombs(folder, tool):
     check("a hole without an end takes no longer than it may", report["dead_letters"] == 1 + huge, report)
 
 
+def check_results(folder):
+    """What was found out counts as memory, from when it is read until it is written."""
+    members, length = 20_000, 90
+
+    def make_archive(path, n):
+        path.parent.mkdir(exist_ok=True)
+        with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+            for i in range(n):
+                tar.addfile(tarfile.TarInfo(f"{path.name} {i} ".ljust(length, "x")))
+
+    for n in range(2):
+        make_archive(folder / f"corpus/{n}.tar.gz", members)
+    make_archive(folder / "large/3.tar.gz", 40_000)
+    known = members * (length + 48)  # at the least
+    first = Pipeline(folder / "one", folder / "corpus")
+    report = first.run("--archives", 1)
+    if not report["kinds"]["archive"]["can_be_read"]:
+        return
+    check("the members of an archive count as memory", report["kinds"]["archive"]["files"] == 2 and first.rows("SELECT count(*) FROM member") == [(2 * members,)] and report["most_in_flight_bytes"] > known, report)
+    little = Pipeline(folder / "little", folder / "corpus")
+    report = little.run("--archives", 2, "--max-memory", "8MiB")
+    check("what does not fit beside another is read when that is written", report["kinds"]["archive"]["files"] == 2 and known < report["most_in_flight_bytes"] <= 8 * MIB, report)
+    report = Pipeline(folder / "large-out", folder / "large").run("--max-memory", "8MiB")
+    check("what never fits is a dead letter", report["dead_letters"] == 1 and report["most_in_flight_bytes"] <= 8 * MIB, report)
+
+    waiting = Pipeline(folder / "waiting", folder / "corpus")
+    waiting.run("--archives", 0)  # makes the files
+    writer = sqlite3.connect(waiting.folder / "results.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    running = subprocess.Popen(waiting.command("--archives", 1), stdout=subprocess.PIPE, text=True)
+    time.sleep(3)  # it waits for five
+    writer.execute("ROLLBACK")
+    writer.close()
+    report = json.loads(running.communicate(timeout=60)[0])
+    check("what waits to be written counts as memory", report["kinds"]["archive"]["files"] == 2 and report["most_in_flight_bytes"] > 2 * known, report)
+
+
+def check_full_disk(folder):
+    made = make(folder / "corpus", images=40, texts=200, archives=60, broken=1, big=0)
+    with SmallDisk(folder / "disk", "1m") as disk:
+        if not disk:
+            return
+        all_ = Pipeline(folder / "disk", folder / "corpus")
+        run = lambda: subprocess.run(disk.inside(*all_.command()), capture_output=True, text=True, timeout=60, check=False)
+        written = {}
+        for size in ("1m", "1500k", "2m", "2500k"):
+            disk.resize(size)
+            try:
+                full = run()
+            except subprocess.TimeoutExpired:
+                return check("a full disk ends it", False)
+            check(f"a disk of {size} that is full ends it, and it says so", full.returncode == 2 and "full" in full.stderr and full.stderr.count("\n") < 5, full)
+            copy = Pipeline(shutil.copytree(disk.outside(), folder / f"copy-{size}"), folder / "corpus")
+            now = dict(copy.rows("SELECT path, written FROM file"))
+            check("... what was written is still there", written.items() <= now.items() and set(now.values()) <= {1}, sorted(set(written) - set(now))[:5])
+            written = now
+        check("... and that is something", 0 < len(written) < len(made["known"]), len(written))
+        disk.resize("64m")
+        report = json.loads(run().stdout)
+        left_out = sum(not k["can_be_read"] for k in report["kinds"].values())
+        copy = Pipeline(shutil.copytree(disk.outside(), folder / "copy"), folder / "corpus")
+        rows = dict(copy.rows("SELECT path, written FROM file"))
+        expected = {p for p in made["known"] if left_out == 0 or "/texts/" in p}
+        check("when there is room, the rest is done", expected <= set(rows) <= set(made["known"]) and set(rows.values()) == {1}, (len(rows), len(expected)))
+        check("... and no file was blamed for the disk", left_out != 0 or report["dead_letters"] == len(made["broken"]), report)
+
+
 def check_errors(folder):
     run = lambda *a: subprocess.run([Pipeline.binary, *a], capture_output=True, text=True, timeout=60, check=False, cwd=folder)
     for wrong in ([], ["dance"], ["run"], ["run", "."], ["run", "--out", "x"], ["run", ".", "--out", "x", "--images", "-1"], ["one"], ["run", ".", "--out", "x", "--what"]):
@@ -241,7 +309,7 @@ def main():
     tool = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
     folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-files-"))
     try:
-        for part, name in ((lambda f: check_corpus(f, tool), "corpus"), (check_killed, "killed"), (check_interrupted, "interrupted"), (lambda f: check_bombs(f, tool), "bombs"), (check_errors, "errors")):
+        for part, name in ((lambda f: check_corpus(f, tool), "corpus"), (check_killed, "killed"), (check_interrupted, "interrupted"), (lambda f: check_bombs(f, tool), "bombs"), (check_results, "results"), (check_full_disk, "full_disk"), (check_errors, "errors")):
             (folder / name).mkdir()
             part(folder / name)
     finally:
