@@ -137,7 +137,8 @@ class redis_commands {
   };
 
   [[nodiscard]] const script_call* find(std::size_t place) const noexcept {
-    const auto found = std::ranges::lower_bound(scripts_, place, {}, &script_call::place);
+    const auto found = std::lower_bound(scripts_.begin(), scripts_.end(), place,
+                                        [](const script_call& s, std::size_t p) { return s.place < p; });
     return found != scripts_.end() && found->place == place ? &*found : nullptr;
   }
 

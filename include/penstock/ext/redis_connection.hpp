@@ -49,13 +49,14 @@
 
 namespace penstock::inline v0_1 {
 
-class redis_connection {
+template <class Sync = detail::std_sync>
+class basic_redis_connection {
  public:
   /// Does not connect yet.
-  explicit redis_connection(redis_options options = {})
+  explicit basic_redis_connection(redis_options options = {})
       : options_{std::move(options)}, delays_{options_.reconnect, detail::fresh_seed()} {}
-  redis_connection(const redis_connection&) = delete;
-  redis_connection& operator=(const redis_connection&) = delete;
+  basic_redis_connection(const basic_redis_connection&) = delete;
+  basic_redis_connection& operator=(const basic_redis_connection&) = delete;
 
   /// Connects if there is no connection, as a command would. Errors: redis_errc::not_connected, redis_errc::auth, and whatever else the server refuses it
   /// with; errc::cancelled.
@@ -217,7 +218,7 @@ class redis_connection {
   // Whatever goes wrong in the middle leaves answers behind that nobody waits for: then the connection is dropped, also when memory runs out.
   result<void> exchange(const redis_commands& commands, time_point until, std::vector<redis_reply>& replies) {
     struct dropping {
-      redis_connection* connection;
+      basic_redis_connection* connection;
       ~dropping() {
         if (connection != nullptr) connection->close();
       }
@@ -289,7 +290,7 @@ class redis_connection {
 
   redis_options options_;
   backoff_delays<> delays_;
-  detail::redis_socket socket_;
+  detail::basic_redis_socket<Sync> socket_;
   std::unique_ptr<::redisReader, freeing> reader_;
   std::array<char, 16384> buffer_;
   redis_commands one_;
@@ -297,6 +298,6 @@ class redis_connection {
   std::uint64_t generation_ = 0;
 };
 
-static_assert(redis_transport<redis_connection>);
+using redis_connection = basic_redis_connection<>;
 
 }  // namespace penstock::inline v0_1

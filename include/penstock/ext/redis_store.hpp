@@ -47,6 +47,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/ext/detail/redis_job_records.hpp>
 #include <penstock/ext/detail/redis_job_server.hpp>
@@ -60,8 +61,20 @@
 namespace penstock::inline v0_1 {
 
 template <class Payload>
-class redis_store : private detail::redis_job_server {
-  using server_type = detail::redis_job_server;
+class redis_store : private detail::dependent<detail::redis_job_server, Payload> {
+  using server_type = detail::dependent<detail::redis_job_server, Payload>;
+  using events_type = detail::dependent<detail::redis_job_events, Payload>;
+  using server_type::add_jobs;
+  using server_type::base;
+  using server_type::call;
+  using server_type::checked_reply;
+  using server_type::events;
+  using server_type::is_system_time;
+  using server_type::milliseconds;
+  using server_type::say;
+  using server_type::token;
+  using server_type::waiter;
+  using typename server_type::arguments;
   static_assert(job_encodable<Payload>, "the payload of a job on a server has a job_codec");
 
  public:
@@ -77,8 +90,8 @@ class redis_store : private detail::redis_job_server {
   /// Does not connect yet. Throws std::invalid_argument of options out of their ranges.
   redis_store(redis_options server, redis_store_options o)
       : server_type{std::move(server), std::move(o)},
-        keep_completed_{detail::to_redis_keep(options().keep_completed)},
-        keep_failed_{detail::to_redis_keep(options().keep_failed)} {}
+        keep_completed_{detail::to_redis_keep(this->options().keep_completed)},
+        keep_failed_{detail::to_redis_keep(this->options().keep_failed)} {}
   redis_store(const redis_store&) = delete;
   redis_store& operator=(const redis_store&) = delete;
 
@@ -99,7 +112,7 @@ class redis_store : private detail::redis_job_server {
       detail::put_redis_job(e, now, records, texts);
       watched = watched || e.watch != nullptr;
     }
-    std::optional<detail::redis_job_events::expecting> expecting;
+    std::optional<typename events_type::expecting> expecting;
     if (watched) {
       if (auto started = events().start(); !started) return started;
       expecting.emplace(events());

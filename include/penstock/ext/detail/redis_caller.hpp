@@ -17,11 +17,14 @@
 
 namespace penstock::inline v0_1::detail {
 
-class redis_caller {
+template <class Sync = std_sync>
+class basic_redis_caller {
+  using connection_type = basic_redis_connection<Sync>;
+
  public:
-  redis_caller(redis_options options, std::size_t connections, std::chrono::nanoseconds retry_within)
+  basic_redis_caller(redis_options options, std::size_t connections, std::chrono::nanoseconds retry_within)
       : retry_within_{retry_within},
-        connections_{[o = std::move(options)] { return std::make_unique<redis_connection>(o); }, {.max_size = connections}} {}
+        connections_{[o = std::move(options)] { return std::make_unique<connection_type>(o); }, {.max_size = connections}} {}
 
   /// One command. Tried again for a while if it was certainly not executed; of what may have been, the caller decides. `text` gets what the server said of an
   /// error.
@@ -33,7 +36,7 @@ class redis_caller {
     for (;;) {
       auto lease = connections_.acquire();
       if (!lease) return lease.error();
-      redis_connection& connection = ***lease;
+      connection_type& connection = ***lease;
       auto reply = connection.execute(command);
       if (reply) return reply;
       if (text != nullptr) *text = connection.last_error_text();
@@ -48,8 +51,10 @@ class redis_caller {
 
  private:
   std::chrono::nanoseconds retry_within_;
-  event never_;
-  resource_pool<std::unique_ptr<redis_connection>> connections_;
+  basic_event<Sync> never_;
+  resource_pool<std::unique_ptr<connection_type>> connections_;
 };
+
+using redis_caller = basic_redis_caller<>;
 
 }  // namespace penstock::inline v0_1::detail

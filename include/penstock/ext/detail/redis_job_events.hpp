@@ -33,18 +33,19 @@
 
 namespace penstock::inline v0_1::detail {
 
-class redis_job_events {
+template <class Sync = std_sync>
+class basic_redis_job_events {
  public:
   /// Of a job: how it ended, and what it gave or why; nothing if it is not over; job_state::waiting if it is gone.
   using look_up = move_only_function<std::optional<std::pair<job_state, job_text>>(const std::string& id)>;
 
   /// `tell` and `look` are called on the thread of this, and do not throw but for want of memory.
-  redis_job_events(redis_options options, std::string stream, move_only_function<void(std::span<const job_event>)> tell,
-                   look_up look)
+  basic_redis_job_events(redis_options options, std::string stream, move_only_function<void(std::span<const job_event>)> tell,
+                         look_up look)
       : connection_{std::move(options)}, stream_{std::move(stream)}, tell_{std::move(tell)}, look_{std::move(look)} {}
-  redis_job_events(const redis_job_events&) = delete;
-  redis_job_events& operator=(const redis_job_events&) = delete;
-  ~redis_job_events() { stop(); }
+  basic_redis_job_events(const basic_redis_job_events&) = delete;
+  basic_redis_job_events& operator=(const basic_redis_job_events&) = delete;
+  ~basic_redis_job_events() { stop(); }
 
   /// Ends the thread, and tells all watches that nobody looks any more.
   void stop() noexcept {
@@ -75,7 +76,7 @@ class redis_job_events {
   /// While one lives, ends are remembered. For who adds jobs, and knows their ids afterwards only.
   class expecting {
    public:
-    explicit expecting(redis_job_events& of) : of_{of} {
+    explicit expecting(basic_redis_job_events& of) : of_{of} {
       std::scoped_lock guard{of_.lock_};
       at_ = of_.expecting_.insert(of_.ends_);
     }
@@ -91,8 +92,8 @@ class redis_job_events {
     }
 
    private:
-    friend redis_job_events;
-    redis_job_events& of_;
+    friend basic_redis_job_events;
+    basic_redis_job_events& of_;
     std::multiset<std::uint64_t>::iterator at_;
   };
   /// The job's own end stands behind `place` in the stream; one that stands before it is another job's, which had the id.
@@ -288,11 +289,11 @@ class redis_job_events {
     }
   }
 
-  redis_connection connection_;
+  basic_redis_connection<Sync> connection_;
   const std::string stream_;
   move_only_function<void(std::span<const job_event>)> tell_;
   look_up look_;
-  event pause_;  // never set
+  basic_event<Sync> pause_;  // never set
   std::string last_ = "0-0";
   std::string looked_at_;
   std::set<std::string> gone_;
@@ -306,5 +307,7 @@ class redis_job_events {
   std::mutex starting_;
   std::jthread thread_;
 };
+
+using redis_job_events = basic_redis_job_events<>;
 
 }  // namespace penstock::inline v0_1::detail

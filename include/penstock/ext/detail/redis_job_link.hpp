@@ -34,13 +34,14 @@
 
 namespace penstock::inline v0_1::detail {
 
-class redis_job_link {
+template <class Sync = std_sync>
+class basic_redis_job_link {
   using listeners = std::vector<std::shared_ptr<store_listener>>;
 
  public:
   using arguments = std::vector<redis_argument>;
 
-  redis_job_link(redis_options server, redis_store_options o)
+  basic_redis_job_link(redis_options server, redis_store_options o)
       : options_{checked(std::move(o))},
         base_{options_.prefix + ":" + options_.queue + ":"},
         token_{fresh_token()},
@@ -52,8 +53,8 @@ class redis_job_link {
     keys_.reserve(redis_job_keys.size());
     for (const char* key : redis_job_keys) keys_.push_back(key_names_.emplace_back(base_ + key));
   }
-  redis_job_link(const redis_job_link&) = delete;
-  redis_job_link& operator=(const redis_job_link&) = delete;
+  basic_redis_job_link(const basic_redis_job_link&) = delete;
+  basic_redis_job_link& operator=(const basic_redis_job_link&) = delete;
 
   /// The system's clock: for job_queue_options::clock.
   [[nodiscard]] static any_clock clock() {
@@ -124,9 +125,9 @@ class redis_job_link {
   [[nodiscard]] const redis_store_options& options() const noexcept { return options_; }
   [[nodiscard]] const std::string& base() const noexcept { return base_; }
   [[nodiscard]] const std::string& token() const noexcept { return token_; }
-  [[nodiscard]] redis_caller& server() const noexcept { return server_; }
-  [[nodiscard]] redis_job_events& events() const noexcept { return events_; }
-  [[nodiscard]] redis_waiter& waiter() noexcept { return waiter_; }
+  [[nodiscard]] basic_redis_caller<Sync>& server() const noexcept { return server_; }
+  [[nodiscard]] basic_redis_job_events<Sync>& events() const noexcept { return events_; }
+  [[nodiscard]] basic_redis_waiter<Sync>& waiter() noexcept { return waiter_; }
 
  private:
   static redis_store_options checked(redis_store_options&& o) {
@@ -184,12 +185,12 @@ class redis_job_link {
   std::vector<redis_argument> keys_;  // refer to key_names_
   mutable std::mutex listening_;
   std::shared_ptr<const listeners> listeners_;  // guarded by listening_
-  mutable redis_caller server_;
+  mutable basic_redis_caller<Sync> server_;
   redis_add_line adding_;
   mutable std::atomic<bool> events_wanted_{false};
   // Last: their threads use the others.
-  mutable redis_job_events events_;
-  redis_waiter waiter_;
+  mutable basic_redis_job_events<Sync> events_;
+  basic_redis_waiter<Sync> waiter_;
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -25,9 +25,21 @@
 
 namespace penstock::inline v0_1::detail {
 
-class redis_job_server : public redis_job_link {
+template <class Sync = std_sync>
+class basic_redis_job_server : public basic_redis_job_link<Sync> {
+  using link = basic_redis_job_link<Sync>;
+
  public:
-  using redis_job_link::redis_job_link;
+  using link::base;
+  using link::call;
+  using link::checked_reply;
+  using link::link;
+  using link::milliseconds;
+  using link::no_job_if_other;
+  using link::options;
+  using link::server;
+  using link::token;
+  using typename link::arguments;
 
   /// Lets leases run out later, by the server's clock.
   result<void> extend(std::span<lease_ticket> tickets, job_time now, job_time until) {
@@ -254,5 +266,7 @@ class redis_job_server : public redis_job_link {
     return info;
   }
 };
+
+using redis_job_server = basic_redis_job_server<>;
 
 }  // namespace penstock::inline v0_1::detail

@@ -40,14 +40,15 @@ namespace penstock::inline v0_1::detail {
   return std::chrono::steady_clock::time_point{std::chrono::nanoseconds{saturating_add(now.count(), d.count())}};
 }
 
-class redis_socket {
+template <class Sync = std_sync>
+class basic_redis_socket {
  public:
   using time_point = std::chrono::steady_clock::time_point;
 
-  redis_socket() = default;
-  redis_socket(const redis_socket&) = delete;
-  redis_socket& operator=(const redis_socket&) = delete;
-  ~redis_socket() { close(); }
+  basic_redis_socket() = default;
+  basic_redis_socket(const basic_redis_socket&) = delete;
+  basic_redis_socket& operator=(const basic_redis_socket&) = delete;
+  ~basic_redis_socket() { close(); }
 
   /// The errors here are redis_errc::timeout, redis_errc::connection_lost and errc::cancelled; why() says more.
   result<void> open_unix(const std::string& path, time_point until) {
@@ -125,7 +126,7 @@ class redis_socket {
   }
   void allow() noexcept { interrupted_.reset(); }
   /// Set while it is interrupted.
-  [[nodiscard]] event& interrupted() noexcept { return interrupted_; }
+  [[nodiscard]] basic_event<Sync>& interrupted() noexcept { return interrupted_; }
 
   /// The last error in words.
   [[nodiscard]] const std::string& why() const noexcept { return why_; }
@@ -192,7 +193,7 @@ class redis_socket {
 
   std::mutex lock_;  // of changes of fd_, against interrupt()
   int fd_ = -1;
-  event interrupted_;
+  basic_event<Sync> interrupted_;
   std::string why_;
 };
 

@@ -24,14 +24,15 @@
 
 namespace penstock::inline v0_1::detail {
 
-class redis_waiter {
+template <class Sync = std_sync>
+class basic_redis_waiter {
  public:
   /// `tell` is called on this thread, and does not throw.
-  redis_waiter(redis_options options, std::string marker, std::chrono::nanoseconds poll, move_only_function<void()> tell)
+  basic_redis_waiter(redis_options options, std::string marker, std::chrono::nanoseconds poll, move_only_function<void()> tell)
       : connection_{std::move(options)}, marker_{std::move(marker)}, poll_{poll}, tell_{std::move(tell)} {}
-  redis_waiter(const redis_waiter&) = delete;
-  redis_waiter& operator=(const redis_waiter&) = delete;
-  ~redis_waiter() {
+  basic_redis_waiter(const basic_redis_waiter&) = delete;
+  basic_redis_waiter& operator=(const basic_redis_waiter&) = delete;
+  ~basic_redis_waiter() {
     if (!thread_.joinable()) return;
     thread_.request_stop();
     connection_.interrupt();
@@ -113,15 +114,17 @@ class redis_waiter {
 
   static constexpr auto answer = std::chrono::milliseconds{20};
 
-  redis_connection connection_;
+  basic_redis_connection<Sync> connection_;
   const std::string marker_;
   const std::chrono::nanoseconds poll_;
   move_only_function<void()> tell_;
-  auto_reset_event idle_;
-  auto_reset_event asked_;
-  event pause_;  // never set
+  basic_auto_reset_event<Sync> idle_;
+  basic_auto_reset_event<Sync> asked_;
+  basic_event<Sync> pause_;  // never set
   std::once_flag started_;
   std::jthread thread_;  // last: it uses the others
 };
+
+using redis_waiter = basic_redis_waiter<>;
 
 }  // namespace penstock::inline v0_1::detail
