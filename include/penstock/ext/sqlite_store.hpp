@@ -47,6 +47,7 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/ext/detail/sqlite_core.hpp>
 #include <penstock/ext/detail/sqlite_payloads.hpp>
@@ -63,9 +64,10 @@ class sqlite_store {
   static_assert(job_encodable<Payload>, "a payload that leaves the process needs a job_codec");
   static_assert(std::is_nothrow_move_constructible_v<Payload> && std::is_nothrow_destructible_v<Payload>,
                 "the payload of a job moves without throwing");
-  using jobs = detail::sqlite_jobs;
-  using effects = detail::sqlite_effects;
-  using reader = detail::sqlite_reader;
+  using core = detail::dependent<detail::sqlite_core, Payload>;
+  using jobs = detail::dependent<detail::sqlite_jobs, Payload>;
+  using effects = detail::dependent<detail::sqlite_effects, Payload>;
+  using reader = detail::dependent<detail::sqlite_reader, Payload>;
   using payloads = detail::sqlite_payloads<Payload>;
 
  public:
@@ -77,9 +79,7 @@ class sqlite_store {
   /// Makes the file if there is none. Throws std::system_error of sqlite_errc that names it, and std::invalid_argument of options out of their
   /// ranges.
   explicit sqlite_store(const std::string& path, const sqlite_store_options& o = {})
-      : capacity_{detail::checked(o).capacity},
-        time_zones_{o.time_zones},
-        core_{std::make_unique<detail::sqlite_core>(path, o)} {}
+      : capacity_{detail::checked(o).capacity}, time_zones_{o.time_zones}, core_{std::make_unique<core>(path, o)} {}
 
   /// Adds all of them, or none: errc::full; listeners are told when there is room for as many. Throws what the codec throws besides.
   result<void> add(std::span<const job_entry<Payload>> entries, job_time now, std::span<job_added> added = {}) {
@@ -100,7 +100,7 @@ class sqlite_store {
     detail::sqlite_zoned zoned;
     if (!time_zones_) zoned.others = r.now;
     if (first.empty() || (r.most != 0 && time_zones_ && core_->next_schedule() <= r.now)) {
-      auto outlook = core_->look([&](reader& look) -> result<reader::outlook> { return look.before_fetch(r.now); });
+      auto outlook = core_->look([&](reader& look) -> result<typename reader::outlook> { return look.before_fetch(r.now); });
       if (!outlook) return outlook.error();
       zoned = detail::ask_zones(time_zones_, std::move(outlook->zoned), r.now);
       if (first.empty() && outlook->idle && zoned.due.empty()) return polled(*outlook->idle, r.now);  // nothing is to be written
@@ -303,7 +303,7 @@ class sqlite_store {
 
   std::size_t capacity_;
   const job_time_zones time_zones_;
-  std::unique_ptr<detail::sqlite_core> core_;
+  std::unique_ptr<core> core_;
 };
 
 }  // namespace penstock::inline v0_1

@@ -24,11 +24,36 @@ struct sqlite_new_job {
   job_watch* watch;
   std::size_t parent = job_entry<int>::no_entry;  ///< as job_entry::parent
 };
-class sqlite_adding : public sqlite_states {
+template <class Database = sqlite_database>
+class basic_sqlite_adding : public basic_sqlite_states<Database> {
+  using base = basic_sqlite_states<Database>;
+  using families = basic_sqlite_families<Database>;
+
  public:
-  using sqlite_states::sqlite_states;
+  using base::base;
+  using base::look_for_endings;
+  using base::now;
+  using base::recording;
+  using typename base::effects;
+  using typename base::row;
 
  protected:
+  using base::changes_;
+  using base::emit;
+  using base::endings_read_;
+  using base::families_;
+  using base::gathered;
+  using base::groups_;
+  using base::id_of;
+  using base::later;
+  using base::look_after;
+  using base::place;
+  using base::put;
+  using base::remove;
+  using base::rows_;
+  using base::self_;
+  using base::several;
+
   /// The job that counts in place of this one, also if it is over and only its ttl keeps others away; no job: none does.
   [[nodiscard]] job_id duplicate_of(const enqueue_options& o, job_time at, std::optional<row>& there) {
     there.reset();
@@ -148,7 +173,7 @@ class sqlite_adding : public sqlite_states {
         if (j.parent == job_entry<int>::settled_job) as.parent = settled;
         if (j.options->parent) {
           const auto parent = rows_.find(j.options->parent);
-          if (parent && sqlite_families::takes_children(*parent)) as.parent = parent->id;
+          if (parent && families::takes_children(*parent)) as.parent = parent->id;
         }
         one = add_one(j, at, e, as);
       }

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/fresh_seed.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/ext/detail/commit_line.hpp>
@@ -31,9 +32,16 @@
 
 namespace penstock::inline v0_1::detail {
 
-class sqlite_core {
+template <class Database = sqlite_database>
+class basic_sqlite_core {
+  using statement = dependent<sqlite_statement, Database>;
+  using jobs_type = basic_sqlite_jobs<Database>;
+  using reader_type = basic_sqlite_reader<Database>;
+  using effects_type = dependent<sqlite_effects, Database>;
+  using listeners_type = dependent<store_listeners, Database>;
+
  public:
-  sqlite_core(const std::string& path, const sqlite_store_options& o)
+  basic_sqlite_core(const std::string& path, const sqlite_store_options& o)
       : db_{open(path, o)},
         jobs_{*db_, o, static_cast<std::int64_t>(fresh_seed() >> 2) + 1},
         reader_{path, o},
@@ -42,9 +50,9 @@ class sqlite_core {
       poller_ = std::jthread{[this](const std::stop_token& stop) { poll(stop); }};
     }
   }
-  sqlite_core(const sqlite_core&) = delete;
-  sqlite_core& operator=(const sqlite_core&) = delete;
-  ~sqlite_core() {
+  basic_sqlite_core(const basic_sqlite_core&) = delete;
+  basic_sqlite_core& operator=(const basic_sqlite_core&) = delete;
+  ~basic_sqlite_core() {
     if (poller_.joinable()) {
       poller_.request_stop();
       poller_.join();
@@ -61,7 +69,7 @@ class sqlite_core {
   /// f(jobs, effects) in a transaction, and what follows from it. Its answer, or the error of the file. Throws what f throws besides. `watches`: how
   /// many it brings at the most.
   template <class F>
-  auto change(F f, std::size_t watches = 0) -> std::invoke_result_t<F&, sqlite_jobs&, sqlite_effects&> {
+  auto change(F f, std::size_t watches = 0) -> std::invoke_result_t<F&, jobs_type&, effects_type&> {
     typed_step<F> mine{f};
     mine.watches = watches;
     line_.pass(mine, [this](commit_line::step* first) noexcept { do_all(static_cast<step*>(first)); });
@@ -73,7 +81,7 @@ class sqlite_core {
 
   /// f(reader), or the error of the file.
   template <class F>
-  auto look(F f) -> std::invoke_result_t<F&, sqlite_reader&> {
+  auto look(F f) -> std::invoke_result_t<F&, reader_type&> {
     try {
       return f(reader_);
     } catch (const std::system_error& e) {
@@ -84,13 +92,13 @@ class sqlite_core {
 
   /// What other processes did: jobs of theirs that somebody here waits for are over, there is room.
   result<void> look_around() {
-    return change([](sqlite_jobs& jobs, sqlite_effects& e) -> result<void> {
+    return change([](jobs_type& jobs, effects_type& e) -> result<void> {
       jobs.look_for_endings(e);
       return {};
     });
   }
 
-  [[nodiscard]] store_listeners& listeners() noexcept { return listeners_; }
+  [[nodiscard]] listeners_type& listeners() noexcept { return listeners_; }
   [[nodiscard]] sqlite_store_stats stats() const noexcept {
     // relaxed, both: counts
     return {.steps = steps_.load(std::memory_order_relaxed),
@@ -104,11 +112,11 @@ class sqlite_core {
   }
 
  private:
-  using watch_map = std::unordered_map<std::uint64_t, job_watch*>;
+  using watch_map = std::unordered_map<std::uint64_t, dependent<job_watch, Database>*>;
 
   struct step : commit_line::step {
-    virtual void run(sqlite_jobs&) = 0;
-    sqlite_effects effects;
+    virtual void run(jobs_type&) = 0;
+    effects_type effects;
     std::error_code error;
     std::exception_ptr failure;  // any other
     std::size_t watches = 0;
@@ -122,17 +130,17 @@ class sqlite_core {
   template <class F>
   struct typed_step final : step {
     explicit typed_step(F& f) noexcept : what{f} {}
-    void run(sqlite_jobs& jobs) override {
+    void run(jobs_type& jobs) override {
       this->effects.clear();
       answer = what(jobs, this->effects);
     }
     F& what;
-    std::invoke_result_t<F&, sqlite_jobs&, sqlite_effects&> answer{errc::cancelled};
+    std::invoke_result_t<F&, jobs_type&, effects_type&> answer{errc::cancelled};
   };
   static step* after(const step& s) noexcept { return static_cast<step*>(static_cast<commit_line::step*>(s.after)); }
 
-  static std::unique_ptr<sqlite_database> open(const std::string& path, const sqlite_store_options& o) {
-    auto db = std::make_unique<sqlite_database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, o.vfs);
+  static std::unique_ptr<Database> open(const std::string& path, const sqlite_store_options& o) {
+    auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, o.vfs);
     set_up(*db, o);
     return db;
   }
@@ -249,7 +257,7 @@ class sqlite_core {
     if (!polls) polls_.store(false);
     s.events = listeners_.recorded(s.effects.events);
   }
-  static void over(step& s, job_watch& w, const sqlite_effects::notice& n) noexcept {
+  static void over(step& s, job_watch& w, const typename effects_type::notice& n) noexcept {
     w.how = n.how;
     w.why = n.text;
     w.known = n.known;
@@ -286,17 +294,17 @@ class sqlite_core {
     }
   }
 
-  std::unique_ptr<sqlite_database> db_;
-  sqlite_statement begin_{*db_, "BEGIN IMMEDIATE"};
-  sqlite_statement commit_{*db_, "COMMIT"};
-  sqlite_statement roll_back_{*db_, "ROLLBACK"};
-  sqlite_jobs jobs_;
+  std::unique_ptr<Database> db_;
+  statement begin_{*db_, "BEGIN IMMEDIATE"};
+  statement commit_{*db_, "COMMIT"};
+  statement roll_back_{*db_, "ROLLBACK"};
+  jobs_type jobs_;
   watch_map watches_;
-  std::vector<watch_map::node_type> spare_;
+  std::vector<typename watch_map::node_type> spare_;
   std::size_t wanted_room_ = 0;  // the least that somebody asked for in vain, since listeners were told; 0: nobody did
   commit_line line_;
-  sqlite_reader reader_;
-  store_listeners listeners_;
+  reader_type reader_;
+  listeners_type listeners_;
   std::atomic<std::uint64_t> steps_{0};
   std::atomic<std::uint64_t> commits_{0};
   std::atomic<std::int64_t> next_schedule_{0};
@@ -305,5 +313,7 @@ class sqlite_core {
   auto_reset_event wake_poller_;
   std::jthread poller_;
 };
+
+using sqlite_core = basic_sqlite_core<>;
 
 }  // namespace penstock::inline v0_1::detail

@@ -13,18 +13,23 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/ext/detail/sqlite_database.hpp>
 #include <penstock/ext/detail/sqlite_rows.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1::detail {
 
-class sqlite_families {
+template <class Database = sqlite_database>
+class basic_sqlite_families {
+  using statement = dependent<sqlite_statement, Database>;
+  using rows = basic_sqlite_rows<Database>;
+
  public:
-  using row = sqlite_row;
+  using row = dependent<sqlite_row, Database>;
   enum class fate : std::uint8_t { stays, goes_on, fails };
 
-  sqlite_families(sqlite_database& db, sqlite_rows& rows) : db_{db}, rows_{rows} {}
+  basic_sqlite_families(Database& db, rows& all) : db_{db}, rows_{all} {}
 
   [[nodiscard]] std::optional<row> parent_of(const row& n) { return n.parent != 0 ? rows_.find(n.parent) : std::nullopt; }
   /// Whether others may be added as its children.
@@ -150,19 +155,19 @@ class sqlite_families {
     }
   }
 
-  sqlite_database& db_;
-  sqlite_rows& rows_;
-  sqlite_statement add_{
+  Database& db_;
+  rows& rows_;
+  statement add_{
       db_, "INSERT INTO children(parent, child, place, job_id, name, on_failure, state) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"};
-  sqlite_statement record_{db_, "SELECT on_failure, state, job_id, root FROM children WHERE parent=?1 AND child=?2"};
-  sqlite_statement end_{db_, "UPDATE children SET state=?3, text=?4, root=?5 WHERE parent=?1 AND child=?2"};
-  sqlite_statement erase_{db_, "DELETE FROM children WHERE parent=?1 AND child=?2"};
-  sqlite_statement erase_all_{db_, "DELETE FROM children WHERE parent=?1"};
-  sqlite_statement cause_{
+  statement record_{db_, "SELECT on_failure, state, job_id, root FROM children WHERE parent=?1 AND child=?2"};
+  statement end_{db_, "UPDATE children SET state=?3, text=?4, root=?5 WHERE parent=?1 AND child=?2"};
+  statement erase_{db_, "DELETE FROM children WHERE parent=?1 AND child=?2"};
+  statement erase_all_{db_, "DELETE FROM children WHERE parent=?1"};
+  statement cause_{
       db_, "SELECT child FROM children WHERE parent=?1 AND child<>?2 AND state=4 AND on_failure=0 ORDER BY place LIMIT 1"};
-  sqlite_statement pending_{db_,
-                            "SELECT child FROM children JOIN jobs ON jobs.id=child WHERE children.parent=?1 AND children.state "
-                            "NOT IN (3, 4) ORDER BY place"};
+  statement pending_{db_,
+                     "SELECT child FROM children JOIN jobs ON jobs.id=child WHERE children.parent=?1 AND children.state "
+                     "NOT IN (3, 4) ORDER BY place"};
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/ext/detail/sqlite_database.hpp>
 #include <penstock/ext/detail/sqlite_rows.hpp>
 #include <penstock/job/job_group.hpp>
@@ -25,10 +26,13 @@
 
 namespace penstock::inline v0_1::detail {
 
-class sqlite_groups {
+template <class Database = sqlite_database>
+class basic_sqlite_groups {
+  using statement = dependent<sqlite_statement, Database>;
+
  public:
   /// `now`: of the transaction that goes on; what of it is about groups is this one's to change.
-  sqlite_groups(sqlite_database& db, sqlite_tallies& now, const job_group_rule& usual) : db_{db}, now_{now}, usual_{usual} {}
+  basic_sqlite_groups(Database& db, sqlite_tallies& now, const job_group_rule& usual) : db_{db}, now_{now}, usual_{usual} {}
 
   /// Whether some have become ready since this was asked.
   [[nodiscard]] bool released() noexcept { return std::exchange(released_, false); }
@@ -160,7 +164,7 @@ class sqlite_groups {
   [[nodiscard]] static std::int64_t bounded(std::size_t n) noexcept {
     return n > static_cast<std::size_t>(unlimited) ? unlimited : static_cast<std::int64_t>(n);
   }
-  static group read(const sqlite_statement::query& q) {
+  static group read(const typename statement::query& q) {
     group g;
     g.name = q.bytes(0);
     g.weight = q.integer(1);
@@ -271,23 +275,23 @@ class sqlite_groups {
     rest_if_unused();
   }
 
-  sqlite_database& db_;
+  Database& db_;
   sqlite_tallies& now_;
   const job_group_rule usual_;
   bool released_ = false;
-  sqlite_statement find_{db_, "SELECT * FROM groups WHERE name=?1"};
-  sqlite_statement first_{db_, "SELECT * FROM groups WHERE at=?1 ORDER BY key, \"order\" LIMIT 1"};
-  sqlite_statement first_key_{db_, "SELECT min(key) FROM groups WHERE at=?1"};
-  sqlite_statement until_{db_, "SELECT * FROM groups WHERE at=?1 AND key<=?2 ORDER BY key, \"order\" LIMIT ?3"};
-  sqlite_statement begin_turns_{db_, "UPDATE groups SET at=2, key=start + ?2 / weight WHERE at=1 AND key<=?1"};
-  sqlite_statement put_{db_, "INSERT OR REPLACE INTO groups VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"};
-  sqlite_statement erase_{db_, "DELETE FROM groups WHERE name=?1"};
-  sqlite_statement others_{db_, "SELECT 1 FROM groups WHERE name<>x'' LIMIT 1"};
-  sqlite_statement add_start_{db_, "INSERT INTO group_starts VALUES(?1, ?2, ?3)"};
-  sqlite_statement last_start_{db_, "SELECT max(at) FROM group_starts WHERE name=?1"};
-  sqlite_statement start_at_{db_, "SELECT at FROM group_starts WHERE name=?1 ORDER BY at, number LIMIT 1 OFFSET ?2"};
-  sqlite_statement drop_starts_{db_, "DELETE FROM group_starts WHERE name=?1 AND at<=?2"};
-  sqlite_statement drop_all_starts_{db_, "DELETE FROM group_starts WHERE name=?1"};
+  statement find_{db_, "SELECT * FROM groups WHERE name=?1"};
+  statement first_{db_, "SELECT * FROM groups WHERE at=?1 ORDER BY key, \"order\" LIMIT 1"};
+  statement first_key_{db_, "SELECT min(key) FROM groups WHERE at=?1"};
+  statement until_{db_, "SELECT * FROM groups WHERE at=?1 AND key<=?2 ORDER BY key, \"order\" LIMIT ?3"};
+  statement begin_turns_{db_, "UPDATE groups SET at=2, key=start + ?2 / weight WHERE at=1 AND key<=?1"};
+  statement put_{db_, "INSERT OR REPLACE INTO groups VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"};
+  statement erase_{db_, "DELETE FROM groups WHERE name=?1"};
+  statement others_{db_, "SELECT 1 FROM groups WHERE name<>x'' LIMIT 1"};
+  statement add_start_{db_, "INSERT INTO group_starts VALUES(?1, ?2, ?3)"};
+  statement last_start_{db_, "SELECT max(at) FROM group_starts WHERE name=?1"};
+  statement start_at_{db_, "SELECT at FROM group_starts WHERE name=?1 ORDER BY at, number LIMIT 1 OFFSET ?2"};
+  statement drop_starts_{db_, "DELETE FROM group_starts WHERE name=?1 AND at<=?2"};
+  statement drop_all_starts_{db_, "DELETE FROM group_starts WHERE name=?1"};
 };
 
 }  // namespace penstock::inline v0_1::detail

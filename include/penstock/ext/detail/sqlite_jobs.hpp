@@ -33,13 +33,47 @@ struct sqlite_settlement {
   bool stale = false;
 };
 
-class sqlite_jobs : public sqlite_scheduling {
-  using sqlite_states::promote;
-  using sqlite_states::redrive;
-  using sqlite_states::remove;
+template <class Database = sqlite_database>
+class basic_sqlite_jobs : public basic_sqlite_scheduling<Database> {
+  using base = basic_sqlite_scheduling<Database>;
+  using families = basic_sqlite_families<Database>;
+  using base::add_all;
+  using base::add_scheduled;
+  using base::again;
+  using base::changes_;
+  using base::duplicate_of;
+  using base::each;
+  using base::emit;
+  using base::emit_if_drained;
+  using base::end;
+  using base::every;
+  using base::families_;
+  using base::gathered;
+  using base::groups_;
+  using base::holds;
+  using base::later;
+  using base::make_ready;
+  using base::new_ones;
+  using base::next_schedule;
+  using base::note_schedules;
+  using base::promote;
+  using base::put;
+  using base::redrive;
+  using base::redriven_with;
+  using base::release;
+  using base::remove;
+  using base::remove_family;
+  using base::rows_;
+  using base::schedules_;
+  using base::wait;
 
  public:
-  using sqlite_scheduling::sqlite_scheduling;
+  using base::base;
+  using base::now;
+  using base::recording;
+  using base::room_for;
+  using typename base::effects;
+  using typename base::row;
 
   // Adding.
 
@@ -50,7 +84,7 @@ class sqlite_jobs : public sqlite_scheduling {
       if (duplicate_of(*j.options, at, there)) continue;
       const auto parent = rows_.find(j.options->parent);
       if (!parent) return errc::not_found;
-      if (!sqlite_families::takes_children(*parent)) return errc::stale;
+      if (!families::takes_children(*parent)) return errc::stale;
     }
     if (!room_for(jobs.size())) {
       const std::size_t fresh = new_ones(jobs, at);
@@ -290,5 +324,7 @@ class sqlite_jobs : public sqlite_scheduling {
     emit(job_event::kind::started, n, n.made + 1, e);
   }
 };
+
+using sqlite_jobs = basic_sqlite_jobs<>;
 
 }  // namespace penstock::inline v0_1::detail

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/ext/detail/sqlite_families.hpp>
 #include <penstock/ext/detail/sqlite_groups.hpp>
 #include <penstock/ext/detail/sqlite_rows.hpp>
@@ -23,7 +24,8 @@
 namespace penstock::inline v0_1::detail {
 
 /// What follows from a step.
-struct sqlite_effects {
+template <class Event = job_event>
+struct basic_sqlite_effects {
   /// With `watch`: it waits from now on for the job's end, or (job 0) is to be called at once. Without: whoever waits for the job is to be called.
   struct notice {
     std::uint64_t job = 0;
@@ -33,7 +35,7 @@ struct sqlite_effects {
     bool known = true;  ///< false: the job that counts has ended, and is kept no longer
   };
   std::vector<notice> notices;
-  std::vector<job_event> events;
+  std::vector<Event> events;
   bool ready = false;           ///< there is work for listeners
   std::size_t wanted_room = 0;  ///< somebody was refused for want of it; 0: nobody
   std::int64_t endings_seen = -1;
@@ -46,13 +48,16 @@ struct sqlite_effects {
   }
 };
 
-class sqlite_lines {
+using sqlite_effects = basic_sqlite_effects<>;
+
+template <class Database = sqlite_database>
+class basic_sqlite_lines {
  public:
-  using effects = sqlite_effects;
-  using row = sqlite_row;
+  using effects = dependent<sqlite_effects, Database>;
+  using row = dependent<sqlite_row, Database>;
 
   /// `self` is not 0: this store's among those that use the file.
-  sqlite_lines(sqlite_database& db, const sqlite_store_options& o, std::int64_t self)
+  basic_sqlite_lines(Database& db, const sqlite_store_options& o, std::int64_t self)
       : rows_{db},
         schedules_{db},
         families_{db, rows_},
@@ -189,10 +194,10 @@ class sqlite_lines {
     return each(s, most, std::move(f), [](const row&) { return true; });
   }
 
-  sqlite_rows rows_;
-  sqlite_schedules schedules_;
-  sqlite_families families_;
-  sqlite_groups groups_;
+  basic_sqlite_rows<Database> rows_;
+  basic_sqlite_schedules<Database> schedules_;
+  basic_sqlite_families<Database> families_;
+  basic_sqlite_groups<Database> groups_;
   const std::int64_t capacity_;
   const keep_rule keep_completed_;
   const keep_rule keep_failed_;

@@ -15,20 +15,31 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/ext/detail/sqlite_rows.hpp>
 #include <penstock/ext/detail/sqlite_schedules.hpp>
 #include <penstock/job/job_store.hpp>
 
 namespace penstock::inline v0_1::detail {
 
-class sqlite_reader {
+template <class Database = sqlite_database>
+class basic_sqlite_reader {
+  using statement = dependent<sqlite_statement, Database>;
+  using schedule_type = dependent<sqlite_schedule, Database>;
+  using schedule_info = dependent<job_schedule_info, Database>;
+  using group_info = dependent<job_group_info, Database>;
+  using info_type = dependent<job_info, Database>;
+  using child_type = dependent<job_child, Database>;
+  using text_type = dependent<std::string, Database>;
+  using fetched = dependent<job_fetched, Database>;
+
  public:
-  sqlite_reader(const std::string& path, const sqlite_store_options& o) : db_{path, SQLITE_OPEN_READWRITE, o.vfs} {
+  basic_sqlite_reader(const std::string& path, const sqlite_store_options& o) : db_{path, SQLITE_OPEN_READWRITE, o.vfs} {
     tune(db_, o);
     rows_.emplace(db_);
     schedules_.emplace(db_);
     for (const char* order : {"major, minor", "minor"}) {
-      lists_.push_back(std::make_unique<sqlite_statement>(
+      lists_.push_back(std::make_unique<statement>(
           db_, std::string{info_columns} + " FROM jobs WHERE state IN (?1, ?4) ORDER BY " + order + " LIMIT ?2 OFFSET ?3"));
     }
     info_.emplace(db_, std::string{info_columns} + " FROM jobs WHERE id=?1");
@@ -51,8 +62,8 @@ class sqlite_reader {
   }
 
   struct outlook {
-    std::vector<sqlite_schedule> zoned = {};  ///< schedules in time zones that are due
-    std::optional<job_fetched> idle = {};     ///< nothing else is to be done: what fetch() would say without doing anything
+    std::vector<schedule_type> zoned = {};  ///< schedules in time zones that are due
+    std::optional<fetched> idle = {};       ///< nothing else is to be done: what fetch() would say without doing anything
   };
   [[nodiscard]] outlook before_fetch(job_time now) {
     std::scoped_lock guard{lock_};
@@ -70,19 +81,19 @@ class sqlite_reader {
     if (f.next_due > now) o.idle = f;
     return o;
   }
-  [[nodiscard]] std::vector<job_schedule_info> schedules() {
+  [[nodiscard]] std::vector<schedule_info> schedules() {
     std::scoped_lock guard{lock_};
-    std::vector<job_schedule_info> found;
-    for (sqlite_schedule& s : schedules_->all()) {
+    std::vector<schedule_info> found;
+    for (schedule_type& s : schedules_->all()) {
       found.push_back(
           {.options = std::move(s.options), .made = static_cast<std::uint64_t>(s.made), .next_at = s.next, .last = s.last});
     }
     return found;
   }
   /// In the order of their names.
-  [[nodiscard]] std::vector<job_group_info> groups() {
+  [[nodiscard]] std::vector<group_info> groups() {
     std::scoped_lock guard{lock_};
-    std::vector<job_group_info> found;
+    std::vector<group_info> found;
     const sqlite_tallies t = rows_->tallies();
     const auto size = [](std::int64_t n) {
       return n == no_time.count() ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(n);
@@ -121,35 +132,35 @@ class sqlite_reader {
     const auto delayed = t.of(job_state::delayed) != 0 ? first_due_->integer() : std::nullopt;
     return {t, job_time{std::min(waits.value_or(no_time.count()), delayed.value_or(no_time.count()))}};
   }
-  [[nodiscard]] std::optional<job_info> find(const job_id& id) {
+  [[nodiscard]] std::optional<info_type> find(const job_id& id) {
     std::scoped_lock guard{lock_};
     const std::int64_t number = number_of(id);
     auto q = info_->ask(number);
     if (!q.next()) return std::nullopt;
     return info(q);
   }
-  [[nodiscard]] std::vector<job_info> list(job_state s, std::size_t first, std::size_t count) {
+  [[nodiscard]] std::vector<info_type> list(job_state s, std::size_t first, std::size_t count) {
     std::scoped_lock guard{lock_};
-    std::vector<job_info> found;
+    std::vector<info_type> found;
     auto q = lists_[s == job_state::active ? 1 : 0]->ask(static_cast<std::int64_t>(s), bounded(count), bounded(first),
                                                          s == job_state::waiting ? waiting_in_group : -1);
     while (q.next()) found.push_back(info(q));
     return found;
   }
-  [[nodiscard]] std::optional<std::vector<std::string>> logs(const job_id& id) {
+  [[nodiscard]] std::optional<std::vector<text_type>> logs(const job_id& id) {
     std::scoped_lock guard{lock_};
     const std::int64_t number = number_of(id);
     if (!rows_->find(number)) return std::nullopt;
-    std::vector<std::string> lines;
+    std::vector<text_type> lines;
     auto q = logs_->ask(number);
     while (q.next()) lines.emplace_back(q.bytes(0));
     return lines;
   }
-  [[nodiscard]] std::optional<std::vector<job_child>> children(const job_id& id) {
+  [[nodiscard]] std::optional<std::vector<child_type>> children(const job_id& id) {
     std::scoped_lock guard{lock_};
     const std::int64_t number = number_of(id);
     if (!rows_->find(number)) return std::nullopt;
-    std::vector<job_child> found;
+    std::vector<child_type> found;
     auto q = children_->ask(number);
     while (q.next()) {
       found.push_back({.id = job_id{static_cast<std::uint64_t>(q.integer(0)), q.text(1)},
@@ -159,7 +170,7 @@ class sqlite_reader {
     }
     return found;
   }
-  [[nodiscard]] std::optional<std::string> payload(const job_id& id) {
+  [[nodiscard]] std::optional<text_type> payload(const job_id& id) {
     std::scoped_lock guard{lock_};
     const std::int64_t number = number_of(id);
     const auto row = rows_->find(number);
@@ -178,22 +189,22 @@ class sqlite_reader {
     return static_cast<std::int64_t>(n > static_cast<std::size_t>(no_time.count()) ? static_cast<std::size_t>(no_time.count())
                                                                                    : n);
   }
-  [[nodiscard]] static job_time time_of(const sqlite_statement::query& q, int column) noexcept {
+  [[nodiscard]] static job_time time_of(const typename statement::query& q, int column) noexcept {
     return q.null(column) ? no_time : job_time{q.integer(column)};
   }
   [[nodiscard]] static job_time due_of(std::int64_t due) noexcept {
     return due != sqlite_row::due_unknown ? job_time{due} : no_time;
   }
-  [[nodiscard]] static job_info info(const sqlite_statement::query& q) {
-    job_info i{.id = job_id{static_cast<std::uint64_t>(q.integer(0)), q.text(1)},
-               .state = state_of(q.integer(2)),
-               .priority = static_cast<std::uint32_t>(q.integer(3)),
-               .attempts_made = static_cast<unsigned>(q.integer(4)),
-               .stalled = static_cast<unsigned>(q.integer(5)),
-               .progress = q.real(6),
-               .why = q.text(7),
-               .value = q.text(8),
-               .name = q.text(9)};
+  [[nodiscard]] static info_type info(const typename statement::query& q) {
+    info_type i{.id = job_id{static_cast<std::uint64_t>(q.integer(0)), q.text(1)},
+                .state = state_of(q.integer(2)),
+                .priority = static_cast<std::uint32_t>(q.integer(3)),
+                .attempts_made = static_cast<unsigned>(q.integer(4)),
+                .stalled = static_cast<unsigned>(q.integer(5)),
+                .progress = q.real(6),
+                .why = q.text(7),
+                .value = q.text(8),
+                .name = q.text(9)};
     i.added_at = time_of(q, 10);
     i.due_at = due_of(q.integer(11));
     i.started_at = time_of(q, 12);
@@ -211,20 +222,22 @@ class sqlite_reader {
   }
 
   std::mutex lock_;
-  sqlite_database db_;
-  std::optional<sqlite_rows> rows_;
-  std::optional<sqlite_schedules> schedules_;
-  std::vector<std::unique_ptr<sqlite_statement>> lists_;
-  std::optional<sqlite_statement> info_;
-  std::optional<sqlite_statement> payload_;
-  std::optional<sqlite_statement> large_;
-  std::optional<sqlite_statement> logs_;
-  std::optional<sqlite_statement> children_;
-  std::optional<sqlite_statement> groups_;
-  std::optional<sqlite_statement> head_;
-  std::optional<sqlite_statement> head_of_;
-  std::optional<sqlite_statement> turn_;
-  std::optional<sqlite_statement> first_due_;
+  Database db_;
+  std::optional<basic_sqlite_rows<Database>> rows_;
+  std::optional<basic_sqlite_schedules<Database>> schedules_;
+  std::vector<std::unique_ptr<statement>> lists_;
+  std::optional<statement> info_;
+  std::optional<statement> payload_;
+  std::optional<statement> large_;
+  std::optional<statement> logs_;
+  std::optional<statement> children_;
+  std::optional<statement> groups_;
+  std::optional<statement> head_;
+  std::optional<statement> head_of_;
+  std::optional<statement> turn_;
+  std::optional<statement> first_due_;
 };
+
+using sqlite_reader = basic_sqlite_reader<>;
 
 }  // namespace penstock::inline v0_1::detail

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/ext/detail/sqlite_database.hpp>
 #include <penstock/ext/detail/sqlite_row.hpp>
 #include <penstock/ext/detail/sqlite_schema.hpp>
@@ -15,9 +16,14 @@
 
 namespace penstock::inline v0_1::detail {
 
-class sqlite_rows {
+template <class Database = sqlite_database>
+class basic_sqlite_rows {
+  using statement = dependent<sqlite_statement, Database>;
+  using row_type = dependent<sqlite_row, Database>;
+  using fetched_type = dependent<sqlite_fetched, Database>;
+
  public:
-  explicit sqlite_rows(sqlite_database& db) : db_{db} {}
+  explicit basic_sqlite_rows(Database& db) : db_{db} {}
 
   [[nodiscard]] sqlite_tallies tallies() {
     auto q = tallies_.ask();
@@ -45,12 +51,12 @@ class sqlite_rows {
                      t.in[4], t.schedule_next, t.schedules_starve, t.in[5], t.groups_used, t.weights, t.turn, t.rests_until);
   }
 
-  [[nodiscard]] std::optional<sqlite_row> find(std::int64_t id) {
+  [[nodiscard]] std::optional<row_type> find(std::int64_t id) {
     auto q = find_.ask(id);
     if (!q.next()) return std::nullopt;
     return row(q);
   }
-  [[nodiscard]] std::optional<sqlite_row> find(const job_id& id) {
+  [[nodiscard]] std::optional<row_type> find(const job_id& id) {
     if (id.number() != 0) return find(static_cast<std::int64_t>(id.number()));
     if (id.name() == nullptr) return std::nullopt;
     const auto number = named_.integer(std::string_view{*id.name()});
@@ -58,13 +64,13 @@ class sqlite_rows {
   }
   [[nodiscard]] std::optional<std::int64_t> named(std::string_view name) { return named_.integer(name); }
   /// The first ones of a line.
-  [[nodiscard]] std::vector<sqlite_row> first(job_state s, std::int64_t most) {
-    std::vector<sqlite_row> found = all(first_.ask(static_cast<std::int64_t>(s), most));
+  [[nodiscard]] std::vector<row_type> first(job_state s, std::int64_t most) {
+    std::vector<row_type> found = all(first_.ask(static_cast<std::int64_t>(s), most));
     if (found.empty() && s == job_state::waiting) found = all(first_.ask(waiting_in_group, most));
     return found;
   }
   /// Of the delayed or active ones: whose time has come.
-  [[nodiscard]] std::vector<sqlite_row> due(job_state s, std::int64_t now, std::int64_t most) {
+  [[nodiscard]] std::vector<row_type> due(job_state s, std::int64_t now, std::int64_t most) {
     return all(due_.ask(static_cast<std::int64_t>(s), now, most));
   }
   [[nodiscard]] job_time first_due() {
@@ -72,43 +78,43 @@ class sqlite_rows {
     return t ? job_time{*t} : no_time;
   }
   /// What is known of how a job ended: of a completed one what it gave, of others the last failure.
-  [[nodiscard]] job_text text(const sqlite_row& r) {
+  [[nodiscard]] job_text text(const row_type& r) {
     auto q = texts_.ask(r.id);
     return q.next() ? q.text(r.state == job_state::completed ? 1 : 0) : nullptr;
   }
 
-  void insert(const sqlite_row& r, const enqueue_options& o, std::string_view backoff_text, std::string_view payload) {
+  void insert(const row_type& r, const enqueue_options& o, std::string_view backoff_text, std::string_view payload) {
     insert_.run(r.id, lane(r), r.major, r.minor, r.priority, r.flags, r.due, r.added, r.watcher, std::int64_t{o.attempts},
                 std::int64_t{o.timeout.count()}, backoff_text, static_cast<std::int64_t>(o.keep_logs), std::string_view{o.name},
                 std::string_view{o.job_id}, std::string_view{r.key}, std::string_view{r.schedule},
-                sqlite_blob{r.has(sqlite_row::large) ? std::string_view{} : payload}, r.parent, std::string_view{r.group});
-    if (r.has(sqlite_row::large)) insert_payload_.run(r.id, sqlite_blob{payload});
+                sqlite_blob{r.has(row_type::large) ? std::string_view{} : payload}, r.parent, std::string_view{r.group});
+    if (r.has(row_type::large)) insert_payload_.run(r.id, sqlite_blob{payload});
   }
   /// What the latest failure, or the job, gave is left as it was if it is null.
-  void put(const sqlite_row& r, const job_text& why = nullptr, const job_text& value = nullptr) {
+  void put(const row_type& r, const job_text& why = nullptr, const job_text& value = nullptr) {
     put_.run(r.id, lane(r), r.major, r.minor, r.made, r.stalled, r.fence, r.due, r.started, r.ended, r.progress, r.watcher,
              r.flags, why, value, r.parent, r.pending, r.failed_by);
   }
-  void erase(const sqlite_row& r) {
+  void erase(const row_type& r) {
     erase_.run(r.id);
-    if (r.has(sqlite_row::large)) erase_payload_.run(r.id);
-    if (r.has(sqlite_row::logged)) erase_logs_.run(r.id);
+    if (r.has(row_type::large)) erase_payload_.run(r.id);
+    if (r.has(row_type::logged)) erase_logs_.run(r.id);
   }
   /// The next ones that wait without a group, or in that one, with all that a lease needs but the fence.
-  void ready(std::int64_t most, std::vector<sqlite_row>& rows, std::vector<sqlite_fetched>& got) {
+  void ready(std::int64_t most, std::vector<row_type>& rows, std::vector<fetched_type>& got) {
     ready(ready_.ask(most), rows, got);
   }
-  void ready_of(std::string_view group, std::vector<sqlite_row>& rows, std::vector<sqlite_fetched>& got) {
+  void ready_of(std::string_view group, std::vector<row_type>& rows, std::vector<fetched_type>& got) {
     ready(ready_of_.ask(group), rows, got);
   }
-  void log(sqlite_row& r, std::string_view line) {
+  void log(row_type& r, std::string_view line) {
     const auto keep = keep_logs_.integer(r.id).value_or(0);
     if (keep == 0) return;
     const std::int64_t number = last_line_.integer(r.id).value_or(0) + 1;
     insert_log_.run(r.id, number, line);
     if (number > keep) trim_logs_.run(r.id, number - keep);
-    if (r.has(sqlite_row::logged)) return;
-    r.flags |= sqlite_row::logged;
+    if (r.has(row_type::logged)) return;
+    r.flags |= row_type::logged;
     put(r);
   }
 
@@ -171,33 +177,33 @@ class sqlite_rows {
  private:
   static constexpr int columns = 23;
   /// The line of a waiting job is its group's.
-  [[nodiscard]] static std::int64_t lane(const sqlite_row& r) noexcept {
+  [[nodiscard]] static std::int64_t lane(const row_type& r) noexcept {
     return r.state == job_state::waiting && !r.group.empty() ? waiting_in_group : static_cast<std::int64_t>(r.state);
   }
-  void ready(sqlite_statement::query q, std::vector<sqlite_row>& rows, std::vector<sqlite_fetched>& got) {
+  void ready(typename statement::query q, std::vector<row_type>& rows, std::vector<fetched_type>& got) {
     std::size_t i = rows.size();
     while (q.next()) {
       rows.push_back(row(q));
-      const sqlite_row& r = rows.back();
-      sqlite_fetched f{
+      const row_type& r = rows.back();
+      fetched_type f{
           .number = static_cast<std::uint64_t>(r.id), .job_id = text_of(r.job_id), .attempt = static_cast<unsigned>(r.made) + 1};
       if (r.due != sqlite_row::due_unknown) f.due_since = job_time{r.due};
       f.policy.attempts = static_cast<unsigned>(r.attempts);
       f.policy.timeout = std::chrono::nanoseconds{q.integer(columns)};
       f.policy.backoff = read_backoff(q.bytes(columns + 1));
       f.name = q.bytes(columns + 2);
-      if (!r.has(sqlite_row::large)) f.payload = q.bytes(columns + 3);
+      if (!r.has(row_type::large)) f.payload = q.bytes(columns + 3);
       got.push_back(std::move(f));
     }
     for (; i < rows.size(); ++i) {
-      if (!rows[i].has(sqlite_row::large)) continue;
+      if (!rows[i].has(row_type::large)) continue;
       auto p = payload_.ask(rows[i].id);
       if (!p.next()) throw_sqlite(SQLITE_CORRUPT, "penstock::sqlite_store: " + db_.path());
       got[i].payload = p.bytes(0);
     }
   }
-  static sqlite_row row(const sqlite_statement::query& q) {
-    sqlite_row r;
+  static row_type row(const typename statement::query& q) {
+    row_type r;
     r.id = q.integer(0);
     r.state = state_of(q.integer(1));
     r.major = q.integer(2);
@@ -223,8 +229,8 @@ class sqlite_rows {
     r.group = q.bytes(22);
     return r;
   }
-  static std::vector<sqlite_row> all(sqlite_statement::query q) {
-    std::vector<sqlite_row> found;
+  static std::vector<row_type> all(typename statement::query q) {
+    std::vector<row_type> found;
     while (q.next()) found.push_back(row(q));
     return found;
   }
@@ -235,59 +241,56 @@ class sqlite_rows {
     return sql.append(more).append(" FROM jobs WHERE ").append(where);
   }
 
-  sqlite_database& db_;
-  sqlite_statement tallies_{
+  Database& db_;
+  statement tallies_{
       db_,
       "SELECT version, next_id, fences, front, back, endings, paused, waiting, delayed, active, completed, failed, "
       "schedule_next, schedules_starve, families, groups_used, weights, turn, rests_until FROM meta"};
-  sqlite_statement put_tallies_{
+  statement put_tallies_{
       db_,
       "UPDATE meta SET version=?1, next_id=?2, fences=?3, front=?4, back=?5, endings=?6, paused=?7, waiting=?8, delayed=?9, "
       "active=?10, completed=?11, failed=?12, schedule_next=?13, schedules_starve=?14, families=?15, "
       "groups_used=?16, weights=?17, turn=?18, rests_until=?19"};
-  sqlite_statement find_{db_, select("", "id=?1")};
-  sqlite_statement first_{db_, select("", "state=?1 ORDER BY major, minor LIMIT ?2")};
-  sqlite_statement due_{db_, select("", "state=?1 AND major<=?2 ORDER BY major, minor LIMIT ?3")};
-  sqlite_statement ready_{db_, select(", timeout, backoff, name, payload", "state=0 ORDER BY major, minor LIMIT ?1")};
-  sqlite_statement ready_of_{db_,
-                             select(", timeout, backoff, name, payload", "state=6 AND grp=?1 ORDER BY major, minor LIMIT 1")};
-  sqlite_statement named_{db_, "SELECT id FROM jobs WHERE job_id=?1"};
-  sqlite_statement first_major_{db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1"};
-  sqlite_statement texts_{db_, "SELECT why, value FROM jobs WHERE id=?1"};
-  sqlite_statement payload_{db_, "SELECT payload FROM payloads WHERE job=?1"};
-  sqlite_statement insert_{
+  statement find_{db_, select("", "id=?1")};
+  statement first_{db_, select("", "state=?1 ORDER BY major, minor LIMIT ?2")};
+  statement due_{db_, select("", "state=?1 AND major<=?2 ORDER BY major, minor LIMIT ?3")};
+  statement ready_{db_, select(", timeout, backoff, name, payload", "state=0 ORDER BY major, minor LIMIT ?1")};
+  statement ready_of_{db_, select(", timeout, backoff, name, payload", "state=6 AND grp=?1 ORDER BY major, minor LIMIT 1")};
+  statement named_{db_, "SELECT id FROM jobs WHERE job_id=?1"};
+  statement first_major_{db_, "SELECT major FROM jobs WHERE state=1 ORDER BY major, minor LIMIT 1"};
+  statement texts_{db_, "SELECT why, value FROM jobs WHERE id=?1"};
+  statement payload_{db_, "SELECT payload FROM payloads WHERE job=?1"};
+  statement insert_{
       db_,
       "INSERT INTO jobs(id, state, major, minor, priority, flags, due, added, watcher, attempts, timeout, "
       "backoff, keep_logs, name, job_id, key, schedule, payload, parent, grp, made, stalled, fence, progress, pending, "
       "failed_by) "
       "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, 0, 0, 0, 0, 0, 0)"};
-  sqlite_statement insert_payload_{db_, "INSERT INTO payloads VALUES(?1, ?2)"};
-  sqlite_statement put_{
+  statement insert_payload_{db_, "INSERT INTO payloads VALUES(?1, ?2)"};
+  statement put_{
       db_,
       "UPDATE jobs SET state=?2, major=?3, minor=?4, made=?5, stalled=?6, fence=?7, due=?8, started=?9, ended=?10, progress=?11, "
       "watcher=?12, flags=?13, why=coalesce(?14, why), value=coalesce(?15, value), parent=?16, "
       "pending=?17, failed_by=?18 WHERE id=?1"};
-  sqlite_statement erase_{db_, "DELETE FROM jobs WHERE id=?1"};
-  sqlite_statement erase_payload_{db_, "DELETE FROM payloads WHERE job=?1"};
-  sqlite_statement erase_logs_{db_, "DELETE FROM logs WHERE job=?1"};
-  sqlite_statement keep_logs_{db_, "SELECT keep_logs FROM jobs WHERE id=?1"};
-  sqlite_statement last_line_{db_, "SELECT max(line) FROM logs WHERE job=?1"};
-  sqlite_statement insert_log_{db_, "INSERT INTO logs VALUES(?1, ?2, ?3)"};
-  sqlite_statement trim_logs_{db_, "DELETE FROM logs WHERE job=?1 AND line<=?2"};
-  sqlite_statement guard_{db_, "SELECT job, name, live, expires FROM keys WHERE key=?1"};
-  sqlite_statement add_guard_{db_, "INSERT OR REPLACE INTO keys VALUES(?1, ?2, ?3, 1, ?4)"};
-  sqlite_statement extend_guard_{db_, "UPDATE keys SET expires=?2 WHERE key=?1"};
-  sqlite_statement drop_guard_{db_, "DELETE FROM keys WHERE key=?1 AND job=?2 AND expires=?3"};
-  sqlite_statement live_guard_{db_, "UPDATE keys SET live=?3 WHERE key=?1 AND job=?2"};
-  sqlite_statement guard_if_free_{db_, "INSERT OR IGNORE INTO keys VALUES(?1, ?2, ?3, 1, ?4)"};
-  sqlite_statement sweep_guards_{db_,
-                                 "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE live=0 AND expires<=?1 LIMIT 2)"};
-  sqlite_statement add_ending_{db_, "INSERT INTO endings VALUES(?1, ?2, ?3, ?4, ?5)"};
-  sqlite_statement date_endings_{db_,
-                                 "UPDATE endings SET at=?1 WHERE at=0 AND (SELECT at FROM endings ORDER BY number LIMIT 1)=0"};
-  sqlite_statement sweep_endings_{
+  statement erase_{db_, "DELETE FROM jobs WHERE id=?1"};
+  statement erase_payload_{db_, "DELETE FROM payloads WHERE job=?1"};
+  statement erase_logs_{db_, "DELETE FROM logs WHERE job=?1"};
+  statement keep_logs_{db_, "SELECT keep_logs FROM jobs WHERE id=?1"};
+  statement last_line_{db_, "SELECT max(line) FROM logs WHERE job=?1"};
+  statement insert_log_{db_, "INSERT INTO logs VALUES(?1, ?2, ?3)"};
+  statement trim_logs_{db_, "DELETE FROM logs WHERE job=?1 AND line<=?2"};
+  statement guard_{db_, "SELECT job, name, live, expires FROM keys WHERE key=?1"};
+  statement add_guard_{db_, "INSERT OR REPLACE INTO keys VALUES(?1, ?2, ?3, 1, ?4)"};
+  statement extend_guard_{db_, "UPDATE keys SET expires=?2 WHERE key=?1"};
+  statement drop_guard_{db_, "DELETE FROM keys WHERE key=?1 AND job=?2 AND expires=?3"};
+  statement live_guard_{db_, "UPDATE keys SET live=?3 WHERE key=?1 AND job=?2"};
+  statement guard_if_free_{db_, "INSERT OR IGNORE INTO keys VALUES(?1, ?2, ?3, 1, ?4)"};
+  statement sweep_guards_{db_, "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE live=0 AND expires<=?1 LIMIT 2)"};
+  statement add_ending_{db_, "INSERT INTO endings VALUES(?1, ?2, ?3, ?4, ?5)"};
+  statement date_endings_{db_, "UPDATE endings SET at=?1 WHERE at=0 AND (SELECT at FROM endings ORDER BY number LIMIT 1)=0"};
+  statement sweep_endings_{
       db_, "DELETE FROM endings WHERE number IN (SELECT number FROM endings ORDER BY number LIMIT 2) AND at<?1 AND at<>0"};
-  sqlite_statement endings_{db_, "SELECT number, job, state, text FROM endings WHERE number>?1 ORDER BY number"};
+  statement endings_{db_, "SELECT number, job, state, text FROM endings WHERE number>?1 ORDER BY number"};
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -20,9 +20,10 @@
 #include <vector>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/ext/detail/sqlite_database.hpp>
 #include <penstock/ext/detail/sqlite_rows.hpp>
-#include <penstock/job/detail/job_schedules.hpp>
+#include <penstock/job/detail/schedule_times.hpp>
 #include <penstock/job/job_schedule.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/job_time_zone.hpp>
@@ -144,9 +145,10 @@ struct sqlite_zoned {
 inline constexpr std::size_t scheduled_at_once = 100;
 
 /// Throws std::bad_alloc, and what a zone that is known throws.
-inline sqlite_zoned ask_zones(const job_time_zones& zones, std::vector<sqlite_schedule>&& due, job_time now) {
+template <class Schedule>
+sqlite_zoned ask_zones(const job_time_zones& zones, std::vector<Schedule>&& due, job_time now) {
   sqlite_zoned z{.others = now};
-  for (sqlite_schedule& s : due) {
+  for (Schedule& s : due) {
     std::shared_ptr<const job_time_zone> zone;
     try {
       if (zones) zone = zones(s.options.time_zone);
@@ -162,24 +164,28 @@ inline sqlite_zoned ask_zones(const job_time_zones& zones, std::vector<sqlite_sc
   return z;
 }
 
-class sqlite_schedules {
- public:
-  explicit sqlite_schedules(sqlite_database& db) : db_{db} {}
+template <class Database = sqlite_database>
+class basic_sqlite_schedules {
+  using statement = dependent<sqlite_statement, Database>;
+  using schedule_type = dependent<sqlite_schedule, Database>;
 
-  [[nodiscard]] std::optional<sqlite_schedule> find(std::string_view id) {
+ public:
+  explicit basic_sqlite_schedules(Database& db) : db_{db} {}
+
+  [[nodiscard]] std::optional<schedule_type> find(std::string_view id) {
     auto q = find_.ask(id);
     if (!q.next()) return std::nullopt;
     return schedule(q);
   }
   // The next ones first.
 
-  [[nodiscard]] std::vector<sqlite_schedule> all() { return found(all_.ask()); }
+  [[nodiscard]] std::vector<schedule_type> all() { return found(all_.ask()); }
   /// Those in UTC.
-  [[nodiscard]] std::vector<sqlite_schedule> due(job_time now) {
+  [[nodiscard]] std::vector<schedule_type> due(job_time now) {
     return found(due_.ask(std::int64_t{now.count()}, static_cast<std::int64_t>(scheduled_at_once)));
   }
   /// The others.
-  [[nodiscard]] std::vector<sqlite_schedule> due_in_zones(job_time now) {
+  [[nodiscard]] std::vector<schedule_type> due_in_zones(job_time now) {
     return found(due_in_zones_.ask(std::int64_t{now.count()}));
   }
   [[nodiscard]] job_time next() { return job_time{next_.integer().value_or(no_time.count())}; }
@@ -187,7 +193,7 @@ class sqlite_schedules {
   [[nodiscard]] job_time next_but(job_time zoned_until) {
     return job_time{next_but_.integer(std::int64_t{zoned_until.count()}).value_or(no_time.count())};
   }
-  void put(const sqlite_schedule& s) {
+  void put(const schedule_type& s) {
     const job_schedule_options& o = s.options;
     const auto limit = static_cast<std::int64_t>(
         std::min<std::uint64_t>(o.limit, static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())));
@@ -207,13 +213,13 @@ class sqlite_schedules {
   void again(std::string_view id, std::int64_t job) { again_.run(id, job); }
 
  private:
-  static std::vector<sqlite_schedule> found(sqlite_statement::query q) {
-    std::vector<sqlite_schedule> all;
+  static std::vector<schedule_type> found(typename statement::query q) {
+    std::vector<schedule_type> all;
     while (q.next()) all.push_back(schedule(q));
     return all;
   }
-  static sqlite_schedule schedule(const sqlite_statement::query& q) {
-    sqlite_schedule s;
+  static schedule_type schedule(const typename statement::query& q) {
+    schedule_type s;
     job_schedule_options& o = s.options;
     o.id = q.bytes(0);
     o.options = read_options(q.bytes(1));
@@ -235,21 +241,20 @@ class sqlite_schedules {
     return s;
   }
 
-  sqlite_database& db_;
-  sqlite_statement find_{db_, "SELECT * FROM schedules WHERE id=?1"};
-  sqlite_statement all_{db_, "SELECT * FROM schedules ORDER BY next, id"};
-  sqlite_statement due_{db_, "SELECT * FROM schedules WHERE next<=?1 AND zone IS NULL ORDER BY next, id LIMIT ?2"};
-  sqlite_statement due_in_zones_{db_, "SELECT * FROM schedules WHERE next<=?1 AND zone IS NOT NULL ORDER BY next, id"};
-  sqlite_statement next_{db_, "SELECT min(next) FROM schedules"};
-  sqlite_statement next_but_{db_, "SELECT min(next) FROM schedules WHERE zone IS NULL OR next>?1"};
-  sqlite_statement put_{
-      db_,
-      "INSERT OR REPLACE INTO schedules VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
-      "?17)"};
-  sqlite_statement erase_{db_, "DELETE FROM schedules WHERE id=?1"};
-  sqlite_statement erase_all_{db_, "DELETE FROM schedules"};
-  sqlite_statement ended_{db_, "UPDATE schedules SET over=1, over_at=?3 WHERE id=?1 AND last=?2 AND over=0"};
-  sqlite_statement again_{db_, "UPDATE schedules SET over=0 WHERE id=?1 AND last=?2"};
+  Database& db_;
+  statement find_{db_, "SELECT * FROM schedules WHERE id=?1"};
+  statement all_{db_, "SELECT * FROM schedules ORDER BY next, id"};
+  statement due_{db_, "SELECT * FROM schedules WHERE next<=?1 AND zone IS NULL ORDER BY next, id LIMIT ?2"};
+  statement due_in_zones_{db_, "SELECT * FROM schedules WHERE next<=?1 AND zone IS NOT NULL ORDER BY next, id"};
+  statement next_{db_, "SELECT min(next) FROM schedules"};
+  statement next_but_{db_, "SELECT min(next) FROM schedules WHERE zone IS NULL OR next>?1"};
+  statement put_{db_,
+                 "INSERT OR REPLACE INTO schedules VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
+                 "?17)"};
+  statement erase_{db_, "DELETE FROM schedules WHERE id=?1"};
+  statement erase_all_{db_, "DELETE FROM schedules"};
+  statement ended_{db_, "UPDATE schedules SET over=1, over_at=?3 WHERE id=?1 AND last=?2 AND over=0"};
+  statement again_{db_, "UPDATE schedules SET over=0 WHERE id=?1 AND last=?2"};
 };
 
 }  // namespace penstock::inline v0_1::detail

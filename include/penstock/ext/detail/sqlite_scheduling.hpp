@@ -17,9 +17,16 @@
 
 namespace penstock::inline v0_1::detail {
 
-class sqlite_scheduling : public sqlite_adding {
+template <class Database = sqlite_database>
+class basic_sqlite_scheduling : public basic_sqlite_adding<Database> {
+  using base = basic_sqlite_adding<Database>;
+
  public:
-  using sqlite_adding::sqlite_adding;
+  using base::base;
+  using base::now;
+  using base::room_for;
+  using typename base::effects;
+  using typename base::row;
 
   /// `in_zone`: its first time from `at` on, if it names a time zone.
   void put_schedule(const job_schedule_options& o, std::string_view payload, job_time at, job_time in_zone, effects& e) {
@@ -52,6 +59,11 @@ class sqlite_scheduling : public sqlite_adding {
   }
 
  protected:
+  using base::add_one;
+  using base::changes_;
+  using base::duplicate_of;
+  using base::schedules_;
+
   void add_scheduled(job_time at, const std::vector<sqlite_due>& zoned, effects& e) {
     std::vector<sqlite_due> due;
     for (sqlite_schedule& s : schedules_.due(at)) due.emplace_back(std::move(s), nullptr, at);

@@ -15,11 +15,35 @@
 
 namespace penstock::inline v0_1::detail {
 
-class sqlite_states : public sqlite_lines {
+template <class Database = sqlite_database>
+class basic_sqlite_states : public basic_sqlite_lines<Database> {
+  using base = basic_sqlite_lines<Database>;
+  using families = basic_sqlite_families<Database>;
+
  public:
-  using sqlite_lines::sqlite_lines;
+  using base::base;
+  using base::now;
+  using typename base::effects;
+  using typename base::row;
 
  protected:
+  using base::again;
+  using base::changes_;
+  using base::emit;
+  using base::families_;
+  using base::groups_;
+  using base::keep_completed_;
+  using base::keep_failed_;
+  using base::leave;
+  using base::make_ready;
+  using base::move;
+  using base::place;
+  using base::put;
+  using base::rows_;
+  using base::schedules_;
+  using base::self_;
+  using base::several;
+
   void release(row& n, job_time at, job_time t, effects& e) {
     emit(job_event::kind::released, n, n.made + 1, e);
     again(n, at, t, true, e);
@@ -96,9 +120,9 @@ class sqlite_states : public sqlite_lines {
       std::optional<row> n = rows_.find(id);
       id = 0;
       if (!n) return;
-      const auto fate = sqlite_families::of(*n);
-      if (fate == sqlite_families::fate::stays) return;
-      if (fate == sqlite_families::fate::fails) {
+      const auto fate = families::of(*n);
+      if (fate == families::fate::stays) return;
+      if (fate == families::fate::fails) {
         n->flags |= row::by_child;
         const job_text why = families_.why(*n);
         emit(job_event::kind::failed, *n, n->made, e, why);

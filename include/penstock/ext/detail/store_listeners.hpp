@@ -16,21 +16,22 @@
 
 namespace penstock::inline v0_1::detail {
 
-class store_listeners {
-  using list = std::vector<std::shared_ptr<store_listener>>;
+template <class Listener = store_listener, class Event = job_event>
+class basic_store_listeners {
+  using list = std::vector<std::shared_ptr<Listener>>;
 
  public:
   static constexpr std::size_t event_backlog = 4096;
 
   /// Throws std::bad_alloc.
-  void add(std::shared_ptr<store_listener> listener) {
+  void add(std::shared_ptr<Listener> listener) {
     std::scoped_lock one_change{changing_};
     auto changed = std::make_shared<list>(*all());
     changed->push_back(std::move(listener));
     set(std::move(changed));
   }
   /// Without memory for the change, it stays until the next one.
-  void remove(const store_listener& listener) noexcept {
+  void remove(const Listener& listener) noexcept {
     std::scoped_lock one_change{changing_};
     try {
       auto changed = std::make_shared<list>(*all());
@@ -53,7 +54,7 @@ class store_listeners {
     return false;
   }
   /// In the order in which they happened. True: deliver() is to be called.
-  [[nodiscard]] bool recorded(std::vector<job_event>& events) noexcept {
+  [[nodiscard]] bool recorded(std::vector<Event>& events) noexcept {
     if (events.empty()) return false;
     std::scoped_lock guard{lock_};
     for (auto& e : events) {
@@ -105,11 +106,13 @@ class store_listeners {
 
   mutable polled_mutex<> lock_;
   std::shared_ptr<const list> all_ = std::make_shared<const list>();  // replaced as a whole
-  std::vector<job_event> events_;
-  std::vector<job_event> on_their_way_;  // of who delivers
+  std::vector<Event> events_;
+  std::vector<Event> on_their_way_;  // of who delivers
   std::uint64_t lost_ = 0;
   bool delivering_ = false;
   std::mutex changing_;  // one change of all_ at a time
 };
+
+using store_listeners = basic_store_listeners<>;
 
 }  // namespace penstock::inline v0_1::detail
