@@ -37,6 +37,7 @@
 #include <penstock/core/backoff.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/fresh_seed.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/ext/detail/celery_message.hpp>
@@ -87,7 +88,7 @@ class basic_celery_producer {
     if (!arguments.is_array()) refuse("the arguments are no array");
     if (!named.is_null() && !named.is_object()) refuse("the named arguments are no object");
     if (options.priority < 0 || options.priority > 9) refuse("the priority is " + std::to_string(options.priority));
-    detail::celery_message message;
+    detail::dependent<detail::celery_message, Transport> message;
     message.id = options.task_id.empty() ? uuid() : options.task_id;
     message.delivery_tag = uuid();
     message.queue = options.queue.empty() ? options_.queue : options.queue;

@@ -45,7 +45,8 @@ namespace penstock::inline v0_1::detail {
   return text;
 }
 
-struct celery_message {
+template <class Json = nlohmann::json>
+struct basic_celery_message {
   std::string id;
   std::string delivery_tag;
   std::string queue;
@@ -59,8 +60,8 @@ struct celery_message {
     return step == 0 ? queue : queue + "\x06\x16" + std::to_string(step);
   }
 
-  [[nodiscard]] std::string text(std::string_view task, const nlohmann::json& arguments, const nlohmann::json& named) const {
-    using json = nlohmann::json;
+  [[nodiscard]] std::string text(std::string_view task, const Json& arguments, const Json& named) const {
+    using json = Json;
     const auto or_null = [](const std::optional<std::string>& text) { return text ? json(*text) : json(nullptr); };
     const json embedded{{"callbacks", nullptr}, {"errbacks", nullptr}, {"chain", nullptr}, {"chord", nullptr}};
     const json message{
@@ -93,26 +94,29 @@ struct celery_message {
   }
 };
 
+using celery_message = basic_celery_message<>;
+
 // A failed task's result is {"exc_type", "exc_message", "exc_module"}. errc::empty of a state that a task passes through (STARTED, RETRY).
 template <class Result>
 [[nodiscard]] result<Result> celery_result_of(std::string_view text) {
-  const nlohmann::json meta = nlohmann::json::parse(text, nullptr, false);
+  using json = decltype(Result::value);
+  const json meta = json::parse(text, nullptr, false);
   if (!meta.is_object() || !meta.contains("status") || !meta["status"].is_string()) return redis_errc::unexpected_reply;
   Result r;
   r.status = meta["status"].template get<std::string>();
   if (r.status == "PENDING" || r.status == "RECEIVED" || r.status == "STARTED" || r.status == "RETRY") return errc::empty;
-  const nlohmann::json what = meta.value("result", nlohmann::json{});
-  const auto text_of = [](const nlohmann::json& j) {
-    return j.is_string() ? j.get<std::string>() : j.is_null() ? std::string{} : j.dump();
+  const json what = meta.value("result", json{});
+  const auto text_of = [](const json& j) {
+    return j.is_string() ? j.template get<std::string>() : j.is_null() ? std::string{} : j.dump();
   };
   if (r.status == "SUCCESS") {
     r.value = what;
   } else if (what.is_object()) {
-    r.exception_type = text_of(what.value("exc_type", nlohmann::json{}));
-    const nlohmann::json message = what.value("exc_message", nlohmann::json{});
+    r.exception_type = text_of(what.value("exc_type", json{}));
+    const json message = what.value("exc_message", json{});
     r.exception_message = text_of(message.is_array() && message.size() == 1 ? message[0] : message);
   }
-  r.traceback = text_of(meta.value("traceback", nlohmann::json{}));
+  r.traceback = text_of(meta.value("traceback", json{}));
   return r;
 }
 
