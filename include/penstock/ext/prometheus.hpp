@@ -14,12 +14,16 @@
 #include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
 
+#include <concepts>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
+#include <penstock/core/detail/sync.hpp>
 #include <penstock/observe/detail/clean_text.hpp>
 #include <penstock/observe/detail/metric_families.hpp>
 #include <penstock/observe/registry.hpp>
@@ -28,15 +32,18 @@ namespace penstock::inline v0_1 {
 
 namespace detail {
 
-inline prometheus::ClientMetric::Label prometheus_label(std::string_view name, std::string_view value) {
+template <class Label>
+Label prometheus_label(std::string_view name, std::string_view value) {
   return {std::string{name}, utf8_text(value)};
 }
 
-inline prometheus::ClientMetric prometheus_metric(const component_snapshot& c, const metric_value& m) {
-  prometheus::ClientMetric told;
-  told.label.push_back(prometheus_label("component", c.name));
-  if (m.every_kind) told.label.push_back(prometheus_label("kind", c.kind));
-  if (!m.label.empty()) told.label.push_back(prometheus_label(m.label, m.label_value));
+template <class Metric>
+Metric prometheus_metric(const component_snapshot& c, const metric_value& m) {
+  using label = typename Metric::Label;
+  Metric told;
+  told.label.push_back(prometheus_label<label>("component", c.name));
+  if (m.every_kind) told.label.push_back(prometheus_label<label>("kind", c.kind));
+  if (!m.label.empty()) told.label.push_back(prometheus_label<label>(m.label, m.label_value));
   switch (m.type) {
     case metric_type::count:
       told.counter.value = m.value;
@@ -57,27 +64,34 @@ inline prometheus::ClientMetric prometheus_metric(const component_snapshot& c, c
 }  // namespace detail
 
 /// A snapshot as prometheus-cpp's families.
-[[nodiscard]] inline std::vector<prometheus::MetricFamily> to_prometheus_families(const registry_snapshot& s) {
-  std::vector<prometheus::MetricFamily> families;
-  for (const detail::metric_family& f : detail::families_of(s)) {
+template <std::same_as<registry_snapshot> Snapshot>
+[[nodiscard]] std::vector<prometheus::MetricFamily> to_prometheus_families(const Snapshot& s) {
+  using family_type = detail::dependent<prometheus::MetricFamily, Snapshot>;
+  using metric = detail::dependent<prometheus::ClientMetric, Snapshot>;
+  std::vector<family_type> families;
+  for (const auto& f : detail::families_of(s)) {
     const prometheus::MetricType type = f.type == metric_type::count   ? prometheus::MetricType::Counter
                                         : f.type == metric_type::level ? prometheus::MetricType::Gauge
                                                                        : prometheus::MetricType::Histogram;
-    prometheus::MetricFamily family{std::string{f.name}, std::string{f.help}, type, {}};
-    for (const auto& [component, value] : f.members) family.metric.push_back(detail::prometheus_metric(*component, *value));
+    family_type family{std::string{f.name}, std::string{f.help}, type, {}};
+    for (const auto& [component, value] : f.members)
+      family.metric.push_back(detail::prometheus_metric<metric>(*component, *value));
     families.push_back(std::move(family));
   }
   return families;
 }
 
-class prometheus_collectable final : public prometheus::Collectable {
+template <class Sync = detail::std_sync>
+class basic_prometheus_collectable final : public prometheus::Collectable {
  public:
-  explicit prometheus_collectable(const registry& of) noexcept : of_{&of} {}
+  explicit basic_prometheus_collectable(const basic_registry<Sync>& of) noexcept : of_{&of} {}
 
   [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override { return to_prometheus_families(of_->snapshot()); }
 
  private:
-  const registry* of_;
+  const basic_registry<Sync>* of_;
 };
+
+using prometheus_collectable = basic_prometheus_collectable<>;
 
 }  // namespace penstock::inline v0_1
