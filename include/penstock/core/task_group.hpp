@@ -194,7 +194,7 @@ class basic_task_group<Sync>::joining : public detail::wait_awaiter<detail::basi
 };
 
 template <class Sync>
-auto basic_task_group<Sync>::join_operation::operator co_await() const noexcept -> joining {
+inline auto basic_task_group<Sync>::join_operation::operator co_await() const noexcept -> joining {
   return joining{group};
 }
 

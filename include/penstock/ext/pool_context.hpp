@@ -235,7 +235,7 @@ class pool_executor {
 };
 
 template <class Sync>
-auto basic_pool_context<Sync>::get_executor() noexcept -> executor_type {
+inline auto basic_pool_context<Sync>::get_executor() noexcept -> executor_type {
   return {this, std::allocator<void>{}};
 }
 

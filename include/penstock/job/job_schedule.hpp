@@ -51,7 +51,8 @@ struct job_schedule_info {
 namespace detail {
 
 /// Throws std::invalid_argument that names the value.
-inline void check(const job_schedule_options& o) {
+template <class = void>
+void check(const job_schedule_options& o) {
   const auto refuse = [&o](const std::string& what) {
     throw std::invalid_argument{"penstock::job_schedule_options: " + what + " (schedule \"" + o.id + "\")"};
   };

@@ -254,7 +254,8 @@ class hash_ring {
                                                                                    std::uint32_t end) const {
     std::vector<detail::dependent<detail::ring_point, Node>> points;
     points.reserve(end - first);
-    for (std::uint32_t i = first; i < end; ++i) points.push_back({stable_hash(i, members_[slot].hash), slot});
+    for (std::uint32_t i = first; i < end; ++i)
+      points.push_back({detail::xxh3_hash(std::uint64_t{i}, members_[slot].hash), slot});
     std::sort(points.begin(), points.end(), order());
     return points;
   }
@@ -273,7 +274,7 @@ class hash_ring {
         const std::uint64_t hash = hash_of(node, options_.seed);
         auto state = std::make_shared<detail::ring_node<Node>>(std::move(node), load_);
         slots.push_back(members_.insert({std::move(state), hash, options.weight, points, 0}, options.zone));
-        for (std::uint32_t i = 0; i < points; ++i) fresh.push_back({stable_hash(i, hash), slots.back()});
+        for (std::uint32_t i = 0; i < points; ++i) fresh.push_back({detail::xxh3_hash(std::uint64_t{i}, hash), slots.back()});
       }
       std::sort(fresh.begin(), fresh.end(), order());
       points_.insert(fresh, members_.slots(), order());

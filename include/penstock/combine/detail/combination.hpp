@@ -268,7 +268,7 @@ class basic_combination {
 };
 
 template <class All>
-void combined_child::promise_type::end(handle self) noexcept {
+inline void combined_child::promise_type::end(handle self) noexcept {
   All& all = *all_;
   child_outcome& outcome = *outcome_;
   outcome.exception = exception();

@@ -48,8 +48,12 @@ concept handles_jobs =
     std::invocable<F&, job<Payload>&> && job_answer<typename job_answer_of<std::invoke_result_t<F&, job<Payload>&>>::type>;
 
 inline job_outcome outcome_of(job_outcome o) noexcept { return o; }
-inline job_outcome outcome_of(std::string value) { return job_outcome::done(std::move(value)); }
+template <class = void>
+job_outcome outcome_of(std::string value) {
+  return job_outcome::done(std::move(value));
+}
 template <job_encodable T>
+  requires(!std::same_as<T, std::string>)
 job_outcome outcome_of(const T& value) {
   return job_outcome::done(value);
 }
@@ -62,7 +66,8 @@ job_outcome outcome_of(result<T> r) {
     return outcome_of(*std::move(r));
   }
 }
-inline job_outcome outcome_of_failure(std::exception_ptr failure) noexcept {
+template <class = void>
+job_outcome outcome_of_failure(std::exception_ptr failure) noexcept {
   try {
     try {
       std::rethrow_exception(std::move(failure));
