@@ -32,7 +32,7 @@ using test_support::gate;
 using test_support::must;
 using test_support::until;
 
-worker_pool_options measured(const manual_clock& clock, std::size_t threads = 1) {
+worker_pool_options with_metrics(const manual_clock& clock, std::size_t threads = 1) {
   worker_pool_options options{.threads = threads, .queue_capacity = 64, .metrics = true};
   options.clock = const_cast<manual_clock&>(clock);
   return options;
@@ -148,7 +148,7 @@ TEST_CASE("pool_stats: refused submissions are counted by their reason", "[worke
 TEST_CASE("pool_stats: tasks from inside, and those that their submitter runs, are counted like all others",
           "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool_options options = measured(clock);
+  worker_pool_options options = with_metrics(clock);
   options.queue_capacity = 2;
   event done;
   worker_pool pool{std::move(options)};
@@ -182,7 +182,7 @@ TEST_CASE("pool_stats: tasks from inside, and those that their submitter runs, a
 TEST_CASE("pool_stats: tasks that are kept for later because the queue is full keep their time of submission",
           "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool_options options = measured(clock);
+  worker_pool_options options = with_metrics(clock);
   options.queue_capacity = 1;
   worker_pool pool{std::move(options)};
   struct nest {
@@ -208,7 +208,7 @@ TEST_CASE("pool_stats: queue wait is the time from submission to beginning, run 
           "[worker_pool][stats]") {
   const unsigned priorities = GENERATE(1U, 3U);
   manual_clock clock;
-  worker_pool_options options = measured(clock);
+  worker_pool_options options = with_metrics(clock);
   options.priorities = priorities;
   worker_pool pool{std::move(options)};
   clock.advance(3ms);
@@ -230,7 +230,7 @@ TEST_CASE("pool_stats: queue wait is the time from submission to beginning, run 
 
 TEST_CASE("pool_stats: what is taken out together, or sent together, has waited since it was submitted", "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool pool{measured(clock)};
+  worker_pool pool{with_metrics(clock)};
   gate busy{pool};
   CHECK(pool.post_n(20, [](std::size_t) {}).count == 20);
   clock.advance(1ms);
@@ -249,7 +249,7 @@ TEST_CASE("pool_stats: what is taken out together, or sent together, has waited 
 
 TEST_CASE("pool_stats: waiting for room is part of the queue wait", "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool_options options = measured(clock);
+  worker_pool_options options = with_metrics(clock);
   options.queue_capacity = 1;
   worker_pool pool{std::move(options)};
   gate busy{pool};
@@ -265,7 +265,7 @@ TEST_CASE("pool_stats: waiting for room is part of the queue wait", "[worker_poo
 
 TEST_CASE("pool_stats: a task that is run by who waits for it counts there, and once", "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool pool{measured(clock)};
+  worker_pool pool{with_metrics(clock)};
   auto outer = pool.submit([&] {
     auto inner = pool.submit([&] {
       clock.advance(5ms);
@@ -341,7 +341,7 @@ TEST_CASE("pool_stats: what purge() drops is cancelled, wherever it lies, but fo
 
 TEST_CASE("pool_stats: counts and times stay when threads come and go", "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool pool{measured(clock)};
+  worker_pool pool{with_metrics(clock)};
   std::size_t completed = 0;
   for (int round = 0; round < 3; ++round) {
     REQUIRE(pool.resize(3));
@@ -372,7 +372,7 @@ TEST_CASE("pool_stats: counts and times stay when threads come and go", "[worker
 
 TEST_CASE("pool_stats: a thread counts as there from before it begins, and no longer if it fails to", "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool_options options = measured(clock);
+  worker_pool_options options = with_metrics(clock);
   options.max_threads = 3;
   std::atomic<bool> fails = false;
   options.on_thread_start = [&](std::size_t) {
@@ -393,7 +393,7 @@ TEST_CASE("pool_stats: a thread counts as there from before it begins, and no lo
 
 TEST_CASE("pool_stats: who blocks is active, and so is who runs in its stead", "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool_options options = measured(clock);
+  worker_pool_options options = with_metrics(clock);
   options.max_threads = 2;
   event inside, go_on;
   worker_pool pool{std::move(options)};
@@ -423,7 +423,7 @@ TEST_CASE("pool_stats: who blocks is active, and so is who runs in its stead", "
 
 TEST_CASE("pool_stats: utilization is the integral of the workers' busy time", "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool pool{measured(clock, 2)};
+  worker_pool pool{with_metrics(clock, 2)};
   CHECK(pool.stats().busy == busy_snapshot{});
   clock.advance(10ms);
   CHECK(pool.stats().busy == busy_snapshot{.busy = 0ms, .offered = 20ms});
@@ -446,7 +446,7 @@ TEST_CASE("pool_stats: utilization is the integral of the workers' busy time", "
 
 TEST_CASE("pool_stats: the longest running piece is told, and which worker runs it", "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool pool{measured(clock, 2)};
+  worker_pool pool{with_metrics(clock, 2)};
   std::size_t first = 9;
   event entered, open;
   REQUIRE(pool.post([&] {
@@ -497,7 +497,7 @@ TEST_CASE("pool_stats: without metrics tasks are counted, but no times", "[worke
 
 TEST_CASE("pool_stats: resumptions keep workers busy, and are no tasks", "[worker_pool][stats]") {
   manual_clock clock;
-  worker_pool pool{measured(clock)};
+  worker_pool pool{with_metrics(clock)};
   auto coroutine = spawn(pool, hop(pool, 5));
   coroutine.result();
   REQUIRE(pool.drain());
