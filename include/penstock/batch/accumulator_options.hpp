@@ -94,6 +94,7 @@ struct accumulator_stats {
   std::size_t held = 0;              ///< items that went in and are not over
   std::size_t held_bytes = 0;
   std::size_t in_flight = 0;  ///< batches on their way, those that wait to be tried again, too
+  std::size_t limit = 0;      ///< max_in_flight_batches
   std::size_t waiting = 0;    ///< callers that wait for room
 };
 
@@ -104,6 +105,7 @@ void describe(const accumulator_stats& s, metric_sink& to) {
   to.gauge(metrics::depth, s.held);
   to.gauge(metrics::waiters, s.waiting);
   to.gauge(metrics::in_flight, s.in_flight);
+  to.gauge(metrics::limit, s.limit);
   to.gauge({"held_bytes", "What the items that are not over weigh."}, s.held_bytes);
   to.counter(metrics::accepted, s.added);
   to.counter(metrics::completed, s.acknowledged);

@@ -60,10 +60,11 @@ namespace detail {
 using batch_sizes = basic_histogram<4, 24>;
 }
 
-/// Since construction, but for the first two lines.
+/// Since construction, but for the first four lines.
 struct batcher_stats {
   std::size_t waiting = 0;    ///< keys that have not left
   std::size_t in_flight = 0;  ///< batches under way
+  std::size_t limit = 0;      ///< max_in_flight_batches
   std::size_t cached = 0;     ///< keys that are remembered
 
   std::uint64_t loads = 0;      ///< that were asked for, and not refused
@@ -94,6 +95,7 @@ void describe(const batcher_stats& s, metric_sink& to) {
   to.kind("batcher");
   to.gauge(metrics::depth, s.waiting);
   to.gauge(metrics::in_flight, s.in_flight);
+  to.gauge(metrics::limit, s.limit);
   to.gauge({"cached", "Keys that are remembered."}, s.cached);
   to.counter(metrics::accepted, s.loads);
   to.counter(metrics::completed, s.keys - std::min(s.failed, s.keys));

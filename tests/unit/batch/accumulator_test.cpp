@@ -538,6 +538,7 @@ TEST_CASE("accumulator: a function may be a coroutine, several may be on their w
     auto failing = penstock::spawn(acc.async_add(thing(1)));
     auto last = acc.add(thing(2));
     CHECK(acc.stats().in_flight == 2);
+    CHECK(acc.stats().limit == 2);
     go[1].set();
     CHECK_THROWS_WITH(failing.result(), "one");
     go[0].set();

@@ -146,6 +146,7 @@ TEST_CASE(
   CHECK(rest[3].get() == 50);
   CHECK(slow.stats().batch_size.max() == 3);
   CHECK(slow.stats().in_flight == 0);
+  CHECK(slow.stats().limit == 1);
 }
 
 TEST_CASE("batcher: a window is over when the oldest key has waited, when the batch is full by number or bytes, or is flushed",

@@ -170,6 +170,7 @@ class batch_line {
     }
   }
   [[nodiscard]] std::size_t running() const noexcept { return line_.running() + nested_running_; }
+  [[nodiscard]] std::size_t most_running() const noexcept { return max_running_; }
 
   // What is in line leaves.
   void hurry() noexcept {

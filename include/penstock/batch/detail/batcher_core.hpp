@@ -301,6 +301,7 @@ class batcher_core
       s.keys = this->left_;
       s.waiting = this->waiting();
       s.in_flight = this->running();
+      s.limit = this->most_running();
       s.cached = store_.remembered();
     }
     metrics_.tell(s);
