@@ -210,7 +210,7 @@ void pipeline::add(std::vector<std::string>& paths, std::vector<penstock::enqueu
   for (;;) {
     const penstock::result<void> added = queue_.try_add_entries(entries);
     if (added) break;
-    if (added.error() != penstock::errc::full) throw std::system_error{added.error()};
+    if (added.error() != penstock::errc::full) throw std::system_error{added.error(), o_.folder + "/jobs.db"};
     if (!rest(50ms, stop)) return;  // the next run finds them again
   }
   paths.clear();
