@@ -4,6 +4,9 @@
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_all.hpp>
 using Catch::Approx;  // 2.13 has it in the global namespace
+namespace Catch {
+using Matchers::Predicate;  // 2.13 has it here
+}
 #else
 #include <catch2/catch.hpp>
 #endif

@@ -113,7 +113,7 @@ TEST_CASE("as_asio: a coroutine of Asio's gets values, and errors as exceptions"
   REQUIRE(all.errors.size() == 1);
   CHECK(all.errors[0] == errc::timeout);
   CHECK(all.errors[0] == std::errc::timed_out);
-  CHECK(std::string{all.errors[0].category().name()} == "penstock");
+  CHECK(std::string{std::error_code{all.errors[0]}.category().name()} == "penstock");
   CHECK(all.errors[0].message() == "timed out");
   REQUIRE(c.try_push(2));
   io.poll();

@@ -32,6 +32,10 @@
 #include <boost/asio/version.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
+#include <boost/version.hpp>
+#if BOOST_VERSION >= 107700  // since then Boost's error codes can hold the standard's, and are compared with their enumerations
+#define PENSTOCK_DETAIL_BOOST_HOLDS_STD
+#endif
 #if BOOST_ASIO_VERSION >= 101900
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -74,6 +78,7 @@ namespace net = ::boost::asio;
 using asio_error_code = ::boost::system::error_code;
 using asio_system_error = ::boost::system::system_error;
 
+#if !defined(PENSTOCK_DETAIL_BOOST_HOLDS_STD)
 /// A category of the standard library's as one of Boost's.
 class boost_category final : public ::boost::system::error_category {
  public:
@@ -98,14 +103,21 @@ inline const boost_category& boost_category_of(const std::error_category& c) {
   const std::scoped_lock guard{lock};
   return known.try_emplace(&c, c).first->second;
 }
+#endif
 
 inline asio_error_code to_asio_error_of(const std::error_code& e) {
   if (e.category() == std::generic_category()) return {e.value(), ::boost::system::generic_category()};
   if (e.category() == std::system_category()) return {e.value(), ::boost::system::system_category()};
+#if defined(PENSTOCK_DETAIL_BOOST_HOLDS_STD)
+  return e;
+#else
   return {e.value(), boost_category_of(e.category())};
+#endif
 }
 inline std::error_code from_asio_error_of(const asio_error_code& e) {
+#if !defined(PENSTOCK_DETAIL_BOOST_HOLDS_STD)
   if (const auto* const ours = dynamic_cast<const boost_category*>(&e.category())) return {e.value(), ours->of()};
+#endif
   return e;
 }
 
@@ -167,7 +179,7 @@ void stop_by_slot(const Handler& handler, const std::stop_source& stop) {
 
 }  // namespace detail::inline PENSTOCK_DETAIL_ASIO
 
-#if defined(PENSTOCK_BOOST_ASIO)
+#if defined(PENSTOCK_BOOST_ASIO) && !defined(PENSTOCK_DETAIL_BOOST_HOLDS_STD)
 /// `ec == penstock::errc::timeout`, of one of Boost's error codes.
 [[nodiscard]] inline bool operator==(const ::boost::system::error_code& a, errc b) { return detail::from_asio_error_of(a) == b; }
 #endif
