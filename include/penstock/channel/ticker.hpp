@@ -31,6 +31,7 @@
 #include <penstock/channel/channel.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/core/result.hpp>
 
@@ -177,7 +178,7 @@ template <class Rep, class Period, clock Clock>
   return ticker<Clock>{p, p, detail::timers_of(c)};
 }
 template <class Rep, class Period>
-[[nodiscard]] ticker<std::chrono::steady_clock> tick(std::chrono::duration<Rep, Period> period) {
+[[nodiscard]] ticker<detail::dependent<std::chrono::steady_clock, Rep>> tick(std::chrono::duration<Rep, Period> period) {
   std::chrono::steady_clock c;
   return tick(period, c);
 }
@@ -189,7 +190,7 @@ template <class Rep, class Period, clock Clock>
                        detail::timers_of(c)};
 }
 template <class Rep, class Period>
-[[nodiscard]] ticker<std::chrono::steady_clock> after(std::chrono::duration<Rep, Period> delay) {
+[[nodiscard]] ticker<detail::dependent<std::chrono::steady_clock, Rep>> after(std::chrono::duration<Rep, Period> delay) {
   std::chrono::steady_clock c;
   return after(delay, c);
 }

@@ -44,7 +44,8 @@ namespace penstock::inline v0_1 {
 class cron {
  public:
   /// Throws std::invalid_argument that names the field and what is wrong with it.
-  explicit cron(std::string_view expression) : f_{detail::cron_parser{expression}.parse()} {
+  template <class = void>
+  explicit cron(std::string_view expression) : f_{detail::cron_parser<>{expression}.parse()} {
     if (!possible()) throw std::invalid_argument{"penstock::cron: \"" + std::string{expression} + "\": there is no such date"};
   }
 

@@ -27,8 +27,12 @@ void write_values(Json& json, const metric_value& m) {
   const metric_distribution& d = m.distribution;
   json.open('{').key("count").number(static_cast<double>(d.count())).key("sum").number(d.sum() / unit);
   json.key("min").number(static_cast<double>(d.min()) / unit);
-  for (const auto& [name, q] : {std::pair{"p50", 0.5}, {"p95", 0.95}, {"p99", 0.99}, {"p999", 0.999}}) {
-    json.key(name).number(static_cast<double>(d.quantile(q)) / unit);
+  struct share {
+    const char* name;
+    double q;
+  };
+  for (const share& s : {share{"p50", 0.5}, share{"p95", 0.95}, share{"p99", 0.99}, share{"p999", 0.999}}) {
+    json.key(s.name).number(static_cast<double>(d.quantile(s.q)) / unit);
   }
   json.key("max").number(static_cast<double>(d.max()) / unit).close('}');
 }

@@ -40,21 +40,22 @@
 namespace penstock::inline v0_1::detail {
 
 /// What one attempt gave. Without an exception, an error and outcomes: all is written.
-struct write_outcome {
-  write_outcome() = default;
-  explicit write_outcome(const result<void>& r) noexcept {
+template <class Result>  // result<void>
+struct basic_write_outcome {
+  basic_write_outcome() = default;
+  explicit basic_write_outcome(const result<void>& r) noexcept {
     if (r) return;
     error = r.error();
     refused = true;
   }
-  explicit write_outcome(std::vector<result<void>>&& r) noexcept : each{std::move(r)}, each_given{true} {}
+  explicit basic_write_outcome(std::vector<Result>&& r) noexcept : each{std::move(r)}, each_given{true} {}
 
   [[nodiscard]] bool failed() const noexcept { return exception != nullptr || refused; }
 
   std::exception_ptr exception;
   std::error_code error;
   bool refused = false;  // with that error, whatever its value
-  std::vector<result<void>> each;
+  std::vector<Result> each;
   bool each_given = false;
 };
 
@@ -138,6 +139,7 @@ class batch_writer {
  public:
   using line_type = write_line<Item>;
   using batch = write_batch<Item>;
+  using write_outcome = basic_write_outcome<dependent<result<void>, Item>>;
   using options_type = accumulator_options<Item>;
 
   batch_writer(const write_limits& limits, options_type&& o)

@@ -46,6 +46,7 @@ inline constexpr cron_field cron_day{"day of month", 1, 31, 31, {}, 0};
 inline constexpr cron_field cron_month{"month", 1, 12, 12, "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC", 1};
 inline constexpr cron_field cron_weekday{"day of week", 0, 7, 6, "SUNMONTUEWEDTHUFRISAT", 0};
 
+template <class = void>
 class cron_parser {
  public:
   explicit cron_parser(std::string_view expression) : all_{expression} {}

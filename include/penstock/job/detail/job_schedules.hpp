@@ -33,7 +33,7 @@ class job_schedules {
  public:
   struct record {
     job_schedule_options options;
-    schedule_times times = {};
+    dependent<schedule_times, Payload> times = {};
     std::shared_ptr<const Payload> payload;
     std::shared_ptr<schedule_run> run;
     // These change.

@@ -15,15 +15,15 @@
 namespace penstock::inline v0_1::detail {
 
 /// When a schedule's jobs are due. Never changes.
-struct schedule_times {
-  std::optional<cron> calendar = {};
+template <class Calendar = cron>
+struct basic_schedule_times {
+  std::optional<Calendar> calendar = {};
   std::shared_ptr<const job_time_zone> zone = {};  // null: UTC
   std::chrono::nanoseconds every{0};
   job_time first{0};
   job_time end = no_time;
 
   /// The first of them that is not before `t`; no_time: none. Throws what the zone throws; to be called without the lock.
-  template <class = void>
   [[nodiscard]] job_time from(job_time t) const {
     using namespace std::chrono;
     t = std::max(t, first);
@@ -40,5 +40,6 @@ struct schedule_times {
     return found <= end ? found : no_time;
   }
 };
+using schedule_times = basic_schedule_times<>;
 
 }  // namespace penstock::inline v0_1::detail
