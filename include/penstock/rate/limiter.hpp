@@ -209,7 +209,7 @@ class basic_limiter : public detail::waitable<basic_limiter<Sync>, Sync> {
   typename core::idle_line& waited_for() noexcept { return core_.idle; }
 
   template <class Limiter>  // of this type, whose members nobody is to know of yet
-  static core* core_of(Limiter* other) noexcept {
+  static detail::limiter_core<Sync>* core_of(Limiter* other) noexcept {
     return other != nullptr ? &other->core_ : nullptr;
   }
   void check(const job_options& job) const {
