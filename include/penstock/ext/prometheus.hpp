@@ -67,7 +67,7 @@ Metric prometheus_metric(const component_snapshot& c, const metric_value& m) {
 template <std::same_as<registry_snapshot> Snapshot>
 [[nodiscard]] std::vector<prometheus::MetricFamily> to_prometheus_families(const Snapshot& s) {
   using family_type = detail::dependent<prometheus::MetricFamily, Snapshot>;
-  using client_metric = detail::dependent<prometheus::ClientMetric, Snapshot>;
+  using told_metric = detail::dependent<prometheus::ClientMetric, Snapshot>;
   std::vector<family_type> families;
   for (const auto& f : detail::families_of(s)) {
     const prometheus::MetricType type = f.type == metric_type::count   ? prometheus::MetricType::Counter
@@ -75,7 +75,7 @@ template <std::same_as<registry_snapshot> Snapshot>
                                                                        : prometheus::MetricType::Histogram;
     family_type family{std::string{f.name}, std::string{f.help}, type, {}};
     for (const auto& [component, value] : f.members)
-      family.metric.push_back(detail::prometheus_metric<client_metric>(*component, *value));
+      family.metric.push_back(detail::prometheus_metric<told_metric>(*component, *value));
     families.push_back(std::move(family));
   }
   return families;

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/move_only_function.hpp>
 #include <penstock/ext/detail/redis_job_text.hpp>
 #include <penstock/ext/redis_connection.hpp>
@@ -35,12 +36,17 @@ namespace penstock::inline v0_1::detail {
 
 template <class Sync = std_sync>
 class basic_redis_job_events {
+  // Containers of these are compiled by who uses this.
+  using text_type = dependent<std::string, Sync>;
+  using event_type = dependent<job_event, Sync>;
+  using number_type = dependent<std::uint64_t, Sync>;
+
  public:
   /// Of a job: how it ended, and what it gave or why; nothing if it is not over; job_state::waiting if it is gone.
-  using look_up = move_only_function<std::optional<std::pair<job_state, job_text>>(const std::string& id)>;
+  using look_up = move_only_function<std::optional<std::pair<job_state, job_text>>(const text_type& id)>;
 
   /// `tell` and `look` are called on the thread of this, and do not throw but for want of memory.
-  basic_redis_job_events(redis_options options, std::string stream, move_only_function<void(std::span<const job_event>)> tell,
+  basic_redis_job_events(redis_options options, std::string stream, move_only_function<void(std::span<const event_type>)> tell,
                          look_up look)
       : connection_{std::move(options)}, stream_{std::move(stream)}, tell_{std::move(tell)}, look_{std::move(look)} {}
   basic_redis_job_events(const basic_redis_job_events&) = delete;
@@ -54,7 +60,7 @@ class basic_redis_job_events {
       connection_.interrupt();
       thread_.join();
     }
-    std::multimap<std::string, watcher> left;
+    std::multimap<text_type, watcher> left;
     {
       std::scoped_lock guard{lock_};
       left.swap(watches_);
@@ -94,7 +100,7 @@ class basic_redis_job_events {
    private:
     friend basic_redis_job_events;
     basic_redis_job_events& of_;
-    std::multiset<std::uint64_t>::iterator at_;
+    typename std::multiset<number_type>::iterator at_;
   };
   /// The job's own end stands behind `place` in the stream; one that stands before it is another job's, which had the id.
   void watch(const expecting&, const std::string& id, std::string_view place, job_watch& w) {
@@ -160,7 +166,7 @@ class basic_redis_job_events {
   }
 
   void take(const std::vector<redis_reply>& entries) {
-    std::vector<job_event> all;
+    std::vector<event_type> all;
     struct ended {
       std::string id;
       end how;
@@ -195,7 +201,7 @@ class basic_redis_job_events {
   static job_text text_of(const std::string* s) { return s != nullptr ? std::make_shared<const std::string>(*s) : job_text{}; }
 
   template <class Field>
-  static std::optional<job_event> event_of(const Field& field) {
+  static std::optional<event_type> event_of(const Field& field) {
     using kind = job_event::kind;
     static constexpr std::array<std::pair<std::string_view, kind>, 14> kinds{{{"added", kind::added},
                                                                               {"delayed", kind::delayed},
@@ -213,7 +219,7 @@ class basic_redis_job_events {
                                                                               {"resumed", kind::resumed}}};
     const std::string* const what = field("event");
     if (what == nullptr) return std::nullopt;
-    job_event e;
+    event_type e;
     if (const std::string* const id = field("jobId")) e.id = to_job_id(*id);
     if (*what == "waiting") {
       const std::string* const from = field("prev");
@@ -267,7 +273,7 @@ class basic_redis_job_events {
     return watched_;
   }
   void look_at_some(const std::stop_token& stop) {
-    std::vector<std::string> ids;
+    std::vector<text_type> ids;
     {
       std::scoped_lock guard{lock_};
       for (auto at = watches_.upper_bound(looked_at_); at != watches_.end() && ids.size() < 100;
@@ -291,18 +297,18 @@ class basic_redis_job_events {
 
   basic_redis_connection<Sync> connection_;
   const std::string stream_;
-  move_only_function<void(std::span<const job_event>)> tell_;
+  move_only_function<void(std::span<const event_type>)> tell_;
   look_up look_;
   basic_event<Sync> pause_;  // never set
   std::string last_ = "0-0";
   std::string looked_at_;
-  std::set<std::string> gone_;
+  std::set<text_type> gone_;
   std::mutex lock_;
   // Guarded by it:
-  std::multimap<std::string, watcher> watches_;
-  std::uint64_t watched_ = 0;                     // how many have begun to
-  std::multimap<std::string, remembered> ended_;  // in their order; while somebody expects one, and since the first of these does
-  std::multiset<std::uint64_t> expecting_;        // how many ends had been read when they began
+  std::multimap<text_type, watcher> watches_;
+  std::uint64_t watched_ = 0;                   // how many have begun to
+  std::multimap<text_type, remembered> ended_;  // in their order; while somebody expects one, and since the first of these does
+  std::multiset<number_type> expecting_;        // how many ends had been read when they began
   std::uint64_t ends_ = 0;
   std::mutex starting_;
   std::jthread thread_;

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include <penstock/core/any_clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/ext/detail/redis_add_line.hpp>
 #include <penstock/ext/detail/redis_caller.hpp>
@@ -36,7 +37,8 @@ namespace penstock::inline v0_1::detail {
 
 template <class Sync = std_sync>
 class basic_redis_job_link {
-  using listeners = std::vector<std::shared_ptr<store_listener>>;
+  using listener_type = dependent<store_listener, Sync>;
+  using listeners = std::vector<std::shared_ptr<listener_type>>;
 
  public:
   using arguments = std::vector<redis_argument>;
@@ -63,14 +65,14 @@ class basic_redis_job_link {
   }
 
   /// Throws std::bad_alloc.
-  void subscribe(std::shared_ptr<store_listener> listener) {
+  void subscribe(std::shared_ptr<listener_type> listener) {
     std::scoped_lock guard{listening_};
     auto changed = std::make_shared<listeners>(*listeners_);
     changed->push_back(std::move(listener));
     listeners_ = std::move(changed);
   }
   /// Without memory for the change, the listener stays until the next one.
-  void unsubscribe(const store_listener& listener) noexcept {
+  void unsubscribe(const listener_type& listener) noexcept {
     std::scoped_lock guard{listening_};
     try {
       auto changed = std::make_shared<listeners>(*listeners_);
@@ -181,7 +183,7 @@ class basic_redis_job_link {
   const redis_store_options options_;
   const std::string base_;
   const std::string token_;
-  std::deque<std::string> key_names_;
+  std::deque<dependent<std::string, Sync>> key_names_;
   std::vector<redis_argument> keys_;  // refer to key_names_
   mutable std::mutex listening_;
   std::shared_ptr<const listeners> listeners_;  // guarded by listening_

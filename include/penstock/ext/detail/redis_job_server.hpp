@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/ext/detail/redis_job_admin.hpp>
 #include <penstock/ext/detail/redis_job_link.hpp>
@@ -28,6 +29,12 @@ namespace penstock::inline v0_1::detail {
 template <class Sync = std_sync>
 class basic_redis_job_server : public basic_redis_job_link<Sync> {
   using link = basic_redis_job_link<Sync>;
+  // Containers of these are compiled by who uses this.
+  using text_type = dependent<std::string, Sync>;
+  using info_type = dependent<job_info, Sync>;
+  using child_type = dependent<job_child, Sync>;
+  using group_type = dependent<job_group_info, Sync>;
+  using schedule_type = dependent<job_schedule_info, Sync>;
 
  public:
   using link::base;
@@ -45,7 +52,7 @@ class basic_redis_job_server : public basic_redis_job_link<Sync> {
   result<void> extend(std::span<lease_ticket> tickets, job_time now, job_time until) {
     if (tickets.empty()) return {};
     arguments a{base(), to_redis_ms(now), token(), milliseconds(until - now)};
-    std::deque<std::string> texts;
+    std::deque<text_type> texts;
     for (const lease_ticket& t : tickets) {
       a.push_back(texts.emplace_back(t.id.to_string()));
       a.push_back(t.fence);
@@ -60,7 +67,7 @@ class basic_redis_job_server : public basic_redis_job_link<Sync> {
   result<void> hand_back(std::span<lease_ticket> tickets, job_time now) {
     if (tickets.empty()) return {};
     arguments a{base(), to_redis_ms(now), "0", "1", token(), "", tickets.size()};
-    std::deque<std::string> texts;
+    std::deque<text_type> texts;
     for (const lease_ticket& t : tickets) {
       a.push_back(texts.emplace_back(t.id.to_string()));
       a.insert(a.end(), {t.fence, "0", "released", "", "", "0", "0", "0", "", "0"});
@@ -121,34 +128,34 @@ class basic_redis_job_server : public basic_redis_job_link<Sync> {
     });
   }
   /// errc::not_found
-  [[nodiscard]] result<job_info> find(const job_id& id) const {
+  [[nodiscard]] result<info_type> find(const job_id& id) const {
     if (!id) return errc::not_found;
     const std::string text = id.to_string();
     const auto reply = call(redis_find_job(), {base(), "0", text});
     if (!reply) return reply.error();
     if (!reply->is_array()) return errc::not_found;
-    return checked_reply([&]() -> result<job_info> { return info_of(*reply); });
+    return checked_reply([&]() -> result<info_type> { return info_of(*reply); });
   }
   /// `count` of the jobs in a state from the `first` one on: as they will be fetched or become due, or as they came to it.
-  [[nodiscard]] result<std::vector<job_info>> list(job_state s, std::size_t first, std::size_t count) const {
+  [[nodiscard]] result<std::vector<info_type>> list(job_state s, std::size_t first, std::size_t count) const {
     const auto reply = call(redis_list_jobs(), {base(), "0", name_of(s), first, count});
     if (!reply) return reply.error();
-    return checked_reply([&]() -> result<std::vector<job_info>> {
-      std::vector<job_info> all;
+    return checked_reply([&]() -> result<std::vector<info_type>> {
+      std::vector<info_type> all;
       for (const redis_reply& j : reply->items()) all.push_back(info_of(j));
       return all;
     });
   }
   /// errc::not_found
-  [[nodiscard]] result<std::vector<std::string>> logs(const job_id& id) const {
+  [[nodiscard]] result<std::vector<text_type>> logs(const job_id& id) const {
     const std::string job = base() + id.to_string();
     const auto there = server().call(redis_commands{}.add("HEXISTS", job, "timestamp"));
     if (!there) return no_job_if_other(there.error());
     const auto lines = server().call(redis_commands{}.add("LRANGE", job + ":logs", 0, -1));
     if (!lines) return lines.error();
-    return checked_reply([&]() -> result<std::vector<std::string>> {
+    return checked_reply([&]() -> result<std::vector<text_type>> {
       if (there->integer() == 0) return errc::not_found;
-      std::vector<std::string> all;
+      std::vector<text_type> all;
       for (const redis_reply& line : lines->items()) all.push_back(line.text());
       return all;
     });
@@ -187,11 +194,11 @@ class basic_redis_job_server : public basic_redis_job_link<Sync> {
     return {};
   }
 
-  [[nodiscard]] result<std::vector<job_child>> children(const job_id&) const { return redis_store_errc::no_families; }
+  [[nodiscard]] result<std::vector<child_type>> children(const job_id&) const { return redis_store_errc::no_families; }
   result<void> set_group(std::string_view, const job_group_rule&) { return redis_store_errc::no_groups; }
-  [[nodiscard]] result<std::vector<job_group_info>> groups() const { return redis_store_errc::no_groups; }
+  [[nodiscard]] result<std::vector<group_type>> groups() const { return redis_store_errc::no_groups; }
   result<void> remove_schedule(std::string_view) { return redis_store_errc::no_schedules; }
-  [[nodiscard]] result<std::vector<job_schedule_info>> schedules() const { return redis_store_errc::no_schedules; }
+  [[nodiscard]] result<std::vector<schedule_type>> schedules() const { return redis_store_errc::no_schedules; }
 
   result<void> say(const std::string& id, std::uint64_t fence, const char* what, const std::string& text, std::size_t keep) {
     const auto reply = call(redis_say(), {base(), "0", token(), id, fence, what, text, keep});
@@ -238,13 +245,13 @@ class basic_redis_job_server : public basic_redis_job_link<Sync> {
     return all;
   }
 
-  static job_info info_of(const redis_reply& j) {
+  static info_type info_of(const redis_reply& j) {
     const auto text = [&j](std::size_t i) {
       return j[i].is_text() ? std::make_shared<const std::string>(j[i].text()) : job_text{};
     };
     const auto number = [&j](std::size_t i) { return j[i].is_nil() ? std::int64_t{0} : j[i].integer(); };
     const auto time = [&](std::size_t i) { return j[i].is_nil() ? no_time : from_redis_ms(number(i)); };
-    job_info info{.id = to_job_id(j[0].text())};
+    info_type info{.id = to_job_id(j[0].text())};
     const std::string& state = j[1].text();
     for (std::size_t s = 0; s < job_states; ++s) {
       if (state == name_of(static_cast<job_state>(s))) info.state = static_cast<job_state>(s);
