@@ -209,8 +209,8 @@ class basic_limiter : public detail::waitable<basic_limiter<Sync>, Sync> {
   typename core::idle_line& waited_for() noexcept { return core_.idle; }
 
   template <class Limiter>  // of this type, whose members nobody is to know of yet
-  static detail::limiter_core<Sync>* core_of(Limiter* other) noexcept {
-    return other != nullptr ? &other->core_ : nullptr;
+  static detail::limiter_core<Sync>* core_of(Limiter* of) noexcept {
+    return of != nullptr ? &of->core_ : nullptr;
   }
   void check(const job_options& job) const {
     for (const core* at = &core_; at != nullptr; at = at->next) at->check(job);
