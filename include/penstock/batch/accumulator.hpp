@@ -221,6 +221,7 @@ class accumulator {
   [[nodiscard]] accumulator_stats stats() const noexcept {
     accumulator_stats s;
     state_->of.line.snapshot(s);
+    s.limit = state_->of.options.max_in_flight_batches;
     s.handler_failed = state_->of.handler_failed.load(std::memory_order_relaxed);  // relaxed: a counter
     return s;
   }

@@ -179,7 +179,6 @@ class write_line {
     s.held = held();
     s.held_bytes = held_bytes_;
     s.in_flight = in_flight_.size();
-    s.limit = limits_.max_in_flight;
     s.waiting = room_.size();
   }
   // relaxed: a hint, out of date at once
