@@ -90,7 +90,9 @@ class ip_address {
       high = high << 8 | a.bytes_[i];
       low = low << 8 | a.bytes_[8 + i];
     }
-    return detail::xxh3_hash(low, detail::xxh3_hash(high, seed));
+    seed = detail::xxh3_hash(high, seed);
+    seed = detail::xxh3_hash(low, seed);
+    return seed;
   }
 
  private:
