@@ -37,7 +37,7 @@ void BM_asio_post(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * in_a_row);
 }
-BENCHMARK(BM_asio_post);
+BENCHMARK(BM_asio_post)->Name("BM_asio_post<reference: asio alone>");
 
 // A permit is free; the handler gives it back and asks for the next one.
 struct acquires {
@@ -58,7 +58,7 @@ void BM_as_asio_free_permit(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * in_a_row);
 }
-BENCHMARK(BM_as_asio_free_permit);
+BENCHMARK(BM_as_asio_free_permit)->Name("BM_as_asio_free_permit<penstock::as_asio>");
 
 // Nobody's is free: what waits is begun, and then released.
 struct waits {
@@ -81,7 +81,7 @@ void BM_as_asio_wait(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * in_a_row);
 }
-BENCHMARK(BM_as_asio_wait);
+BENCHMARK(BM_as_asio_wait)->Name("BM_as_asio_wait<penstock::as_asio>");
 
 asio::awaitable<void> awaits_posts(asio::io_context& io) {
   for (std::int64_t i = 0; i < in_a_row; ++i) co_await asio::post(io, asio::use_awaitable);
@@ -94,7 +94,7 @@ void BM_use_awaitable_post(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * in_a_row);
 }
-BENCHMARK(BM_use_awaitable_post);
+BENCHMARK(BM_use_awaitable_post)->Name("BM_asio_await_post<asio::use_awaitable>");
 
 penstock::task<> task_of_posts(asio::io_context& io) {
   for (std::int64_t i = 0; i < in_a_row; ++i) co_await asio::post(io, penstock::use_task);
@@ -108,7 +108,7 @@ void BM_use_task_post(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * in_a_row);
 }
-BENCHMARK(BM_use_task_post);
+BENCHMARK(BM_use_task_post)->Name("BM_asio_await_post<penstock::use_task>");
 
 }  // namespace
 

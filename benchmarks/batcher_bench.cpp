@@ -258,7 +258,7 @@ void BM_coroutine(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(group));
 }
 
-BENCHMARK(BM_direct)->Name("BM_batcher_idle<the function alone>");
+BENCHMARK(BM_direct)->Name("BM_batcher_idle<reference: the function alone>");
 BENCHMARK(BM_idle)->Name("BM_batcher_idle<penstock::batcher>");
 BENCHMARK(BM_hit)->Name("BM_batcher_hit<penstock::batcher>");
 BENCHMARK(BM_hit_get)->Name("BM_batcher_hit_get<penstock::batcher>");

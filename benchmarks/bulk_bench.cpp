@@ -202,7 +202,7 @@ void add(const std::string& implementation) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  add<one_thread>("one thread");
+  add<one_thread>("reference: one thread");
   add<penstock_pool>("penstock::worker_pool");
 #if PENSTOCK_BENCH_HAS_TBB
   add<tbb_arena>("tbb::task_arena");

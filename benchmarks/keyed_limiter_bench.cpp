@@ -124,13 +124,16 @@ void BM_keyed_limiter_clock(benchmark::State& state) {
 
 #define FEW_AND_MANY(workload, Limiter) BENCHMARK(workload<Limiter>)->Arg(1'000)->Arg(1'000'000)->UseRealTime()
 
-BENCHMARK(BM_keyed_limiter_clock);
-BENCHMARK(BM_keyed_limiter_clock_and_line)->Arg(1'000)->Arg(1'000'000);
+BENCHMARK(BM_keyed_limiter_clock)->Name("BM_keyed_limiter_clock<reference: the clock>");
+BENCHMARK(BM_keyed_limiter_clock_and_line)
+    ->Name("BM_keyed_limiter_clock_and_line<reference: the clock and memory>")
+    ->Arg(1'000)
+    ->Arg(1'000'000);
 FEW_AND_MANY(BM_keyed_limiter_numbers, penstock_keyed)->Apply(thread_counts::apply<>);
 FEW_AND_MANY(BM_keyed_limiter_numbers, mutex_and_map)->Apply(thread_counts::apply<>);
 FEW_AND_MANY(BM_keyed_limiter_strings, penstock_keyed);
 FEW_AND_MANY(BM_keyed_limiter_strings, mutex_and_map);
-BENCHMARK(BM_keyed_limiter_new_keys)->UseRealTime();
+BENCHMARK(BM_keyed_limiter_new_keys)->Name("BM_keyed_limiter_new_keys<penstock_keyed>")->UseRealTime();
 
 }  // namespace
 

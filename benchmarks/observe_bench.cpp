@@ -1,11 +1,13 @@
 // What recording costs, alone and under contention.
 //
-// Peers. `atomic_add`: one std::atomic fetch_add, the least that any exact concurrent statistic can cost; the floor for counter
-// and histogram. `mutex_histogram`: the same buckets with an exact sum, under a std::mutex, as written by hand where a histogram
-// must be shared. `fixed_bounds`: a search in 16 bounds, an atomic count for the bucket and an atomic sum, the construction of
-// Prometheus' client libraries; it knows a quantile only to within a bound's distance. `with_exact_sum`: our histogram with an
-// exact sum, the design that was not taken. `per_thread`: one histogram for each thread, to be merged. A sorted vector under a
-// mutex is no peer: it grows without bound.
+// Peers. `mutex_histogram`: the same buckets with an exact sum, under a std::mutex, as written by hand where a histogram must be shared.
+// `fixed_bounds`: a search in 16 bounds, an atomic count for the bucket and an atomic sum, the construction of Prometheus' client
+// libraries; it knows a quantile only to within a bound's distance. `atomic_add`: one std::atomic fetch_add, a counter by hand. A sorted
+// vector under a mutex is no peer: it grows without bound.
+//
+// For reference. `reference_atomic_add`: the least that any exact concurrent statistic can cost, the floor for a histogram.
+// `reference_exact_sum`: our histogram with an exact sum, the design that was not taken. `reference_histogram_per_thread`: one of ours
+// for each thread, to be merged, which nobody shares.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -34,26 +36,31 @@ namespace {
 // glibc leaves out the atomics of a mutex as long as the process has had one thread only; a concurrent program never sees that.
 [[maybe_unused]] const bool has_had_threads = (std::thread{[] {}}.join(), true);
 
-struct atomic_add {
+struct reference_atomic_add {
   void record(std::uint64_t value, int) { total.fetch_add(value, std::memory_order_relaxed); }
+
+  std::atomic<std::uint64_t> total{0};
+};
+
+struct atomic_add {
   void add() { total.fetch_add(1, std::memory_order_relaxed); }
 
   std::atomic<std::uint64_t> total{0};
 };
 
-struct shared {
+struct penstock_histogram {
   void record(std::uint64_t value, int) { histogram.record(value); }
 
   penstock::histogram histogram;
 };
 
-struct per_thread {
+struct reference_histogram_per_thread {
   void record(std::uint64_t value, int thread) { histograms[static_cast<std::size_t>(thread)].record(value); }
 
   std::array<penstock::histogram, thread_counts::most> histograms;
 };
 
-struct with_exact_sum {
+struct reference_exact_sum {
   void record(std::uint64_t value, int) {
     histogram.record(value);
     sum.fetch_add(value, std::memory_order_relaxed);
@@ -123,7 +130,7 @@ void BM_values_spread(benchmark::State& state) {
   spread_values values{state.thread_index()};
   for (auto _ : state) benchmark::DoNotOptimize(values.next());
 }
-BENCHMARK(BM_values_spread)->UseRealTime();
+BENCHMARK(BM_values_spread)->Name("BM_values_spread<reference: the loop>")->UseRealTime();
 
 // Values over many magnitudes: threads seldom meet in a bucket.
 template <class T>
@@ -144,12 +151,12 @@ void BM_record_same(benchmark::State& state) {
   }
 }
 
-#define RECORDERS(workload)                                                                    \
-  BENCHMARK_TEMPLATE(workload, shared)->UseRealTime()->Apply(thread_counts::apply<4>);         \
-  BENCHMARK_TEMPLATE(workload, per_thread)->UseRealTime()->Apply(thread_counts::apply<4>);     \
-  BENCHMARK_TEMPLATE(workload, with_exact_sum)->UseRealTime()->Apply(thread_counts::apply<4>); \
-  BENCHMARK_TEMPLATE(workload, atomic_add)->UseRealTime()->Apply(thread_counts::apply<4>);     \
-  BENCHMARK_TEMPLATE(workload, fixed_bounds)->UseRealTime()->Apply(thread_counts::apply<4>);   \
+#define RECORDERS(workload)                                                                                    \
+  BENCHMARK_TEMPLATE(workload, penstock_histogram)->UseRealTime()->Apply(thread_counts::apply<4>);             \
+  BENCHMARK_TEMPLATE(workload, reference_histogram_per_thread)->UseRealTime()->Apply(thread_counts::apply<4>); \
+  BENCHMARK_TEMPLATE(workload, reference_exact_sum)->UseRealTime()->Apply(thread_counts::apply<4>);            \
+  BENCHMARK_TEMPLATE(workload, reference_atomic_add)->UseRealTime()->Apply(thread_counts::apply<4>);           \
+  BENCHMARK_TEMPLATE(workload, fixed_bounds)->UseRealTime()->Apply(thread_counts::apply<4>);                   \
   BENCHMARK_TEMPLATE(workload, mutex_histogram)->UseRealTime()->Apply(thread_counts::apply<4>)
 
 RECORDERS(BM_record_spread);
@@ -196,7 +203,7 @@ struct sum_of_finished {
   std::atomic<clock::rep> busy{0};
 };
 
-struct integral {
+struct penstock_busy_time {
   using scope = penstock::busy_scope<std::chrono::steady_clock>;
   operator penstock::busy_time&() { return time; }
 
@@ -212,7 +219,7 @@ void BM_occupy(benchmark::State& state) {
     benchmark::ClobberMemory();
   }
 }
-BENCHMARK_TEMPLATE(BM_occupy, integral)->UseRealTime()->Apply(thread_counts::apply<4>);
+BENCHMARK_TEMPLATE(BM_occupy, penstock_busy_time)->UseRealTime()->Apply(thread_counts::apply<4>);
 BENCHMARK_TEMPLATE(BM_occupy, sum_of_finished)->UseRealTime()->Apply(thread_counts::apply<4>);
 
 penstock::histogram_snapshot spread_snapshot() {
@@ -228,13 +235,13 @@ void BM_snapshot(benchmark::State& state) {
   for (int i = 0; i < 100'000; ++i) h.record(values.next());
   for (auto _ : state) benchmark::DoNotOptimize(h.snapshot());
 }
-BENCHMARK(BM_snapshot)->UseRealTime();
+BENCHMARK(BM_snapshot)->Name("BM_snapshot<penstock::histogram>")->UseRealTime();
 
 void BM_quantile(benchmark::State& state) {
   const auto s = spread_snapshot();
   for (auto _ : state) benchmark::DoNotOptimize(s.quantile(0.99));
 }
-BENCHMARK(BM_quantile)->UseRealTime();
+BENCHMARK(BM_quantile)->Name("BM_quantile<penstock::histogram>")->UseRealTime();
 
 void BM_merge(benchmark::State& state) {
   const auto part = spread_snapshot();
@@ -244,7 +251,7 @@ void BM_merge(benchmark::State& state) {
     benchmark::DoNotOptimize(total);
   }
 }
-BENCHMARK(BM_merge)->UseRealTime();
+BENCHMARK(BM_merge)->Name("BM_merge<penstock::histogram>")->UseRealTime();
 
 // What a name in a registry costs the events of a component: nothing, for it is read when somebody looks.
 template <bool Joined>
@@ -258,8 +265,8 @@ void BM_acquire_release(benchmark::State& state) {
     places.release();
   }
 }
-BENCHMARK_TEMPLATE(BM_acquire_release, false)->UseRealTime();
-BENCHMARK_TEMPLATE(BM_acquire_release, true)->UseRealTime();
+BENCHMARK(BM_acquire_release<false>)->Name("BM_acquire_release<penstock::semaphore>")->UseRealTime();
+BENCHMARK(BM_acquire_release<true>)->Name("BM_acquire_release<penstock::semaphore in a registry>")->UseRealTime();
 
 // What looking costs: ten components, each with a histogram of 100,000 values over many magnitudes (some 2,500 buckets), five counters and a gauge.
 struct scraped {
@@ -286,14 +293,14 @@ void BM_registry_snapshot(benchmark::State& state) {
   const scraped s;
   for (auto _ : state) benchmark::DoNotOptimize(s.all.snapshot());
 }
-BENCHMARK(BM_registry_snapshot)->UseRealTime();
+BENCHMARK(BM_registry_snapshot)->Name("BM_registry_snapshot<penstock::registry>")->UseRealTime();
 
 void BM_prometheus_text(benchmark::State& state) {
   const scraped s;
   const auto snapshot = s.all.snapshot();
   for (auto _ : state) benchmark::DoNotOptimize(to_prometheus_text(snapshot));
 }
-BENCHMARK(BM_prometheus_text)->UseRealTime();
+BENCHMARK(BM_prometheus_text)->Name("BM_prometheus_text<penstock::to_prometheus_text>")->UseRealTime();
 
 }  // namespace
 

@@ -56,7 +56,7 @@ void pipeline_fused_by_hand(benchmark::State& state) {
   }
   per_item(state, fused_items);
 }
-BENCHMARK(pipeline_fused_by_hand)->Name("BM_pipeline_fused<loop by hand>")->UseRealTime()->MeasureProcessCPUTime();
+BENCHMARK(pipeline_fused_by_hand)->Name("BM_pipeline_fused<reference: loop by hand>")->UseRealTime()->MeasureProcessCPUTime();
 
 // std::views do no counting and know no end but that of the range.
 void pipeline_fused_views(benchmark::State& state) {
@@ -145,7 +145,10 @@ void pipeline_parallel_by_one(benchmark::State& state) {
   }
   per_item(state, parallel_items);
 }
-BENCHMARK(pipeline_parallel_by_one)->Name("BM_pipeline_parallel<one thread, a loop>")->UseRealTime()->MeasureProcessCPUTime();
+BENCHMARK(pipeline_parallel_by_one)
+    ->Name("BM_pipeline_parallel<reference: one thread, a loop>")
+    ->UseRealTime()
+    ->MeasureProcessCPUTime();
 
 void pipeline_parallel(benchmark::State& state, penstock::delivery order) {
   penstock::worker_pool pool{{.threads = 2}};

@@ -1,7 +1,7 @@
 // Borrow and give back: alone, and 8 threads over 4 resources, with and without work under the lease; on a larger machine also by more threads, and
 // with a resource for each.
 //
-// Peers: what one writes by hand (a mutex, a vector and a condition variable), and as the floor penstock's semaphore, which knows how many resources
+// Peer: what one writes by hand (a mutex, a vector and a condition variable). For reference, the floor: penstock's semaphore, which knows how many resources
 // there are and not which. A time is per acquire+release, over all threads.
 #include <benchmark/benchmark.h>
 
@@ -62,8 +62,8 @@ struct only_counting {
   }
   penstock::semaphore s;
 };
-using semaphore_fifo = only_counting<penstock::fairness::fifo>;
-using semaphore_eventual = only_counting<penstock::fairness::eventual>;
+using reference_semaphore_fifo = only_counting<penstock::fairness::fifo>;
+using reference_semaphore_eventual = only_counting<penstock::fairness::eventual>;
 
 struct penstock_pool {
   explicit penstock_pool(int n) : p{[] { return connection{}; }, {.max_size = static_cast<std::size_t>(n)}} {}
@@ -140,8 +140,8 @@ bool add(const char* name) {
 
 #define RESOURCE_POOL(P) [[maybe_unused]] const bool P##_added = add<P>(#P)
 
-RESOURCE_POOL(semaphore_eventual);
-RESOURCE_POOL(semaphore_fifo);
+RESOURCE_POOL(reference_semaphore_eventual);
+RESOURCE_POOL(reference_semaphore_fifo);
 RESOURCE_POOL(penstock_pool);
 RESOURCE_POOL(penstock_pool_untimed);
 RESOURCE_POOL(by_hand);

@@ -103,23 +103,23 @@ void BM_cron_plain(benchmark::State& state) { next(state, "*/5 * * * *"); }
 void BM_cron_both_days(benchmark::State& state) { next(state, "30 3 1,15 * MON"); }
 void BM_cron_leap_day(benchmark::State& state) { next(state, "0 0 29 2 *"); }
 
-BENCHMARK(BM_function);
-BENCHMARK(BM_retry);
-BENCHMARK(BM_retry_with_budget);
-BENCHMARK(BM_retry_with_timeouts);
-BENCHMARK(BM_coroutine);
-BENCHMARK(BM_async_retry);
-BENCHMARK(BM_breaker_count);
-BENCHMARK(BM_breaker_time);
-BENCHMARK(BM_breaker_slow);
-BENCHMARK(BM_breaker_open);
-BENCHMARK(BM_breaker_call);
-BENCHMARK(BM_breaker_call)->Threads(2)->UseRealTime();
-BENCHMARK(BM_budget);
-BENCHMARK(BM_budget)->Threads(2)->UseRealTime();
-BENCHMARK(BM_cron_plain);
-BENCHMARK(BM_cron_both_days);
-BENCHMARK(BM_cron_leap_day);
+BENCHMARK(BM_function)->Name("BM_function<reference: the call alone>");
+BENCHMARK(BM_retry)->Name("BM_retry<penstock::retry>");
+BENCHMARK(BM_retry_with_budget)->Name("BM_retry_with_budget<penstock::retry>");
+BENCHMARK(BM_retry_with_timeouts)->Name("BM_retry_with_timeouts<penstock::retry>");
+BENCHMARK(BM_coroutine)->Name("BM_coroutine<reference: the coroutine alone>");
+BENCHMARK(BM_async_retry)->Name("BM_async_retry<penstock::retry>");
+BENCHMARK(BM_breaker_count)->Name("BM_breaker_count<penstock::circuit_breaker>");
+BENCHMARK(BM_breaker_time)->Name("BM_breaker_time<penstock::circuit_breaker>");
+BENCHMARK(BM_breaker_slow)->Name("BM_breaker_slow<penstock::circuit_breaker>");
+BENCHMARK(BM_breaker_open)->Name("BM_breaker_open<penstock::circuit_breaker>");
+BENCHMARK(BM_breaker_call)->Name("BM_breaker_call<penstock::circuit_breaker>");
+BENCHMARK(BM_breaker_call)->Name("BM_breaker_call<penstock::circuit_breaker>")->Threads(2)->UseRealTime();
+BENCHMARK(BM_budget)->Name("BM_budget<penstock::retry_budget>");
+BENCHMARK(BM_budget)->Name("BM_budget<penstock::retry_budget>")->Threads(2)->UseRealTime();
+BENCHMARK(BM_cron_plain)->Name("BM_cron_plain<penstock::cron>");
+BENCHMARK(BM_cron_both_days)->Name("BM_cron_both_days<penstock::cron>");
+BENCHMARK(BM_cron_leap_day)->Name("BM_cron_leap_day<penstock::cron>");
 
 }  // namespace
 

@@ -55,17 +55,17 @@ item pop_with_timeout(channels<N>& c) {
   return got;
 }
 
-struct plain {
+struct penstock_pop {
   static constexpr std::size_t count = 1;
   static item pop(channels<1>& c) { return *c[0].pop(); }
 };
 template <std::size_t N>
-struct by_select {
+struct penstock_select {
   static constexpr std::size_t count = N;
   static item pop(channels<N>& c) { return pop_by_select(c); }
 };
 template <std::size_t N>
-struct by_select_and_timeout {
+struct penstock_select_and_timeout {
   static constexpr std::size_t count = N;
   static item pop(channels<N>& c) { return pop_with_timeout(c); }
 };
@@ -132,17 +132,17 @@ void BM_select_ping_pong(benchmark::State& state) {
   there.close();
 }
 
-#define PENSTOCK_BENCH_WAYS(benchmark_)                        \
-  BENCHMARK_TEMPLATE(benchmark_, plain)->UseRealTime();        \
-  BENCHMARK_TEMPLATE(benchmark_, by_select<1>)->UseRealTime(); \
-  BENCHMARK_TEMPLATE(benchmark_, by_select<2>)->UseRealTime(); \
-  BENCHMARK_TEMPLATE(benchmark_, by_select<8>)->UseRealTime(); \
-  BENCHMARK_TEMPLATE(benchmark_, by_select_and_timeout<2>)->UseRealTime()
+#define PENSTOCK_BENCH_WAYS(benchmark_)                              \
+  BENCHMARK_TEMPLATE(benchmark_, penstock_pop)->UseRealTime();       \
+  BENCHMARK_TEMPLATE(benchmark_, penstock_select<1>)->UseRealTime(); \
+  BENCHMARK_TEMPLATE(benchmark_, penstock_select<2>)->UseRealTime(); \
+  BENCHMARK_TEMPLATE(benchmark_, penstock_select<8>)->UseRealTime(); \
+  BENCHMARK_TEMPLATE(benchmark_, penstock_select_and_timeout<2>)->UseRealTime()
 
 PENSTOCK_BENCH_WAYS(BM_select_ready);
-BENCHMARK(BM_select_idle_try_pop);
-BENCHMARK_TEMPLATE(BM_select_idle, 2);
-BENCHMARK_TEMPLATE(BM_select_idle, 8);
+BENCHMARK(BM_select_idle_try_pop)->Name("BM_select_idle_try_pop<penstock::channel>");
+BENCHMARK(BM_select_idle<2>)->Name("BM_select_idle<penstock_select<2>>");
+BENCHMARK(BM_select_idle<8>)->Name("BM_select_idle<penstock_select<8>>");
 PENSTOCK_BENCH_WAYS(BM_select_arriving);
 PENSTOCK_BENCH_WAYS(BM_select_ping_pong);
 

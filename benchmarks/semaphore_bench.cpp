@@ -178,7 +178,7 @@ void contended(const char* name) {
 }
 
 // Two threads and a thousand coroutines (on a pool of two workers) take turns on one semaphore: 4,000 turns of the threads, 4,000 of the
-// coroutines. A time is per turn. `no_semaphore` does the same without acquiring anything: what lies above it is the semaphore's price, and
+// coroutines. A time is per turn. `reference: no semaphore` does the same without acquiring anything: what lies above it is the semaphore's price, and
 // a convoy (each turn waiting for the scheduler) would show as a multiple of it.
 constexpr int coroutines = 1000;
 constexpr int turns_of_a_coroutine = 4;
@@ -248,7 +248,7 @@ int main(int argc, char** argv) {
   contended<mutex_and_condition>("mutex and condition_variable");
   mixed<penstock_semaphore>("penstock::semaphore");
   mixed<penstock_semaphore_fifo>("penstock::semaphore fifo");
-  mixed<no_semaphore>("no_semaphore");
+  mixed<no_semaphore>("reference: no semaphore");
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

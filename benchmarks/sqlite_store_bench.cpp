@@ -107,16 +107,20 @@ void BM_through(benchmark::State& state) {
 
 constexpr auto full = penstock::sqlite_durability::full;
 constexpr auto normal = penstock::sqlite_durability::normal;
-BENCHMARK(BM_one_write_and_sync)->UseRealTime();
-BENCHMARK(BM_add<full>)->Name("BM_sqlite_add<full>")->Threads(1)->Threads(8)->Threads(64)->UseRealTime();
-BENCHMARK(BM_add<normal>)->Name("BM_sqlite_add<normal>")->Threads(1)->Threads(64)->UseRealTime();
+BENCHMARK(BM_one_write_and_sync)->Name("BM_one_write_and_sync<reference: the disk>")->UseRealTime();
+BENCHMARK(BM_add<full>)->Name("BM_sqlite_add<penstock::sqlite_store, full>")->Threads(1)->Threads(8)->Threads(64)->UseRealTime();
+BENCHMARK(BM_add<normal>)->Name("BM_sqlite_add<penstock::sqlite_store, normal>")->Threads(1)->Threads(64)->UseRealTime();
 BENCHMARK(BM_through<full>)
-    ->Name("BM_sqlite_through<full>")
+    ->Name("BM_sqlite_through<penstock::sqlite_store, full>")
     ->ArgNames({"producers", "bulk"})
     ->Args({4, 64})
     ->Args({64, 1})
     ->UseRealTime();
-BENCHMARK(BM_through<normal>)->Name("BM_sqlite_through<normal>")->ArgNames({"producers", "bulk"})->Args({4, 64})->UseRealTime();
+BENCHMARK(BM_through<normal>)
+    ->Name("BM_sqlite_through<penstock::sqlite_store, normal>")
+    ->ArgNames({"producers", "bulk"})
+    ->Args({4, 64})
+    ->UseRealTime();
 
 }  // namespace
 

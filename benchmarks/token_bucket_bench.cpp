@@ -195,15 +195,36 @@ void BM_cached_clock_age(benchmark::State& state) {
   BENCHMARK(BM_token_bucket_available<Bucket>)->Apply(thread_counts::apply<>)->UseRealTime(); \
   BENCHMARK(BM_token_bucket_exhausted<Bucket>)->Apply(thread_counts::apply<>)->UseRealTime()
 
-BENCHMARK(BM_token_bucket_clock)->Apply(thread_counts::apply<>)->UseRealTime();
+BENCHMARK(BM_token_bucket_clock)
+    ->Name("BM_token_bucket_clock<reference: the clock>")
+    ->Apply(thread_counts::apply<>)
+    ->UseRealTime();
 TAKES(penstock_bucket);
 TAKES(penstock_bucket_cached_clock);
 TAKES(rate_peers::mutex_and_doubles);
 TAKES(rate_peers::plain_gcra);
 TAKES(rate_peers::zero_time);
-BENCHMARK(BM_token_bucket_waiters)->Arg(100'000)->UseManualTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_token_bucket_accuracy)->Arg(10)->Arg(1000)->Arg(100'000)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
-BENCHMARK(BM_cached_clock_age)->Arg(0)->Arg(2)->Arg(4)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
+BENCHMARK(BM_token_bucket_waiters)
+    ->Name("BM_token_bucket_waiters<penstock::token_bucket>")
+    ->Arg(100'000)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_token_bucket_accuracy)
+    ->Name("BM_token_bucket_accuracy<reference: a set time>")
+    ->Arg(10)
+    ->Arg(1000)
+    ->Arg(100'000)
+    ->Iterations(1)
+    ->UseRealTime()
+    ->Unit(benchmark::kSecond);
+BENCHMARK(BM_cached_clock_age)
+    ->Name("BM_cached_clock_age<reference: a set time>")
+    ->Arg(0)
+    ->Arg(2)
+    ->Arg(4)
+    ->Iterations(1)
+    ->UseRealTime()
+    ->Unit(benchmark::kSecond);
 
 }  // namespace
 

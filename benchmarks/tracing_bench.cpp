@@ -45,7 +45,7 @@ void BM_wait_and_resume(benchmark::State& state) {
   permits.release();
   waits.wait();
 }
-BENCHMARK(BM_wait_and_resume)->Arg(0)->Arg(1)->Arg(2)->UseRealTime();
+BENCHMARK(BM_wait_and_resume)->Name("BM_wait_and_resume<penstock::semaphore>")->Arg(0)->Arg(1)->Arg(2)->UseRealTime();
 
 task<void> take(benchmark::State& state, semaphore& permits) {
   for (auto _ : state) {
@@ -59,7 +59,7 @@ void BM_await_free_permit(benchmark::State& state) {
   semaphore permits{1};
   sync_wait(take(state, permits));
 }
-BENCHMARK(BM_await_free_permit)->Arg(0)->Arg(1)->Arg(2)->UseRealTime();
+BENCHMARK(BM_await_free_permit)->Name("BM_await_free_permit<penstock::semaphore>")->Arg(0)->Arg(1)->Arg(2)->UseRealTime();
 
 struct again {
   void operator()() const {
@@ -79,7 +79,7 @@ void BM_post(benchmark::State& state) {
   }
   state.SetItemsProcessed(10'000 * state.iterations());
 }
-BENCHMARK(BM_post)->Arg(0)->Arg(1)->UseRealTime();
+BENCHMARK(BM_post)->Name("BM_post<penstock::worker_pool>")->Arg(0)->Arg(1)->UseRealTime();
 
 }  // namespace
 

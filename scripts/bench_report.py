@@ -2,7 +2,9 @@
 """Reads Google Benchmark's JSON and prints, for each workload, the median of each implementation and penstock's ratio to the best peer.
 
 A benchmark is named BM_<workload><<implementation>> or BM_<workload>/<implementation>, with further arguments behind: they belong to the
-workload. An implementation whose name begins with "penstock" is ours. Where every implementation of a workload counts items, the time
+workload. An implementation whose name begins with "penstock" is ours. One whose name begins with "reference" is shown and compared with
+nothing: a clock, a hash or a disk alone, the same on one thread, a design that was not taken, a run of a set time. Every other one is a peer,
+and one without a name is an error. Where every implementation of a workload counts items, the time
 an item is compared, else the time an iteration. A benchmark with counters named P50, P99, … (in ns) is compared by each of these instead, one
 with a counter wakeups_per_s by that.
 
@@ -47,6 +49,14 @@ def is_ours(implementation):
     return implementation.startswith("penstock")
 
 
+def is_reference(implementation):
+    return implementation.startswith("reference")
+
+
+def is_peer(implementation):
+    return implementation != "" and not is_ours(implementation) and not is_reference(implementation)
+
+
 def samples_of(run):
     """[(what to add to the workload's name, unit, value)] of one repetition: what is compared, in order of preference."""
     quantiles = [(f" {key}", "", run[key]) for key in run if QUANTILE.fullmatch(key)]
@@ -74,13 +84,16 @@ def read(files):
                 errors.append(f"{run['name']}: {run.get('error_message', '')}")
                 continue
             workload, implementation = split_name(run.get("run_name", run["name"]))
+            if not implementation:
+                errors.append(f"{run['name']}: names no implementation: BM_<workload><penstock…>, <reference…> or a peer's")
+                continue
             for suffix, unit, value in samples_of(run):
                 workloads.setdefault(workload + suffix, {}).setdefault(implementation, {}).setdefault(unit, []).append(value)
     return workloads, errors
 
 
 def summarise(workloads):
-    """Rows (workload, implementation, median, unit, spread, ratio to the best peer or None); ours first, then the peers by speed."""
+    """Rows (workload, implementation, median, unit, spread, ratio to the best peer or None); ours first, then the others by speed; references have no ratio."""
     rows = []
     natural = lambda text: [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
     for workload, implementations in sorted(workloads.items(), key=lambda pair: natural(pair[0])):
@@ -88,11 +101,10 @@ def summarise(workloads):
         unit = next((u for u in ("item", "", *COUNTS.values()) if all(u in units for units in every)), "iteration")
         values = {name: units[unit] for name, units in implementations.items() if unit in units}
         medians = {name: statistics.median(samples) for name, samples in values.items()}
-        peers = [median for name, median in medians.items() if not is_ours(name)]
-        best = min(peers) if peers and len(peers) < len(medians) else None
+        best = min((median for name, median in medians.items() if is_peer(name)), default=None) if any(map(is_ours, medians)) else None
         for name in sorted(medians, key=lambda name: (not is_ours(name), medians[name])):
             spread = (max(values[name]) - min(values[name])) / medians[name] if medians[name] else 0.0
-            rows.append((workload, name, medians[name], unit, spread, medians[name] / best if best else None))
+            rows.append((workload, name, medians[name], unit, spread, medians[name] / best if best and not is_reference(name) else None))
     return rows
 
 
