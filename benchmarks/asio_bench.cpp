@@ -1,4 +1,4 @@
-// What it costs to wait for penstock in Asio, and for Asio in a task, on one thread. Peers: what Asio takes for the same way by itself, an asio::post() for
+// What it costs to wait for penstock in Asio, and for Asio in a task, on one thread. Beside it what Asio takes for the same way by itself, an asio::post() for
 // each handler, and an asio::awaitable that awaits one.
 #include <benchmark/benchmark.h>
 

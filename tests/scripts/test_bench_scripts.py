@@ -2,6 +2,7 @@
 """Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up, that whatever draws finds the Python that can, what
 scripts/test counts, and what all scripts make of wrong arguments."""
 
+import copy
 import json
 import pathlib
 import subprocess
@@ -10,6 +11,7 @@ import tempfile
 import unittest
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"
+KEPT = sorted(SCRIPTS.parent.glob("benchmarks/results/*.json"))
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(SCRIPTS))
 import bench_compare  # noqa: E402
@@ -35,11 +37,35 @@ class Names(unittest.TestCase):
         self.assertEqual(bench_report.split_name("BM_load<penstock::channel>/8/real_time"), ("load/8", "penstock::channel"))
         self.assertEqual(bench_report.split_name("BM_load/asio/threads:4"), ("load/threads:4", "asio"))
 
+    def test_whose_it_is(self):
+        for name, ours, reference, peer in (
+            ("penstock::channel spsc", True, False, False),
+            ("penstock_pool", True, False, False),
+            ("reference: the clock", False, True, False),
+            ("reference_semaphore_fifo", False, True, False),
+            ("mutex and vector", False, False, True),
+            ("", False, False, False),
+        ):
+            with self.subTest(name):
+                self.assertEqual((bench_report.is_ours(name), bench_report.is_reference(name), bench_report.is_peer(name)), (ours, reference, peer))
+
+    def test_a_reference_is_no_peer(self):
+        rows = bench_report.summarise({"load": {"penstock": {"item": [2.0]}, "other": {"item": [4.0]}, "reference: a loop": {"item": [1.0]}}})
+        self.assertEqual({name: ratio for _, name, _, _, _, ratio in rows}, {"penstock": 0.5, "other": 1.0, "reference: a loop": None})
+
+    def test_one_without_a_name_is_an_error(self):
+        with tempfile.TemporaryDirectory() as folder:
+            raw = pathlib.Path(folder, "raw.json")
+            raw.write_text(json.dumps({"benchmarks": benchmark("BM_load/8", [10.0]) + benchmark("BM_load<penstock>/8", [10.0])}), encoding="utf-8")
+            workloads, errors = bench_report.read([raw])
+        self.assertEqual(workloads, {"load/8": {"penstock": {"iteration": [10.0]}}})
+        self.assertEqual([error.split(":")[0] for error in errors], ["BM_load/8"])
+
 
 class Comparing(unittest.TestCase):
     def change(self, before, after):
-        ((_, _, change, chance),) = bench_compare.changes(before, after)
-        return change, chance
+        (change,) = bench_compare.compare(before, after).changes
+        return change.times, change.chance
 
     def test_slower(self):
         change, chance = self.change(kept([10, 11, 10, 10, 12]), kept([15, 14, 15, 16, 15]))
@@ -60,18 +86,83 @@ class Comparing(unittest.TestCase):
         self.assertAlmostEqual(change, 1.5)
         self.assertLess(chance, 0.05)
 
+    def test_without_a_peer_the_machine_is_what_others_changed(self):
+        before, after = kept([10] * 5), kept([30] * 5)
+        before["programs"]["other"], after["programs"]["other"] = kept([10] * 5, [20] * 5)["programs"]["some"], kept([20] * 5, [40] * 5)["programs"]["some"]
+        found = {change.program: change.times for change in bench_compare.compare(before, after).changes}
+        self.assertAlmostEqual(found["some"], 1.5)
+        self.assertAlmostEqual(found["other"], 1)
+
+    def test_own_variants_and_references_hide_nothing(self):
+        before, after = kept([10] * 5, [20] * 5), kept([20] * 5, [20] * 5)
+        for run, value in ((before, 10), (after, 20)):
+            run["programs"]["some"]["load"]["reference: a semaphore"] = {"item": [value] * 5}
+            run["programs"]["some"]["load"]["penstock in another way"] = {"item": [value] * 5}
+        self.assertEqual([change.times for change in bench_compare.compare(before, after).changes], [2.0, 2.0])
+
     def test_three_repetitions_say_too_little(self):
-        _, chance = self.change(kept([10] * 3), kept([20] * 3))
-        self.assertGreater(chance, 0.05)
+        found = bench_compare.compare(kept([10] * 3), kept([20] * 3))
+        self.assertEqual(found.changes, [])
+        self.assertIn("3 repetitions", found.left_out["some", "load"])
+
+    def test_runs_from_before_the_names(self):
+        before = kept([10] * 5)
+        before["programs"]["some"]["load"] = {"": {"item": [10] * 5}}
+        self.assertIn("names no implementation", bench_compare.compare(before, before).left_out["some", "load"])
 
     def test_exit_code(self):
         with tempfile.TemporaryDirectory() as folder:
             files = [pathlib.Path(folder, name) for name in ("before.json", "after.json")]
-            files[0].write_text(json.dumps(kept([10] * 5)), encoding="utf-8")
-            for ours, code in (([11] * 5, 0), ([13] * 5, 1)):
-                files[1].write_text(json.dumps(kept(ours)), encoding="utf-8")
-                ran = subprocess.run([sys.executable, SCRIPTS / "bench_compare.py", *files], capture_output=True, text=True, check=False)
-                self.assertEqual(ran.returncode, code, ran.stdout + ran.stderr)
+            files[0].write_text(json.dumps(kept([10] * 5, [20] * 5)), encoding="utf-8")
+            without_program, without_workload, without_ours, without_peer = (kept([10] * 5, [20] * 5) for _ in range(4))
+            del without_program["programs"]["some"]
+            without_workload["programs"]["some"] = {"more": without_workload["programs"]["some"]["load"]}
+            del without_ours["programs"]["some"]["load"]["penstock"]
+            del without_peer["programs"]["some"]["load"]["other"]
+            for after, code, told in (
+                (kept([11] * 5), 0, "1 workloads compared"),
+                (kept([13] * 5), 1, "slower: load, penstock: 1.30 times"),
+                (without_program, 1, "missing: the program some"),
+                (without_workload, 1, "missing: some: load"),
+                (without_ours, 1, "missing: some: load, penstock"),
+                (without_peer, 0, "0 missing"),
+                (kept([10] * 3), 2, "not compared: some: load has 3 repetitions"),
+            ):
+                with self.subTest(told):
+                    files[1].write_text(json.dumps(after), encoding="utf-8")
+                    ran = subprocess.run([sys.executable, SCRIPTS / "bench_compare.py", *files], capture_output=True, text=True, check=False)
+                    self.assertEqual(ran.returncode, code, ran.stdout + ran.stderr)
+                    self.assertIn(told, ran.stdout)
+
+
+class Kept(unittest.TestCase):
+    """The runs in benchmarks/results: nothing of penstock's goes without being compared."""
+
+    def test_each_workload_is_compared_or_a_reference(self):
+        self.assertTrue(KEPT)
+        for file in KEPT:
+            run = bench_compare.read_kept(file)
+            found = bench_compare.compare(run, run)
+            self.assertEqual({why for why in found.left_out.values()}, {"a reference"})
+            self.assertEqual(found.missing, [])
+            self.assertEqual({change.times for change in found.changes}, {1.0})
+            compared = {(change.program, change.workload) for change in found.changes}
+            self.assertEqual(compared | found.left_out.keys(), {(program, workload) for program, workloads in run["programs"].items() for workload in workloads})
+            self.assertFalse(compared & found.left_out.keys())
+
+    def test_what_takes_three_times_as_long_is_slower(self):
+        for file in KEPT:
+            before = bench_compare.read_kept(file)
+            after = copy.deepcopy(before)
+            ours = set()
+            for program, workloads in after["programs"].items():
+                for workload, implementations in workloads.items():
+                    for name, units in implementations.items():
+                        if name.startswith("penstock"):
+                            ours.add((program, workload, name))
+                            units.update({unit: [3 * value or 1.0 for value in values] for unit, values in units.items()})
+            slower = bench_compare.slower_than(bench_compare.compare(before, after).changes, 20)
+            self.assertEqual({change[:3] for change in slower}, ours)
 
 
 class Keeping(unittest.TestCase):
