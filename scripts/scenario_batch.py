@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from scenario_api import machine, say
+from scenario_common import machine, say
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MIB = 1 << 20

@@ -4,8 +4,8 @@
 
 usage: scenario_websocket.py BUILD WORK [--connections N] [--slow N] [--joined N] [--beside N] [--messages N] [--only-penstock]
 
-BUILD has penstock-websocket-hub and penstock-websocket-load. WORK keeps npm's packages, or they are in $PENSTOCK_NODE_MODULES; without Node or redis-server
-their parts are left out. Hubs and load share the machine. Prints JSON.
+BUILD has penstock-websocket-hub and penstock-websocket-load. WORK keeps npm's packages, or they are in $PENSTOCK_NODE_MODULES. Where Node, its package or its
+hub, or redis-server, cannot be had, that part is left out, and standard error says why. Hubs and load share the machine. Prints JSON.
 """
 
 import argparse
@@ -16,14 +16,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 
-from scenario_api import free_port, machine, say
+from scenario_common import ROOT, free_port, machine, node_modules, optional, say, start
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ["ws@8.23.0"]
+OLDEST_NODE = 16  # of what hub.mjs imports; ws itself takes older ones
 SIZE = 512  # bytes of a message
 SLOW_MESSAGES = 60
 BUILD = None
@@ -33,8 +32,7 @@ class Hub:
     """One that runs while in `with`."""
 
     def __init__(self, command):
-        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().split()[0]
+        self.process, self.url = start(command, stderr=None)
 
     def __enter__(self):
         return self
@@ -68,24 +66,6 @@ def penstock(connections, *more):
 
 def node(modules):
     return Hub(["node", ROOT / "tests/websocket/node/hub.mjs", free_port(), modules])
-
-
-def modules(work):
-    """Where npm's packages are; None: not to be had."""
-    if shutil.which("node") is None:
-        return None
-    if found := os.environ.get("PENSTOCK_NODE_MODULES"):
-        return pathlib.Path(found) if (pathlib.Path(found) / "ws/package.json").exists() else None
-    folder = work / "npm"
-    if not (folder / "node_modules/ws/package.json").exists():
-        if shutil.which("npm") is None:
-            return None
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, *PACKAGES], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            say("npm: " + done.stderr[-500:])
-            return None
-    return folder / "node_modules"
 
 
 def kernel_memory():
@@ -256,18 +236,19 @@ def main():
         figure = " and ".join(f"{hub['to_all']['p50'] * 1e3:,.0f}" for hub in two["hubs"])
         goal("... until all of the first hub's and all of the second's have one, P50", "at most 1 s", figure + " ms", all(hub["to_all"]["p50"] <= 1 for hub in two["hubs"]))
 
-    found = None if given.only_penstock else modules(work)
-    if found is None:
-        say("without Node")
-    else:
+    def node_part():
+        found = node_modules(work, PACKAGES, OLDEST_NODE)
         say("beside Node")
-        ours = result["beside"] = {"penstock": beside(penstock(given.beside), given.beside, 2 * given.messages)}
-        ours["Node"] = beside(node(found), given.beside, 2 * given.messages)
-        a, b = ours["penstock"], ours["Node"]
+        both = {"Node": beside(node(found), given.beside, 2 * given.messages), "penstock": beside(penstock(given.beside), given.beside, 2 * given.messages)}
+        a, b = both["penstock"], both["Node"]
+        result["beside"] = {"penstock": a, "Node": b}
         goal(f"memory for each of {a['connections']:,} beside Node with ws ({b['bytes_each'] / 1000:.1f} KB)", "less",
              f"{a['bytes_each'] / 1000:.1f} KB", a["bytes_each"] < b["bytes_each"] and a["connections"] == b["connections"])
         took, theirs = (part["hubs"][0]["to_all"]["p50"] * 1e3 for part in (a, b))
         goal(f"until all of them have a message, P50, beside Node ({theirs:,.0f} ms)", "at most 1.1 times as long", f"{took:,.0f} ms", took <= 1.1 * theirs)
+
+    if not given.only_penstock:
+        optional("Node", node_part)
     print(json.dumps(result))
 
 
