@@ -89,8 +89,10 @@ def node_modules(work, packages, oldest):
 
 
 def optional(name, part):
-    """Runs a part that compares with a neighbour. Whatever goes wrong in it costs that part alone: it says why, and penstock's figures stay."""
+    """Runs a part that compares with a neighbour. Whatever goes wrong in it costs that part alone: it says why, and penstock's figures stay.
+    None then."""
     try:
-        part()
+        return part()
     except Exception as why:  # pylint: disable=broad-exception-caught
         say(f"without {name}: {why if isinstance(why, (NotToBeHad, RuntimeError)) else repr(why)}")
+        return None

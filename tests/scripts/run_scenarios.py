@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Runs scripts/scenarios in the smallest size, so that the scripts of the scenarios and of their pictures do what they say: exit status, JSON, table, pictures; and
+that a neighbour in Node that cannot be had leaves its part out, and no more.
+
+    run_scenarios.py EXAMPLES_FOLDER
+
+No figure and no goal is judged here: scripts/scenarios has them, of programs that are optimised, on a quiet machine.
+"""
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "scripts")]
+import scenario_api  # noqa: E402
+import scenario_websocket  # noqa: E402
+from checks import check, verdict  # noqa: E402
+from scenario_common import NotToBeHad, node_modules, optional, start  # noqa: E402
+
+FIELDS = {"goal": str, "wanted": str, "figure": str, "met": bool}
+PACKAGES = scenario_api.PACKAGES + scenario_websocket.PACKAGES
+
+
+def script(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n" + text, encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def packages(folder):
+    for name in (p.rpartition("@")[0] for p in PACKAGES):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "package.json").write_text("{}", encoding="utf-8")
+    return folder
+
+
+@contextlib.contextmanager
+def environment(**words):
+    before = dict(os.environ)
+    os.environ.update({name: str(word) for name, word in words.items()})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def why_not(call, *arguments):
+    try:
+        call(*arguments)
+        return ""
+    except NotToBeHad as why:
+        return str(why)
+
+
+def neighbours(folder):
+    """What is wrong with them is said in words."""
+    os.environ.pop("PENSTOCK_NODE_MODULES", None)
+    empty, work = folder / "empty", folder / "npm-work"
+    empty.mkdir()
+    work.mkdir()
+    for name, node, npm, wanted in (
+        ("no node", None, None, "there is no node"),
+        ("a node that is too old", "echo v18.19.0", None, "need Node 20 or later, and this is v18.19.0"),
+        ("a node that does not run", "echo broken >&2; exit 1", None, "'broken'"),
+        ("no npm", "echo v20.1.0", None, "there is no npm"),
+        ("npm that fails", "echo v22.1.0", "echo 'no network' >&2; exit 7", "npm install ended with 7: no network"),
+        ("npm that installs nothing", "echo v22.1.0", "exit 0", "there is no fastify@"),
+    ):
+        path = folder / name.replace(" ", "-")
+        path.mkdir()
+        if node:
+            script(path / "node", node)
+        if npm:
+            script(path / "npm", npm)
+        with environment(PATH=path):
+            why = why_not(node_modules, work, PACKAGES, 20)
+        check(f"{name} is said", wanted in why, why)
+    with environment(PATH=folder / "no-npm", PENSTOCK_NODE_MODULES=empty):
+        check("a folder without the packages is said", "there is no fastify@" in (why := why_not(node_modules, work, PACKAGES, 20)), why)
+    with environment(PATH=folder / "no-npm", PENSTOCK_NODE_MODULES=packages(folder / "given")):
+        check("a folder that has them is taken", node_modules(work, PACKAGES, 20) == folder / "given")
+
+    why = why_not(start, [script(folder / "dies", "echo reason >&2; exit 4")])
+    check("a server that ends without an address: with what status, and what it said", why == "dies ended with 4: reason", why)
+    why = why_not(start, [script(folder / "silent", "sleep 100")], 0.2)
+    check("a server that prints no address is not waited for", why == "silent printed no address in 0.2 s: it said nothing", why)
+    process, url = start([script(folder / "good", "echo http://here and more; exec sleep 100")])
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    check("one that prints its address is taken", url == "http://here", url)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        got = optional("it", lambda: [][0])
+    check("whatever else goes wrong in a part is said, too", got is None and said.getvalue().startswith("without it: IndexError("), said.getvalue())
+
+
+def small(folder, build):
+    # Node is there, and its packages; one server dies at once, the other one when it has told its address.
+    node = 'case "$1" in --version) echo v22.1.0 ;; *hub.mjs) echo ws://127.0.0.1:1/ ;; *) echo "it is broken" >&2; exit 3 ;; esac'
+    fake = script(folder / "bin/node", node).parent
+    env = os.environ | {"PATH": f"{fake}:{os.environ['PATH']}", "PENSTOCK_NODE_MODULES": str(packages(folder / "modules"))}
+    loader = importlib.machinery.SourceFileLoader("scenarios", str(ROOT / "scripts/scenarios"))
+    scenarios = importlib.util.module_from_spec(importlib.util.spec_from_loader("scenarios", loader))
+    loader.exec_module(scenarios)
+    command = [sys.executable, ROOT / "scripts/scenarios", "--build"]
+
+    def run(folder_of_programs, *arguments):
+        done = subprocess.run([str(word) for word in (*command, folder_of_programs, *arguments)], env=env, capture_output=True, text=True, timeout=240, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    check("a scenario that there is not", run(build, "x")[0] == 2)
+    check("programs that there are not", run(folder, "batch")[0] == 2)
+    broken = script(folder / "broken/penstock_batch_million", "exit 5").parent
+    status, told, _ = run(broken, "batch", "--small", "--to", folder / "broken-out")
+    check("a program that fails is no result", status == 1 and "### batch: it failed" in told, told)
+
+    names = []
+    for name, scenario in scenarios.SCENARIOS.items():
+        if lacking := [t for t in scenario["targets"] if not (build / t).is_file()]:
+            print(f"SKIPPED: {name}, for there is no {lacking[0]}")
+        else:
+            names.append(name)
+    if not names:
+        return
+    to = folder / "out"
+    status, told, said = run(build, *names, "--small", "--to", to)
+    check("all of them in a small size end with 0, whatever the figures are", status == 0, f"{status} {told} {said}")
+    draws = subprocess.run([sys.executable, ROOT / "scripts/plot_scenarios.py", to / "batch.json", "--to", folder], capture_output=True, check=False).returncode == 0
+    if not draws:
+        check("pictures that cannot be drawn are for want of matplotlib", "needs python3-matplotlib" in said, said)
+        print("SKIPPED: no pictures without matplotlib")
+    tables = dict(zip(names, told.split("### ")[1:]))
+    for name in names:
+        result = json.loads((to / f"{name}.json").read_text(encoding="utf-8")) if (to / f"{name}.json").is_file() else {"goals": []}
+        goals = result["goals"]
+        check(f"{name}: goals, each with its four fields", goals and all({f: type(v) for f, v in g.items()} == FIELDS for g in goals), goals)
+        check(f"{name}: the machine", "processors, Linux" in result.get("machine", ""), result.get("machine"))
+        rows = [line for line in tables.get(name, "").splitlines() if line.startswith("|")]
+        cells = [row.replace(r"\|", "").count("|") for row in rows]
+        check(f"{name}: a table with a row for each", tables.get(name, "").startswith(f"{name}: ") and cells == [5] * (2 + len(goals)), rows)
+        if draws:
+            picture = to / f"scenario_{name}.svg"
+            check(f"{name}: a picture", picture.is_file() and xml.etree.ElementTree.parse(picture).getroot().tag.endswith("svg"), said)
+    for name, why in (("api", "without Node: node ended with 3: it is broken"), ("websocket", "without Node: ")):
+        if name in names:
+            result = json.loads((to / f"{name}.json").read_text(encoding="utf-8"))
+            check(f"{name}: without its neighbour, and says why", why in said and "Node" not in json.dumps([result["goals"], result.get("curves")]) and "beside" not in result, said)
+    if "api" in names:
+        run_kept = sorted((ROOT / "benchmarks/results").glob("*.json"))[-1]
+        picture = folder / "penstock.svg"
+        done = subprocess.run([sys.executable, ROOT / "scripts/plot_readme.py", run_kept, to / "api.json", "--to", picture], capture_output=True, text=True, check=False)
+        check("the README's picture", done.returncode == 0 and xml.etree.ElementTree.parse(picture).getroot().tag.endswith("svg"), done.stderr)
+
+
+def main():
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="penstock-scenarios-") as name:
+        neighbours(pathlib.Path(name))
+        small(pathlib.Path(name), pathlib.Path(sys.argv[1]).resolve())
+    print(f"   {time.monotonic() - began:.1f} s")
+    return verdict()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
