@@ -1,0 +1,73 @@
+// What the benchmarks of locks and semaphores share: work of a known length, one object for all threads of a run, and a thousand coroutines in line.
+#pragma once
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <penstock/core/spawn.hpp>
+#include <penstock/pool/worker_pool.hpp>
+
+#include "thread_counts.hpp"
+
+namespace contention {
+
+// glibc leaves out the atomics of a mutex as long as the process has had one thread only.
+[[maybe_unused]] inline const bool has_had_threads = (std::thread{[] {}}.join(), true);
+
+constexpr int short_work = 16;  // steps; about 20 to 40 ns
+constexpr int long_work = 640;  // about 1 µs
+
+/// Takes the same time always, and the compiler cannot drop it.
+inline void work(std::uint64_t& x, int steps = short_work) {
+  for (int i = 0; i < steps; ++i) x = x * 6364136223846793005u + 1442695040888963407u;
+  benchmark::DoNotOptimize(x);
+}
+
+// One object for all threads of a run. Google Benchmark calls the function in each thread; the first one builds it before the others begin.
+template <class T>
+std::unique_ptr<T>& shared() {
+  static std::unique_ptr<T> object;
+  return object;
+}
+template <class T>
+void build(const benchmark::State&) {
+  shared<T>() = std::make_unique<T>();
+}
+template <class T>
+void destroy(const benchmark::State&) {
+  shared<T>().reset();
+}
+
+/// Threads that contend: 2, 4 and 16, as many as there are processors, and twice as many.
+inline std::vector<int> counts() {
+  std::vector<int> all = thread_counts::up_to_all<4, 16>();
+  all.push_back(2 * thread_counts::processors());
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  std::erase(all, 1);
+  return all;
+}
+
+constexpr int coroutines = 1000;
+constexpr int turns = 4;
+
+/// A thousand coroutines on a pool of two workers: `make(pool)` is one of them, and takes its `turns`. A time is per turn.
+template <class F>
+void run_coroutines(benchmark::State& state, F make) {
+  penstock::worker_pool pool{{.threads = 2}};
+  for (auto _ : state) {
+    std::vector<penstock::spawned<void>> line;
+    line.reserve(coroutines);
+    for (int i = 0; i < coroutines; ++i) line.push_back(penstock::spawn(pool, make(pool)));
+    for (auto& c : line) c.wait();
+  }
+  state.SetItemsProcessed(state.iterations() * coroutines * turns);
+}
+
+}  // namespace contention
