@@ -287,7 +287,9 @@ int main(int argc, char** argv) {
   add_ping_pong<auto_reset_condition>("mutex and condition_variable");
   benchmark::RegisterBenchmark("BM_event_coroutines<penstock::event>", BM_event_coroutines)->MinTime(0.1)->UseRealTime();
 #if PENSTOCK_BENCH_HAS_BOOST_FIBER
-  benchmark::RegisterBenchmark("BM_event_coroutines<boost::fibers::condition_variable>", BM_event_fibers)->MinTime(0.1)->UseRealTime();
+  benchmark::RegisterBenchmark("BM_event_coroutines<boost::fibers::condition_variable>", BM_event_fibers)
+      ->MinTime(0.1)
+      ->UseRealTime();
 #endif
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

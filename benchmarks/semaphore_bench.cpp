@@ -25,6 +25,7 @@
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/semaphore.hpp>
 
+#include "contention.hpp"
 #include "thread_counts.hpp"
 
 namespace {
@@ -80,32 +81,13 @@ struct moodycamel_lightweight {
 };
 #endif
 
-// glibc leaves out the atomics of a mutex as long as the process has had one thread only.
-[[maybe_unused]] const bool has_had_threads = (std::thread{[] {}}.join(), true);
-
-void work(std::uint64_t& x) {  // about 40 ns that the compiler cannot drop
-  for (int i = 0; i < 16; ++i) x = x * 6364136223846793005u + 1442695040888963407u;
-  benchmark::DoNotOptimize(x);
-}
-
-// One semaphore for all threads of a run. Google Benchmark calls the function in each thread; the first one builds it before the others begin.
-template <class S>
-std::unique_ptr<S>& shared() {
-  static std::unique_ptr<S> s;
-  return s;
-}
 template <class S>
 void build(const benchmark::State& state) {
-  shared<S>() = std::make_unique<S>(static_cast<int>(state.range(0)));
+  contention::shared<S>() = std::make_unique<S>(static_cast<int>(state.range(0)));
 }
-template <class S>
-void destroy(const benchmark::State&) {
-  shared<S>().reset();
-}
-
 template <class S>
 void BM_semaphore(benchmark::State& state) {
-  S& s = *shared<S>();
+  S& s = *contention::shared<S>();
   for (auto _ : state) {
     s.acquire();
     s.release();
@@ -115,14 +97,14 @@ void BM_semaphore(benchmark::State& state) {
 
 template <class S>
 void BM_semaphore_with_work(benchmark::State& state) {
-  S& s = *shared<S>();
+  S& s = *contention::shared<S>();
   std::uint64_t inside = 1;
   std::uint64_t outside = 2;
   for (auto _ : state) {
     s.acquire();
-    work(inside);
+    contention::work(inside);
     s.release();
-    work(outside);
+    contention::work(outside);
   }
   state.SetItemsProcessed(state.iterations());
 }
@@ -156,7 +138,7 @@ void contended(const char* name) {
         ->Arg(permits)
         ->Threads(threads)
         ->Setup(build<S>)
-        ->Teardown(destroy<S>)
+        ->Teardown(contention::destroy<S>)
         ->UseRealTime();
   };
   add("BM_semaphore_uncontended", BM_semaphore<S>, 1, 1);
@@ -195,7 +177,7 @@ penstock::task<> take_turns(S& s, penstock::worker_pool& pool) {
   std::uint64_t inside = 1;
   for (int i = 0; i < turns_of_a_coroutine; ++i) {
     if constexpr (!std::same_as<S, no_semaphore>) static_cast<void>(co_await s.async_acquire());
-    work(inside);
+    contention::work(inside);
     s.release();
     co_await pool.schedule();
   }
@@ -213,7 +195,7 @@ void BM_semaphore_threads_and_coroutines(benchmark::State& state) {
       std::uint64_t inside = 1;
       for (int i = 0; i < turns_of_a_thread; ++i) {
         s.acquire();
-        work(inside);
+        contention::work(inside);
         s.release();
       }
     };
