@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
@@ -108,19 +109,21 @@ void BM_mutex(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 
-enum class kind { any, fifo_that_spins };
+enum class kind {
+  any,
+  fifo
+};  // fifo: a peer that hands over strictly in order; where who is next does not run, a run of a set time would take minutes
 
 template <class M>
 void threads(const char* name, kind k = kind::any) {
-  const int most = k == kind::any ? 2 * thread_counts::most
-                                  : thread_counts::processors();  // more of them take minutes: who is next may not run
+  const int most = k == kind::any ? 2 * thread_counts::most : std::max(4, thread_counts::processors());
   const auto add = [&](const char* workload, void (*function)(benchmark::State&), int n) {
-    benchmark::RegisterBenchmark((std::string{"BM_"} + workload + "<" + name + ">").c_str(), function)
-        ->Threads(n)
-        ->Setup(contention::build<guarded<M>>)
-        ->Teardown(contention::destroy<guarded<M>>)
-        ->MinTime(0.1)
-        ->UseRealTime();
+    auto* b = benchmark::RegisterBenchmark((std::string{"BM_"} + workload + "<" + name + ">").c_str(), function)
+                  ->Threads(n)
+                  ->Setup(contention::build<guarded<M>>)
+                  ->Teardown(contention::destroy<guarded<M>>)
+                  ->UseRealTime();
+    k == kind::any ? b->MinTime(0.1) : b->Iterations(4000);
   };
   add("mutex_uncontended", BM_mutex<M, 1, 0>, 1);
   for (const int n : contention::counts()) {
@@ -211,14 +214,14 @@ int main(int argc, char** argv) {
   threads<penstock_mutex_fifo>("penstock::mutex fifo");
   threads<std::mutex>("std::mutex");
   threads<adaptive_pthread>("adaptive pthread_mutex_t");
-  threads<tickets>("tickets, std::atomic wait (fifo)");
+  threads<tickets>("tickets, std::atomic wait (fifo)", kind::fifo);
 #if PENSTOCK_BENCH_HAS_ABSEIL
   threads<absl_mutex>("absl::Mutex");
 #endif
 #if PENSTOCK_BENCH_HAS_TBB
   threads<oneapi::tbb::mutex>("tbb::mutex");
   threads<oneapi::tbb::spin_mutex>("tbb::spin_mutex (spins)");
-  threads<oneapi::tbb::queuing_mutex>("tbb::queuing_mutex (fifo, spins)", kind::fifo_that_spins);
+  threads<oneapi::tbb::queuing_mutex>("tbb::queuing_mutex (fifo, spins)", kind::fifo);
 #endif
 #if PENSTOCK_BENCH_HAS_BOOST_FIBER
   threads<boost::fibers::mutex>("boost::fibers::mutex");
