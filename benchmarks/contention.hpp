@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <thread>
@@ -42,6 +43,22 @@ void build(const benchmark::State&) {
 template <class T>
 void destroy(const benchmark::State&) {
   shared<T>().reset();
+}
+
+/// Each thread takes turns for a tenth of a second, whatever a turn costs: with locks that hand over strictly in order that is nanoseconds as long as a thread
+/// is alone, and more than a thousand times that when who is next does not run, so that no number of turns could be told in advance.
+template <class F>
+void take_turns(benchmark::State& state, F turn) {
+  constexpr int between_looks = 64;
+  std::int64_t taken = 0;
+  for (auto _ : state) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{100};
+    do {
+      for (int i = 0; i < between_looks; ++i) turn();
+      taken += between_looks;
+    } while (std::chrono::steady_clock::now() < until);
+  }
+  state.SetItemsProcessed(taken);
 }
 
 /// Threads that contend: 2, 4 and 16, as many as there are processors, and twice as many.

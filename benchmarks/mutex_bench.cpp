@@ -8,7 +8,6 @@
 
 #include <pthread.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
@@ -99,35 +98,27 @@ template <class M, int Inside, int Outside>
 void BM_mutex(benchmark::State& state) {
   guarded<M>& all = *contention::shared<guarded<M>>();
   std::uint64_t outside = 2;
-  for (auto _ : state) {
+  contention::take_turns(state, [&] {
     {
       scope<M> lock{all.m};
       contention::work(all.number, Inside);
     }
     contention::work(outside, Outside);
-  }
-  state.SetItemsProcessed(state.iterations());
+  });
 }
 
-enum class kind {
-  any,
-  fifo
-};  // fifo: a peer that hands over strictly in order; where who is next does not run, a run of a set time would take minutes
-
 template <class M>
-void threads(const char* name, kind k = kind::any) {
-  const int most = k == kind::any ? 2 * thread_counts::most : std::max(4, thread_counts::processors());
+void threads(const char* name) {
   const auto add = [&](const char* workload, void (*function)(benchmark::State&), int n) {
-    auto* b = benchmark::RegisterBenchmark((std::string{"BM_"} + workload + "<" + name + ">").c_str(), function)
-                  ->Threads(n)
-                  ->Setup(contention::build<guarded<M>>)
-                  ->Teardown(contention::destroy<guarded<M>>)
-                  ->UseRealTime();
-    k == kind::any ? b->MinTime(0.1) : b->Iterations(4000);
+    benchmark::RegisterBenchmark((std::string{"BM_"} + workload + "<" + name + ">").c_str(), function)
+        ->Threads(n)
+        ->Setup(contention::build<guarded<M>>)
+        ->Teardown(contention::destroy<guarded<M>>)
+        ->Iterations(1)
+        ->UseRealTime();
   };
   add("mutex_uncontended", BM_mutex<M, 1, 0>, 1);
   for (const int n : contention::counts()) {
-    if (n > most) break;
     add("mutex", BM_mutex<M, 1, 0>, n);
     if (n >= 4) add("mutex_with_work", BM_mutex<M, contention::short_work, contention::short_work>, n);
     if (n >= 4) add("mutex_long", BM_mutex<M, contention::long_work, contention::long_work>, n);
@@ -214,14 +205,14 @@ int main(int argc, char** argv) {
   threads<penstock_mutex_fifo>("penstock::mutex fifo");
   threads<std::mutex>("std::mutex");
   threads<adaptive_pthread>("adaptive pthread_mutex_t");
-  threads<tickets>("tickets, std::atomic wait (fifo)", kind::fifo);
+  threads<tickets>("tickets, std::atomic wait (fifo)");
 #if PENSTOCK_BENCH_HAS_ABSEIL
   threads<absl_mutex>("absl::Mutex");
 #endif
 #if PENSTOCK_BENCH_HAS_TBB
   threads<oneapi::tbb::mutex>("tbb::mutex");
   threads<oneapi::tbb::spin_mutex>("tbb::spin_mutex (spins)");
-  threads<oneapi::tbb::queuing_mutex>("tbb::queuing_mutex (fifo, spins)", kind::fifo);
+  threads<oneapi::tbb::queuing_mutex>("tbb::queuing_mutex (fifo, spins)");
 #endif
 #if PENSTOCK_BENCH_HAS_BOOST_FIBER
   threads<boost::fibers::mutex>("boost::fibers::mutex");

@@ -94,15 +94,14 @@ void BM_shared_mutex(benchmark::State& state) {
   guarded<M>& all = *contention::shared<guarded<M>>();
   std::uint64_t outside = 2;
   int turn = state.thread_index();
-  for (auto _ : state) {
+  contention::take_turns(state, [&] {
     if (Every != 0 && ++turn % std::max(Every, 1) == 0) {
       write(all, Inside);
     } else {
       read(all, Inside);
     }
     contention::work(outside, Outside);
-  }
-  state.SetItemsProcessed(state.iterations());
+  });
 }
 
 // One thread writes now and then, and so many others read without a rest. The time is from wanting to write to having written.
@@ -139,32 +138,24 @@ void BM_shared_mutex_writer(benchmark::State& state) {
   state.counters["P90"] = took[took.size() * 9 / 10];
 }
 
-enum class kind {
-  any,
-  fifo
-};  // fifo: a peer that hands over strictly in order; where who is next does not run, a run of a set time would take minutes
-
 template <class M>
-void threads(const std::string& name, kind k = kind::any) {
-  const int most = k == kind::any ? 2 * thread_counts::most : std::max(2, thread_counts::processors());
+void threads(const std::string& name) {
   const auto add = [&](const char* workload, void (*function)(benchmark::State&), int n) {
-    auto* b = benchmark::RegisterBenchmark((std::string{"BM_"} + workload + "<" + name + ">").c_str(), function)
-                  ->Threads(n)
-                  ->Setup(contention::build<guarded<M>>)
-                  ->Teardown(contention::destroy<guarded<M>>)
-                  ->UseRealTime();
-    k == kind::any ? b->MinTime(0.1) : b->Iterations(4000);
+    benchmark::RegisterBenchmark((std::string{"BM_"} + workload + "<" + name + ">").c_str(), function)
+        ->Threads(n)
+        ->Setup(contention::build<guarded<M>>)
+        ->Teardown(contention::destroy<guarded<M>>)
+        ->Iterations(1)
+        ->UseRealTime();
   };
   add("shared_mutex_read_uncontended", BM_shared_mutex<M, 0, 1, 0>, 1);
   add("shared_mutex_write_uncontended", BM_shared_mutex<M, 1, 1, 0>, 1);
   for (const int n : contention::counts()) {
-    if (n > most) break;
     add("shared_mutex_read", BM_shared_mutex<M, 0, contention::short_work, contention::short_work>, n);
     add("shared_mutex_95_to_5", BM_shared_mutex<M, 20, contention::short_work, contention::short_work>, n);
     if (n == 4) add("shared_mutex_95_to_5_long", BM_shared_mutex<M, 20, contention::long_work, contention::long_work>, n);
   }
   for (const int n : {1, 4}) {
-    if (n + 1 > most) break;
     benchmark::RegisterBenchmark(("BM_shared_mutex_writer<" + name + ">").c_str(), BM_shared_mutex_writer<M>)
         ->Arg(n)
         ->Iterations(rounds)
@@ -226,7 +217,7 @@ int main(int argc, char** argv) {
 #if PENSTOCK_BENCH_HAS_TBB
   threads<oneapi::tbb::rw_mutex>("tbb::rw_mutex");
   threads<oneapi::tbb::spin_rw_mutex>("tbb::spin_rw_mutex (spins)");
-  threads<oneapi::tbb::queuing_rw_mutex>("tbb::queuing_rw_mutex (fifo, spins)", kind::fifo);
+  threads<oneapi::tbb::queuing_rw_mutex>("tbb::queuing_rw_mutex (fifo, spins)");
 #endif
   threads<one_reader_at_a_time>("reference: std::mutex");
   coroutines<penstock::shared_mutex>("penstock::shared_mutex");
