@@ -212,7 +212,7 @@ class unordered_results<View, F>::shared : public std::enable_shared_from_this<s
       std::exception_ptr why;
       try {
         value_type made(work_->call(element));
-        const result<void> put = results_.try_push(std::move(made));
+        [[maybe_unused]] const result<void> put = results_.try_push(std::move(made));
         assert(put && "no room was kept for a result");
       } catch (...) {
         why = std::current_exception();
