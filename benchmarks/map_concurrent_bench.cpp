@@ -1,16 +1,17 @@
 // A function for every item of a range, a bounded number at a time, and the results: in order, or as they come.
 //
-//   map_concurrent/BODY/N/W        10,000 items, at most N at a time, on W workers, results in the order of the items; a time is per item
+//   map_concurrent/BODY/N/W        2,000 items, at most N at a time, on W workers, results in the order of the items; a time is per item
 //   map_concurrent_one_thread/N    the same of items that give a number at once, on one thread
 //   map_unordered/BODY/W           results as they come, of a function that does not wait
 //
 // BODY is the number of steps that an item computes: 0, or 2,000, some 2 to 5 µs.
 //
-// In map_concurrent() an item is a coroutine that may wait; the peers' items are functions, but for Asio's and Boost.Fiber's. Peers: tbb::parallel_pipeline
-// with N tokens and a last stage that is in order (the caller is one of the W workers), asio::co_spawn of N coroutines that take the next item each and
-// write into the vector, so many fibers (one thread), and by hand a pool with a window of N std::futures, which are got in order. std::async's window
-// has a thread for each item, so that the pool has no say. For results as they come: tbb::parallel_for, which puts them in a concurrent_bounded_queue of
-// as many places, and by hand W threads, a counter, and a deque with a lock.
+// In map_concurrent() an item is a coroutine, or (`of futures`) a function that was submitted to the pool. Peers: tbb::parallel_pipeline with N tokens and a last
+// stage that is in order (the caller is one of the W workers); N of Asio's coroutines, each a loop that takes the next item, awaits it as a coroutine of its own and
+// writes into the vector, where on a pool each item is posted to it once, as penstock's are; and by hand a window of N std::futures, which are got in order, of a pool or of
+// std::async, which has a thread for each item whatever W is. The loops begin all at the start and only end; of a failure none of the peers tells the
+// others but TBB's. For results as they come: tbb::parallel_for, which puts them in a concurrent_bounded_queue of as many places, and by hand W threads, a
+// counter, and a deque with a lock; who takes the results computes some itself in penstock's, and waits in the others.
 #include <benchmark/benchmark.h>
 
 #include <atomic>
@@ -40,12 +41,10 @@
 #if defined(ASIO_HAS_CO_AWAIT)
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
+#include <asio/use_awaitable.hpp>
 #include <asio/use_future.hpp>
 #define PENSTOCK_BENCH_HAS_ASIO_COROUTINES 1
 #endif
-#endif
-#if PENSTOCK_BENCH_HAS_BOOST_FIBER
-#include <boost/fiber/fiber.hpp>
 #endif
 
 #include <penstock/combine/limit.hpp>
@@ -57,7 +56,7 @@
 
 namespace {
 
-constexpr int items = 10'000;
+constexpr int items = 2'000;
 
 int compute(int item, int steps) {
   auto x = static_cast<std::uint64_t>(item);
@@ -155,16 +154,22 @@ struct tbb_pipeline {
 
 #if PENSTOCK_BENCH_HAS_ASIO_COROUTINES
 asio::awaitable<int> asio_item(int item, int steps) { co_return compute(item, steps); }
+// Through the pool, as each of penstock's items begins.
+asio::awaitable<int> asio_posted_item(int item, int steps) {
+  co_await asio::post(asio::use_awaitable);
+  co_return compute(item, steps);
+}
+template <asio::awaitable<int> (*F)(int, int)>
 asio::awaitable<void> take_items(std::atomic<int>& next, std::vector<int>& results, int steps) {
   for (int item = 0; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
-    results[static_cast<std::size_t>(item)] = co_await asio_item(item, steps);
+    results[static_cast<std::size_t>(item)] = co_await F(item, steps);
   }
 }
-template <class Context>
+template <asio::awaitable<int> (*F)(int, int), class Context>
 std::vector<std::future<void>> begin_takers(Context& context, std::atomic<int>& next, std::vector<int>& results, int steps,
                                             int at_most) {
   std::vector<std::future<void>> all;
-  for (int i = 0; i < at_most; ++i) all.push_back(asio::co_spawn(context, take_items(next, results, steps), asio::use_future));
+  for (int i = 0; i < at_most; ++i) all.push_back(asio::co_spawn(context, take_items<F>(next, results, steps), asio::use_future));
   return all;
 }
 struct asio_coroutines {
@@ -172,7 +177,7 @@ struct asio_coroutines {
   std::vector<int> run(int steps, int at_most) {
     std::vector<int> results(items);
     std::atomic<int> next{0};
-    for (auto& f : begin_takers(pool, next, results, steps, at_most)) f.get();
+    for (auto& f : begin_takers<asio_posted_item>(pool, next, results, steps, at_most)) f.get();
     return results;
   }
   asio::thread_pool pool;
@@ -181,32 +186,12 @@ struct asio_one_thread {
   std::vector<int> run(int steps, int at_most) {
     std::vector<int> results(items);
     std::atomic<int> next{0};
-    const auto all = begin_takers(io, next, results, steps, at_most);
+    const auto all = begin_takers<asio_item>(io, next, results, steps, at_most);
     io.restart();
     io.run();
     return results;
   }
   asio::io_context io{1};
-};
-#endif
-
-#if PENSTOCK_BENCH_HAS_BOOST_FIBER
-struct fibers {
-  static std::vector<int> run(int steps, int at_most) {
-    std::vector<int> results(items);
-    int next = 0;
-    std::vector<boost::fibers::fiber> all;
-    for (int i = 0; i < at_most; ++i) {
-      all.emplace_back([&] {
-        while (next < items) {
-          const int item = next++;
-          results[static_cast<std::size_t>(item)] = compute(item, steps);
-        }
-      });
-    }
-    for (auto& f : all) f.join();
-    return results;
-  }
 };
 #endif
 
@@ -320,7 +305,7 @@ void add(const std::string& name, const std::vector<int>& limits = {4, 64}) {
         if (workers == 1 && steps != 0) continue;  // only computes
         benchmark::RegisterBenchmark(("BM_map_concurrent<" + name + ">").c_str(), BM_map_concurrent<P>)
             ->Args({steps, at_most, workers})
-            ->MinTime(0.2)
+            ->MinTime(0.1)
             ->UseRealTime();
       }
     }
@@ -331,7 +316,7 @@ void add_one_thread(const std::string& name) {
   for (const int at_most : {4, 64}) {
     benchmark::RegisterBenchmark(("BM_map_concurrent_one_thread<" + name + ">").c_str(), BM_map_concurrent_one_thread<P>)
         ->Arg(at_most)
-        ->MinTime(0.2);
+        ->MinTime(0.1);
   }
 }
 template <class P>
@@ -340,7 +325,7 @@ void add_unordered(const std::string& name) {
     for (const int steps : {0, some_microseconds}) {
       benchmark::RegisterBenchmark(("BM_map_unordered<" + name + ">").c_str(), BM_map_unordered<P>)
           ->Args({steps, workers})
-          ->MinTime(0.2)
+          ->MinTime(0.1)
           ->UseRealTime();
     }
   }
@@ -355,16 +340,13 @@ int main(int argc, char** argv) {
   add<tbb_pipeline>("tbb::parallel_pipeline");
 #endif
 #if PENSTOCK_BENCH_HAS_ASIO_COROUTINES
-  add<asio_coroutines>("asio::co_spawn");
+  add<asio_coroutines>("asio::co_spawn of N loops");
 #endif
   add<window_of_pool>("a window of std::future");
   add<window_of_threads>("a window of std::async", {4});
   add_one_thread<penstock_one_thread>("penstock::map_concurrent");
 #if PENSTOCK_BENCH_HAS_ASIO_COROUTINES
-  add_one_thread<asio_one_thread>("asio::co_spawn");
-#endif
-#if PENSTOCK_BENCH_HAS_BOOST_FIBER
-  add_one_thread<fibers>("boost::fibers::fiber");
+  add_one_thread<asio_one_thread>("asio::co_spawn of N loops");
 #endif
   add_unordered<penstock_unordered>("penstock::map_unordered");
 #if PENSTOCK_BENCH_HAS_TBB

@@ -339,7 +339,7 @@ void add(const std::string& name) {
         ->Threads(threads)
         ->Setup(build<T>)
         ->Teardown(destroy<T>)
-        ->MinTime(0.2)
+        ->MinTime(0.1)
         ->UseRealTime();
   };
   replace(10, 1);
@@ -349,7 +349,7 @@ void add(const std::string& name) {
       ->Arg(10'000)
       ->Iterations(10)
       ->UseManualTime();
-  benchmark::RegisterBenchmark(("BM_timer_lateness<" + name + ">").c_str(), BM_timer_lateness<T>)->Iterations(500)->UseRealTime();
+  benchmark::RegisterBenchmark(("BM_timer_lateness<" + name + ">").c_str(), BM_timer_lateness<T>)->Iterations(200)->UseRealTime();
 }
 
 }  // namespace

@@ -226,9 +226,9 @@ void BM_when_all_work(benchmark::State& state) {
 template <class P>
 void add_ready(const std::string& name, const std::vector<int>& counts) {
   for (const int n : counts) {
-    benchmark::RegisterBenchmark(("BM_when_all_ready<" + name + ">").c_str(), BM_when_all_ready<P>)->Arg(n)->MinTime(0.2);
+    benchmark::RegisterBenchmark(("BM_when_all_ready<" + name + ">").c_str(), BM_when_all_ready<P>)->Arg(n)->MinTime(0.1);
     if constexpr (requires(P p) { p.any(n); }) {
-      benchmark::RegisterBenchmark(("BM_when_any_ready<" + name + ">").c_str(), BM_when_any_ready<P>)->Arg(n)->MinTime(0.2);
+      benchmark::RegisterBenchmark(("BM_when_any_ready<" + name + ">").c_str(), BM_when_any_ready<P>)->Arg(n)->MinTime(0.1);
     }
   }
 }
@@ -239,7 +239,7 @@ void add_work(const std::string& name, const std::vector<int>& counts = {2, 10, 
     for (const int n : counts) {
       benchmark::RegisterBenchmark(("BM_when_all_work<" + name + ">").c_str(), BM_when_all_work<P>)
           ->Args({n, workers})
-          ->MinTime(0.2)
+          ->MinTime(0.1)
           ->UseRealTime();
     }
   }
