@@ -23,7 +23,7 @@
 //                it by value.
 // Allocation     one coroutine frame for the whole, one for each item in flight beside f's own, and the vector: with a limit of 10 there are 10
 //                frames at a time, not 10,000. Until all have ended an item's place takes a std::optional.
-// Cost           one lock an item.
+// Cost           a lock three times an item, for a moment each.
 #pragma once
 
 #include <concepts>
