@@ -77,6 +77,7 @@ class basic_channel : public detail::channel_timed_forms<basic_channel<T, Policy
   /// Destroys what is inside.
   ~basic_channel() {
     assert(room_.idle() && available_.idle() && "a channel was destroyed while somebody waits in it");
+    // relaxed: whoever destroys it has been told that the slots are gone
     assert(reserved_.load(std::memory_order_relaxed) == 0 && "a channel was destroyed before its slots");
   }
 

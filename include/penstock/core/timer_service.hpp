@@ -85,6 +85,7 @@ class timer_service final : public timer_queue {
     detail::timers_of_this_thread = static_cast<timer_queue*>(this);
     for (;;) {
       const std::uint32_t seen = signal_.load(std::memory_order_acquire);  // acquire: pairs with the release in wake()
+      // relaxed: written before the change of signal_
       if (ending_.load(std::memory_order_relaxed)) return;
       while (fire_next(now())) {
       }

@@ -35,12 +35,11 @@ class basic_counter {
 
   /// Counts n events.
   void add(std::uint64_t n = 1) noexcept {
-    // relaxed, here and below: a statistic publishes nothing.
     if constexpr (Stripes == 1) {
-      cells_[0].count.fetch_add(n, std::memory_order_relaxed);
+      cells_[0].count.fetch_add(n, std::memory_order_relaxed);  // relaxed: a statistic publishes nothing
     } else {
       auto& mine = cell_of_this_thread();
-      // relaxed, all five: a statistic publishes nothing
+      // relaxed, here and below: a statistic publishes nothing
       if (!detail::looks_for_others()) [[likely]] {
         mine.fetch_add(n, std::memory_order_relaxed);
         return;
@@ -48,7 +47,7 @@ class basic_counter {
       std::uint64_t seen = mine.load(std::memory_order_relaxed);
       if (mine.compare_exchange_strong(seen, seen + n, std::memory_order_relaxed)) return;
       detail::leave_stripe();
-      cell_of_this_thread().fetch_add(n, std::memory_order_relaxed);
+      cell_of_this_thread().fetch_add(n, std::memory_order_relaxed);  // relaxed: as above
     }
   }
 
@@ -56,6 +55,7 @@ class basic_counter {
   /// some; successive calls by one thread never decrease.
   [[nodiscard]] std::uint64_t value() const noexcept {
     std::uint64_t total = 0;
+    // relaxed: a cell never decreases, and one thread reads it in the order of its changes
     for (const cell& c : cells_) total += c.count.load(std::memory_order_relaxed);
     return total;
   }

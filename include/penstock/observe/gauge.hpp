@@ -53,7 +53,7 @@ class gauge {
 
   /// Makes the value n, whatever it was.
   void set(std::int64_t n) noexcept {
-    value_.store(n, std::memory_order_relaxed);
+    value_.store(n, std::memory_order_relaxed);  // relaxed: as in add()
     raise_peak(n);
   }
 

@@ -63,6 +63,7 @@ class ring {
       }
       const std::size_t inside = distance(head_.load(std::memory_order_seq_cst), tail);
       if (inside > capacity_) {  // the tail is out of date
+        // relaxed: as above
         tail = tail_.load(std::memory_order_relaxed);
         continue;
       }

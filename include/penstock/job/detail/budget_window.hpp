@@ -36,7 +36,7 @@ class budget_window {
   }
   bool try_withdraw(std::int32_t now) noexcept {
     auto& word = words_[place_of(now)].value;
-    std::uint64_t seen = word.load(std::memory_order_relaxed);
+    std::uint64_t seen = word.load(std::memory_order_relaxed);  // relaxed, both: as in deposit()
     for (;;) {
       if (reserve_ + before(now) + in_step(seen, now) < one) return false;
       if (word.compare_exchange_weak(seen, changed(seen, now, -one), std::memory_order_relaxed)) return true;
@@ -44,6 +44,7 @@ class budget_window {
   }
   /// In whole retries.
   [[nodiscard]] std::int64_t available(std::int32_t now) const noexcept {
+    // relaxed: as in deposit()
     const std::int64_t here = in_step(words_[place_of(now)].value.load(std::memory_order_relaxed), now);
     return std::max<std::int64_t>(0, (reserve_ + before(now) + here) / one);
   }

@@ -51,7 +51,8 @@ void task_queue<Task, Sync>::settle(slot& me, work<Task>& found) noexcept {
 
 template <class Task, class Sync>
 void task_queue<Task, Sync>::ran_out(slot& me) noexcept {
-  // seq_cst, once more what it says already: before the look at who waits, as they look here after they have announced themselves
+  // seq_cst, once more what it says already: before the look at who waits, as they look here after they have announced themselves.
+  // relaxed: only this worker writes it
   me.finished.store(me.finished.load(std::memory_order_relaxed), std::memory_order_seq_cst);
   if (!signals_.somebody_awaits_the_end()) return;
   wait_list<Sync> won;

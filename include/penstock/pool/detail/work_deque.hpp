@@ -55,7 +55,7 @@ class work_deque {
 
   /// By the owner: the same for several, which become visible at once. Only if there is room for all of them.
   void push_n(T* const* items, std::size_t n) noexcept {
-    const std::size_t bottom = bottom_.load(std::memory_order_relaxed);  // all as in push()
+    const std::size_t bottom = bottom_.load(std::memory_order_relaxed);  // relaxed, acquire, seq_cst: all as in push()
     assert(bottom + n - top_.load(std::memory_order_acquire) <= capacity() && "there is no room for them");
     for (std::size_t i = 0; i < n; ++i) slots_[(bottom + i) & mask_].store(items[i], std::memory_order_relaxed);
     bottom_.store(bottom + n, std::memory_order_seq_cst);

@@ -208,7 +208,7 @@ class worker_record {
     sum.completed += completed_.load(std::memory_order_relaxed) + completed_here;
     sum.failed += failed_.load(std::memory_order_relaxed);
     sum.cancelled += cancelled_.load(std::memory_order_relaxed);
-    sum.submitted += ended_here_.load(std::memory_order_relaxed) + completed_here;
+    sum.submitted += ended_here_.load(std::memory_order_relaxed) + completed_here;  // relaxed, below, too
     sum.resumed += resumed_.load(std::memory_order_relaxed);
     sum.steals += steals_.load(std::memory_order_relaxed);
     sum.wakes += wakes_.load(std::memory_order_relaxed);

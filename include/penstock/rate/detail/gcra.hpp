@@ -190,6 +190,7 @@ class basic_gcra {
   // Nothing but the epoch changes.
   [[gnu::noinline]] void move_epoch(nanoseconds_point now, std::int64_t seen) noexcept {
     std::scoped_lock guard{change_lock_};
+    // relaxed: the lock orders the changes of the generation
     if (((word_.load(std::memory_order_relaxed) ^ seen) & generation_mask) != 0) return;  // somebody else has moved it
     gcra_scale next = current();
     next.epoch = now;

@@ -154,6 +154,7 @@ class share_line {
   bool worth_entering(std::size_t s) const noexcept {
     return room_.load(std::memory_order_relaxed) || shares_[s].has_own.load(std::memory_order_relaxed);
   }
+  // With the lock held. relaxed: as above.
   void hint() noexcept {
     room_.store(closed_ || in_flight_ < limit_, std::memory_order_relaxed);
     for (std::size_t i = 1; i < size_; ++i) {

@@ -85,7 +85,7 @@ class endpoint_health {
     in_a_row_ = 0;
     if (probation_ > 0) --probation_;
     const bool passed = probation_ == 0 && std::exchange(returns_, false);
-    const nanoseconds_point warm_since = warm_since_.load(std::memory_order_relaxed);
+    const nanoseconds_point warm_since = warm_since_.load(std::memory_order_relaxed);  // relaxed, below, too: see share()
     const bool warm = warm_since == never || saturating_difference(now, warm_since) >= options.slow_start.duration.count();
     if (warm) warm_since_.store(never, std::memory_order_relaxed);
     const bool settled = warm && probation_ == 0 && better > 0.99;

@@ -37,7 +37,7 @@ class endpoint_use {
   [[nodiscard]] static constexpr std::uint32_t in_flight(word w) noexcept { return static_cast<std::uint32_t>(w & inside); }
   [[nodiscard]] static constexpr std::uint32_t ended(word w) noexcept { return static_cast<std::uint32_t>(w >> 32); }
 
-  /// A hint for who chooses.
+  /// A hint for who chooses. relaxed: what it says is confirmed by try_enter() only.
   [[nodiscard]] word load() const noexcept { return word_.load(std::memory_order_relaxed); }
   /// Whoever sees nobody inside sees what the leases did.
   [[nodiscard]] word observe() const noexcept { return word_.load(std::memory_order_acquire); }  // acquire: pairs with leave()

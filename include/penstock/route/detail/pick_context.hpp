@@ -57,6 +57,7 @@ class pick_context {
   void next_turn(std::uint32_t turn) noexcept { stripe_.turn.store(turn, std::memory_order_relaxed); }
 
   [[nodiscard]] std::uint64_t random() noexcept {
+    // relaxed, both: threads that meet on a stripe may draw the same number
     const std::uint64_t state = stripe_.random.load(std::memory_order_relaxed);
     stripe_.random.store(state + golden, std::memory_order_relaxed);
     return splitmix64{state}();

@@ -110,7 +110,7 @@ class versions {
   }
 
   void bury(version* dead) noexcept {
-    version* first = dead_.load(std::memory_order_relaxed);
+    version* first = dead_.load(std::memory_order_relaxed);  // relaxed: only stored again
     do {
       dead->next_ = first;
       // release: pairs with the acquire in free_dead(); relaxed on failure: only stored again

@@ -104,7 +104,7 @@ class stage_meter {
   [[nodiscard]] stage_report read(stage_kind kind) const {
     return {.name = name_,
             .kind = kind,
-            .items_out = out_.load(std::memory_order_relaxed),
+            .items_out = out_.load(std::memory_order_relaxed),  // relaxed: a figure, see below
             .busy = busy_shared_.total() + busy(),
             .wait_in = wait_in_.total(),
             .wait_out = wait_out_.total()};
@@ -116,14 +116,15 @@ class stage_meter {
   static constexpr std::int64_t slow = 4'000;  // nanoseconds
   static constexpr std::uint32_t furthest = 64;
 
-  // A call that ends just now is perhaps counted twice, or not yet.
+  // A call that ends just now is perhaps counted twice, or not yet. relaxed: see above.
   [[nodiscard]] std::chrono::nanoseconds busy() const noexcept {
     const std::int64_t began = began_.load(std::memory_order_relaxed);
     const std::int64_t going_on = began == 0 ? 0 : shared_time::now() - began;
     return std::chrono::nanoseconds{busy_.load(std::memory_order_relaxed) + (going_on > 0 ? going_on : 0)};
   }
 
-  struct timed {  // also when what it measures throws
+  // Also when what it measures throws. relaxed, here, too: see above.
+  struct timed {
     stage_meter& meter;
     const std::int64_t began = shared_time::now();
     explicit timed(stage_meter& m) noexcept : meter{m} { meter.began_.store(began, std::memory_order_relaxed); }
@@ -131,7 +132,7 @@ class stage_meter {
     timed& operator=(const timed&) = delete;
     ~timed() {
       const std::int64_t took = shared_time::now() - began;
-      meter.began_.store(0, std::memory_order_relaxed);
+      meter.began_.store(0, std::memory_order_relaxed);  // relaxed, here and below: see above
       std::uint32_t& every = meter.every_;
       const bool quick = took < slow;
       if (quick) meter.usual_ = took;
