@@ -43,6 +43,18 @@ struct with_options : Shape {
   static std::unique_ptr<channel> make(std::size_t capacity) {
     penstock::channel_options<typename Shape::item> o;
     o.capacity = capacity;
+    o.high_water = capacity;
+    o.metrics = true;
+    return std::make_unique<channel>(std::move(o));
+  }
+};
+// The same, counted without the lock.
+template <class Shape>
+struct with_metrics : Shape {
+  using channel = typename Shape::channel;
+  static std::unique_ptr<channel> make(std::size_t capacity) {
+    penstock::channel_options<typename Shape::item> o;
+    o.capacity = capacity;
     o.metrics = true;
     return std::make_unique<channel>(std::move(o));
   }
@@ -442,6 +454,23 @@ struct slot_given_back : channel_suite<slot_given_back<Shape>, 3, Shape, 1> {
   }
 };
 
+// Two producers and a consumer, counted without the lock: nothing is missed, and the peak is one that can have been.
+template <class Shape>
+struct counted : channel_suite<counted<Shape>, 3, Shape, 2> {
+  void thread(unsigned index) {
+    if (index < 2) {
+      this->push(1);
+    } else {
+      this->pop();
+    }
+  }
+  void after() {
+    const penstock::channel_stats s = this->c->stats();
+    require(s.pushed == 2 && s.popped == 1 && s.depth == 1, "each item is counted once");
+    require(s.peak_depth == 1 || s.peak_depth == 2, "the peak is right");
+  }
+};
+
 // Two producers, the oldest is dropped, and a consumer that does not wait: everything is accounted for.
 struct drop_oldest : channel_suite<drop_oldest, 3, lock_free, 1> {
   var<int> popped{0};
@@ -550,6 +579,12 @@ int main(int argc, char** argv) {
   session.random<close_push<with_options<lock_free>>>("with options: close and push into a full one");
   session.bounded<close_full<with_options<lock_free>>, 3>("with options: close while one waits for room");
   session.random<push_stop<with_options<lock_free>>>("with options: push, stop and a follower");
+  session.bounded<push_pop<with_metrics<lock_free>>, 3>("with metrics: push and pop");
+  session.bounded<push_waits<with_metrics<lock_free>>, 2>("with metrics: push waits for room");
+  session.bounded<push_pop<with_metrics<spsc>>, 3>("with metrics, spsc ring: push and pop");
+  session.random<close_pop<with_metrics<lock_free>>>("with metrics: close, push and pop");
+  session.random<counted<with_metrics<lock_free>>>("with metrics: what is counted");
+  session.random<counted<with_metrics<locked>>>("with metrics, locked ring: what is counted");
   session.random<push_stop<with_options<locked>>>("with options, locked ring: push, stop and a follower");
   session.random<reserve<lock_free>>("reserve, push and pop");
   session.random<reserve<with_options<lock_free>>>("with options: reserve, push and pop");

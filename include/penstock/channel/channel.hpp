@@ -39,6 +39,7 @@
 
 #include <penstock/channel/channel_options.hpp>
 #include <penstock/channel/detail/channel_rules.hpp>
+#include <penstock/channel/detail/channel_tally.hpp>
 #include <penstock/channel/detail/channel_timed.hpp>
 #include <penstock/channel/detail/locked_ring.hpp>
 #include <penstock/channel/detail/ring.hpp>
@@ -190,8 +191,8 @@ class basic_channel : public detail::channel_timed_forms<basic_channel<T, Policy
   [[nodiscard]] bool empty() const noexcept { return items_.empty(); }
 
   /// How many producers, or consumers, stand in line now.
-  [[nodiscard]] std::size_t waiting_producers() const noexcept { return room_.waiting.load(std::memory_order_seq_cst); }
-  [[nodiscard]] std::size_t waiting_consumers() const noexcept { return available_.waiting.load(std::memory_order_seq_cst); }
+  [[nodiscard]] std::size_t waiting_producers() const noexcept { return room_.length(); }
+  [[nodiscard]] std::size_t waiting_consumers() const noexcept { return available_.length(); }
 
   /// Whether the depth has reached high_water and not fallen to low_water since. False without a mark.
   [[nodiscard]] bool above_high_water() const noexcept { return rules_ != nullptr && rules_->mark.above(); }
@@ -300,7 +301,8 @@ class basic_channel : public detail::channel_timed_forms<basic_channel<T, Policy
   }
 
   ring items_;
-  const std::unique_ptr<rules> rules_;  // null: nothing was asked for
+  const std::unique_ptr<detail::channel_tally<Sync>> tally_;  // null: no metrics, or there are rules_, which count under lock_
+  const std::unique_ptr<rules> rules_;                        // null: nothing but metrics was asked for
   alignas(detail::cache_line) mutable typename Sync::mutex lock_;
   side room_;                                                // producers wait here
   side available_;                                           // consumers wait here

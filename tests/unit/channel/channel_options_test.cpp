@@ -245,6 +245,37 @@ TEST_CASE("channel options: water marks have hysteresis, and drained() can be wa
   CHECK_THROWS_AS(unmarked.drained(), std::invalid_argument);
 }
 
+TEMPLATE_TEST_CASE("channel options: metrics alone count every item, the peak too, and pushes go as before", "[channel]", channel<int>,
+                   (channel<int, channel_policy::spsc>), channel<throwing>) {
+  using item = typename TestType::value_type;
+  TestType c{{.capacity = 3, .metrics = true}};
+  for (int round = 0; round < 10; ++round) {
+    REQUIRE(c.push(item{1}));
+    REQUIRE(c.pop());
+  }
+  CHECK(c.stats().peak_depth == 1);
+  CHECK(c.waiting_consumers() == 0);
+  std::vector<item> three;
+  for (int i = 0; i < 3; ++i) three.emplace_back(i);
+  REQUIRE(c.push_range(three).count == 3);
+  CHECK(c.try_push(item{4}) == errc::full);
+  std::vector<item> out;
+  REQUIRE(c.pop_n(out, 2).count == 2);
+  REQUIRE(c.push(item{5}));
+  const channel_stats s = c.stats();
+  CHECK(s.peak_depth == 3);
+  CHECK((s.pushed == 14 && s.popped == 12 && s.depth == 2 && s.weight == 2 && s.refused == 1 && s.discarded == 0));
+  {
+    auto places = c.reserve();  // from here on pushes take the lock
+    REQUIRE(places);
+    REQUIRE(places->push(item{6}));
+  }
+  CHECK(c.stats().pushed == 15);
+  CHECK(c.abort().size() == 3);
+  const channel_stats end = c.stats();
+  CHECK((end.pushed == 15 && end.popped == 12 && end.discarded == 3 && end.depth == 0));
+}
+
 TEST_CASE("channel options: stats tell what happened, and waits are timed", "[channel]") {
   channel<int> c{{.capacity = 2, .metrics = true}};
   REQUIRE(c.push(1));

@@ -16,17 +16,21 @@ namespace penstock::inline v0_1 {
 
 template <class T, channel_policy Policy, class Sync>
 basic_channel<T, Policy, Sync>::basic_channel(options o)
-    : items_{o.capacity}, rules_{rules::needed(o) ? std::make_unique<rules>(std::move(o)) : nullptr} {
+    : items_{o.capacity},
+      tally_{o.metrics && !rules::needed(o) ? std::make_unique<detail::channel_tally<Sync>>() : nullptr},
+      rules_{rules::needed(o) ? std::make_unique<rules>(std::move(o)) : nullptr} {
+  const bool metrics = tally_ != nullptr || (rules_ != nullptr && rules_->options.metrics);
+  if (metrics) {
+    room_.time_waits();
+    available_.time_waits();
+  }
+  if (tally_ != nullptr) available_.watch();
   if (rules_ == nullptr) return;
   if (spsc && rules_->options.when_full == when_full::drop_oldest) {
     throw std::invalid_argument{"penstock::channel: when_full::drop_oldest with channel_policy::spsc"};
   }
   if (!nothrow && rules_->options.weight) {
     throw std::invalid_argument{"penstock::channel: a weight function for items whose move may throw"};
-  }
-  if (rules_->options.metrics) {
-    room_.time_waits();
-    available_.time_waits();
   }
   items_.guard();
 }
@@ -51,6 +55,7 @@ void basic_channel<T, Policy, Sync>::abort_into(Put put) {
       } catch (...) {  // this one is lost; the others are not
       }
     }
+    if (tally_ != nullptr) tally_->discarded();
     if (rules_ != nullptr) account_for(item ? rules_->weigh(*item) : 1, &channel_stats::discarded);
     if (item) put(std::move(*item));
   }
@@ -88,7 +93,9 @@ template <class T, channel_policy Policy, class Sync>
 channel_stats basic_channel<T, Policy, Sync>::stats() const noexcept {
   std::scoped_lock guard{lock_};
   channel_stats told{};
-  if (rules_ != nullptr) {
+  if (tally_ != nullptr) {
+    told = tally_->read(items_);
+  } else if (rules_ != nullptr) {
     told = rules_->count;
   } else {
     told.depth = items_.size();

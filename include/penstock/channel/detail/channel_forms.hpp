@@ -25,7 +25,7 @@ inline result<void> basic_channel<T, Policy, Sync>::push(const wait_limits& limi
 template <class T, channel_policy Policy, class Sync>
 inline result<void> basic_channel<T, Policy, Sync>::try_push(T&& item) {
   const detail::ring_step s = push_now(item);
-  if (s == detail::ring_step::full && rules_ != nullptr) refused();
+  if (s == detail::ring_step::full && (rules_ != nullptr || tally_ != nullptr)) refused();
   return to_result(s);
 }
 

@@ -180,6 +180,7 @@ detail::ring_step basic_channel<T, Policy, Sync>::enter_if_first(T& item, std::s
 template <class T, channel_policy Policy, class Sync>
 void basic_channel<T, Policy, Sync>::enter(T& item, std::size_t weight, detail::wait_list<Sync>& won) {
   items_.push_claimed(item);
+  if (tally_ != nullptr) tally_->went_in(items_);
   if (rules_ != nullptr) rules_->entered(weight, items_.size(), won);
   available_.wake(1, won);
 }
@@ -242,6 +243,8 @@ template <class T, channel_policy Policy, class Sync>
 // A try_push() that found no room.
 template <class T, channel_policy Policy, class Sync>
 void basic_channel<T, Policy, Sync>::refused() noexcept {
+  if (tally_ != nullptr) tally_->refused();
+  if (rules_ == nullptr) return;
   std::scoped_lock guard{lock_};
   rules_->happened(&channel_stats::refused);
 }

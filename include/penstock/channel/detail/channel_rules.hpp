@@ -19,10 +19,9 @@ class channel_rules {
   explicit channel_rules(channel_options<T>&& o)
       : options{checked(std::move(o))}, mark{options.high_water, options.low_water}, max_weight_{options.max_weight} {}
 
-  /// Whether options ask for anything of this.
+  /// Whether options ask for anything of this. Metrics alone do not: channel_tally.hpp.
   [[nodiscard]] static bool needed(const channel_options<T>& o) noexcept {
-    return o.weight || o.max_weight != unlimited || o.high_water != 0 || o.low_water != 0 || o.when_full != when_full::wait ||
-           o.metrics;
+    return o.weight || o.max_weight != unlimited || o.high_water != 0 || o.low_water != 0 || o.when_full != when_full::wait;
   }
 
   // Without the lock.

@@ -119,6 +119,7 @@ detail::ring_step basic_channel<T, Policy, Sync>::take_out(std::optional<T>& ite
     try {
       return take();
     } catch (...) {
+      if (tally_ != nullptr) tally_->discarded();
       if (rules_ == nullptr) {
         wake(room_, 1);
       } else {
@@ -143,6 +144,10 @@ template <class T, channel_policy Policy, class Sync>
 
 template <class T, channel_policy Policy, class Sync>
 [[gnu::noinline]] void basic_channel<T, Policy, Sync>::wake_waiting(side& other, std::size_t n) noexcept {
+  if (tally_ != nullptr && &other == &available_) {
+    tally_->went_in(items_);
+    if (other.length() == 0) return;
+  }
   detail::wait_list<Sync> won;
   {
     std::scoped_lock guard{lock_};

@@ -70,6 +70,7 @@ class locked_ring {
     old.shell = std::move(slots_[first_]);
     first_ = (first_ + 1) % capacity_;
     size_.store(n - 1, std::memory_order_seq_cst);  // seq_cst: as in append()
+    popped_.store(popped_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);  // relaxed: as above
     out.emplace(std::move(*old.shell->item));
     return ring_step::done;
   }
@@ -91,6 +92,9 @@ class locked_ring {
     guarded_.store(true, std::memory_order_seq_cst);
   }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// How many items were pushed, and popped, since the beginning.
+  [[nodiscard]] std::size_t pushed() const noexcept { return pushed_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] std::size_t popped() const noexcept { return popped_.load(std::memory_order_seq_cst); }
   [[nodiscard]] bool has_room(std::size_t n) const noexcept { return size() + n <= capacity_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_seq_cst); }
 
@@ -113,6 +117,7 @@ class locked_ring {
       throw;
     }
     slots_[(first_ + n) % capacity_] = std::move(b);
+    pushed_.store(pushed_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);  // relaxed: changes under the lock
     size_.store(n + 1, std::memory_order_seq_cst);  // seq_cst: comes before the look for waiters, who look at it without the lock
   }
 
@@ -127,6 +132,8 @@ class locked_ring {
   box_pointer spare_;                                    // guarded by lock_, as the slots are
   std::size_t first_ = 0;                                // likewise
   typename Sync::template atomic<std::size_t> size_{0};  // changed under lock_
+  typename Sync::template atomic<std::size_t> pushed_{0};  // changed under lock_
+  typename Sync::template atomic<std::size_t> popped_{0};  // changed under lock_
   typename Sync::template atomic<bool> closed_{false};   // changed under lock_
   typename Sync::template atomic<bool> guarded_{false};  // changed under lock_
 };

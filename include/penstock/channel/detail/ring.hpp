@@ -151,6 +151,9 @@ class ring {
   void guard() noexcept { tail_.fetch_or(guarded(), std::memory_order_seq_cst); }
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// How many items were pushed, and popped, since the beginning.
+  [[nodiscard]] std::size_t pushed() const noexcept { return number_of(tail_.load(std::memory_order_seq_cst) & ~flags()); }
+  [[nodiscard]] std::size_t popped() const noexcept { return number_of(head_.load(std::memory_order_seq_cst)); }
 
   /// With the owner's lock held, while guarded: whether `n` more go in.
   [[nodiscard]] bool has_room(std::size_t n) const noexcept { return size() + n <= capacity_; }
@@ -223,6 +226,9 @@ class ring {
   }
   [[nodiscard]] std::size_t after(std::size_t position, std::size_t n) const noexcept {  // n <= capacity_
     return index(position) + n < capacity_ ? position + n : position + n - capacity_ + lap();
+  }
+  [[nodiscard]] std::size_t number_of(std::size_t position) const noexcept {
+    return (position >> std::countr_zero(lap())) * capacity_ + index(position);
   }
   // How far `to` is ahead; more than capacity_ if it is not.
   [[nodiscard]] std::size_t distance(std::size_t from, std::size_t to) const noexcept {

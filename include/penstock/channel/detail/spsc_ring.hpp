@@ -132,6 +132,9 @@ class spsc_ring {
   void guard() noexcept { flags_.fetch_or(is_guarded_now, std::memory_order_seq_cst); }
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// How many items were pushed, and popped, since the beginning; an item may count as popped before it counts as pushed.
+  [[nodiscard]] std::size_t pushed() const noexcept { return number_of(tail_.load(std::memory_order_seq_cst)); }
+  [[nodiscard]] std::size_t popped() const noexcept { return number_of(head_.load(std::memory_order_seq_cst)); }
 
   /// With the owner's lock held, while guarded: whether `n` more go in. By the stamp of the last of these places, as the consumer frees them in
   /// order, and a producer that waits looks at what the consumer hands over.
@@ -183,6 +186,10 @@ class spsc_ring {
   [[nodiscard]] std::size_t after(std::size_t position) const noexcept {
     const std::size_t i = index(position);
     return i + 1 < capacity_ ? position + 1 : position - i + lap();
+  }
+
+  [[nodiscard]] std::size_t number_of(std::size_t position) const noexcept {
+    return (position >> std::countr_zero(lap())) * capacity_ + index(position);
   }
 
   template <class Out>

@@ -19,7 +19,7 @@ struct channel_node : wait_node<Sync> {
 };
 
 /// Producers who wait for room, or consumers who wait for an item. The line is guarded by the channel's lock; `waiting`, its length, is read
-/// without it by everyone on the other side after each operation, and is all that they pay while nobody waits.
+/// without it by everyone on the other side after each operation, and is all that they pay while nobody waits or watches.
 template <class Sync>
 class waiting_side {
  public:
@@ -77,7 +77,15 @@ class waiting_side {
   [[nodiscard]] node* first() const noexcept { return static_cast<node*>(line_.front()); }
   [[nodiscard]] bool idle() const noexcept { return line_.empty(); }
 
-  /// Before anybody waits: measure how long.
+  /// How many wait.
+  [[nodiscard]] std::size_t length() const noexcept { return waiting.load(std::memory_order_seq_cst) & ~watched; }
+
+  /// Before anybody waits: `waiting` is never 0, so that whoever looks there comes to hear of each operation, though nobody may wait.
+  void watch() noexcept {
+    base_ = watched;
+    count();
+  }
+  /// Likewise: measure how long.
   void time_waits() noexcept { timed_ = true; }
   [[nodiscard]] std::size_t waits() const noexcept { return waits_; }
   [[nodiscard]] std::chrono::nanoseconds waited() const noexcept { return waited_; }
@@ -85,9 +93,12 @@ class waiting_side {
  private:
   // seq_cst: comes before the look at the indices that confirms that waiting is right, as the other side changes the indices before it
   // looks here (race 1).
-  void count() noexcept { waiting.store(line_.size(), std::memory_order_seq_cst); }
+  void count() noexcept { waiting.store(line_.size() | base_, std::memory_order_seq_cst); }
+
+  static constexpr std::size_t watched = ~(~std::size_t{0} >> 1);
 
   wait_queue<Sync> line_;
+  std::size_t base_ = 0;
   std::size_t tickets_ = 0;
   bool timed_ = false;
   std::size_t waits_ = 0;
