@@ -71,7 +71,7 @@ struct littles_law {
   double rate = 0;        ///< of those that came out, a second
   double time = 0;        ///< they had been inside, on average, in seconds
   double seen = 0;        ///< what was inside, on average, as far as it was looked at
-  bool measured = false;  ///< the component tells both, the times and what is inside
+  bool measured = false;  ///< the component tells both, the times (of one at least that came out) and what is inside
 
   /// What would be inside, on average, if it were steady.
   [[nodiscard]] double expected() const noexcept { return rate * time; }
@@ -136,7 +136,12 @@ struct component_interval {
   [[nodiscard]] littles_law law(std::string_view times, double seen) const noexcept {
     const metric_distribution* const d = values(times);
     if (d == nullptr || elapsed.count() <= 0) return {};
-    return {static_cast<double>(d->count()) / seconds(), d->mean() / 1e9, seen, true};
+    // Where not all of them are timed the mean is that of a sample, but the rate need not be.
+    const metric_value* const every = now.find(metrics::time_every.name);
+    const bool sampled = every != nullptr && every->value > 1;
+    const double out = sampled ? change.total("completed_total") + change.total("failed_total") : static_cast<double>(d->count());
+    if (out > 0 && d->count() == 0) return {};  // none of these was timed
+    return {out / seconds(), d->mean() / 1e9, seen, true};
   }
 };
 

@@ -71,11 +71,14 @@ struct pool_stats {
   std::size_t wakes = 0;      ///< times that a worker was woken
 
   // with worker_pool_options::metrics; empty without
+  std::size_t time_every = 0;  ///< one task in so many was timed, and counts as so many in queue_wait and run_time
   /// Of tasks that were run: nanoseconds from their submission to their beginning. Waiting for room is part of it.
   histogram_snapshot queue_wait;
   histogram_snapshot run_time;  ///< of the same tasks: nanoseconds from the beginning to the end
   busy_snapshot busy;           ///< the time that workers were active, and that they were there; utilization() is the share
-  std::chrono::nanoseconds longest_running{};  ///< for how long what runs now, and has run longest, has done so; 0: nothing runs
+  /// For how long what runs now, and has run longest, has done so; 0: nothing runs. Of a piece that is not timed and came right after another one: since
+  /// stats() has seen it first, so it takes two looks to find one that hangs.
+  std::chrono::nanoseconds longest_running{};
   std::size_t longest_worker = 0;              ///< the index of the worker that runs it
 };
 
@@ -104,6 +107,7 @@ void describe(const pool_stats& s, metric_sink& to) {
   if (s.busy.offered.count() == 0 && s.queue_wait.count() == 0) return;  // without metrics
   to.counter(metrics::busy, s.busy.busy);
   to.counter(metrics::offered, s.busy.offered);
+  to.gauge(metrics::time_every, s.time_every);
   to.gauge({"longest_running", "For how long what has run longest has done so."}, s.longest_running);
   to.times(metrics::queue_wait, s.queue_wait);
   to.times(metrics::run, s.run_time);

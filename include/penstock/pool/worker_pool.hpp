@@ -66,6 +66,7 @@
 #include <penstock/core/range_result.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
+#include <penstock/observe/detail/one_in.hpp>
 #include <penstock/pool/detail/helping_wait.hpp>
 #include <penstock/pool/detail/pool_threads.hpp>
 #include <penstock/pool/detail/task_queue.hpp>
@@ -94,7 +95,7 @@ class expiry;
 template <class Sync = detail::std_sync>
 class basic_worker_pool {
  public:
-  /// Starts the threads. Throws std::invalid_argument if queue_capacity or min_threads is 0, priorities not 1 to 16, max_threads less than threads, or
+  /// Starts the threads. Throws std::invalid_argument if queue_capacity, min_threads or time_every is 0, priorities not 1 to 16, max_threads less than threads, or
   /// keep_alive or room_timeout negative; std::system_error if a thread cannot be started or bound to its processor, and what on_thread_start throws, after joining
   /// those that were started. If there is an on_thread_start or an affinity, returns when all threads have begun.
   explicit basic_worker_pool(worker_pool_options options = {});
@@ -230,7 +231,13 @@ class basic_worker_pool {
     penstock::overflow overflow;
     detail::task_label label;
   };
-  [[nodiscard]] detail::nanoseconds_point stamp() const noexcept { return metrics_ ? clock_.now() : 0; }
+  // Of a task that is submitted now: the time, if it is to be measured.
+  [[nodiscard]] detail::nanoseconds_point stamp() const noexcept {
+    return metrics_ && timed_.picked() ? clock_.now() : detail::untimed;
+  }
+  [[nodiscard]] detail::nanoseconds_point time_if(detail::nanoseconds_point since) const noexcept {
+    return since != detail::untimed ? clock_.now() : since;
+  }
   [[nodiscard]] detail::task_label usual_label() const noexcept { return {usual_priority_, stamp()}; }
   [[nodiscard]] admission usual_admission(const wait_limits& limits) const noexcept { return {limits, overflow_, usual_label()}; }
   [[nodiscard]] admission admission_of(const submit_options& options) const;
@@ -305,6 +312,7 @@ class basic_worker_pool {
   const unsigned usual_priority_ = priorities_ / 2;
   const any_clock clock_;
   const bool metrics_;
+  const detail::one_in timed_;  // with metrics
   const move_only_function<void(std::exception_ptr) const> on_error_;
   std::stop_source stop_;
   std::atomic<std::size_t> failed_{0};

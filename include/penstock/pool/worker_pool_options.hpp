@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ struct worker_pool_options {
   move_only_function<void(std::exception_ptr) const> on_error = {};
   unsigned priorities = 1;  ///< how many there are, 1 to 16; see submit_options.hpp
   bool metrics = false;     ///< measure what stats() tells of times; see pool_stats.hpp
+  /// With metrics: one task in so many is timed, picked by chance. 1: each of them, for two looks at the clock a task more; see pool_stats.hpp.
+  std::uint32_t time_every = 16;
   /// What submit_options::expires_in, room_timeout, keep_alive and metrics are counted by; must outlive the pool. Default: the steady clock.
   any_clock clock = {};
   /// How many threads there can be at a time, after resize() or while some are inside blocking(). 0: sixteen more than `threads`.

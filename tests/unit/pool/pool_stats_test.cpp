@@ -3,9 +3,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <stop_token>
@@ -17,6 +19,8 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/observe/registry.hpp>
+#include <penstock/observe/registry_snapshot.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 
@@ -33,7 +37,7 @@ using test_support::must;
 using test_support::until;
 
 worker_pool_options with_metrics(const manual_clock& clock, std::size_t threads = 1) {
-  worker_pool_options options{.threads = threads, .queue_capacity = 64, .metrics = true};
+  worker_pool_options options{.threads = threads, .queue_capacity = 64, .metrics = true, .time_every = 1};
   options.clock = const_cast<manual_clock&>(clock);
   return options;
 }
@@ -48,6 +52,9 @@ void check_only_values(const histogram_snapshot& s, std::vector<std::chrono::nan
   for (const auto value : values) expected.record(value);
   CHECK(s == expected.snapshot());
 }
+
+// In the first picks of a thread.
+constexpr std::uint32_t never_picked = std::numeric_limits<std::uint32_t>::max();
 
 task<void> hop(worker_pool& pool, int times) {
   for (int i = 0; i < times; ++i) co_await pool.schedule();
@@ -478,6 +485,97 @@ TEST_CASE("pool_stats: the longest running piece is told, and which worker runs 
   CHECK(pool.stats().longest_running == 0ms);
 }
 
+// A thread of its own picks the same tasks each time.
+TEST_CASE("pool_stats: tasks that are timed one in so many stand for all of them, and counts and busy time are exact",
+          "[worker_pool][stats]") {
+  manual_clock clock;
+  worker_pool_options options = with_metrics(clock);
+  options.time_every = 16;
+  worker_pool pool{std::move(options)};
+  registry all{{.clock = clock}};
+  const auto joined = all.join("pool", pool);
+  const registry_snapshot before = all.snapshot();
+  constexpr std::size_t tasks = 4000;
+  std::jthread{[&] {
+    gate busy{pool};
+    busy.open();
+    // Two kinds in turn, which an even interval would not tell apart.
+    for (std::size_t i = 0; i < tasks; ++i) must(pool.post([&clock, i] { clock.advance(i % 2 == 0 ? 1ms : 3ms); }).has_value());
+  }}.join();
+  REQUIRE(pool.drain());
+  until([&] { return pool.stats().active == 0; });
+  const pool_stats s = pool.stats();
+  CHECK(s.completed == tasks + 1);
+  CHECK(s.busy.busy == 2 * tasks * 1ms);
+  CHECK(s.run_time.count() % 16 == 0);
+  CHECK(s.run_time.count() == s.queue_wait.count());
+  CHECK(std::abs(static_cast<double>(s.run_time.count()) - tasks) < 0.15 * tasks);
+  CHECK(std::abs(s.run_time.mean() - 2e6) < 0.1 * 2e6);
+  CHECK(std::abs(static_cast<double>(s.run_time.sum()) - 2e6 * tasks) < 0.15 * 2e6 * tasks);
+  CHECK((s.run_time.min() == ns(1ms) && s.run_time.max() == ns(3ms)));
+
+  const registry_interval i = all.snapshot().since(before);
+  const littles_law running = i.find("pool")->run_law();
+  CHECK(running.measured);
+  CHECK(running.rate == Approx((tasks + 1) / (2e-3 * tasks)));  // by what ended, not by what was timed
+  CHECK(running.seen == Approx(1));
+  CHECK(std::abs(running.expected() - 1) < 0.1);
+  CHECK(i.find("pool")->utilization() == 1.0);
+}
+
+TEST_CASE("pool_stats: where none of the tasks that ended was timed, nothing is said of Little's law", "[worker_pool][stats]") {
+  manual_clock clock;
+  worker_pool_options options = with_metrics(clock);
+  options.time_every = never_picked;
+  worker_pool pool{std::move(options)};
+  registry all{{.clock = clock}};
+  const auto joined = all.join("pool", pool);
+  const registry_snapshot before = all.snapshot();
+  std::jthread{[&] { must(pool.post([&] { clock.advance(1ms); }).has_value()); }}.join();
+  REQUIRE(pool.drain());
+  CHECK(pool.stats().completed == 1);
+  CHECK(pool.stats().run_time.count() == 0);
+  CHECK(pool.stats().busy.busy == 1ms);
+  CHECK_FALSE(all.snapshot().since(before).find("pool")->run_law().measured);
+  // But that nothing comes out is told.
+  gate busy{pool};
+  const registry_snapshot stuck = all.snapshot();
+  clock.advance(1ms);
+  CHECK(all.snapshot().since(stuck).find("pool")->run_law().measured);
+}
+
+TEST_CASE("pool_stats: a piece that is not timed and comes right after another one runs since it was first seen",
+          "[worker_pool][stats]") {
+  manual_clock clock;
+  worker_pool_options options = with_metrics(clock);
+  options.time_every = never_picked;
+  worker_pool pool{std::move(options)};
+  std::jthread{[&] {
+    event entered, go_on;
+    {
+      gate first{pool};
+      must(pool.post([&] {
+             entered.set();
+             go_on.wait();
+           }).has_value());
+      clock.advance(5ms);
+      must(pool.stats().longest_running == 5ms);  // after a rest the clock is read in any case
+      first.open();
+      entered.wait();
+    }
+    clock.advance(5ms);
+    must(pool.stats().longest_running == 0ms);
+    clock.advance(5ms);
+    must(pool.stats().longest_running == 5ms);
+    clock.advance(5ms);
+    must(pool.stats().longest_running == 10ms);
+    go_on.set();
+    must(pool.drain().has_value());
+  }}.join();
+  until([&] { return pool.stats().active == 0; });
+  CHECK(pool.stats().busy.busy == 20ms);
+}
+
 TEST_CASE("pool_stats: without metrics tasks are counted, but no times", "[worker_pool][stats]") {
   manual_clock clock;
   worker_pool pool{{.threads = 1, .clock = clock}};
@@ -528,7 +626,8 @@ TEST_CASE("pool_stats: what a worker takes from another one, and how often one w
 }
 
 TEST_CASE("pool_stats: while tasks run anybody may ask, and counts never decrease", "[worker_pool][stats]") {
-  worker_pool pool{{.threads = 2, .queue_capacity = 16, .metrics = true}};
+  const std::uint32_t every = GENERATE(1U, 4U);
+  worker_pool pool{{.threads = 2, .queue_capacity = 16, .metrics = true, .time_every = every}};
   constexpr std::size_t each = 2000;
   std::atomic<std::size_t> refused = 0;
   std::atomic<bool> done = false;
@@ -565,8 +664,9 @@ TEST_CASE("pool_stats: while tasks run anybody may ask, and counts never decreas
   const pool_stats s = pool.stats();
   CHECK(s.submitted == 3 * each - refused);
   CHECK(s.completed == s.submitted);
-  CHECK(s.run_time.count() == s.completed);
-  CHECK(s.queue_wait.count() == s.completed);
+  CHECK(s.time_every == every);
+  CHECK((every > 1 || s.run_time.count() == s.completed));
+  CHECK(s.queue_wait.count() == s.run_time.count());
   CHECK(s.rejected.total() == refused);
 }
 

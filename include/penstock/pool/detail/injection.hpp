@@ -50,7 +50,7 @@ class injection {
   }
   /// The next one to begin, and since when it has waited. Only if there is one.
   nanoseconds_point pop(Task& task) noexcept {
-    nanoseconds_point since = 0;
+    nanoseconds_point since = untimed;
     if (ring_ != nullptr) [[likely]] {
       if (since_ != nullptr) [[unlikely]]
         since = since_[first_];

@@ -16,7 +16,8 @@ inline pool_stats basic_worker_pool<Sync>::stats() const {
   if (origin_.forked()) return s;
   s.threads = running_threads();
   // Ends before beginnings: what begins meanwhile is not missing in the sum.
-  const detail::nanoseconds_point now = stamp();
+  const detail::nanoseconds_point now = metrics_ ? clock_.now() : 0;
+  s.time_every = metrics_ ? timed_.every() : 0;
   outside_.add_to(s, now);
   queue_.slots().for_each([&](const queue_slot& slot) { slot.record.add_to(s, slot.index, now); });
   s.expired = expired();
@@ -31,7 +32,7 @@ inline pool_stats basic_worker_pool<Sync>::stats() const {
 
 template <class Sync>
 inline void basic_worker_pool<Sync>::measure(queue_slot& slot) const {
-  if (metrics_) slot.record.measure(clock_);
+  if (metrics_) slot.record.measure(clock_, timed_.every());
 }
 
 template <class Sync>
@@ -42,7 +43,7 @@ inline result<void> basic_worker_pool<Sync>::refuse(result<void> why) noexcept {
 
 template <class Sync>
 inline void basic_worker_pool<Sync>::run_measured(runner& here, detail::work<task>& found) noexcept {
-  const detail::nanoseconds_point began = stamp();
+  const detail::nanoseconds_point began = time_if(found.since);
   const detail::fate how = run_to_end(here, found);
   measure_inside(here, how, found.since, began);
   count_run_here(here, how);
@@ -57,8 +58,8 @@ inline void basic_worker_pool<Sync>::count_run_here(runner& here, detail::fate h
 template <class Sync>
 inline void basic_worker_pool<Sync>::measure_inside(runner& here, detail::fate how, detail::nanoseconds_point since,
                                                     detail::nanoseconds_point began) noexcept {
-  if (metrics_ && was_run(how)) [[unlikely]]
-    (here.record != nullptr ? here.record : &outside_)->meter()->record(since, began, stamp());
+  if (since != detail::untimed && was_run(how)) [[unlikely]]
+    (here.record != nullptr ? here.record : &outside_)->meter()->record(since, began, clock_.now());
 }
 
 template <class Sync>

@@ -85,7 +85,7 @@ class priority_lines {
     cell* previous = nullptr;
     cell* next = nullptr;
     std::uint64_t number = 0;  // in the order of push()
-    nanoseconds_point since = 0;
+    nanoseconds_point since = untimed;
   };
   struct line {
     cell* first = nullptr;

@@ -51,7 +51,7 @@ class basic_worker_pool<Sync>::submitted : public detail::future_state<R> {
   /// By who waits for it.
   void run_inside(runner& here) noexcept {
     if (!claim(progress::begun)) return;
-    const detail::nanoseconds_point began = pool_.stamp();
+    const detail::nanoseconds_point began = pool_.time_if(since_);
     run_claimed();
     const detail::fate how = here.take_fate();
     pool_.measure_inside(here, how, since_, began);
@@ -153,7 +153,7 @@ class basic_worker_pool<Sync>::submitted : public detail::future_state<R> {
   std::optional<F> f_;
   std::unique_ptr<detail::expiry<Sync>> expiry_;  // null: there is none
   std::unique_ptr<span> span_;                    // null: nobody traces
-  const detail::nanoseconds_point since_;         // when it was submitted, if that is measured
+  const detail::nanoseconds_point since_;         // when it was submitted, or untimed
   std::atomic<progress> progress_{progress::waits};
   [[no_unique_address]] std::conditional_t<takes_token, std::stop_source, no_source> stop_;  // the task's own
 };

@@ -1,6 +1,7 @@
 // penstock/pool/detail/work.hpp: a piece of work of a pool, once it was taken: a task, a resumption, or a job of a fork-join algorithm.
 #pragma once
 
+#include <limits>
 #include <utility>
 
 #include <penstock/core/detail/sync.hpp>
@@ -8,11 +9,14 @@
 
 namespace penstock::inline v0_1::detail {
 
+/// In place of the time when a task was submitted: it is not measured. No clock says that.
+inline constexpr nanoseconds_point untimed = std::numeric_limits<nanoseconds_point>::min();
+
 /// What a queue knows about a task that comes in.
 struct task_label {
-  task_label(unsigned of_priority = 0, nanoseconds_point submitted = 0) noexcept : priority{of_priority}, since{submitted} {}
+  task_label(unsigned of_priority = 0, nanoseconds_point submitted = untimed) noexcept : priority{of_priority}, since{submitted} {}
   unsigned priority;
-  nanoseconds_point since;  // when it was submitted, if that is measured
+  nanoseconds_point since;  // when it was submitted, or untimed
 };
 
 template <class Task>
@@ -36,8 +40,8 @@ struct work {
 
   Task task{};
   work_item* item = nullptr;
-  bool counts = false;          // it was added, and is to be finished
-  nanoseconds_point since = 0;  // task_label::since
+  bool counts = false;                // it was added, and is to be finished
+  nanoseconds_point since = untimed;  // task_label::since
 };
 
 }  // namespace penstock::inline v0_1::detail

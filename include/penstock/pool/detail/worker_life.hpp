@@ -22,6 +22,7 @@ inline std::size_t basic_worker_pool<Sync>::checked_threads(worker_pool_options&
   if (options.max_threads == 0) options.max_threads = options.threads + 16;
   if (options.max_threads < options.threads) refuse("max_threads is less than threads");
   if (options.min_threads == 0) refuse("min_threads is 0");
+  if (options.time_every == 0) refuse("time_every is 0");
   if (options.keep_alive < std::chrono::nanoseconds::zero()) refuse("keep_alive is negative");
   if (options.room_timeout.length() < std::chrono::nanoseconds::zero()) refuse("room_timeout is negative");
   return options.max_threads;
@@ -37,10 +38,11 @@ inline basic_worker_pool<Sync>::basic_worker_pool(worker_pool_options options)
       priorities_{options.priorities},
       clock_{options.clock},
       metrics_{options.metrics},
+      timed_{options.time_every},
       on_error_{std::move(options.on_error)},
       threads_{options, max_threads_} {
   origin_.remember();
-  if (metrics_) outside_.measure(clock_);
+  if (metrics_) outside_.measure(clock_, timed_.every());
   for (std::size_t i = 0; i < options.threads; ++i) measure(queue_.slot_of(i));
   queue_.on_short_of_workers(
       [](void* self) noexcept {

@@ -179,7 +179,7 @@ inline bool basic_worker_pool<Sync>::help_once() noexcept {
 template <class Sync>
 inline void basic_worker_pool<Sync>::run(runner& here, detail::work<task>& found) noexcept {
   detail::worker_record<Sync>& record = *here.record;
-  record.begin();
+  record.begin(found.since);
   const detail::fate how = run_to_end(here, found);
   if (found.item == nullptr) {
     record.end_task(how, found.since);

@@ -35,7 +35,7 @@ struct task_node {
   Task task{};
   typename Sync::template var<task_node*> next{nullptr};
   worker_slot<Task, Sync>* home = nullptr;
-  nanoseconds_point since = 0;  // task_label::since
+  nanoseconds_point since = untimed;  // task_label::since
 };
 
 template <class Task, class Sync = std_sync>
@@ -57,7 +57,7 @@ class alignas(cache_line) worker_slot {
   }
 
   /// Moves the task into the lane, and counts it. False: there is no room.
-  bool push(Task& task, nanoseconds_point since = 0) noexcept {
+  bool push(Task& task, nanoseconds_point since = untimed) noexcept {
     node* taken = take_node();
     if (taken == nullptr && (!make_nodes() || (taken = take_node()) == nullptr)) return false;
     taken->task = std::move(task);

@@ -1,23 +1,32 @@
 // penstock/pool/detail/worker_stats.hpp: what one worker of a pool counts and measures.
 //
-// Counts are words that one thread writes and any may read: a plain load and store each, no read-modify-write. A worker that measures reads the
-// clock once for each piece of work, when that ends: the next one begins then, unless the worker had to look for it. So what is measured is the
-// time between two looks at the clock, with the search for the next piece at its beginning (some 20 ns).
+// Counts are words that one thread writes and any may read: a plain load and store each, no read-modify-write.
+//
+// A worker that measures reads the clock when it finds work after a rest, at the beginning and the end of each task that is timed (one in so many),
+// and when it finds no more work. Where the last piece was timed, its end is the beginning of the next one, so a worker that times each piece reads the
+// clock once for each, with the search for the next piece at its beginning (some 20 ns). Its busy time is the time between wake() and rest(),
+// whichever pieces are timed. When a piece began that is not timed, nobody knows: it has a number instead, by which those who look see that it is
+// still the same one.
 //
 // Thread safety  the worker's own, but for add_to(), which is anybody's, and what says that it is shared.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <system_error>
+#include <utility>
 
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/observe/busy_time.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/pool/detail/work.hpp>
 #include <penstock/pool/pool_stats.hpp>
 
 namespace penstock::inline v0_1::detail {
@@ -62,7 +71,7 @@ enum class fate : unsigned char {
 template <class Sync>
 class worker_meter {
  public:
-  explicit worker_meter(const any_clock& clock) noexcept : clock_{clock} {}
+  worker_meter(const any_clock& clock, std::uint32_t time_every) noexcept : clock_{clock}, weight_{time_every} {}
 
   [[nodiscard]] nanoseconds_point now() const noexcept { return clock_.now(); }
 
@@ -75,30 +84,39 @@ class worker_meter {
     last_ = now();
     work_.enter(at(last_));
   }
-  /// A piece begins.
-  void begin() noexcept {
-    began_.store(last_, std::memory_order_relaxed);
-  }  // relaxed: worker_record::active_ publishes the first one
-  void end() noexcept { last_ = now(); }
+  /// A piece begins; if it is a task that is timed, it was submitted at `since`.
+  void begin(nanoseconds_point since) noexcept {
+    if (since != untimed && last_ == untimed) last_ = now();
+    // relaxed: worker_record::active_ publishes the first one
+    began_.store(last_ != untimed ? last_ : untimed + ++untimed_pieces_, std::memory_order_relaxed);
+  }
+  void end() noexcept { last_ = weight_ == 1 ? now() : untimed; }
   /// A task ends, which was submitted at `since`.
   void end_task(nanoseconds_point since) noexcept {
-    const nanoseconds_point began = last_;
-    end();
+    if (since == untimed) return end();
+    const nanoseconds_point began = std::exchange(last_, now());
     record(since, began, last_);
   }
   /// There is no more work.
-  void rest() noexcept { work_.leave(at(last_)); }
+  void rest() noexcept { work_.leave(at(last_ != untimed ? last_ : now())); }
 
-  /// Shared. A task that was run from `began` to `ended`.
+  /// Shared. A task that is timed was run from `began` to `ended`. It stands for as many as are timed one in.
   void record(nanoseconds_point since, nanoseconds_point began, nanoseconds_point ended) noexcept {
-    queue_wait_.record(std::chrono::nanoseconds{began - since});
-    run_time_.record(std::chrono::nanoseconds{ended - began});
+    const auto length = [](nanoseconds_point from, nanoseconds_point to) {
+      return static_cast<std::uint64_t>(std::max<nanoseconds_point>(to - from, 0));
+    };
+    queue_wait_.record_n(length(since, began), weight_);
+    run_time_.record_n(length(began, ended), weight_);
   }
 
-  /// When the piece that runs now began.
-  [[nodiscard]] nanoseconds_point began() const noexcept {
-    return began_.load(std::memory_order_relaxed);
-  }  // relaxed: see begin()
+  /// For how long what runs now has done so: if that is not timed, since somebody asked for the first time.
+  [[nodiscard]] std::chrono::nanoseconds running(nanoseconds_point until) const noexcept {
+    const nanoseconds_point began = began_.load(std::memory_order_relaxed);  // relaxed: see begin()
+    if (began > untimed / 2) return std::chrono::nanoseconds{until - began};
+    const std::scoped_lock guard{looking_};
+    if (std::exchange(looked_at_, began) != began) first_look_ = until;
+    return std::chrono::nanoseconds{until - first_look_};
+  }
   /// Throws std::bad_alloc.
   void add_to(pool_stats& sum, nanoseconds_point until) const {
     sum.queue_wait.merge(queue_wait_.snapshot());
@@ -115,8 +133,13 @@ class worker_meter {
   static time_point at(nanoseconds_point t) noexcept { return time_point{std::chrono::nanoseconds{t}}; }
 
   const any_clock clock_;
-  nanoseconds_point last_ = 0;  // when the last piece ended, or the worker found the first one after a rest
-  std::atomic<nanoseconds_point> began_{0};
+  const std::uint64_t weight_;
+  nanoseconds_point last_ = 0;  // when the last piece ended, or the worker found the first one after a rest; untimed: nobody has looked
+  nanoseconds_point untimed_pieces_ = 0;
+  std::atomic<nanoseconds_point> began_{0};  // or untimed and the number of the piece: no clock says so
+  mutable std::mutex looking_;
+  mutable nanoseconds_point looked_at_ = 0;   // what began_ was when somebody looked last; guarded by looking_
+  mutable nanoseconds_point first_look_ = 0;  // when it was seen first; likewise
   basic_busy_time<timeline> presence_{1, at(now())};
   basic_busy_time<timeline> work_{1, at(now())};
   histogram queue_wait_;
@@ -129,8 +152,8 @@ class worker_record {
  public:
   /// Measures from now on. Before the worker's thread is started; once, though its place may be that of several threads, one after the other. Throws
   /// std::bad_alloc.
-  void measure(const any_clock& clock) {
-    if (meter_ == nullptr) meter_ = std::make_unique<worker_meter<Sync>>(clock);
+  void measure(const any_clock& clock, std::uint32_t time_every) {
+    if (meter_ == nullptr) meter_ = std::make_unique<worker_meter<Sync>>(clock, time_every);
   }
   [[nodiscard]] worker_meter<Sync>* meter() const noexcept { return meter_.get(); }
 
@@ -141,10 +164,10 @@ class worker_record {
     if (meter_ != nullptr) meter_->leave();
   }
 
-  /// The worker begins a piece of work.
-  void begin() noexcept {
+  /// The worker begins a piece of work; `since` is that of a task.
+  void begin(nanoseconds_point since) noexcept {
     if (has_to_note_) [[unlikely]]
-      note_beginning();
+      note_beginning(since);
   }
   /// `resumption`: it counts as one.
   void end(bool resumption) noexcept {
@@ -197,7 +220,7 @@ class worker_record {
     if (!active_.load(std::memory_order_acquire)) return;  // acquire: pairs with the release in begin()
     ++sum.active;
     if (meter_ == nullptr) return;
-    const std::chrono::nanoseconds running{until - meter_->began()};
+    const std::chrono::nanoseconds running = meter_->running(until);
     if (running < sum.longest_running) return;
     sum.longest_running = running;
     sum.longest_worker = index;
@@ -218,11 +241,11 @@ class worker_record {
  private:
   using counter = std::atomic<std::size_t>;
 
-  void note_beginning() noexcept {
+  void note_beginning(nanoseconds_point since) noexcept {
     const bool rested = !active_.load(std::memory_order_relaxed);  // relaxed: the worker's own
     if (meter_ != nullptr) {
       if (rested) meter_->wake();
-      meter_->begin();
+      meter_->begin(since);
     }
     if (rested) active_.store(true, std::memory_order_release);  // release: pairs with the acquire in add_to()
     has_to_note_ = meter_ != nullptr;
