@@ -21,12 +21,14 @@
 #include <thread>
 #include <vector>
 
+#include <penstock/channel/channel.hpp>
 #include <penstock/observe/busy_time.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
 #include <penstock/observe/prometheus_text.hpp>
 #include <penstock/observe/registry.hpp>
+#include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/semaphore.hpp>
 
 #include "thread_counts.hpp"
@@ -301,6 +303,40 @@ void BM_prometheus_text(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(to_prometheus_text(snapshot));
 }
 BENCHMARK(BM_prometheus_text)->Name("BM_prometheus_text<penstock::to_prometheus_text>")->UseRealTime();
+
+// What `.metrics` takes of an item: one thread pushes it and pops it again.
+template <bool Metrics, penstock::channel_policy Policy = penstock::channel_policy::mpmc>
+void BM_push_pop(benchmark::State& state) {
+  penstock::channel<std::uint64_t, Policy> c{{.capacity = 64, .metrics = Metrics}};
+  for (auto _ : state) {
+    static_cast<void>(c.push(1));
+    benchmark::DoNotOptimize(c.pop());
+  }
+}
+BENCHMARK(BM_push_pop<false>)->Name("BM_push_pop<penstock::channel>")->UseRealTime();
+BENCHMARK(BM_push_pop<true>)->Name("BM_push_pop<penstock::channel with metrics>")->UseRealTime();
+BENCHMARK(BM_push_pop<false, penstock::channel_policy::spsc>)->Name("BM_push_pop<penstock::channel spsc>")->UseRealTime();
+BENCHMARK(BM_push_pop<true, penstock::channel_policy::spsc>)
+    ->Name("BM_push_pop<penstock::channel spsc with metrics>")
+    ->UseRealTime();
+
+// What `.metrics` takes of a task: a task that submits 200 others, which the same worker runs. Nobody else is awake, so what one costs is added to it whole.
+// TimeEvery: 0: without metrics.
+template <std::uint32_t TimeEvery>
+void BM_tasks(benchmark::State& state) {
+  constexpr int tasks = 200;
+  penstock::worker_pool pool{{.threads = 1, .metrics = TimeEvery != 0, .time_every = TimeEvery == 0 ? 1 : TimeEvery}};
+  for (auto _ : state) {
+    static_cast<void>(pool.post([&pool] {
+      for (int i = 0; i < tasks; ++i) static_cast<void>(pool.post([] {}));
+    }));
+    static_cast<void>(pool.drain());
+  }
+  state.SetItemsProcessed(state.iterations() * tasks);
+}
+BENCHMARK(BM_tasks<0>)->Name("BM_tasks<penstock::worker_pool>")->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(BM_tasks<16>)->Name("BM_tasks<penstock::worker_pool with metrics>")->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(BM_tasks<1>)->Name("BM_tasks<penstock::worker_pool that times every task>")->MeasureProcessCPUTime()->UseRealTime();
 
 }  // namespace
 

@@ -233,7 +233,9 @@ class basic_worker_pool {
   };
   // Of a task that is submitted now: the time, if it is to be measured.
   [[nodiscard]] detail::nanoseconds_point stamp() const noexcept {
-    return metrics_ && timed_.picked() ? clock_.now() : detail::untimed;
+    if (!metrics_ || !timed_.picked()) [[likely]]
+      return detail::untimed;
+    return clock_.now();
   }
   [[nodiscard]] detail::nanoseconds_point time_if(detail::nanoseconds_point since) const noexcept {
     return since != detail::untimed ? clock_.now() : since;

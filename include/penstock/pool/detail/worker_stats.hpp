@@ -5,8 +5,8 @@
 // A worker that measures reads the clock when it finds work after a rest, at the beginning and the end of each task that is timed (one in so many),
 // and when it finds no more work. Where the last piece was timed, its end is the beginning of the next one, so a worker that times each piece reads the
 // clock once for each, with the search for the next piece at its beginning (some 20 ns). Its busy time is the time between wake() and rest(),
-// whichever pieces are timed. When a piece began that is not timed, nobody knows: it has a number instead, by which those who look see that it is
-// still the same one.
+// whichever pieces are timed. Nobody knows when a piece began that is not timed and follows another such one: those who look see by the counts that it
+// is still the same.
 //
 // Thread safety  the worker's own, but for add_to(), which is anybody's, and what says that it is shared.
 #pragma once
@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <system_error>
@@ -86,11 +87,17 @@ class worker_meter {
   }
   /// A piece begins; if it is a task that is timed, it was submitted at `since`.
   void begin(nanoseconds_point since) noexcept {
-    if (since != untimed && last_ == untimed) last_ = now();
-    // relaxed: worker_record::active_ publishes the first one
-    began_.store(last_ != untimed ? last_ : untimed + ++untimed_pieces_, std::memory_order_relaxed);
+    if (last_ == untimed) {
+      if (since == untimed) return;  // began_ says so already
+      last_ = now();
+    }
+    began_.store(last_, std::memory_order_relaxed);  // relaxed: worker_record::active_ publishes the first one
   }
-  void end() noexcept { last_ = weight_ == 1 ? now() : untimed; }
+  void end() noexcept {
+    if (last_ == untimed) return;
+    last_ = weight_ == 1 ? now() : untimed;
+    began_.store(last_, std::memory_order_relaxed);  // relaxed: as above
+  }
   /// A task ends, which was submitted at `since`.
   void end_task(nanoseconds_point since) noexcept {
     if (since == untimed) return end();
@@ -109,13 +116,13 @@ class worker_meter {
     run_time_.record_n(length(began, ended), weight_);
   }
 
-  /// For how long what runs now has done so: if that is not timed, since somebody asked for the first time.
-  [[nodiscard]] std::chrono::nanoseconds running(nanoseconds_point until) const noexcept {
+  /// For how long what runs now has done so, after `pieces` others: if nobody knows when it began, since somebody asked for the first time.
+  [[nodiscard]] std::chrono::nanoseconds running(nanoseconds_point until, std::size_t pieces) const noexcept {
     const nanoseconds_point began = began_.load(std::memory_order_relaxed);  // relaxed: see begin()
-    if (began > untimed / 2) return std::chrono::nanoseconds{until - began};
+    if (began != untimed) return std::chrono::nanoseconds{until - began};
     const std::scoped_lock guard{looking_};
-    if (std::exchange(looked_at_, began) != began) first_look_ = until;
-    return std::chrono::nanoseconds{until - first_look_};
+    if (std::exchange(looked_at_, pieces) != pieces) first_look_ = until;
+    return std::chrono::nanoseconds{std::max<nanoseconds_point>(until - first_look_, 0)};
   }
   /// Throws std::bad_alloc.
   void add_to(pool_stats& sum, nanoseconds_point until) const {
@@ -135,10 +142,10 @@ class worker_meter {
   const any_clock clock_;
   const std::uint64_t weight_;
   nanoseconds_point last_ = 0;  // when the last piece ended, or the worker found the first one after a rest; untimed: nobody has looked
-  nanoseconds_point untimed_pieces_ = 0;
-  std::atomic<nanoseconds_point> began_{0};  // or untimed and the number of the piece: no clock says so
+  std::atomic<nanoseconds_point> began_{0};
   mutable std::mutex looking_;
-  mutable nanoseconds_point looked_at_ = 0;   // what began_ was when somebody looked last; guarded by looking_
+  // How many pieces had ended when somebody looked last; guarded by looking_. At first: never so many.
+  mutable std::size_t looked_at_ = std::numeric_limits<std::size_t>::max();
   mutable nanoseconds_point first_look_ = 0;  // when it was seen first; likewise
   basic_busy_time<timeline> presence_{1, at(now())};
   basic_busy_time<timeline> work_{1, at(now())};
@@ -220,7 +227,10 @@ class worker_record {
     if (!active_.load(std::memory_order_acquire)) return;  // acquire: pairs with the release in begin()
     ++sum.active;
     if (meter_ == nullptr) return;
-    const std::chrono::nanoseconds running = meter_->running(until);
+    // relaxed, all: counters
+    const std::size_t pieces = completed_.load(std::memory_order_relaxed) + failed_.load(std::memory_order_relaxed) +
+                               cancelled_.load(std::memory_order_relaxed) + resumed_.load(std::memory_order_relaxed);
+    const std::chrono::nanoseconds running = meter_->running(until, pieces);
     if (running < sum.longest_running) return;
     sum.longest_running = running;
     sum.longest_worker = index;
