@@ -84,6 +84,15 @@ def precompile(cxx, build):
     return header
 
 
+SUITE = re.compile(r'^ *session\.\w+<[^;"]*>\("([^"]*)"\);\n', re.MULTILINE)
+
+
+def only_its_suites(m):
+    """The model's text without the suites that its run would leave out: they are most of what there is to compile."""
+    text = (HERE / f"{m.model}_model.cpp").read_text(encoding="utf-8")
+    return SUITE.sub(lambda found: found[0] if m.suite in found[1] else "", text)
+
+
 def judge(m, cxx, build, first):
     """(killed, what there is to say)"""
     folder = build / m.name
@@ -95,8 +104,10 @@ def judge(m, cxx, build, first):
         return False, f"ERROR: {error}"
     # The mutated header lies in a folder that is searched before the others, which come from the real one.
     command = compile_command(cxx)
-    command[1:1] = [f"-I{folder}"]
-    command += ["-include", str(first), str(HERE / f"{m.model}_model.cpp"), "-o", str(folder / "model")]
+    source = folder / f"{m.model}_model.cpp"
+    source.write_text(only_its_suites(m), encoding="utf-8")
+    command[1:1] = [f"-I{folder}", f"-I{HERE}"]
+    command += ["-include", str(first), str(source), "-o", str(folder / "model")]
     compiled = subprocess.run(command, capture_output=True, text=True, check=False)
     if compiled.returncode != 0:
         return False, f"ERROR: does not compile\n{compiled.stderr[:2000]}"
