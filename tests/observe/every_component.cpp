@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
 
   penstock::worker_pool helper{{.threads = 1}};  // runs what others need
   penstock::worker_pool pool{
-      {.threads = 1, .queue_capacity = 2, .overflow = penstock::overflow::reject, .metrics = true, .clock = clock}};
+      {.threads = 1, .queue_capacity = 2, .overflow = penstock::overflow::reject, .metrics = true, .time_every = 1, .clock = clock}};
   pool.submit([] {}).get();
   need(pool.drain());
   pool.pause();

@@ -141,6 +141,7 @@ void everything(stress::context& c) {
                                             .queue_capacity = 1 + choose.below<std::size_t>(16),
                                             .on_error = [&](const std::exception_ptr&) { ++failures; },
                                             .metrics = measured,
+                                            .time_every = 1,
                                             .max_threads = 6,
                                             .keep_alive = choose.one_in(2) ? choose.below(200) * 1us : 0us,
                                             .min_threads = 1 + choose.below<std::size_t>(2),

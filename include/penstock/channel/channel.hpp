@@ -9,7 +9,7 @@
 //                stopped or closed, the caller still has it.
 // Order          pushes and pops are linearizable; each producer's items come out in its order. Threads and coroutines that wait for room (or
 //                for an item) are woken in the order in which they came to wait, but one that comes just then may be quicker; who
-//                was woken in vain keeps its place. With options, or once places are reserved, room is handed over: nobody overtakes.
+//                was woken in vain keeps its place. With options (other than metrics), or once places are reserved, room is handed over: nobody overtakes.
 // Closing        close() lets nothing in any more; what is inside can still be popped, and then pops say errc::closed, or what close() was
 //                given. abort() discards what is inside, too.
 // Thread safety  every member may be called concurrently, but for construction and destruction; with channel_policy::spsc, by one thread
@@ -17,8 +17,8 @@
 //                waited has resumed and no slots are held.
 // Item types     need a move constructor and a destructor that does not throw. If moving may throw, the channel takes a lock per operation,
 //                and the exception reaches the caller: a push has then pushed nothing; of a pop, the item is lost.
-// Cost           one atomic read-modify-write per operation or batch, no lock and no system call, while nobody sleeps and no options are
-//                asked for. All memory is allocated at construction; waiting does not allocate.
+// Cost           one atomic read-modify-write per operation or batch, no lock and no system call, while nobody sleeps and no options but
+//                metrics are asked for. All memory is allocated at construction; waiting does not allocate.
 // No peeking     an item that is looked at inside a queue of many consumers may be gone by the time that it is acted on: pop it, or keep a
 //                variable of your own beside the channel.
 #pragma once

@@ -3,7 +3,8 @@
 //   penstock::channel<page> pages{{.capacity = 1024, .max_weight = 64 << 20, .weight = [](const page& p) { return p.size(); }}};
 //   penstock::channel<sample> latest{{.capacity = 16, .when_full = when_full::drop_oldest}};
 //
-// Cost  what is not asked for costs nothing. With any of these (but capacity) a channel takes its lock once per push and once per pop.
+// Cost  what is not asked for costs nothing. `metrics` alone are some instructions a push, for the peak: the rest is read off the ring. With any of the
+//       others a channel takes its lock once per push and once per pop.
 #pragma once
 
 #include <chrono>
@@ -43,7 +44,7 @@ struct channel_options {
   penstock::when_full when_full = when_full::wait;
   /// Gets each item that `when_full` drops, on the thread that pushes, without a lock. Must not throw.
   move_only_function<void(T&&) const> on_drop = {};
-  bool metrics = false;  ///< count what stats() tells
+  bool metrics = false;  ///< count what stats() tells; whoever waits looks at the clock twice
 };
 
 /// What happened in a channel since it was made; zero, but for depth and weight, unless channel_options::metrics.

@@ -18,10 +18,13 @@
 // Several pools  `queue_wait.merge(other.queue_wait)`, `busy.merge(other.busy)`.
 // Consistency    a snapshot is made of parts of about the same moment, each of which is right in itself. Counts never decrease from one snapshot to
 //                the next.
-// Cost           each worker has counters of its own, to which only it writes: without worker_pool_options::metrics 0 to 3 ns a task. With it the
-//                clock is read once for each submission, or batch of post_n(), and once for each piece of work that a worker runs, and two
-//                histograms of its own take a value: some 50 ns a task (docs/pool.md). stats() itself takes the pool's lock a few times and,
-//                with metrics, locks of each worker and memory for the histograms.
+// Times          one task in worker_pool_options::time_every is timed, picked by chance, and counts as so many in queue_wait and run_time: their
+//                quantiles, means and sums are those of a sample, right on average, and their counts are about how many tasks were run; the
+//                extremes are those of the sample. Everything else, busy too, is exact. With 1 each task is timed.
+// Cost           each worker has counters of its own, to which only it writes: without worker_pool_options::metrics 0 to 3 ns a task. A task that is
+//                timed takes three looks at the clock and a place in two histograms; spread over sixteen some 10 ns a task, where
+//                each is timed 50 to 90 (docs/pool.md). stats() itself takes the pool's lock a few times and, with metrics, locks of each
+//                worker and memory for the histograms.
 // Memory         with metrics: 75 KB for each worker, and as much for the pool; 8 bytes for each place in the queue.
 #pragma once
 
