@@ -36,8 +36,12 @@ int main(int argc, char** argv) {
   std::vector<penstock::registry_membership> joined;
 
   penstock::worker_pool helper{{.threads = 1}};  // runs what others need
-  penstock::worker_pool pool{
-      {.threads = 1, .queue_capacity = 2, .overflow = penstock::overflow::reject, .metrics = true, .time_every = 1, .clock = clock}};
+  penstock::worker_pool pool{{.threads = 1,
+                              .queue_capacity = 2,
+                              .overflow = penstock::overflow::reject,
+                              .metrics = true,
+                              .time_every = 1,
+                              .clock = clock}};
   pool.submit([] {}).get();
   need(pool.drain());
   pool.pause();

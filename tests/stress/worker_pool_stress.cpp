@@ -38,7 +38,8 @@ penstock::overflow some_policy(stress::random& random) {
 void check_stats(stress::context& c, const penstock::pool_stats& s, bool measured) {
   c.check(s.queued == 0 && s.submitted == s.completed + s.failed + s.expired + s.dropped + s.cancelled,
           "a task is counted twice, or not at all");
-  c.check((s.run_time.count() == (measured ? s.completed + s.failed : 0) || s.time_every > 1) && s.queue_wait.count() == s.run_time.count(),
+  c.check((s.run_time.count() == (measured ? s.completed + s.failed : 0) || s.time_every > 1) &&
+              s.queue_wait.count() == s.run_time.count(),
           "a task is measured twice, or not at all");
 }
 

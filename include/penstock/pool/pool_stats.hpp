@@ -82,7 +82,7 @@ struct pool_stats {
   /// For how long what runs now, and has run longest, has done so; 0: nothing runs. Of a piece that is not timed and came right after another one: since
   /// stats() has seen it first, so it takes two looks to find one that hangs.
   std::chrono::nanoseconds longest_running{};
-  std::size_t longest_worker = 0;              ///< the index of the worker that runs it
+  std::size_t longest_worker = 0;  ///< the index of the worker that runs it
 };
 
 /// What a registry sees of a pool (observe/registry.hpp); times only where there are any.

@@ -245,8 +245,8 @@ TEST_CASE("channel options: water marks have hysteresis, and drained() can be wa
   CHECK_THROWS_AS(unmarked.drained(), std::invalid_argument);
 }
 
-TEMPLATE_TEST_CASE("channel options: metrics alone count every item, the peak too, and pushes go as before", "[channel]", channel<int>,
-                   (channel<int, channel_policy::spsc>), channel<throwing>) {
+TEMPLATE_TEST_CASE("channel options: metrics alone count every item, the peak too, and pushes go as before", "[channel]",
+                   channel<int>, (channel<int, channel_policy::spsc>), channel<throwing>) {
   using item = typename TestType::value_type;
   TestType c{{.capacity = 3, .metrics = true}};
   for (int round = 0; round < 10; ++round) {

@@ -555,9 +555,10 @@ TEST_CASE("pool_stats: a piece that is not timed and comes right after another o
     {
       gate first{pool};
       must(pool.post([&] {
-             entered.set();
-             go_on.wait();
-           }).has_value());
+                 entered.set();
+                 go_on.wait();
+               })
+               .has_value());
       clock.advance(5ms);
       must(pool.stats().longest_running == 5ms);  // after a rest the clock is read in any case
       first.open();

@@ -69,7 +69,7 @@ class locked_ring {
     if (n == 0) return closed_.load(std::memory_order_relaxed) ? ring_step::closed : ring_step::empty;
     old.shell = std::move(slots_[first_]);
     first_ = (first_ + 1) % capacity_;
-    size_.store(n - 1, std::memory_order_seq_cst);  // seq_cst: as in append()
+    size_.store(n - 1, std::memory_order_seq_cst);                                          // seq_cst: as in append()
     popped_.store(popped_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);  // relaxed: as above
     out.emplace(std::move(*old.shell->item));
     return ring_step::done;
@@ -129,13 +129,13 @@ class locked_ring {
   const std::size_t capacity_;
   const std::unique_ptr<box_pointer[]> slots_;
   typename Sync::mutex lock_;
-  box_pointer spare_;                                    // guarded by lock_, as the slots are
-  std::size_t first_ = 0;                                // likewise
-  typename Sync::template atomic<std::size_t> size_{0};  // changed under lock_
+  box_pointer spare_;                                      // guarded by lock_, as the slots are
+  std::size_t first_ = 0;                                  // likewise
+  typename Sync::template atomic<std::size_t> size_{0};    // changed under lock_
   typename Sync::template atomic<std::size_t> pushed_{0};  // changed under lock_
   typename Sync::template atomic<std::size_t> popped_{0};  // changed under lock_
-  typename Sync::template atomic<bool> closed_{false};   // changed under lock_
-  typename Sync::template atomic<bool> guarded_{false};  // changed under lock_
+  typename Sync::template atomic<bool> closed_{false};     // changed under lock_
+  typename Sync::template atomic<bool> guarded_{false};    // changed under lock_
 };
 
 }  // namespace penstock::inline v0_1::detail

@@ -14,7 +14,8 @@ inline constexpr nanoseconds_point untimed = std::numeric_limits<nanoseconds_poi
 
 /// What a queue knows about a task that comes in.
 struct task_label {
-  task_label(unsigned of_priority = 0, nanoseconds_point submitted = untimed) noexcept : priority{of_priority}, since{submitted} {}
+  task_label(unsigned of_priority = 0, nanoseconds_point submitted = untimed) noexcept
+      : priority{of_priority}, since{submitted} {}
   unsigned priority;
   nanoseconds_point since;  // when it was submitted, or untimed
 };

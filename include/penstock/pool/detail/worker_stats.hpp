@@ -141,7 +141,8 @@ class worker_meter {
 
   const any_clock clock_;
   const std::uint64_t weight_;
-  nanoseconds_point last_ = 0;  // when the last piece ended, or the worker found the first one after a rest; untimed: nobody has looked
+  nanoseconds_point last_ =
+      0;  // when the last piece ended, or the worker found the first one after a rest; untimed: nobody has looked
   std::atomic<nanoseconds_point> began_{0};
   mutable std::mutex looking_;
   // How many pieces had ended when somebody looked last; guarded by looking_. At first: never so many.
