@@ -34,6 +34,7 @@
 #include <penstock/core/detail/gate.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -105,6 +106,12 @@ class basic_watch {
   [[nodiscard]] bool is_closed() const noexcept { return (state() & closed) != 0; }
   /// How often the value was set. Out of date as soon as it is told, if others are at work.
   [[nodiscard]] std::uint64_t version() const noexcept { return state() >> 1; }
+
+  /// How many watchers wait now.
+  [[nodiscard]] std::size_t waiters() const noexcept {
+    std::scoped_lock guard{lock_};
+    return waiters_.size();
+  }
 
   // The hooks of detail::wait_operation; not for users.
   struct change_node;
@@ -243,5 +250,14 @@ template <class T>
 using watch = basic_watch<T>;
 template <class T>
 using watcher = typename basic_watch<T>::watcher;
+
+/// What a registry sees of a watch (observe/registry.hpp): watchers that wait, and changes. Watchers that do not wait are values, which nobody counts.
+template <class T, class Sync>
+void describe(const basic_watch<T, Sync>& w, metric_sink& to) {
+  to.kind("watch");
+  to.gauge(metrics::depth, w.waiters());
+  to.counter({"changes", "How often the value was set."}, w.version());
+  to.gauge({"closed", "1: no more changes come."}, w.is_closed());
+}
 
 }  // namespace penstock::inline v0_1

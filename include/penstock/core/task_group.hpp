@@ -214,4 +214,14 @@ void basic_task_group<Sync>::spawn(Awaitable awaitable) {
 
 using task_group = basic_task_group<>;
 
+class metric_sink;  // of observe/, which this folder does not include
+
+/// What a registry sees of a group (observe/registry.hpp): its children, and whether they were asked to stop.
+template <class Sync, std::same_as<metric_sink> Sink>
+void describe(const basic_task_group<Sync>& g, Sink& to) {
+  to.kind("task_group");
+  to.gauge(Sink::common::in_flight, g.running());
+  to.gauge({"stopping", "1: the children were asked to stop."}, g.get_stop_token().stop_requested());
+}
+
 }  // namespace penstock::inline v0_1

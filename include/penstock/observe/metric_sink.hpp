@@ -81,6 +81,8 @@ concept metric_number = std::integral<N> || std::floating_point<N>;
 
 class metric_sink {
  public:
+  using common = metrics;  ///< for what describes itself without this header
+
   metric_sink(const metric_sink&) = delete;
   metric_sink& operator=(const metric_sink&) = delete;
 

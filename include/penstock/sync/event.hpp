@@ -22,6 +22,7 @@
 #include <mutex>
 
 #include <penstock/core/detail/gate.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/sync/detail/waitable.hpp>
 
 namespace penstock::inline v0_1 {
@@ -112,5 +113,19 @@ class basic_auto_reset_event : public detail::gate<basic_auto_reset_event<Sync>,
 
 using event = basic_event<>;
 using auto_reset_event = basic_auto_reset_event<>;
+
+/// What a registry sees of an event (observe/registry.hpp): who waits, and whether it is set.
+template <class Sync>
+void describe(const basic_event<Sync>& e, metric_sink& to) {
+  to.kind("event");
+  to.gauge(metrics::depth, e.waiters());
+  to.gauge({"set", "1: it is set, and waits pass."}, e.is_set());
+}
+template <class Sync>
+void describe(const basic_auto_reset_event<Sync>& e, metric_sink& to) {
+  to.kind("auto_reset_event");
+  to.gauge(metrics::depth, e.waiters());
+  to.gauge({"set", "1: it is set, and the next wait passes."}, e.is_set());
+}
 
 }  // namespace penstock::inline v0_1

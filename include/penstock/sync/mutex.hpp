@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <mutex>
 
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/sync/detail/lock_request.hpp>
 #include <penstock/sync/semaphore.hpp>
 
@@ -64,9 +65,19 @@ class basic_mutex {
   [[nodiscard]] std::size_t waiters() const noexcept { return permit_.waiters(); }
 
  private:
+  template <class S>
+  friend void describe(const basic_mutex<S>& m, metric_sink& to);
+
   basic_semaphore<Sync> permit_;
 };
 
 using mutex = basic_mutex<>;
+
+/// What a registry sees of a mutex (observe/registry.hpp): who waits, and whether it is held.
+template <class Sync>
+void describe(const basic_mutex<Sync>& m, metric_sink& to) {
+  to.kind("mutex");
+  describe(m.permit_, to);  // a semaphore's: of one permit
+}
 
 }  // namespace penstock::inline v0_1

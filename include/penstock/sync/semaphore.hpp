@@ -186,6 +186,8 @@ class basic_semaphore {
     std::scoped_lock guard{lock_};
     return waiters_.size();
   }
+  /// How many of them want that many permits. Looks at each one, under the lock.
+  [[nodiscard]] std::size_t waiters_for(count n) const noexcept;
 
   // The hooks of detail::wait_operation; not for users.
   struct request;

@@ -26,6 +26,7 @@
 #include <mutex>
 #include <shared_mutex>
 
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/sync/detail/lock_request.hpp>
 #include <penstock/sync/semaphore.hpp>
 
@@ -94,9 +95,24 @@ class basic_shared_mutex {
   [[nodiscard]] std::size_t waiters() const noexcept { return permits_.waiters(); }
 
  private:
+  template <class S>
+  friend void describe(const basic_shared_mutex<S>& m, metric_sink& to);
+
   basic_semaphore<Sync> permits_;
 };
 
 using shared_mutex = basic_shared_mutex<>;
+
+/// What a registry sees of it (observe/registry.hpp): who waits, writers among them, and who holds it.
+template <class Sync>
+void describe(const basic_shared_mutex<Sync>& m, metric_sink& to) {
+  const std::ptrdiff_t held = basic_shared_mutex<Sync>::max_readers - m.permits_.available();
+  const bool writing = held == basic_shared_mutex<Sync>::max_readers;
+  to.kind("shared_mutex");
+  to.gauge(metrics::depth, m.waiters());
+  to.gauge(metrics::in_flight, writing ? 1 : held);
+  to.gauge({"writing", "1: a writer holds it."}, writing);
+  to.gauge({"waiting_writers", "Writers among those who wait."}, m.permits_.waiters_for(basic_shared_mutex<Sync>::max_readers));
+}
 
 }  // namespace penstock::inline v0_1

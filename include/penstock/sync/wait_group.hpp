@@ -27,6 +27,7 @@
 #include <string>
 
 #include <penstock/core/detail/gate.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/sync/detail/waitable.hpp>
 
 namespace penstock::inline v0_1 {
@@ -101,5 +102,13 @@ class basic_wait_group : public detail::gate<basic_wait_group<Sync>, Sync>,
 };
 
 using wait_group = basic_wait_group<>;
+
+/// What a registry sees of it (observe/registry.hpp): who waits, and how many have not finished.
+template <class Sync>
+void describe(const basic_wait_group<Sync>& g, metric_sink& to) {
+  to.kind("wait_group");
+  to.gauge(metrics::depth, g.waiters());
+  to.gauge(metrics::in_flight, g.count());
+}
 
 }  // namespace penstock::inline v0_1

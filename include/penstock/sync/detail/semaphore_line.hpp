@@ -2,7 +2,9 @@
 // includes it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <mutex>
 
 #include <penstock/sync/semaphore.hpp>
 
@@ -26,6 +28,16 @@ struct basic_semaphore<Sync>::permit_request : request {
 
   basic_semaphore* semaphore;
 };
+
+template <class Sync>
+std::size_t basic_semaphore<Sync>::waiters_for(count n) const noexcept {
+  std::size_t found = 0;
+  std::scoped_lock guard{lock_};
+  for (const detail::wait_node<Sync>* at = waiters_.front(); at != nullptr; at = at->next) {
+    found += static_cast<const request*>(at)->wanted == n ? 1 : 0;
+  }
+  return found;
+}
 
 template <class Sync>
 bool basic_semaphore<Sync>::try_pass(request& r) noexcept {
