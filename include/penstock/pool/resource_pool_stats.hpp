@@ -65,6 +65,7 @@ struct resource_pool_stats {
 
   // with resource_pool_options::metrics; empty without. Nanoseconds
   histogram_snapshot wait_time;  ///< of those that stood in line, or had to connect, and got a lease
+  histogram_snapshot hold_time;  ///< how long leases were held that have ended
   histogram_snapshot lifetime;   ///< of resources that have gone
 };
 
@@ -99,6 +100,7 @@ void describe(const resource_pool_stats& s, metric_sink& to) {
   to.counter(discarded, s.discarded.surplus, {"reason", "surplus"});
   to.counter(discarded, s.discarded.closed, {"reason", "closed"});
   if (s.wait_time.count() != 0) to.times(metrics::queue_wait, s.wait_time);
+  if (s.hold_time.count() != 0) to.times(metrics::run, s.hold_time);
   if (s.lifetime.count() != 0) to.times({"lifetime", "How old resources were when they went."}, s.lifetime);
 }
 

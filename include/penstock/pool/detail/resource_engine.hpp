@@ -29,6 +29,7 @@ namespace penstock::inline v0_1::detail {
 template <class T>
 struct engine_slot : resource_slot<std_sync> {
   T& value() noexcept { return *std::launder(reinterpret_cast<T*>(place)); }
+  nanoseconds_point held_since = 0;  // of who has the lease; where that is measured
   alignas(T) std::byte place[sizeof(T)];
 };
 
@@ -83,6 +84,8 @@ class resource_engine final : public resource_core<std_sync> {
     return taken(look, look.how, 0);
   }
   void take_back(slot_of_t& s, bool broken) noexcept {
+    if (meters_ != nullptr) [[unlikely]]
+      meters_->holds.record(std::chrono::nanoseconds{time() - s.held_since});  // afterwards the pool may be gone
     if (broken || !this->rest_on_lane(s)) [[unlikely]]
       take_back_slowly(s, broken);
   }
@@ -105,6 +108,7 @@ class resource_engine final : public resource_core<std_sync> {
     resource_pool_stats s = core::stats();
     if (meters_ != nullptr) {
       s.wait_time = meters_->waits.snapshot();
+      s.hold_time = meters_->holds.snapshot();
       s.lifetime = meters_->lifetimes.snapshot();
     }
     return s;
@@ -114,6 +118,7 @@ class resource_engine final : public resource_core<std_sync> {
  private:
   struct meters {
     histogram waits;
+    histogram holds;
     histogram lifetimes;
   };
 
@@ -143,7 +148,12 @@ class resource_engine final : public resource_core<std_sync> {
   [[gnu::noinline]] void take_back_slowly(slot_of_t& s, bool broken) noexcept {
     this->release(s, this->terms().timed_return() ? time() : 0, broken);
   }
-  lease lease_of(core::slot* s) noexcept { return lease{*this, *static_cast<slot_of_t*>(s)}; }
+  lease lease_of(core::slot* s) noexcept {
+    auto& lent = *static_cast<slot_of_t*>(s);
+    if (meters_ != nullptr) [[unlikely]]
+      lent.held_since = time();
+    return lease{*this, lent};
+  }
   errc failed(errc why) noexcept {
     this->count_failure(why);
     return why;
