@@ -204,6 +204,13 @@ class basic_limiter : public detail::waitable<basic_limiter<Sync>, Sync> {
     return core_.look([](const state& s, detail::nanoseconds_point) { return s.counts(); });
   }
 
+  /// With limiter_setup::metrics: how long those waited that stood in line and had their turn, in nanoseconds; empty without. In a chain each link has the
+  /// waits in its own line. Throws std::bad_alloc.
+  [[nodiscard]] auto wait_times() const {
+    using waits = std::remove_cvref_t<decltype(*core_.waits())>;
+    return core_.waits() != nullptr ? core_.waits()->snapshot() : decltype(std::declval<const waits&>().snapshot()){};
+  }
+
  private:
   friend detail::waitable<basic_limiter, Sync>;
   typename core::idle_line& waited_for() noexcept { return core_.idle; }
@@ -231,6 +238,7 @@ template <class Sync>
 void describe(const basic_limiter<Sync>& l, metric_sink& to) {
   describe(l.counts(), to);
   if (const std::int64_t most = l.options().max_concurrent; most != limiter_options::unlimited) to.gauge(metrics::limit, most);
+  if (const auto waits = l.wait_times(); waits.count() != 0) to.times(metrics::queue_wait, waits);
 }
 
 }  // namespace penstock::inline v0_1

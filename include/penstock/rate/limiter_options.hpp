@@ -94,6 +94,7 @@ struct limiter_setup {
   /// Told after it happened, and how often since the last call. Calls do not overlap; they come on whichever thread is there, under no lock, and
   /// may use the limiter, but not destroy it. What throws ends the program.
   move_only_function<void(limiter_event, std::uint64_t)> on_event = {};
+  bool metrics = false;  ///< keep how long jobs waited: limiter::wait_times(); 37 KB
 };
 
 /// What has happened so far, and what is under way; a snapshot.

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include <penstock/core/acquirable.hpp>
+#include <penstock/observe/registry.hpp>
 
 #include "../../support/catch.hpp"
 #include "../../support/until.hpp"
@@ -57,6 +59,60 @@ TEST_CASE("limiter: min_time passes between the starts of two jobs, however long
   b.come("d");  // it was idle for longer than that
   CHECK(b.times() == "1149");
   b.l.release(4);
+}
+
+TEST_CASE("limiter: with metrics it tells how long those waited that had to, and had their turn", "[limiter]") {
+  bench b{{.max_concurrent = 1}, {.metrics = true}};
+  penstock::registry all{{.clock = b.clock}};
+  const auto joined = all.join("b", b.l);
+  const penstock::registry_snapshot before = all.snapshot();
+  b.come("a");  // at once
+  b.come("b");
+  b.clock.advance(1s);
+  b.come("c");
+  b.come("d");
+  b.give_up(3);
+  b.clock.advance(1s);
+  b.l.release();
+  CHECK(b.l.wait_times().count() == 1);
+  b.clock.advance(2s);
+  b.l.release();
+  CHECK(b.started() == "ad(cancelled)bc");
+  const penstock::histogram_snapshot times = b.l.wait_times();
+  CHECK(times.count() == 2);
+  CHECK(times.min() == std::uint64_t{2'000'000'000});
+  CHECK(times.max() == std::uint64_t{3'000'000'000});
+  const penstock::registry_interval i = all.snapshot().since(before);
+  CHECK(i.find("b")->rate("queue_wait_seconds") == 0.5);
+  CHECK(i.find("b")->queue_law().measured);
+  CHECK(std::abs(i.find("b")->queue_law().expected() - 1.25) < 0.02);
+  b.l.release();
+
+  bench without{{.max_concurrent = 1}};
+  without.come("a");
+  without.come("b");
+  without.l.release();
+  CHECK(without.started() == "ab");
+  CHECK(without.l.wait_times().count() == 0);
+  without.l.release();
+}
+
+TEST_CASE("limiter: in a chain each link tells the waits in its own line", "[limiter]") {
+  bench last{{.max_concurrent = 1}, {.metrics = true}};
+  penstock::limiter first{{.max_concurrent = 2}, {.clock = last.clock, .chain = &last.l, .metrics = true}};
+  last.come("x");
+  auto got = penstock::spawn([](penstock::limiter& l) -> penstock::task<> {
+    auto turn = l.async_acquire();
+    const penstock::result<void> mine = co_await std::move(turn);
+    mine.value();
+  }(first));
+  last.clock.advance(3s);
+  last.l.release();
+  got.wait();
+  CHECK(first.wait_times().count() == 0);
+  CHECK(last.l.wait_times().count() == 1);
+  CHECK(last.l.wait_times().max() == std::uint64_t{3'000'000'000});
+  first.release();
 }
 
 TEST_CASE("limiter: the most urgent job is next, among equals the one that came first, as in Bottleneck", "[limiter]") {

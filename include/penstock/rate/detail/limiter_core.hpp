@@ -46,8 +46,8 @@ class basic_limiter_core {
   using won_list = wait_list<Sync>;
 
   basic_limiter_core(limiter_options o, timer_queue& timers, decltype(limiter_setup::on_event) on_event,
-                     basic_limiter_core* chained)
-      : next{chained}, timers_{timers}, on_event_{std::move(on_event)}, state_{std::move(o), timers_.now()} {
+                     basic_limiter_core* chained, bool measures = false)
+      : next{chained}, timers_{timers}, on_event_{std::move(on_event)}, state_{std::move(o), timers_.now(), measures} {
     timer_.core = this;
     timer_.fire = [](timer_entry<Sync>& e) noexcept { static_cast<timer_node&>(e).core->time_has_come(); };
     if (state_.budget.takes_time()) start_timers();
@@ -166,6 +166,8 @@ class basic_limiter_core {
   }
 
   [[nodiscard]] timer_queue& timers() const noexcept { return timers_; }
+  /// Null: not measured.
+  [[nodiscard]] const auto* waits() const noexcept { return state_.waits.get(); }
 
   using idle_line = limiter_idle_line<basic_limiter_core>;
   idle_line idle{*this};
@@ -317,7 +319,8 @@ class limiter_core : public basic_limiter_core<Sync> {
 
  public:
   limiter_core(limiter_options o, limiter_setup&& setup, limiter_core* chained)
-      : basic_limiter_core<Sync>{std::move(o), timers_of(setup.clock), std::move(setup.on_event), chained}, clock_{setup.clock} {}
+      : basic_limiter_core<Sync>{std::move(o), timers_of(setup.clock), std::move(setup.on_event), chained, setup.metrics},
+        clock_{setup.clock} {}
 
   template <class Rep, class Period>
   [[nodiscard]] deadline after(std::chrono::duration<Rep, Period> d) const noexcept {

@@ -25,6 +25,7 @@ struct basic_limiter_request : wait_node<Sync> {
   explicit basic_limiter_request(job_options j) noexcept : job{j} {}
 
   const job_options job;
+  nanoseconds_point since = 0;  // when it took its place in line
   typename Sync::template var<nanoseconds_point> started_at{
       std::numeric_limits<nanoseconds_point>::min()};  // set before it is granted
 };

@@ -9,15 +9,19 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <utility>
 
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/dependent.hpp>
+#include <penstock/core/detail/owner.hpp>
 #include <penstock/core/detail/wait_queue.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/histogram.hpp>
 #include <penstock/rate/detail/limiter_budget.hpp>
 #include <penstock/rate/detail/limiter_line.hpp>
 #include <penstock/rate/limiter_options.hpp>
@@ -32,7 +36,12 @@ class basic_limiter_state {
   static constexpr std::size_t event_kinds = 5;
   using event_counts = std::array<std::uint64_t, event_kinds>;
 
-  basic_limiter_state(limiter_options o, nanoseconds_point now) : budget{std::move(o), now} {}
+  /// `measures`: how long those waited that had their turn.
+  basic_limiter_state(limiter_options o, nanoseconds_point now, bool measures = false)
+      : waits{measures ? new waits_type : nullptr}, budget{std::move(o), now} {}
+
+  using waits_type = dependent<histogram, Sync>;
+  const owner<waits_type> waits;  // null: not measured. Its members need no lock
 
   limiter_budget<Sync> budget;
 
@@ -93,6 +102,7 @@ class basic_limiter_state {
       r.how = outcome::rejected;
       return false;
     }
+    r.since = now;
     line_.push_back(r);
     return true;
   }
@@ -149,6 +159,7 @@ class basic_limiter_state {
       }
       start(r->job, now);
       r->started_at = budget.started_at();
+      if (waits && r != self) waits->record(std::chrono::nanoseconds{std::max<nanoseconds_point>(now - r->since, 0)});
       if (r == self) {
         line_.unlink(*r);
         r->how = outcome::granted;
