@@ -76,7 +76,7 @@ struct line_suite : model::suite<Derived, Threads> {
     struct {
       std::uint64_t added, acknowledged, failed, batches, attempts;
       std::array<std::uint64_t, 6> refused;
-      std::size_t held, held_bytes, in_flight, waiting;
+      std::size_t held, queued, held_bytes, in_flight, waiting;
     } s;
     l.snapshot(s);
     require(s.added == s.acknowledged && s.held == 0 && s.held_bytes == 0 && s.waiting == 0, "all is over");

@@ -228,6 +228,12 @@ class accumulator {
   /// How many items batches left with, and how long each call of the function took. Throws std::bad_alloc.
   [[nodiscard]] auto batch_sizes() const { return state_->of.batch_size.snapshot(); }
   [[nodiscard]] auto write_times() const { return state_->of.write_time.snapshot(); }
+  /// With accumulator_options::metrics: how long items waited inside until their batch left, in nanoseconds; empty without. Throws std::bad_alloc.
+  [[nodiscard]] auto wait_times() const {
+    using waits = typename writer::wait_histogram;
+    const auto& measured = state_->of.queue_wait;
+    return measured ? measured->snapshot() : decltype(std::declval<const waits&>().snapshot()){};
+  }
 
  private:
   using ticket_state = detail::dependent<detail::future_state<void>, Item>;
@@ -338,6 +344,7 @@ template <class Item>
 void describe(const accumulator<Item>& a, metric_sink& to) {
   describe(a.stats(), to);
   to.histogram({"batch_size", "Items of a batch."}, a.batch_sizes());
+  if (const auto waits = a.wait_times(); waits.count() != 0) to.times(metrics::queue_wait, waits);
   to.times(metrics::run, a.write_times());
 }
 

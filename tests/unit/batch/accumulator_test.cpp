@@ -1,7 +1,9 @@
 #include <penstock/batch/accumulator.hpp>
 
 #include <chrono>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <stdexcept>
@@ -13,6 +15,7 @@
 
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
+#include <penstock/observe/registry.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/testing/manual_executor.hpp>
 
@@ -618,4 +621,62 @@ TEST_CASE("accumulator: an item is destroyed once, under no lock, and batches th
     thing::at_end = nullptr;
   }
   CHECK(thing::living == 0);
+}
+
+TEST_CASE("accumulator: with metrics it tells how long items waited until their batch left", "[accumulator]") {
+  bench b{{.max_batch_size = 2, .metrics = true}};
+  penstock::registry all{{.clock = b.clock}};
+  const auto joined = all.join("b", b.acc);
+  const penstock::registry_snapshot before = all.snapshot();
+  std::vector<std::size_t> inside;
+  b.act = [&](std::span<const int> items) {
+    const penstock::accumulator_stats s = b.acc.stats();
+    inside = {s.queued, s.held};
+    return outcomes(items.size());
+  };
+  b.push_all({1});
+  b.clock.advance(1s);
+  b.push_all({2, 3});  // 3 is alone in the second batch
+  CHECK(b.acc.stats().queued == 3);
+  CHECK(all.snapshot().find("b")->total("depth") == 3);
+  b.pass(2s);
+  CHECK(b.written == batches{{1, 2}, {3}});
+  CHECK(inside == std::vector<std::size_t>{0, 1});  // while 3 is written
+  const penstock::histogram_snapshot times = b.acc.wait_times();
+  CHECK(times.count() == 3);
+  CHECK(times.min() == std::uint64_t{2'000'000'000});
+  CHECK(times.max() == std::uint64_t{3'000'000'000});
+  const penstock::registry_interval i = all.snapshot().since(before);
+  CHECK(i.find("b")->rate("queue_wait_seconds") == 1);  // 3 of them in 3 s, of 7 s in all
+  CHECK(std::abs(i.find("b")->queue_law().expected() - 7.0 / 3) < 0.03);
+
+  b.push_all({4});  // of a batch that never leaves
+  b.acc.abort();
+  b.run();
+  CHECK(b.acc.wait_times().count() == 3);
+
+  bench without;
+  without.push_all({1});
+  without.run();
+  CHECK(without.written == batches{{1}});
+  CHECK(without.acc.wait_times().count() == 0);
+}
+
+TEST_CASE("accumulator: an item that waited for room has waited since it went in", "[accumulator]") {
+  bench b{{.capacity = 1, .metrics = true}};
+  b.push_all({1});
+  auto second = penstock::spawn([](accumulator<int>& acc) -> task<> {
+    int item = 2;
+    auto in = acc.async_push(item);
+    const result<void> pushed = co_await std::move(in);
+    pushed.value();
+  }(b.acc));
+  CHECK(b.acc.stats().waiting == 1);
+  b.pass(5s);
+  CHECK(b.written == batches{{1}, {2}});
+  second.wait();
+  const penstock::histogram_snapshot times = b.acc.wait_times();
+  CHECK(times.count() == 2);
+  CHECK(times.min() == 0);
+  CHECK(times.max() == std::uint64_t{5'000'000'000});
 }

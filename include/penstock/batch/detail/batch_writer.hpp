@@ -4,7 +4,9 @@
 // batches it stands in the line. A batch keeps its writer while it waits to be tried again: with one writer the order of the items is kept.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +29,7 @@
 #include <penstock/core/detail/fork.hpp>
 #include <penstock/core/detail/limited_task.hpp>
 #include <penstock/core/detail/open_span.hpp>
+#include <penstock/core/detail/owner.hpp>
 #include <penstock/core/detail/root.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/modifiers.hpp>
@@ -143,7 +146,10 @@ class batch_writer {
   using options_type = accumulator_options<Item>;
 
   batch_writer(const write_limits& limits, options_type&& o)
-      : options{std::move(o)}, timers{timers_for(options)}, line{limits, timers} {
+      : options{std::move(o)},
+        timers{timers_for(options)},
+        line{limits, timers, options.metrics ? &options.clock : nullptr},
+        queue_wait{options.metrics ? new wait_histogram : nullptr} {
     origin.remember();
     if (timers == nullptr) return;
     timer_entry<std_sync> first;  // starts the thread of the timers now, when that may fail
@@ -169,6 +175,8 @@ class batch_writer {
       batch& b = *turn.taken;
       write_failure failure;
       batch_size.record(b.added);
+      if (queue_wait && !stop.stop_requested()) [[unlikely]]
+        record_waits(b);
       std::optional<dependent<open_span, F>> span;
       if (observers::trace()) [[unlikely]]
         span.emplace(traced::batch, &line, std::string_view{}, b.trace).begin();
@@ -229,12 +237,21 @@ class batch_writer {
   std::atomic<std::uint64_t> handler_failed{0};
   basic_histogram<4, 32> batch_size;
   basic_histogram<5, 42> write_time;
+  using wait_histogram = dependent<histogram, Item>;
+  const owner<wait_histogram> queue_wait;  // null: not measured
 
  private:
   static timer_queue* timers_for(const options_type& o) {
     if (o.max_delay.count() == 0 && !o.retry) return nullptr;
     timer_queue* const own = o.clock.after(std::chrono::nanoseconds{0}).queue();
     return own != nullptr ? own : &std_sync::steady_timers();
+  }
+
+  void record_waits(const batch& b) noexcept {
+    const nanoseconds_point now = options.clock.now();
+    for (const nanoseconds_point at : b.came) {
+      queue_wait->record(std::chrono::nanoseconds{std::max<nanoseconds_point>(saturating_difference(now, at), 0)});
+    }
   }
 
   // What blocks in it, for room or for the end, is told of the deadlock. If it is a coroutine it runs later.

@@ -25,8 +25,13 @@ struct write_batch {
   using ticket_type = dependent<future_state<void>, Item>*;
 
   /// If this throws (std::bad_alloc), nothing has changed. Moves items, but destroys none: that would be a user's code under the line's lock.
-  void append(Item& item, write_ticket ticket) {
+  /// `at`: when it came; null where nobody measures that.
+  void append(Item& item, write_ticket ticket, const nanoseconds_point* at) {
     if (items.size() == items.capacity()) grow();
+    if (at != nullptr) {
+      came.resize(items.size());  // one more, if the last item did not come in the end
+      came.push_back(*at);
+    }
     if (ticket != nullptr || !tickets.empty()) {
       tickets.resize(items.size());  // those before it wanted nothing
       tickets.push_back(ticket);
@@ -39,6 +44,7 @@ struct write_batch {
     items.clear();
     outgrown.clear();
     tickets.clear();
+    came.clear();
   }
 
   /// Tells who waits for item i how it ended, if anybody does. Once.
@@ -72,9 +78,10 @@ struct write_batch {
   }
 
   std::vector<Item> items;
-  std::vector<std::vector<Item>> outgrown;             // what is left of items that have moved
-  std::vector<dependent<write_ticket, Item>> tickets;  // empty, or one for each item
-  std::size_t added = 0;                               // items that it left with; some may be over
+  std::vector<std::vector<Item>> outgrown;               // what is left of items that have moved
+  std::vector<dependent<write_ticket, Item>> tickets;    // empty, or one for each item
+  std::vector<dependent<nanoseconds_point, Item>> came;  // when, each of `added`, where that is measured
+  std::size_t added = 0;                                 // items that it left with; some may be over
   std::size_t bytes = 0;
   std::uint64_t number = 0;        // in the order of their opening, from 1
   nanoseconds_point first_at = 0;  // when its first item came, where that matters

@@ -26,6 +26,7 @@
 #include <mutex>
 
 #include <penstock/batch/detail/write_batch.hpp>
+#include <penstock/core/any_clock.hpp>
 #include <penstock/core/detail/async_wait.hpp>
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/gate.hpp>
@@ -95,8 +96,9 @@ class write_line {
     std::uint64_t number;
   };
 
-  /// `timers`: may be null if no time matters.
-  write_line(const write_limits& limits, basic_timer_queue<Sync>* timers) noexcept : limits_{limits}, timers_{timers} {}
+  /// `timers`: may be null if no time matters. `arrivals`: by which clock batches say when each item came; null: they do not.
+  write_line(const write_limits& limits, basic_timer_queue<Sync>* timers, const any_clock* arrivals = nullptr) noexcept
+      : limits_{limits}, timers_{timers}, arrivals_{arrivals} {}
   write_line(const write_line&) = delete;
   write_line& operator=(const write_line&) = delete;
   ~write_line() {
@@ -177,6 +179,8 @@ class write_line {
     s.batches = batches_;
     s.attempts = attempts_;
     s.held = held();
+    s.queued = held();
+    for (const batch* b = in_flight_.front(); b != nullptr; b = b->next) s.queued -= b->added;
     s.held_bytes = held_bytes_;
     s.in_flight = in_flight_.size();
     s.waiting = room_.size();
@@ -312,6 +316,7 @@ class write_line {
 
   const write_limits limits_;
   basic_timer_queue<Sync>* const timers_;
+  const any_clock* const arrivals_;
   mutable polled_mutex<Sync> lock_;
   wait_queue<Sync> room_;
   wait_queue<Sync> writers_;
