@@ -12,6 +12,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -25,13 +26,15 @@
 #include "backend.hpp"
 #include "http_server.hpp"
 #include "options.hpp"
+#include "shared_stats.hpp"
 #include "store.hpp"
 
 namespace {
 
 using event = penstock::supervisor_event;
 
-int serve(const api::options& o, const std::vector<int>& public_listeners, penstock::supervised_process& self) {
+int serve(const api::options& o, const std::vector<int>& public_listeners, const api::shared_stats& processes,
+          penstock::supervised_process& self) {
   std::vector<int> listeners;
   for (std::size_t i = 0; i < public_listeners.size(); ++i) {
     if (i == self.index())
@@ -48,6 +51,7 @@ int serve(const api::options& o, const std::vector<int>& public_listeners, penst
   api::backend behind{o, all, loop};
   api::http_server server{loop, behind, listeners, {.lame_duck = o.lame_duck, .client_header = o.client_header}};
   const auto joined = all.join("server", server);
+  const auto joined_too = all.join("processes", processes);
   const std::stop_callback stop{self.get_stop_token(), [&] { server.drain(); }};
   self.ready();
   server.run();
@@ -82,6 +86,9 @@ void print(const event& e) {
       break;
     case event::kind::roll_failed:
       std::fprintf(stderr, "a new process does not serve: the others stay\n");
+      break;
+    case event::kind::start_failed:
+      std::fprintf(stderr, "process %lu cannot be started now: %s\n", place, std::generic_category().message(e.status).c_str());
       break;
   }
 }
@@ -122,10 +129,14 @@ int main(int argc, char** argv) {
     std::printf("http://%s:%u/ with %zu processes\n", o.address.c_str(), static_cast<unsigned>(port.number()), o.processes);
     std::fflush(stdout);
     door_keeper doors{listeners};
+    api::shared_stats numbers;
+    const penstock::supervisor* running = nullptr;
     penstock::supervisor all{{.processes = o.processes, .drain = o.drain, .on_event = [&](const event& e) {
+                                numbers.tell(running->stats());
                                 print(e);
                                 doors.notice(e);
                               }}};
-    return all.run([&](penstock::supervised_process& self) { return serve(o, listeners, self); });
+    running = &all;
+    return all.run([&](penstock::supervised_process& self) { return serve(o, listeners, numbers, self); });
   });
 }

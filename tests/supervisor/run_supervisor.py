@@ -4,9 +4,11 @@
     run_supervisor.py SUPERVISOR_PROGRAM
 """
 
+import errno
 import os
 import pathlib
 import queue
+import resource
 import shutil
 import signal
 import socket
@@ -76,7 +78,7 @@ class Supervisor:
             return tuple(map(int, client.makefile().read().split()))
 
     def finish(self):
-        """Its exit status, and the numbers at the end: started, restarts, killed, rolled, rolls failed."""
+        """Its exit status, and the numbers at the end: started, restarts, killed, rolled, rolls failed, starts failed."""
         end = self.until("ended")[-1]
         return self.process.wait(timeout=10), [int(n) for n in end.numbers]
 
@@ -190,7 +192,26 @@ def check_life(binary):
         status, numbers = s.finish()
         check("SIGTERM: what was begun is finished", len(got) == 4 and all(len(g) == 2 for g in got) and status == 0, (status, got))
         # 2, a death, 1 + 3 deaths, two rounds of two places, a failure and one that hung
-        check("and it has counted", numbers == [2 + 1 + 4 + 4 + 2, 5, 1, 2, 2], numbers)
+        check("and it has counted", numbers == [2 + 1 + 4 + 4 + 2, 5, 1, 2, 2, 0], numbers)
+
+
+def check_shortage(binary):
+    """No process can be had for a while: that is told, counted, and no restart."""
+    with Supervisor(binary) as s:
+        first = {int(e.index): e.pid for e in s.until("ready", 2) if e.what == "ready"}
+        limits = resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # what is open stays so
+        os.kill(first[0], signal.SIGKILL)
+        events = s.until("start_failed", 2)
+        failed = [e for e in events if e.what == "start_failed"]
+        check("who cannot be started is told, with the reason, and tried again later and later",
+              [(e.delay, e.status) for e in failed] == [(100, errno.EMFILE), (200, errno.EMFILE)] and not any(e.what == "started" for e in events), events)
+        resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, limits)
+        more = s.until("ready")
+        attempts = 2 + sum(e.what == "start_failed" for e in more)
+        s.signal(signal.SIGTERM)
+        status, numbers = s.finish()
+        check("attempts that failed are no restarts", status == 0 and numbers == [3, 1, 0, 0, 0, attempts], (numbers, attempts))
 
 
 def check_ends(binary):
@@ -298,7 +319,7 @@ def check_exec(binary):
             check("a rolling restart takes the new binary", {os.stat(f"/proc/{pid}/exe").st_ino for pid in pids} == {copy.stat().st_ino} != old, events)
             check("which serves", gone({e.pid for e in events if e.what == "stopping"}) and {s.ask()[0] for _ in range(60)} == pids)
             s.signal(signal.SIGTERM)
-            check("and ends", s.finish() == (0, [4, 0, 0, 1, 0]))
+            check("and ends", s.finish() == (0, [4, 0, 0, 1, 0, 0]))
             check("nobody is left", gone(pids))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -307,6 +328,7 @@ def check_exec(binary):
 def main():
     binary = os.path.abspath(sys.argv[1])
     check_life(binary)
+    check_shortage(binary)
     check_ends(binary)
     check_inheritance(binary)
     check_exec(binary)

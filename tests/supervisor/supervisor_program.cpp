@@ -22,6 +22,7 @@
 
 #include <penstock/ext/reuse_port.hpp>
 #include <penstock/ext/supervisor.hpp>
+#include <penstock/observe/registry.hpp>
 
 namespace {
 
@@ -75,7 +76,8 @@ int serve(const std::string& folder, const penstock::reuse_port& port, penstock:
 }
 
 const char* name_of(kind k) {
-  constexpr const char* names[] = {"started", "ready", "stopping", "killed", "exited", "restarting", "rolled", "roll_failed"};
+  constexpr const char* names[] = {"started",    "ready",  "stopping",    "killed",      "exited",
+                                   "restarting", "rolled", "roll_failed", "start_failed"};
   return names[static_cast<std::size_t>(k)];
 }
 
@@ -91,7 +93,9 @@ int main(int argc, char** argv) {
                                        .restart_delay = penstock::backoff::exponential(50ms, 200ms),
                                        .on_event = [&running](const penstock::supervisor_event& e) {
                                          std::printf("%s %zu %d %d %.0f %zu\n", name_of(e.what), e.index, e.pid,
-                                                     WIFSIGNALED(e.status) ? -WTERMSIG(e.status) : WEXITSTATUS(e.status),
+                                                     e.what == kind::start_failed ? e.status
+                                                     : WIFSIGNALED(e.status)      ? -WTERMSIG(e.status)
+                                                                                  : WEXITSTATUS(e.status),
                                                      std::chrono::duration<double, std::milli>(e.delay).count(),
                                                      running->stats().ready);
                                          std::fflush(stdout);
@@ -127,10 +131,13 @@ int main(int argc, char** argv) {
     penstock::supervisor all{std::move(options)};
     running = &all;
     const int status = all.run([&](penstock::supervised_process& self) { return serve(folder, port, self, helper); });
-    const penstock::supervisor_stats s = all.stats();
-    std::printf("ended %llu %llu %llu %llu %llu\n", static_cast<unsigned long long>(s.started),
-                static_cast<unsigned long long>(s.restarts), static_cast<unsigned long long>(s.killed),
-                static_cast<unsigned long long>(s.rolled), static_cast<unsigned long long>(s.rolls_failed));
+    penstock::registry registry;
+    const auto joined = registry.join("supervisor", all);
+    const penstock::registry_snapshot now = registry.snapshot();
+    const penstock::component_snapshot& s = now.components.at(0);
+    std::printf("ended %.0f %.0f %.0f %.0f %.0f %.0f\n", s.total("started_total"), s.total("restarts_total"),
+                s.total("killed_total"), s.find("rolls_total", "completed")->value, s.find("rolls_total", "failed")->value,
+                s.total("starts_failed_total"));
     return status;
   } catch (const std::exception& error) {
     std::printf("%s\n", error.what());

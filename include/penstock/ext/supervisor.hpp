@@ -139,7 +139,12 @@ class supervisor {
   }
 
   // The error: no process can be had now, and nothing has changed.
-  [[nodiscard]] std::error_code start(std::size_t index) {
+  [[nodiscard]] std::error_code start(std::size_t index, bool again = false) {
+    const std::error_code error = try_start(index, again);
+    if (error) ++stats_.starts_failed;
+    return error;
+  }
+  [[nodiscard]] std::error_code try_start(std::size_t index, bool again) {
     place& p = places_[index];
     detail::file_descriptor readiness;
     ::pid_t pid = -1;
@@ -167,6 +172,7 @@ class supervisor {
     p.workers.push_back(
         {.pid = pid, .readiness = std::move(readiness), .since = clock_type::now(), .deadline = after(options_.start)});
     ++stats_.started;
+    stats_.restarts += again ? 1 : 0;
     ++stats_.running;
     tell(kind::started, index, pid);
     return {};
@@ -307,10 +313,10 @@ class supervisor {
         tell(kind::killed, i, w.pid);
       }
       if (!places_[i].restart || *places_[i].restart > now) continue;
-      ++stats_.restarts;
-      if (start(i)) {
+      if (const std::error_code error = start(i, true)) {
         places_[i].delay = options_.restart_delay.next_delay(++places_[i].failures, random_, places_[i].delay);
         places_[i].restart = after(places_[i].delay);
+        tell(kind::start_failed, i, 0, error.value(), places_[i].delay);
       }
     }
   }

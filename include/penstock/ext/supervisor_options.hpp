@@ -17,14 +17,15 @@ namespace penstock::inline v0_1 {
 
 struct supervisor_event {
   enum class kind : std::uint8_t {
-    started,      ///< a worker process was started
-    ready,        ///< it says that it serves
-    stopping,     ///< it was told to end: by a rolling restart, or because the supervisor ends
-    killed,       ///< it had not ended by the deadline, or did not become ready in time
-    exited,       ///< it has ended; `status` is that of waitpid()
-    restarting,   ///< it ended without having been told to: another one is started after `delay`
-    rolled,       ///< a rolling restart is complete
-    roll_failed,  ///< a new worker did not become ready: the old ones that are left stay
+    started,       ///< a worker process was started
+    ready,         ///< it says that it serves
+    stopping,      ///< it was told to end: by a rolling restart, or because the supervisor ends
+    killed,        ///< it had not ended by the deadline, or did not become ready in time
+    exited,        ///< it has ended; `status` is that of waitpid()
+    restarting,    ///< it ended without having been told to: another one is started after `delay`
+    rolled,        ///< a rolling restart is complete
+    roll_failed,   ///< a new worker did not become ready: the old ones that are left stay
+    start_failed,  ///< no process could be had, for the reason `status`, an errno; it is tried again after `delay`
   };
   kind what{};
   std::size_t index = 0;  ///< of the worker's place, 0 up to the number of processes; not of rolled and roll_failed
@@ -52,8 +53,9 @@ struct supervisor_options {
 
 /// Since run() began.
 struct supervisor_stats {
-  std::uint64_t started = 0;   ///< processes, with the first ones
-  std::uint64_t restarts = 0;  ///< of those that ended without having been told to
+  std::uint64_t started = 0;        ///< processes, with the first ones
+  std::uint64_t restarts = 0;       ///< of those that ended without having been told to
+  std::uint64_t starts_failed = 0;  ///< attempts to start one, for whatever reason, for which no process could be had
   std::uint64_t killed = 0;
   std::uint64_t rolled = 0;  ///< rolling restarts that were completed
   std::uint64_t rolls_failed = 0;
@@ -68,6 +70,7 @@ inline void describe(const supervisor_stats& s, metric_sink& to) {
   to.gauge({"ready", "Processes that are ready, and not told to stop."}, s.ready);
   to.counter({"started", "Processes, with the first ones."}, s.started);
   to.counter({"restarts", "Processes that ended without having been told to, and got a successor."}, s.restarts);
+  to.counter({"starts_failed", "Attempts to start a process that could not be had."}, s.starts_failed);
   to.counter({"killed", "Processes that did not end in time."}, s.killed);
   to.counter({"rolls", "Rolling restarts, by how they ended."}, s.rolled, {"outcome", "completed"});
   to.counter({"rolls", "Rolling restarts, by how they ended."}, s.rolls_failed, {"outcome", "failed"});
