@@ -26,6 +26,7 @@
 #include <penstock/ext/redis_connection.hpp>
 #include <penstock/ext/redis_semaphore.hpp>
 #include <penstock/ext/redis_token_bucket.hpp>
+#include <penstock/observe/registry.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
 using namespace penstock;
@@ -47,6 +48,16 @@ std::int64_t now() { return std::chrono::steady_clock::now().time_since_epoch().
 template <class T>
 std::string told(const result<T>& r, const redis_connection& c) {
   return r ? "no error" : r.error().message() + " (" + c.last_error_text() + ")";
+}
+
+// What a registry sees of it.
+template <class T>
+component_snapshot seen(T& component) {
+  registry all;
+  const auto joined = all.join("it", component);
+  component_snapshot it = all.snapshot().components.at(0);
+  check("a " + it.kind + " describes itself", it.error.empty() && !it.kind.empty(), it.error);
+  return it;
 }
 
 void checks_arguments_and_replies(redis_connection& c) {
@@ -150,6 +161,10 @@ void checks_waits(redis_connection& c, const redis_options& options) {
   check("no reply in time", !late && late.error() == redis_errc::timeout && late.error() == std::errc::timed_out,
         told(late, waits));
   check("gives the connection up", !waits.is_connected());
+  const component_snapshot given_up = seen(waits);
+  check("which is told", given_up.kind == "redis_connection" && given_up.total("connected") == 0 &&
+                             given_up.total("in_flight") == 0 && given_up.total("lost_total") == 1 &&
+                             given_up.total("connections_total") == 1 && given_up.total("completed_total") == 2);
   c.command("CLIENT", "UNPAUSE").value();
 
   const auto id = c.command("CLIENT", "ID");
@@ -173,6 +188,7 @@ void checks_waits(redis_connection& c, const redis_options& options) {
     std::jthread stopper{[&] {
       while (killer.command("INFO", "clients")->text().find("blocked_clients:1") == std::string::npos) {
       }
+      check("other threads see what is under way", c.stats().in_flight == 1 && c.stats().connected);
       stop.request_stop();
     }};
     const auto cut = c.command_blocking(60s, "BLPOP", "nothing", 60);
@@ -269,6 +285,9 @@ void checks_bucket(redis_connection& c, const redis_options& options) {
   state.replace(state.rfind(' ') + 1, 4, "0000");
   c.command("SET", "b:empty", state).value();
   check("unless an earlier run of the server has said so", empty.available() == 0);
+  const component_snapshot told_of_full = seen(full);
+  check("a bucket tells a registry", told_of_full.kind == "redis_token_bucket" && told_of_full.total("accepted_total") == 10 &&
+                                         told_of_full.total("rejected_total") == 2);
   const auto stats = full.stats();
   check("counts", stats.granted == 10 && stats.refused == 1 && stats.waited == 1 && stats.abandoned == 1 && stats.failed == 0);
   c.command("DEL", "b:list").value();
@@ -319,7 +338,21 @@ void checks_semaphore(redis_connection& c, const redis_options& options) {
     waiting.join();
     check("a stopped one, too", !stopped && stopped.error() == errc::cancelled);
   }
+  const component_snapshot two_of_two = seen(some);
+  check("what a semaphore tells is of its own object",
+        two_of_two.kind == "redis_semaphore" && two_of_two.total("in_flight") == 1 && two_of_two.total("limit") == 2 &&
+            two_of_two.total("accepted_total") == 1 && two_of_two.find("rejected_total", "empty")->value == 1 &&
+            two_of_two.find("rejected_total", "abandoned")->value == 2 && two_of_two.total("failed_total") == 0);
+  {
+    std::stop_source enough;
+    std::jthread waiting{[&] { static_cast<void>(some.acquire_permit(enough.get_token())); }};
+    while (some.stats().waiting != 1) {
+    }
+    enough.request_stop();
+  }
+  check("who waits for a permit is counted while it does", some.stats().waiting == 0);
   one->release();
+  check("a permit that was given back is not held", some.stats().held == 0);
   auto three = some.acquire_permit();
   check("what is given back can be had",
         three && three->fence() > two->fence() && !three->is_lost() && three->expires_in() > 0ms);
@@ -333,6 +366,7 @@ void checks_semaphore(redis_connection& c, const redis_options& options) {
   c.command("ZADD", "s:some", "9e15", "x", "9e15", "y").value();
   while (!two->lost().stop_requested() || !three->lost().stop_requested()) {
   }
+  check("who has lost a permit is counted", some.stats().lost == 1 && same.stats().lost == 1 && some.stats().held == 1);
   check("unless others hold them all", two->is_lost() && c.command("ZCARD", "s:some")->integer() == 2);
   c.command("DEL", "s:some").value();
   {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <penstock/job/job_queue.hpp>
+#include <penstock/observe/registry.hpp>
 
 #include "support/catch.hpp"
 #include "support/store_conformance.hpp"
@@ -537,4 +538,27 @@ TEST_CASE("redis_connection: limits that are longer than a clock can tell are no
     nobody.interrupt();
   }};
   CHECK(nobody.connect().error() == errc::cancelled);  // it was tried until then
+}
+
+TEST_CASE("redis_store: a registry sees its commands and connections", "[redis_store]") {
+  user u;
+  registry all;
+  const auto joined = all.join("store", u.store);
+  u.add(1);
+  const registry_snapshot now = all.snapshot();
+  REQUIRE(now.components.at(0).error.empty());
+  const component_snapshot& s = now.components[0];
+  CHECK(s.kind == "redis_store");
+  CHECK(s.total("completed_total") >= 1);
+  CHECK(s.total("failed_total") == 0);
+  CHECK(s.total("in_flight") == 0);
+  CHECK(s.total("limit") == 4);
+  CHECK(s.total("adding") == 0);
+
+  redis_store<int> nowhere{{.unix_path = "/nowhere", .reconnect_within = 0ms}, {.queue = "none", .retry_within = 30ms}};
+  const auto joined_too = all.join("nowhere", nowhere);
+  CHECK(nowhere.counts().error() == redis_errc::not_connected);
+  const registry_snapshot later = all.snapshot();
+  CHECK(later.components.at(1).total("failed_total") == 1);
+  CHECK(later.components[1].total("retried_total") >= 1);
 }

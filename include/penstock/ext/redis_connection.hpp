@@ -18,7 +18,7 @@
 // Reconnecting   is what the next command does, with pauses by `reconnect` between the attempts, for `reconnect_within` at the most. A server that
 //                answers LOADING counts as not there yet. Nothing is remembered over a new connection but database, name and password: WATCH, MULTI,
 //                SUBSCRIBE and such end with the old one (see generation()).
-// Thread safety  one thread at a time; interrupt() and clear_interrupt() may be called by others at any time. It may be destroyed when no member
+// Thread safety  one thread at a time; interrupt(), clear_interrupt() and stats() may be called by others at any time. It may be destroyed when no member
 //                runs.
 // Cancellation   interrupt(), typically from a std::stop_callback: what waits ends with errc::cancelled and drops the connection.
 // Cost           send, poll and recv, and a look whether it is still there. Buffers are kept.
@@ -27,6 +27,7 @@
 #include <hiredis/hiredis.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -46,11 +47,37 @@
 #include <penstock/ext/redis_errc.hpp>
 #include <penstock/ext/redis_reply.hpp>
 #include <penstock/ext/redis_transport.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
+/// Since the beginning, but for the first two. A snapshot.
+struct redis_connection_stats {
+  bool connected = false;
+  std::size_t in_flight = 0;           ///< commands that were sent and not answered; what is read by receive() is none
+  std::uint64_t answered = 0;          ///< commands, those that a connection begins with, too; an error reply is an answer
+  std::uint64_t connections = 0;       ///< that there have been: generation()
+  std::uint64_t connect_failures = 0;  ///< attempts to connect
+  std::uint64_t lost = 0;  ///< connections that ended by an error, a timeout or interrupt(): not those that close() ended
+};
+
+/// What a registry sees of a connection (observe/registry.hpp).
+template <class = void>
+void describe(const redis_connection_stats& s, metric_sink& to) {
+  to.kind("redis_connection");
+  to.gauge(metrics::in_flight, s.in_flight);
+  to.gauge({"connected", "1: there is a connection, as far as is known."}, s.connected);
+  to.counter(metrics::completed, s.answered);
+  to.counter({"connections", "Connections that there have been."}, s.connections);
+  to.counter({"connect_failures", "Attempts to connect that failed."}, s.connect_failures);
+  to.counter({"lost", "Connections that ended by an error or a timeout."}, s.lost);
+}
+
 template <class Sync = detail::std_sync>
 class basic_redis_connection {
+  template <class T>
+  using atomic = typename Sync::template atomic<T>;
+
  public:
   /// Does not connect yet.
   explicit basic_redis_connection(redis_options options = {})
@@ -63,7 +90,10 @@ class basic_redis_connection {
   result<void> connect() {
     last_error_.clear();
     const auto give_up = detail::steady_after(options_.reconnect_within);
-    if (socket_.is_open() && !socket_.is_quiet()) close();
+    if (socket_.is_open() && !socket_.is_quiet()) {
+      count(lost_);
+      close();
+    }
     while (!socket_.is_open()) {
       const auto connected = connect_once();
       if (connected) break;
@@ -131,18 +161,34 @@ class basic_redis_connection {
 
   /// Drops the connection. The next command makes a new one.
   void close() noexcept {
+    connected_.store(false, std::memory_order_relaxed);  // relaxed: see stats()
     socket_.close();
     reader_.reset();
   }
   /// Whether there is one, as far as is known.
   [[nodiscard]] bool is_connected() const noexcept { return socket_.is_open(); }
   /// How many connections there have been: another number means that what the server kept for the last one is gone.
-  [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
+  [[nodiscard]] std::uint64_t generation() const noexcept { return value_of(generation_); }
   /// What the server, or the system, said of the last error, until the next call.
   [[nodiscard]] const std::string& last_error_text() const noexcept { return last_error_; }
   [[nodiscard]] const redis_options& options() const noexcept { return options_; }
+  [[nodiscard]] redis_connection_stats stats() const noexcept {
+    return {.connected = value_of(connected_),
+            .in_flight = value_of(in_flight_),
+            .answered = value_of(answered_),
+            .connections = value_of(generation_),
+            .connect_failures = value_of(connect_failures_),
+            .lost = value_of(lost_)};
+  }
 
  private:
+  // What stats() tells has one writer. relaxed, here and where it is stored: numbers that publish nothing
+  template <class Atomic>
+  static auto value_of(const Atomic& number) noexcept {
+    return number.load(std::memory_order_relaxed);
+  }
+  static void count(atomic<std::uint64_t>& number) noexcept { number.store(value_of(number) + 1, std::memory_order_relaxed); }
+
   using time_point = std::chrono::steady_clock::time_point;
   struct freeing {
     void operator()(::redisReader* reader) const noexcept { ::redisReaderFree(reader); }
@@ -150,6 +196,11 @@ class basic_redis_connection {
   };
 
   result<void> connect_once() {
+    const result<void> connected = try_connect();
+    if (!connected) count(connect_failures_);
+    return connected;
+  }
+  result<void> try_connect() {
     if (socket_.interrupted().is_set()) return cancelled();
     reader_.reset(::redisReaderCreate());
     if (!reader_) throw std::bad_alloc{};
@@ -165,7 +216,8 @@ class basic_redis_connection {
       close();
       return opened;
     }
-    ++generation_;
+    connected_.store(true, std::memory_order_relaxed);  // relaxed: see stats(), as below
+    count(generation_);
     delays_.reset();
     return {};
   }
@@ -223,12 +275,20 @@ class basic_redis_connection {
         if (connection != nullptr) connection->close();
       }
     } unless_done{this};
+    struct under_way {
+      explicit under_way(atomic<std::size_t>& n) noexcept : number{n} {}
+      ~under_way() { number.store(0, std::memory_order_relaxed); }  // relaxed: see stats()
+      atomic<std::size_t>& number;
+    } sent_now{in_flight_};
+    in_flight_.store(commands.size(), std::memory_order_relaxed);  // relaxed: see stats()
     replies.reserve(commands.size());
     if (auto sent = socket_.send(commands.wire(), until); !sent) return fail(sent.error());
     while (replies.size() < commands.size()) {
       auto reply = read(until);
       if (!reply) return fail(reply.error());
       replies.push_back(std::move(*reply));
+      count(answered_);
+      in_flight_.store(commands.size() - replies.size(), std::memory_order_relaxed);  // relaxed: see stats()
     }
     unless_done.connection = nullptr;
     return {};
@@ -283,6 +343,7 @@ class basic_redis_connection {
     } else {
       last_error_ = socket_.why();
     }
+    if (value_of(connected_)) count(lost_);
     close();
     return error;
   }
@@ -295,7 +356,13 @@ class basic_redis_connection {
   std::array<char, 16384> buffer_;
   redis_commands one_;
   std::string last_error_;
-  std::uint64_t generation_ = 0;
+  // For stats(), in any thread.
+  atomic<std::uint64_t> generation_{0};
+  atomic<std::uint64_t> answered_{0};
+  atomic<std::uint64_t> connect_failures_{0};
+  atomic<std::uint64_t> lost_{0};
+  atomic<std::size_t> in_flight_{0};
+  atomic<bool> connected_{false};
 };
 
 using redis_connection = basic_redis_connection<>;

@@ -27,6 +27,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <random>
@@ -45,6 +46,7 @@
 #include <penstock/ext/detail/redis_semaphore_scripts.hpp>
 #include <penstock/ext/detail/redis_session.hpp>
 #include <penstock/ext/redis_connection.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/sync/event.hpp>
 
 namespace penstock::inline v0_1 {
@@ -54,6 +56,32 @@ struct redis_semaphore_options {
   std::chrono::nanoseconds poll =
       std::chrono::milliseconds{50};  ///< how long who waits does without asking, less up to a half by chance
 };
+
+/// Of one object; other processes have their own. A snapshot.
+struct redis_semaphore_stats {
+  std::int64_t held = 0;        ///< permits that this object has given out
+  std::int64_t limit = 0;       ///< permits in all, of all processes
+  std::size_t waiting = 0;      ///< who waits here
+  std::uint64_t granted = 0;    ///< since the beginning, as those below
+  std::uint64_t refused = 0;    ///< by try_acquire_permit(): none was free
+  std::uint64_t abandoned = 0;  ///< waits that ended before: errc::timeout, ::cancelled, ::closed
+  std::uint64_t failed = 0;     ///< the server did not do what it should
+  std::uint64_t lost = 0;       ///< permits that could not be kept
+};
+
+/// What a registry sees of a redis_semaphore (observe/registry.hpp): what goes through this object.
+template <class = void>
+void describe(const redis_semaphore_stats& s, metric_sink& to) {
+  to.kind("redis_semaphore");
+  to.gauge(metrics::depth, s.waiting);
+  to.gauge(metrics::in_flight, s.held);
+  to.gauge(metrics::limit, s.limit);
+  to.counter(metrics::accepted, s.granted);
+  to.counter(metrics::rejected, s.refused, {"reason", "empty"});
+  to.counter(metrics::rejected, s.abandoned, {"reason", "abandoned"});
+  to.counter(metrics::failed, s.failed);
+  to.counter({"lost", "Permits that could not be kept."}, s.lost);
+}
 
 /// A permit of a redis_semaphore. Giving it back does not wait for the server.
 template <class Keeper>
@@ -123,23 +151,12 @@ class basic_redis_semaphore {
   result<permit> acquire_permit(const std::stop_token& stop) { return acquire_permit(wait_limits{.stop = stop}); }
   /// Also ends with errc::cancelled, errc::timeout, and errc::closed after close(). One that can be had at once is had even if the deadline has
   /// passed.
-  result<permit> acquire_permit(const wait_limits& limits) {
-    splitmix64 chance{detail::fresh_seed()};
-    for (;;) {
-      if (limits.stop.stop_requested()) return errc::cancelled;
-      std::chrono::nanoseconds pause{};
-      auto had = ask({.stop = limits.stop}, pause);
-      if (had || had.error() != errc::empty) return had;
-      if (limits.deadline.passed()) return errc::timeout;
-      const wait_limits until{.stop = limits.stop, .deadline = sooner(limits.deadline, shorter(pause, chance))};
-      if (auto woken = keeper_.freed().wait(until); !woken && woken.error() != errc::timeout) return woken.error();
-    }
-  }
+  result<permit> acquire_permit(const wait_limits& limits) { return counted(acquire(limits)); }
 
   /// Never waits for a permit: errc::empty.
   result<permit> try_acquire_permit() {
     std::chrono::nanoseconds pause{};
-    return ask({}, pause);
+    return counted(ask({}, pause));
   }
   template <class Rep, class Period>
   result<permit> try_acquire_permit_for(std::chrono::duration<Rep, Period> timeout) {
@@ -173,6 +190,17 @@ class basic_redis_semaphore {
 
   [[nodiscard]] count limit() const noexcept { return permits_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  [[nodiscard]] redis_semaphore_stats stats() {
+    const auto kept = keeper_.kept();
+    return {.held = kept.held,
+            .limit = permits_,
+            .waiting = waiting_.load(std::memory_order_relaxed),
+            .granted = granted_.load(std::memory_order_relaxed),
+            .refused = refused_.load(std::memory_order_relaxed),
+            .abandoned = abandoned_.load(std::memory_order_relaxed),
+            .failed = failed_.load(std::memory_order_relaxed),
+            .lost = kept.lost};
+  }
   /// What the server, or the system, said of the last error in acquiring.
   [[nodiscard]] std::string last_error_text() const { return session_.last_error_text(); }
 
@@ -188,6 +216,36 @@ class basic_redis_semaphore {
   }
   [[nodiscard]] std::int64_t lease_in_microseconds() const noexcept {
     return std::chrono::duration_cast<std::chrono::microseconds>(options_.lease).count();
+  }
+
+  result<permit> acquire(const wait_limits& limits) {
+    splitmix64 chance{detail::fresh_seed()};
+    for (;;) {
+      if (limits.stop.stop_requested()) return errc::cancelled;
+      std::chrono::nanoseconds pause{};
+      auto had = ask({.stop = limits.stop}, pause);
+      if (had || had.error() != errc::empty) return had;
+      if (limits.deadline.passed()) return errc::timeout;
+      const wait_limits until{.stop = limits.stop, .deadline = sooner(limits.deadline, shorter(pause, chance))};
+      const one_more waits{waiting_};
+      if (auto woken = keeper_.freed().wait(until); !woken && woken.error() != errc::timeout) return woken.error();
+    }
+  }
+  // Of those who wait.
+  struct one_more {
+    explicit one_more(std::atomic<std::size_t>& n) noexcept : number{n} { number.fetch_add(1, std::memory_order_relaxed); }
+    one_more(const one_more&) = delete;
+    one_more& operator=(const one_more&) = delete;
+    ~one_more() { number.fetch_sub(1, std::memory_order_relaxed); }  // relaxed, as all that stats() tells: a number
+    std::atomic<std::size_t>& number;
+  };
+  result<permit> counted(result<permit> r) noexcept {
+    auto& one = r                                                                                         ? granted_
+                : r.error() == errc::empty                                                                ? refused_
+                : r.error() == errc::timeout || r.error() == errc::cancelled || r.error() == errc::closed ? abandoned_
+                                                                                                          : failed_;
+    one.fetch_add(1, std::memory_order_relaxed);
+    return r;
   }
 
   // errc::empty: come again after `pause` at the latest.
@@ -235,15 +293,16 @@ class basic_redis_semaphore {
 
   task<result<permit>> acquire_on(any_scheduler pool) {
     const std::stop_token stop = co_await this_task::get_stop_token();
+    const one_more counted_as_waiting{waiting_};
     splitmix64 chance{detail::fresh_seed()};
     for (;;) {
       co_await pool.schedule();
-      if (stop.stop_requested()) co_return errc::cancelled;
+      if (stop.stop_requested()) co_return counted(errc::cancelled);
       std::chrono::nanoseconds pause{};
       auto had = ask({.stop = stop}, pause);
-      if (had || had.error() != errc::empty) co_return had;
+      if (had || had.error() != errc::empty) co_return counted(std::move(had));
       const result<void> woken = co_await (keeper_.freed().async_wait() | with_timeout(shorter(pause, chance)));
-      if (!woken && woken.error() != errc::timeout) co_return woken.error();
+      if (!woken && woken.error() != errc::timeout) co_return counted(woken.error());
     }
   }
 
@@ -253,6 +312,8 @@ class basic_redis_semaphore {
   const count permits_;
   std::string self_;
   std::atomic<std::uint64_t> number_{0};
+  std::atomic<std::uint64_t> granted_{0}, refused_{0}, abandoned_{0}, failed_{0};
+  std::atomic<std::size_t> waiting_{0};
   event closed_;
   detail::redis_session<Transport> session_;
   keeper keeper_;

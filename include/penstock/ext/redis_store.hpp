@@ -205,6 +205,7 @@ class redis_store : private detail::dependent<detail::redis_job_server, Payload>
   using server_type::resume;
   using server_type::schedules;
   using server_type::set_group;
+  using server_type::stats;
   using server_type::subscribe;
   using server_type::take_back_stalled;
   using server_type::unsubscribe;

@@ -7,12 +7,14 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <system_error>
 #include <type_traits>
 
 #include <penstock/job/memory_store_options.hpp>
+#include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
 
@@ -32,6 +34,30 @@ struct redis_store_options {
   /// How long what was certainly not done (no connection, LOADING, BUSY) is tried again before it is reported.
   std::chrono::nanoseconds retry_within = std::chrono::seconds{2};
 };
+
+/// Of one store object; its jobs are its job_queue's. A snapshot.
+struct redis_store_stats {
+  std::size_t in_flight = 0;   ///< commands under way: connections in use
+  std::size_t limit = 0;       ///< redis_store_options::connections
+  std::size_t waiting = 0;     ///< calls that wait for a connection
+  std::size_t adding = 0;      ///< calls of add() that wait for the shared call after the one that is on its way
+  std::uint64_t answered = 0;  ///< commands, since the beginning, as those below
+  std::uint64_t failed = 0;    ///< commands that ended with an error, the server's or the connection's, after all attempts
+  std::uint64_t retried = 0;   ///< attempts that were certainly not executed, and followed by others
+};
+
+/// What a registry sees of a redis_store (observe/registry.hpp).
+template <class = void>
+void describe(const redis_store_stats& s, metric_sink& to) {
+  to.kind("redis_store");
+  to.gauge(metrics::depth, s.waiting);
+  to.gauge(metrics::in_flight, s.in_flight);
+  to.gauge(metrics::limit, s.limit);
+  to.gauge({"adding", "Calls that wait to add jobs with others."}, s.adding);
+  to.counter(metrics::completed, s.answered);
+  to.counter(metrics::failed, s.failed);
+  to.counter({"retried", "Attempts that were certainly not executed, and followed by others."}, s.retried);
+}
 
 /// Why a queue on Redis is not worked on, or something that other stores do is refused; the texts say what to do instead. Nothing was changed. The
 /// condition of std::errc that a code is equivalent to is in brackets.

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <penstock/observe/registry.hpp>
+
 #include "../../support/store_conformance.hpp"
 #include "../../support/temporary_folder.hpp"
 
@@ -302,4 +304,18 @@ TEST_CASE("sqlite_store: who waits for a job is told its end, and not an earlier
   run(there, settle_as::completed);
   here.look_around().value();
   CHECK(told() == "cffffc");
+}
+
+TEST_CASE("sqlite_store: a registry sees its steps and transactions", "[sqlite_store]") {
+  store_conformance::user<bench> b;
+  penstock::registry all;
+  const auto joined = all.join("store", b.store);
+  const auto before = all.snapshot();
+  REQUIRE(before.components.at(0).kind == "sqlite_store");
+  b.add(1);
+  const auto now = all.snapshot();
+  CHECK(now.components.at(0).error.empty());
+  CHECK(now.components[0].total("depth") == 0);
+  CHECK(now.components[0].total("steps_total") == before.components[0].total("steps_total") + 1);
+  CHECK(now.components[0].total("commits_total") == before.components[0].total("commits_total") + 1);
 }

@@ -1,8 +1,10 @@
 // penstock/ext/detail/redis_caller.hpp: commands to a server from many threads, each on a connection of its own, and again where nothing was done.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,19 +40,38 @@ class basic_redis_caller {
       if (!lease) return lease.error();
       connection_type& connection = ***lease;
       auto reply = connection.execute(command);
-      if (reply) return reply;
+      if (reply) {
+        answered_.fetch_add(1, std::memory_order_relaxed);  // relaxed, as below: a counter
+        return reply;
+      }
       if (text != nullptr) *text = connection.last_error_text();
       // The replica may be what an address pointed to before a failover: the next connection finds who it is now.
       if (reply.error() == redis_errc::read_only) connection.close();
       const auto pause = delays.next();
-      if (!was_not_executed(reply.error()) || std::chrono::steady_clock::now() + pause >= give_up) return reply;
+      if (!was_not_executed(reply.error()) || std::chrono::steady_clock::now() + pause >= give_up) {
+        failed_.fetch_add(1, std::memory_order_relaxed);
+        return reply;
+      }
+      retried_.fetch_add(1, std::memory_order_relaxed);
       lease->release();
       static_cast<void>(never_.try_wait_for(pause));
     }
   }
 
+  template <class Stats>
+  void tell(Stats& s) const {
+    const auto connections = connections_.stats();
+    s.in_flight = connections.in_use;
+    s.limit = connections.limit;
+    s.waiting = connections.waiting;
+    s.answered = answered_.load(std::memory_order_relaxed);  // relaxed, all three: counters
+    s.failed = failed_.load(std::memory_order_relaxed);
+    s.retried = retried_.load(std::memory_order_relaxed);
+  }
+
  private:
   std::chrono::nanoseconds retry_within_;
+  std::atomic<std::uint64_t> answered_{0}, failed_{0}, retried_{0};
   basic_event<Sync> never_;
   resource_pool<std::unique_ptr<connection_type>> connections_;
 };

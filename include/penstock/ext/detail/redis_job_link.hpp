@@ -82,6 +82,13 @@ class basic_redis_job_link {
     }
   }
 
+  [[nodiscard]] redis_store_stats stats() const {
+    redis_store_stats s;
+    server_.tell(s);
+    s.adding = adding_.size();
+    return s;
+  }
+
   // What redis_store needs besides.
 
   result<redis_reply> call(const redis_script& script, const arguments& a) const {

@@ -77,6 +77,15 @@ class redis_lease_keeper {
     }
     wake_.set();
   }
+  struct numbers {
+    std::int64_t held;   // and not given back, lost ones too
+    std::uint64_t lost;  // since the beginning
+  };
+  [[nodiscard]] numbers kept() noexcept {
+    std::scoped_lock guard{lock_};
+    return {std::count_if(leases_.begin(), leases_.end(), [](const lease_pointer& l) { return !l->released; }),
+            lost_.load(std::memory_order_relaxed)};  // relaxed: a counter
+  }
   /// Set once for what was given back here: it may be had.
   [[nodiscard]] auto_reset_event& freed() noexcept { return freed_; }
 
@@ -184,6 +193,7 @@ class redis_lease_keeper {
   // It stays entered until it is given back: the holder may need a moment to end.
   void lose(redis_lease& lease) noexcept {
     lease.renew_at = never;
+    lost_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
     lease.lost.request_stop();
   }
 
@@ -197,6 +207,7 @@ class redis_lease_keeper {
   std::mutex lock_;
   std::vector<lease_pointer> leases_;  // guarded by lock_
   std::atomic<bool> ending_{false};
+  std::atomic<std::uint64_t> lost_{0};
   auto_reset_event wake_;
   auto_reset_event freed_;
   std::thread thread_;
