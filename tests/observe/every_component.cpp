@@ -9,6 +9,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
+#include <shared_mutex>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -62,7 +64,8 @@ int main(int argc, char** argv) {
   need(numbers.try_pop());
   penstock::broadcast<int> news{4};
   const auto listening = news.subscribe();
-  penstock::resource_pool<connection> connections{[] { return connection{}; }, {.max_size = 1}};
+  penstock::resource_pool<connection> connections{[] { return connection{}; }, {.max_size = 1, .metrics = true}};
+  connections.acquire().value().release();
   const auto lease = connections.acquire();
   need(lease);
   penstock::keyed_resource_pool<int, connection> shards{[](int) { return connection{}; }};
@@ -73,7 +76,7 @@ int main(int argc, char** argv) {
   penstock::leaky_bucket<penstock::manual_clock> leaky{5, 1s, clock};
   penstock::fixed_window<penstock::manual_clock> window{6, 1s, clock};
   penstock::sliding_window<penstock::manual_clock> sliding{7, 1s, clock};
-  penstock::limiter jobs{{.max_concurrent = 2}};
+  penstock::limiter jobs{{.max_concurrent = 2}, {.metrics = true}};
   penstock::adaptive_limit<> adaptive{{.initial = 7}};
   penstock::keyed_limiter<std::string> users{penstock::rate{1, 1s}, 1, {.max_keys = 100}};
   need(users.try_acquire(std::string{"ann"}));
@@ -85,7 +88,7 @@ int main(int argc, char** argv) {
   penstock::batcher<int, int> squares{helper,
                                       [](std::span<const int> keys) { return std::vector<int>(keys.begin(), keys.end()); }};
   need(squares.load(3).get() == 3);
-  penstock::accumulator<int> writes{helper, [](std::span<const int>) {}};
+  penstock::accumulator<int> writes{helper, [](std::span<const int>) {}, {.metrics = true}};
   writes.add(1).get();
   need(writes.drain());
 
@@ -106,6 +109,17 @@ int main(int argc, char** argv) {
   const std::vector<int> three{1, 2, 3};
   auto sum = penstock::from(three) | penstock::map([](int n) { return n; }) | penstock::to([](int) {});
   need(sum.run());
+
+  penstock::event begun{true};
+  penstock::auto_reset_event signal;
+  penstock::mutex door;
+  const std::scoped_lock inside{door};
+  penstock::shared_mutex table;
+  const std::shared_lock reading{table};
+  penstock::wait_group parts{3};
+  penstock::task_group children;
+  penstock::watch<int> settings{1};
+  need(settings.set(2));
 
   const auto join = [&](const char* name, auto& component) { joined.push_back(all.join(name, component)); };
   join("pool", pool);
@@ -137,6 +151,13 @@ int main(int argc, char** argv) {
   join("queue", later);
   join("worker", worker);
   join("sum", sum);
+  join("begun", begun);
+  join("signal", signal);
+  join("door", door);
+  join("table", table);
+  join("parts", parts);
+  join("children", children);
+  join("settings", settings);
   joined.push_back(all.join("a \"name\"\\ of\nt\xc3\xb6rk and \xff", [](penstock::metric_sink& to) {
     to.kind("mine");
     to.counter({"shipped", "Parcels."}, 7, {"country", "a \"b\"\\\n"});

@@ -135,6 +135,7 @@ int main(int argc, char** argv) {
     const auto joined = registry.join("supervisor", all);
     const penstock::registry_snapshot now = registry.snapshot();
     const penstock::component_snapshot& s = now.components.at(0);
+    if (s.kind != "supervisor" || !s.error.empty()) throw std::runtime_error{"it does not describe itself: " + s.error};
     std::printf("ended %.0f %.0f %.0f %.0f %.0f %.0f\n", s.total("started_total"), s.total("restarts_total"),
                 s.total("killed_total"), s.find("rolls_total", "completed")->value, s.find("rolls_total", "failed")->value,
                 s.total("starts_failed_total"));
