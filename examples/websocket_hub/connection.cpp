@@ -107,7 +107,8 @@ penstock::task<> say_last(tcp_socket& socket, response last) {
 
 }  // namespace
 
-connection::connection(hub_thread& home, tcp_socket socket) : home_{home}, stream_{std::move(socket)}, next_{home.first_} {
+connection::connection(hub_thread& home, tcp_socket socket)
+    : home_{home}, stream_{frame_socket{std::move(socket)}}, next_{home.first_} {
   if (next_ != nullptr) next_->previous_ = this;
   home_.first_ = this;
   ++home_.count_;
@@ -153,7 +154,7 @@ penstock::task<> connection::greet(std::shared_ptr<connection> self) {
   response answer;
   const std::string_view target{asked.target().data(), asked.target().size()};
   if (target == "/publish" && asked.method() == http::verb::post) {
-    const auto done = co_await all.publish(make_message(std::move(asked.body())));
+    const auto done = co_await all.publish(make_message(asked.body()));
     answer =
         done ? answer_of(asked, http::status::accepted, "") : answer_of(asked, http::status::service_unavailable, "it ends\n");
   } else if (target == "/metrics") {
@@ -216,36 +217,59 @@ void connection::look() {
 }
 
 void connection::deliver() {
-  auto next = mine_->try_pop();
-  if (!next && next.error() == penstock::errc::lagged) {
-    home_.all_.lost.add(mine_->lost());
-    next = mine_->try_pop();
-  }
-  if (next) {
-    sending_ = *std::move(next);
-    stream_.text(sending_->is_text);
-    stream_.async_write(net::buffer(sending_->body),
-                        [self = shared_from_this()](error_code error, std::size_t) { self->sent(error); });
-  } else if (next.error() == penstock::errc::disconnected) {
-    home_.all_.too_slow.add();
-    close(ws::close_code::policy_error);
-  } else if (next.error() == penstock::errc::closed) {
-    close(ws::close_code::going_away);
+  while (!sending_ && !closing_ && stream_.is_open()) {  // else Beast has answered a close, and reading ends
+    auto next = mine_->try_pop();
+    if (!next && next.error() == penstock::errc::lagged) {
+      home_.all_.lost.add(mine_->lost());
+      next = mine_->try_pop();
+    }
+    if (next) {
+      sending_ = *std::move(next);
+      begun_ = false;
+      go_on();
+    } else if (next.error() == penstock::errc::disconnected) {
+      home_.all_.too_slow.add();
+      close(ws::close_code::policy_error);
+    } else if (next.error() == penstock::errc::closed) {
+      close(ws::close_code::going_away);
+    } else {
+      return;
+    }
   }
 }
 
-void connection::sent(error_code error) {
-  const shared_message m = std::move(sending_);
-  sending_ = nullptr;
-  if (error) {
-    if (!closing_) cut();
+// Sends what the kernel takes of the message. Where it does not take all, this is called again when there is room.
+void connection::go_on() {
+  frame_socket& socket = stream_.next_layer();
+  error_code error;
+  if (begun_) {
+    socket.go_on(error);
+  } else if (!stream_.is_open()) {
+    sending_ = nullptr;
     return;
+  } else if (socket.is_free()) {
+    begun_ = true;
+    socket.begin(sending_->frame, error);
   }
+  if (error) {
+    cut();
+  } else if (begun_ && socket.is_through()) {
+    sent();
+  } else {
+    socket.async_wait(tcp_socket::wait_write, [self = shared_from_this()](error_code failed) {
+      if (failed) return self->cut();
+      self->go_on();
+      self->deliver();
+    });
+  }
+}
+
+void connection::sent() {
+  const shared_message m = std::move(sending_);
   exchange& all = home_.all_;
   all.delivered.add();
-  all.delivered_bytes.add(m->body.size());
+  all.delivered_bytes.add(m->body().size());
   all.delivery.record(std::chrono::steady_clock::now() - m->came);
-  if (!closing_) deliver();
 }
 
 void connection::close(ws::close_code why) {

@@ -1,7 +1,7 @@
 // One WebSocket connection (Boost.Beast), on one thread of the hub.
 //
 // While nothing happens it holds the stream, of which Beast's buffer for frames is the greater part, a read that waits, and its place in the thread's broadcast: a number.
-// A message that is on its way is shared with all others; a frame goes out as a header of its own and the shared text, without a copy.
+// A message that is on its way is shared with all others, and goes out by one call of the system, without Beast (frame_socket.hpp), where the kernel takes it at once.
 //
 // Slow readers   A write that has not ended means that the peer does not take what was sent. Meanwhile its place in the broadcast stays; when it is
 //                further behind than the broadcast keeps messages, it is cut off (slow_subscriber::disconnect) or has lost some (lose_oldest). Nobody waits for it.
@@ -18,8 +18,8 @@
 #include <penstock/channel/broadcast.hpp>
 #include <penstock/core/task.hpp>
 
+#include "frame_socket.hpp"
 #include "message.hpp"
-#include "websocket.hpp"
 
 namespace hub {
 
@@ -49,14 +49,16 @@ class connection : public std::enable_shared_from_this<connection> {
   void received(std::size_t size);
   static penstock::task<> publish_in_turn(std::shared_ptr<connection> self, shared_message m);
   void deliver();
-  void sent(boost::system::error_code error);
+  void go_on();
+  void sent();
   void close(boost::beast::websocket::close_code why);
 
   hub_thread& home_;
-  websocket stream_;
+  hub_stream stream_;
   std::optional<penstock::subscription<shared_message>> mine_;
-  shared_message sending_;
-  std::string incoming_;  // what has come of a message
+  shared_message sending_;  // what has not gone out yet
+  bool begun_ = false;      // a part of it may have
+  std::string incoming_;    // what has come of a message
   std::array<char, 128> part_;
   bool open_ = false;
   bool closing_ = false;

@@ -1,4 +1,4 @@
-// What is published: one copy of it in memory, however many connections it goes to.
+// What is published: one copy of it in memory, as the frame that goes to all connections, however many they are.
 #pragma once
 
 #include <chrono>
@@ -29,16 +29,25 @@ namespace hub {
 }
 
 struct message {
-  std::string body;
-  bool is_text;  // UTF-8. A frame of text that is not would have every peer that keeps to the protocol end its connection
+  std::string frame;  // of a server, which masks nothing: the same for all (RFC 6455, 5.2)
+  std::size_t header_size;
   std::chrono::steady_clock::time_point came;
+
+  [[nodiscard]] std::string_view body() const noexcept { return std::string_view{frame}.substr(header_size); }
 };
 
 using shared_message = std::shared_ptr<const message>;
 
-inline shared_message make_message(std::string body) {
-  const bool is_text = is_utf8(body);
-  return std::make_shared<const message>(message{std::move(body), is_text, std::chrono::steady_clock::now()});
+/// A frame of text where the body is UTF-8, else a binary one: text that is none would have every peer that keeps to the protocol end its connection.
+inline shared_message make_message(std::string_view body) {
+  const std::size_t size_bytes = body.size() < 126 ? 0 : body.size() <= 0xFFFF ? 2 : 8;
+  std::string frame;
+  frame.reserve(2 + size_bytes + body.size());
+  frame += static_cast<char>(is_utf8(body) ? 0x81 : 0x82);
+  frame += static_cast<char>(size_bytes == 0 ? body.size() : size_bytes == 2 ? 126 : 127);
+  for (std::size_t i = size_bytes; i-- > 0;) frame += static_cast<char>(body.size() >> (8 * i) & 0xFF);
+  frame += body;
+  return std::make_shared<const message>(message{std::move(frame), 2 + size_bytes, std::chrono::steady_clock::now()});
 }
 
 }  // namespace hub

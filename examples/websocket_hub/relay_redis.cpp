@@ -124,7 +124,7 @@ class redis_relay final : public relay {
       (told ? sent_ : unsure_).add(batch.size());
     }
   }
-  void add(penstock::redis_commands& to, const message& m) const { to.add("PUBLISH", channel_, name_ + m.body); }
+  void add(penstock::redis_commands& to, const message& m) const { to.add("PUBLISH", channel_, name_ + std::string{m.body()}); }
 
   void receive(const std::stop_token& stop) {
     const std::stop_callback interrupting{stop, [this] { receiving_.interrupt(); }};

@@ -283,6 +283,35 @@ def descriptors(folder):
         process.stdout.close()
 
 
+def whole_frames(folder):
+    """Messages and what Beast answers by itself share a connection, whose kernel takes no frame at once while its peer does not read."""
+    with Hub(folder, "--when-slow", "lose", "--behind", 64, "--send-buffer", 4096, "--largest", 1_000_000, name="whole") as hub:
+        slow, fast = Client(hub, receive_buffer=4096), Client(hub)
+        sizes = [100, 125, 126, 65_535, 65_536, 300_000] * 5
+        for i, size in enumerate(sizes):
+            hub.ask("/publish", "POST", f"{i} ".ljust(size, "x"))
+            check(f"{i}: who reads has it", fast.hear() == f"{i} ".ljust(size, "x"))
+            slow.frame(9, str(i).encode())
+        told, answered = [], 0
+        while len(told) < len(sizes):
+            opcode, data = slow.receive()
+            if opcode == 1:
+                told.append(data)
+            else:
+                check("nothing but messages and pongs", opcode == 10 and data.isdigit(), (opcode, data[:20]))
+                answered += 1
+        check("who reads late has all, whole and in order", told == [f"{i} ".ljust(size, "x").encode() for i, size in enumerate(sizes)])
+        check("and its pings were answered in between", answered > 0, answered)
+        stuck = Client(hub, receive_buffer=4096)
+        hub.ask("/publish", "POST", "x" * 1_000_000)
+        fast.hear()
+        stuck.frame(8, b"\x03\xe8")
+        check("who closes within a frame has the rest of it before the answer", [stuck.receive()[0], stuck.receive()[0]] == [1, 8] and stuck.is_closed())
+        slow.socket.close()
+        fast.socket.close()
+        check("it ends in order", hub.end() == 0, hub.text())
+
+
 def slow_readers(folder):
     for how in ("drop", "lose"):
         with Hub(folder, "--behind", 8, "--when-slow", how, "--send-buffer", 4096, name=how) as hub:
@@ -384,7 +413,7 @@ def main():
     HUB, LOAD = map(os.path.abspath, sys.argv[1:3])
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="penstock-websocket-") as name:
-        for part in (protocol, requests, silence, descriptors, slow_readers, joined, scenario):
+        for part in (protocol, requests, silence, descriptors, whole_frames, slow_readers, joined, scenario):
             if len(sys.argv) < 4 or part.__name__ in sys.argv[3:]:
                 part(pathlib.Path(name))
     print(f"   {time.monotonic() - began:.1f} s")
