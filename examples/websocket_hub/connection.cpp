@@ -14,6 +14,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/string.hpp>
+#include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -95,10 +96,15 @@ penstock::task<penstock::result<http::status>> take_request(tcp_socket& socket, 
 }
 
 // Closing while something has come that was not read would take the answer from the client, too. What it still sends is thrown away, until it closes.
-penstock::task<> say_last(tcp_socket& socket, response last) {
-  const auto said = co_await http::async_write(socket, last, penstock::use_task);
-  if (!said) co_return;
+// To HEAD only the header goes, as GET would have it (RFC 9110, 9.3.2).
+penstock::task<> say_last(tcp_socket& socket, response last, bool header_alone) {
   error_code ignored;
+  if (header_alone) {
+    http::response<http::empty_body> header{std::move(last.base())};
+    if (!co_await http::async_write(socket, header, penstock::use_task)) co_return;
+  } else if (!co_await http::async_write(socket, last, penstock::use_task)) {
+    co_return;
+  }
   socket.shutdown(tcp_socket::shutdown_send, ignored);
   std::array<char, 4096> thrown_away;
   while (co_await socket.async_read_some(net::buffer(thrown_away), penstock::use_task)) {
@@ -131,7 +137,7 @@ penstock::task<> connection::greet(std::shared_ptr<connection> self) {
   parser.body_limit(self->home_.options_.largest);
   const auto came = co_await take_request(socket, parser);
   if (!came || *came != http::status::ok) {
-    if (came) co_await say_last(socket, answer_of(parser.get(), *came, ""));
+    if (came) co_await say_last(socket, answer_of(parser.get(), *came, ""), false);
     self->cut();
     co_return;
   }
@@ -165,7 +171,7 @@ penstock::task<> connection::greet(std::shared_ptr<connection> self) {
   } else {
     answer = answer_of(asked, http::status::not_found, "");
   }
-  co_await say_last(socket, std::move(answer));
+  co_await say_last(socket, std::move(answer), asked.method() == http::verb::head);
   self->cut();
 }
 

@@ -242,6 +242,8 @@ def requests(folder):
                                    ("a request behind the last one", b"GET /healthz HTTP/1.1\r\n\r\n" + large, 200)):
             got = b"".join(exchange(hub, text))
             check(f"{name}: {status}, and closed in order", got.startswith(f"HTTP/1.1 {status} ".encode()) and got.count(b"HTTP/1.1") == 1 and b"rror" not in got[-60:].split(b"\r\n\r\n")[-1], got[-300:])
+        get, head = (b"".join(exchange(hub, method + b" /healthz HTTP/1.1\r\nHost: hub\r\n\r\n")) for method in (b"GET", b"HEAD"))
+        check("HEAD is answered as GET is, without the body", get.endswith(b"\r\n\r\nok\n") and head == get[:-3], head)
         body = b"".join(b"2\r\nab\r\n" for _ in range(3000)) + b"0\r\n\r\n"
         got = exchange(hub, post + b"Transfer-Encoding: chunked\r\n\r\n" + body)
         check("a body in chunks", got[0].startswith(b"HTTP/1.1 202 ") and hear and {hear(), hear()} == {"hello", "ab" * 3000}, got)
