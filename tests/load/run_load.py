@@ -245,7 +245,7 @@ def check_theory_and_omission(attempts=4):
             server.__exit__()
     for u, measured in waits.items():
         if min(measured) > 1.1 * exact[u][0] + LATE and quiet == 0 and not LONG:
-            print(f"   utilization {u}: not judged, for this machine wakes sleepers late: it is busy with other things")
+            print(f"skipped: the wait at utilization {u} is not judged, for this machine wakes sleepers late: it is busy with other things")
             continue
         check(f"M/D/1 at {u}: the wait of these arrivals", 0.95 * exact[u][0] < min(measured) < 1.1 * exact[u][0] + LATE, (measured, exact[u]))
         if LONG:
