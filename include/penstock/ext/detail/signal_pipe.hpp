@@ -43,11 +43,18 @@ class file_descriptor {
 struct pipe_ends {
   pipe_ends() {
     int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
+#if defined(SOCK_CLOEXEC)  // in one step: another thread may fork and exec between two
+    constexpr int type = SOCK_STREAM | SOCK_CLOEXEC;
+#else
+    constexpr int type = SOCK_STREAM;
+#endif
+    if (::socketpair(AF_UNIX, type, 0, ends) != 0)
       throw std::system_error{errno, std::generic_category(), "penstock: socketpair"};
     read = file_descriptor{ends[0]};
     write = file_descriptor{ends[1]};
+#if !defined(SOCK_CLOEXEC)
     for (const int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
+#endif
   }
   file_descriptor read;
   file_descriptor write;
