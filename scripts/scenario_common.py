@@ -60,7 +60,8 @@ def start(command, patience=PATIENCE, **more):
 
 
 def node_modules(work, packages, oldest):
-    """Where npm's packages (name@version) are: in $PENSTOCK_NODE_MODULES, or installed in `work`. They need that major version of Node."""
+    """Where npm's packages (name@version) are: in $PENSTOCK_NODE_MODULES, or installed in `work`. They need that major version of Node or a later one,
+    and an even one: only those are maintained, and packages with native parts have nothing for the others."""
     if shutil.which("node") is None:
         raise NotToBeHad("there is no node")
     said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
@@ -69,6 +70,8 @@ def node_modules(work, packages, oldest):
         raise NotToBeHad(f"node --version says '{(said.stdout + said.stderr).strip()[-200:]}'")
     if int(version[1]) < oldest:
         raise NotToBeHad(f"its packages need Node {oldest} or later, and this is {said.stdout.strip()}")
+    if int(version[1]) % 2:
+        raise NotToBeHad(f"its packages need an even version of Node, and this is {said.stdout.strip()}")
     given = os.environ.get("PENSTOCK_NODE_MODULES")
     folder = pathlib.Path(given) if given else work / "npm/node_modules"
 

@@ -74,6 +74,7 @@ def neighbours(folder):
     for name, node, npm, wanted in (
         ("no node", None, None, "there is no node"),
         ("a node that is too old", "echo v18.19.0", None, "need Node 20 or later, and this is v18.19.0"),
+        ("a node of an odd version", "echo v21.7.0", None, "need an even version of Node, and this is v21.7.0"),
         ("a node that does not run", "echo broken >&2; exit 1", None, "'broken'"),
         ("no npm", "echo v20.1.0", None, "there is no npm"),
         ("npm that fails", "echo v22.1.0", "echo 'no network' >&2; exit 7", "npm install ended with 7: no network"),
