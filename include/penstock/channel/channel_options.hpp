@@ -67,7 +67,8 @@ struct channel_stats {
 
 namespace detail {
 
-inline void describe_counts(const channel_stats& s, metric_sink& to) {
+template <class = void>
+void describe_counts(const channel_stats& s, metric_sink& to) {
   if (s.pushed + s.refused + s.dropped_newest + s.push_waits + s.pop_waits == 0) return;
   to.gauge({"weight", "What the items inside weigh."}, s.weight);
   to.gauge({"peak_depth", "The most items that were inside."}, s.peak_depth);

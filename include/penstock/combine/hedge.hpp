@@ -156,7 +156,8 @@ task<typename hedging<F>::value> run_hedge(F f, timeout_modifier after, std::siz
   co_return h.finish();
 }
 
-inline void check_attempts(std::size_t max_attempts) {
+template <class = void>
+void check_attempts(std::size_t max_attempts) {
   if (max_attempts == 0) throw std::invalid_argument{"penstock::hedge: max_attempts is 0"};
 }
 

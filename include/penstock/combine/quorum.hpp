@@ -23,7 +23,8 @@ namespace penstock::inline v0_1 {
 
 namespace detail {
 
-[[nodiscard]] inline goal quorum_of(std::size_t needed, std::size_t children) {
+template <class = void>
+[[nodiscard]] goal quorum_of(std::size_t needed, std::size_t children) {
   if (needed == 0 || needed > children) {
     throw std::invalid_argument{"penstock::quorum: needs " + std::to_string(needed) + " of " + std::to_string(children)};
   }

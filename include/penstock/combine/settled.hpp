@@ -24,7 +24,8 @@ namespace penstock::inline v0_1 {
 namespace detail {
 
 /// The code of the std::system_error that an exception is; none if it is another.
-[[nodiscard]] inline std::error_code code_of(const std::exception_ptr& why) noexcept {
+template <class = void>
+[[nodiscard]] std::error_code code_of(const std::exception_ptr& why) noexcept {
   if (why == nullptr) return {};
   try {
     std::rethrow_exception(why);

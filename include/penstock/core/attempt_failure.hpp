@@ -16,6 +16,7 @@ struct attempt_failure {
   unsigned attempt = 1;               ///< the first one is 1
 
   /// The error that was given, or that of a std::system_error that was thrown; of other exceptions none.
+  template <class = void>
   [[nodiscard]] std::error_code code() const {
     if (exception == nullptr) return error;
     try {

@@ -92,7 +92,8 @@ struct retry_policy {
 };
 
 /// The same in a few words.
-[[nodiscard]] inline retry_policy retry_with(const backoff& delays, unsigned attempts, std::uint64_t seed = 0) {
+template <class = void>
+[[nodiscard]] retry_policy retry_with(const backoff& delays, unsigned attempts, std::uint64_t seed = 0) {
   return {.attempts = attempts, .backoff = delays, .seed = seed};
 }
 

@@ -63,7 +63,8 @@ struct trace_context {
 };
 
 /// `n` in 16 hex digits. Throws std::bad_alloc.
-[[nodiscard]] inline std::string to_hex(std::uint64_t n) {
+template <class = void>
+[[nodiscard]] std::string to_hex(std::uint64_t n) {
   std::string text(16, '0');
   for (std::size_t i = 16; i-- > 0; n >>= 4) text[i] = "0123456789abcdef"[n & 15];
   return text;

@@ -296,7 +296,8 @@ class basic_redis_token_bucket {
 using redis_token_bucket = basic_redis_token_bucket<>;
 
 /// What a registry sees of it (observe/registry.hpp): what went through this object.
-inline void describe(const redis_token_bucket_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const redis_token_bucket_stats& s, metric_sink& to) {
   to.kind("redis_token_bucket");
   to.counter(metrics::accepted, s.granted);
   to.counter(metrics::rejected, s.refused, {"reason", "empty"});

@@ -48,7 +48,8 @@ struct sqlite_store_stats {
 namespace detail {
 
 /// Throws std::invalid_argument that names the value.
-inline const sqlite_store_options& checked(const sqlite_store_options& o) {
+template <class = void>
+const sqlite_store_options& checked(const sqlite_store_options& o) {
   const auto refuse = [](const char* what) { throw std::invalid_argument{std::string{"penstock::sqlite_store: "} + what}; };
   if (o.capacity == 0) refuse("capacity is 0");
   if (o.keep_completed.age.count() < 0 || o.keep_failed.age.count() < 0) refuse("a keep_rule's age is negative");
@@ -61,7 +62,8 @@ inline const sqlite_store_options& checked(const sqlite_store_options& o) {
 }  // namespace detail
 
 /// What a registry sees of a sqlite_store (observe/registry.hpp). Its jobs are its job_queue's.
-inline void describe(const sqlite_store_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const sqlite_store_stats& s, metric_sink& to) {
   to.kind("sqlite_store");
   to.gauge(metrics::depth, s.in_line);
   to.counter({"steps", "Calls that changed something, or would have."}, s.steps);

@@ -64,7 +64,8 @@ struct supervisor_stats {
 };
 
 /// What a registry sees of a supervisor (observe/registry.hpp), which must be asked by the thread of its run().
-inline void describe(const supervisor_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const supervisor_stats& s, metric_sink& to) {
   to.kind("supervisor");
   to.gauge({"running", "Processes that are there."}, s.running);
   to.gauge({"ready", "Processes that are ready, and not told to stop."}, s.ready);

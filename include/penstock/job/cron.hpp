@@ -113,6 +113,7 @@ class cron {
   }
 
   // The first time of day that is not earlier than `t`.
+  template <class = void>
   [[nodiscard]] seconds time_from(seconds t) const noexcept {
     const auto at = static_cast<unsigned>(t.count());
     const unsigned h = at / 3600, m = at / 60 % 60, s = at % 60;
@@ -126,12 +127,16 @@ class cron {
     const std::uint64_t left = std::uint64_t{f_.hours} >> (h + 1) << (h + 1);
     return left != 0 ? time(lowest(left), lowest(f_.minutes), lowest(f_.seconds)) : none;
   }
-  [[nodiscard]] seconds first_time() const noexcept { return time(lowest(f_.hours), lowest(f_.minutes), lowest(f_.seconds)); }
+  template <class = void>
+  [[nodiscard]] seconds first_time() const noexcept {
+    return time(lowest(f_.hours), lowest(f_.minutes), lowest(f_.seconds));
+  }
 
   static constexpr unsigned lowest(std::uint64_t set) noexcept { return static_cast<unsigned>(std::countr_zero(set)); }
   static constexpr seconds time(unsigned h, unsigned m, unsigned s) noexcept { return seconds{(h * 60 + m) * 60 + s}; }
 
   // The days of a month that match: bit d for the d-th.
+  template <class = void>
   [[nodiscard]] std::uint32_t days_of(int y, unsigned m) const noexcept {
     using namespace std::chrono;
     const sys_days begin{year{y} / month{m} / 1};
@@ -143,6 +148,7 @@ class cron {
     const std::uint32_t by_weekday = f_.any_weekday ? 0 : weekdays(first, length);
     return (by_day | by_weekday) & all;
   }
+  template <class = void>
   [[nodiscard]] std::uint32_t special_days(unsigned first, unsigned length) const noexcept {
     std::uint32_t set = 0;
     for (std::uint32_t left = f_.before_last; left != 0; left &= left - 1) {
@@ -154,6 +160,7 @@ class cron {
     if (f_.last_working_day) set |= 1U << working_day(length, first, length);
     return set;
   }
+  template <class = void>
   [[nodiscard]] std::uint32_t weekdays(unsigned first, unsigned length) const noexcept {
     // Of the first week, from its first day on; then of all weeks.
     const std::uint64_t week = (std::uint64_t{f_.weekdays} | std::uint64_t{f_.weekdays} << 7) >> first & 127;
@@ -170,6 +177,7 @@ class cron {
     return static_cast<std::uint32_t>(set);
   }
   // The day from Monday to Friday that is nearest to the d-th.
+  template <class = void>
   static unsigned working_day(unsigned d, unsigned first, unsigned length) noexcept {
     const unsigned weekday = (first + d - 1) % 7;
     if (weekday == 6) return d > 1 ? d - 1 : d + 2;
@@ -178,6 +186,7 @@ class cron {
   }
 
   // The calendar comes round after 400 years, days of the week included.
+  template <class = void>
   [[nodiscard]] bool possible() const noexcept {
     for (int y = 2000; y < 2400; ++y) {
       for (std::uint32_t left = f_.months; left != 0; left &= left - 1) {

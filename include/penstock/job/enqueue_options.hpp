@@ -80,7 +80,8 @@ struct enqueue_options {
 namespace detail {
 
 /// Throws std::invalid_argument that names the value.
-inline void check(const enqueue_options& o) {
+template <class = void>
+void check(const enqueue_options& o) {
   const auto refuse = [](const char* what, const std::string& value) {
     throw std::invalid_argument{std::string{"penstock::enqueue_options: "} + what + " is " + value};
   };

@@ -46,7 +46,8 @@ struct job_group_info {
 namespace detail {
 
 /// Throws std::invalid_argument that names the value.
-inline void check(const job_group_rule& r) {
+template <class = void>
+void check(const job_group_rule& r) {
   if (r.weight == 0 || r.weight > 1'000'000) {
     throw std::invalid_argument{"penstock::job_group_rule: weight is " + std::to_string(r.weight)};
   }

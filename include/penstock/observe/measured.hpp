@@ -57,7 +57,8 @@ struct measured_stats {
 };
 
 /// What a registry sees of what is measured, besides what it sees without.
-inline void describe(const measured_stats& s, metric_sink& to) {
+template <class = void>
+void describe(const measured_stats& s, metric_sink& to) {
   to.kind("measured");
   to.counter(metrics::accepted, s.accepted);
   to.counter({"taken", "Permits or tokens that were taken."}, s.taken);

@@ -33,7 +33,8 @@ struct metric_text_options {
 };
 
 /// "920: P50 1.2 ms, P99 4.0 ms, max 20.3 ms". Of nanoseconds if the unit is seconds. "0" if there is no value.
-[[nodiscard]] inline std::string to_text(const metric_distribution& d, metric_unit unit = metric_unit::none) {
+template <class = void>
+[[nodiscard]] std::string to_text(const metric_distribution& d, metric_unit unit = metric_unit::none) {
   std::string text = std::to_string(d.count());
   if (d.count() == 0) return text;
   const auto add = [&](const char* name, std::uint64_t value) {
@@ -50,7 +51,8 @@ struct metric_text_options {
 namespace detail {
 
 /// "busy_seconds_total" as "busy_total".
-[[nodiscard]] inline std::string without_unit(std::string name) {
+template <class = void>
+[[nodiscard]] std::string without_unit(std::string name) {
   constexpr std::string_view unit = "_seconds";
   if (const std::size_t at = name.rfind(unit); at != name.npos) name.erase(at, unit.size());
   return name;
@@ -59,7 +61,8 @@ namespace detail {
 }  // namespace detail
 
 /// A line, without its end.
-[[nodiscard]] inline std::string to_text(const component_snapshot& c, metric_text_options options = {}) {
+template <class = void>
+[[nodiscard]] std::string to_text(const component_snapshot& c, metric_text_options options = {}) {
   std::string metrics;
   if (!c.error.empty()) metrics += " [" + detail::plain_text(c.error) + ']';
   for (const metric_value& m : c.metrics) {
@@ -86,7 +89,8 @@ namespace detail {
 }
 
 /// A line for each component, each with its end.
-[[nodiscard]] inline std::string to_text(const registry_snapshot& s, metric_text_options options = {}) {
+template <class = void>
+[[nodiscard]] std::string to_text(const registry_snapshot& s, metric_text_options options = {}) {
   std::string lines;
   for (const component_snapshot& c : s.components) lines += to_text(c, options) + '\n';
   return lines;

@@ -51,7 +51,8 @@ class named_place {
 };
 
 /// The name of the object that has this byte; empty: none was given. Throws std::bad_alloc.
-[[nodiscard]] inline std::string name_of(const void* place) {
+template <class = void>
+[[nodiscard]] std::string name_of(const void* place) {
   const auto at = reinterpret_cast<std::uintptr_t>(place);
   std::scoped_lock guard{named_place::lock_};
   const named_place* best = nullptr;

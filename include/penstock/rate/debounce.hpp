@@ -73,7 +73,8 @@ struct debounce_options {
 };
 
 namespace detail {
-inline paced_settings to_settings(std::int64_t wait, debounce_options&& o) {
+template <class = void>
+paced_settings to_settings(std::int64_t wait, debounce_options&& o) {
   const std::int64_t max_wait = o.max_wait.count();
   return {.rules = {.wait = wait,
                     .max_wait = max_wait < 0 ? max_wait : std::max(max_wait, wait),

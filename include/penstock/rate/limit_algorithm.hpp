@@ -51,7 +51,8 @@ concept limit_algorithm = std::movable<A> && requires(A& a, const latency_window
 
 namespace detail {
 
-inline double checked_option(double value, double lowest, double highest, const char* what) {
+template <class = void>
+double checked_option(double value, double lowest, double highest, const char* what) {
   if (!(value >= lowest && value <= highest)) {
     throw std::invalid_argument{std::string{"penstock: "} + what + " is " + std::to_string(value) + ", not within " +
                                 std::to_string(lowest) + " and " + std::to_string(highest)};

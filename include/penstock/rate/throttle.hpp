@@ -44,7 +44,8 @@ struct throttle_options {
 };
 
 namespace detail {
-inline paced_settings to_settings(std::int64_t interval, throttle_options&& o) {
+template <class = void>
+paced_settings to_settings(std::int64_t interval, throttle_options&& o) {
   return {.rules = {.wait = interval, .max_wait = interval, .spacing = interval, .leading = o.leading, .trailing = o.trailing},
           .max_running = o.max_running,
           .clock = o.clock,

@@ -54,6 +54,7 @@ struct pipeline_report {
   std::vector<stage_report> stages;    ///< in order from the sources to the sink
 
   /// Of its threads' time since the beginning, the part that a group of stages was at work: 0 to 1.
+  template <class = void>
   [[nodiscard]] double load(std::size_t group) const noexcept {
     std::int64_t busy = 0;
     std::size_t threads = 1;
@@ -68,6 +69,7 @@ struct pipeline_report {
 
   /// The stage that limits the speed: the busiest one of the group whose threads have the least rest. If a channel at an end kept the pipeline
   /// waiting for longer than that, the stage at that end, whose limit lies outside. Null if nothing was measured.
+  template <class = void>
   [[nodiscard]] const stage_report* limiting() const noexcept {
     const stage_report* found = nullptr;
     double highest = 0;
@@ -85,6 +87,7 @@ struct pipeline_report {
   }
 
   /// The part of the time that a channel of somebody else's at this end kept the pipeline waiting: 0 to 1; 0 for stages in the middle.
+  template <class = void>
   [[nodiscard]] double waiting_outside(const stage_report& s) const noexcept {
     if (elapsed.count() <= 0 || (s.kind != stage_kind::source && s.kind != stage_kind::sink)) return 0;
     return std::min(1.0, static_cast<double>((s.wait_in + s.wait_out).count()) / static_cast<double>(elapsed.count()));
@@ -92,7 +95,8 @@ struct pipeline_report {
 };
 
 /// A table with a line per stage; the one that limits is marked.
-[[nodiscard]] inline std::string to_string(const pipeline_report& r) {
+template <class = void>
+[[nodiscard]] std::string to_string(const pipeline_report& r) {
   std::size_t width = 5;
   for (const stage_report& s : r.stages) width = std::max(width, s.name.size());
   const auto pad = [](std::string text, std::size_t to, bool left) {
@@ -128,7 +132,10 @@ struct pipeline_report {
   return table + '\n';
 }
 
-inline std::ostream& operator<<(std::ostream& out, const pipeline_report& r) { return out << to_string(r); }
+template <class = void>
+std::ostream& operator<<(std::ostream& out, const pipeline_report& r) {
+  return out << to_string(r);
+}
 
 /// What a registry sees of a pipeline (observe/registry.hpp): its stages, by number and name.
 template <class = void>

@@ -24,7 +24,8 @@ enum class ring_step : unsigned char {
   dropped,   ///< likewise
 };
 
-inline std::size_t checked_capacity(std::size_t capacity, std::size_t slot_size) {
+template <class = void>
+std::size_t checked_capacity(std::size_t capacity, std::size_t slot_size) {
   if (capacity == 0) throw std::invalid_argument{"penstock::channel: capacity is 0, and there is no rendezvous: the least is 1"};
   if (capacity > std::numeric_limits<std::size_t>::max() / 16 / slot_size) {
     throw std::invalid_argument{"penstock::channel: capacity is " + std::to_string(capacity)};

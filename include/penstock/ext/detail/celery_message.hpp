@@ -19,7 +19,8 @@
 namespace penstock::inline v0_1::detail {
 
 // As Python's datetime.isoformat() in UTC.
-[[nodiscard]] inline std::string iso_time(std::chrono::system_clock::time_point when) {
+template <class = void>
+[[nodiscard]] std::string iso_time(std::chrono::system_clock::time_point when) {
   using namespace std::chrono;
   const auto day = floor<days>(when);
   const year_month_day date{day};
@@ -32,7 +33,8 @@ namespace penstock::inline v0_1::detail {
   return text.data();
 }
 
-[[nodiscard]] inline std::string base64(std::string_view bytes) {
+template <class = void>
+[[nodiscard]] std::string base64(std::string_view bytes) {
   constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string text;
   text.reserve((bytes.size() + 2) / 3 * 4);

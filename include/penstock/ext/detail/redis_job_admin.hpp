@@ -55,7 +55,8 @@ local function look(id, state)
 end
 )lua";
 
-inline const redis_script& redis_find_job() {
+template <class = void>
+const redis_script& redis_find_job() {
   static const redis_script script{std::string{redis_job_base} + redis_job_state + redis_job_look + R"lua(
 if call('TYPE', P .. ARGV[3]).ok ~= 'hash' then return false end  -- one of the queue's own keys
 return look(ARGV[3], locate(ARGV[3]))
@@ -64,7 +65,8 @@ return look(ARGV[3], locate(ARGV[3]))
 }
 
 // ARGV: prefix, now, state, first, count.
-inline const redis_script& redis_list_jobs() {
+template <class = void>
+const redis_script& redis_list_jobs() {
   static const redis_script script{std::string{redis_job_base} + redis_job_state + redis_job_look + R"lua(
 local state, first, count = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local answers = {}
@@ -102,7 +104,8 @@ return answers
 }
 
 // ARGV: prefix, now, what, and what it needs: see the branches. Gives a number; -1: there is none; -2: it is active; -3: it belongs to a flow or a scheduler.
-inline const redis_script& redis_manage_jobs() {
+template <class = void>
+const redis_script& redis_manage_jobs() {
   static const redis_script script{std::string{redis_job_base} + redis_job_state + R"lua(
 local what, id = ARGV[3], ARGV[4]
 -- Without it its parent would wait for ever, or its scheduler add no other. (Of those that have completed neither is so.)

@@ -143,7 +143,8 @@ end
 )lua";
 
 // ARGV: prefix, now, count, then each job. Gives nothing if ARGV[4] is 0, else of each its id, 0 or 1, and its place.
-inline const redis_script& redis_add_jobs() {
+template <class = void>
+const redis_script& redis_add_jobs() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + R"lua(
 local answers, wanted, at = {}, ARGV[4] == '1', 5
 number = call('INCRBY', ids, ARGV[3]) - tonumber(ARGV[3])

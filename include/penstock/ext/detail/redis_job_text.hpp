@@ -37,14 +37,16 @@ inline constexpr std::int64_t latest_redis_ms = (std::int64_t{1} << 41) - 1;
 }
 
 /// A number of the server's, or a name.
-[[nodiscard]] inline job_id to_job_id(std::string_view text) {
+template <class = void>
+[[nodiscard]] job_id to_job_id(std::string_view text) {
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc{} && end == text.data() + text.size() && text.front() != '0') return job_id{number};
   return job_id{text};
 }
 
-inline void append_json(std::string& to, std::string_view text) {
+template <class = void>
+void append_json(std::string& to, std::string_view text) {
   static constexpr char digits[] = "0123456789abcdef";
   to += '"';
   for (const char c : text) {
@@ -61,7 +63,8 @@ inline void append_json(std::string& to, std::string_view text) {
 
 /// What BullMQ has no word for: grows linearly, by another factor than 2, or with decorrelated jitter; goes before the others of a priority; groups,
 /// parents. No error: it has.
-[[nodiscard]] inline std::error_code redis_refusal(const enqueue_options& o) noexcept {
+template <class = void>
+[[nodiscard]] std::error_code redis_refusal(const enqueue_options& o) noexcept {
   const backoff& b = o.backoff;
   const bool growth =
       b.kind() == backoff::growth::fixed || (b.kind() == backoff::growth::exponential && b.factor() >= 2 && b.factor() <= 2);
@@ -77,21 +80,24 @@ inline void append_json(std::string& to, std::string_view text) {
   return id.empty() || (id.find_first_not_of("0123456789") != std::string::npos && id.find(':') == std::string::npos);
 }
 /// Its names of the queue's own keys.
-[[nodiscard]] inline bool is_redis_part(std::string_view id) noexcept {
+template <class = void>
+[[nodiscard]] bool is_redis_part(std::string_view id) noexcept {
   static constexpr std::array<std::string_view, 18> taken{
       "wait",   "active", "prioritized", "delayed",       "marker",  "completed", "failed", "stalled", "meta",
       "events", "id",     "pc",          "stalled-check", "limiter", "paused",    "repeat", "metrics", "waiting-children"};
   return std::find(taken.begin(), taken.end(), id) != taken.end();
 }
 /// Throws std::invalid_argument of what a job cannot be called.
-inline void check_redis_id(const std::string& id) {
+template <class = void>
+void check_redis_id(const std::string& id) {
   if (!is_redis_id(id)) throw std::invalid_argument{"penstock::redis_store: job_id is " + id + ", a number or with ':'"};
   if (is_redis_part(id))
     throw std::invalid_argument{"penstock::redis_store: job_id is " + id + ", the name of a part of the queue"};
 }
 
 /// As JSON with BullMQ's names, and `timeout` and `backoff.cap`, which only penstock's workers heed.
-[[nodiscard]] inline std::string redis_opts(const enqueue_options& o) {
+template <class = void>
+[[nodiscard]] std::string redis_opts(const enqueue_options& o) {
   std::string json = "{";
   const auto name = [&json](std::string_view n) { ((json += json.size() > 1 ? ",\"" : "\"") += n) += "\":"; };
   const auto number = [&](std::string_view n, std::uint64_t value) { name(n), json += std::to_string(value); };
@@ -132,7 +138,8 @@ struct redis_keep {
   std::int64_t age = 0;     // in ms; 0: for ever
   std::int64_t limit = 0;   // that are removed at a time
 };
-[[nodiscard]] inline redis_keep to_redis_keep(const keep_rule& r) noexcept {
+template <class = void>
+[[nodiscard]] redis_keep to_redis_keep(const keep_rule& r) noexcept {
   return {.count = r.count > std::size_t{1} << 40 ? -1 : static_cast<std::int64_t>(r.count),
           .age = r.age == std::chrono::nanoseconds::max() ? 0 : std::max<std::int64_t>(to_redis_ms_up(r.age), 1)};
 }

@@ -11,7 +11,8 @@
 namespace penstock::inline v0_1::detail {
 
 // ARGV: prefix, now, token, lease in ms, then id and fence of each. Gives a text with 1 for each that is lost.
-inline const redis_script& redis_extend_leases() {
+template <class = void>
+const redis_script& redis_extend_leases() {
   static const redis_script script{std::string{redis_job_base} + R"lua(
 local lost = {}
 for at = 5, #ARGV, 2 do
@@ -29,7 +30,8 @@ return table.concat(lost)
 }
 
 // ARGV: prefix, now, interval in ms, how often a job may stall. Gives how many are back, and how many of them will fail.
-inline const redis_script& redis_take_back() {
+template <class = void>
+const redis_script& redis_take_back() {
   static const redis_script script{std::string{redis_job_base} + R"lua(
 call('SREM', stalled, '')  -- first, as in redis_turn(): without memory, too, what stalled is taken back
 if not call('SET', checked, stamp, 'PX', ARGV[3], 'NX') then return {0, 0} end
@@ -65,7 +67,8 @@ return {back, dead}
 }
 
 // ARGV: prefix, now, token, id, fence, what: progress or log, its text, how many lines are kept. Gives 0 if the lease is lost.
-inline const redis_script& redis_say() {
+template <class = void>
+const redis_script& redis_say() {
   static const redis_script script{std::string{redis_job_base} + R"lua(
 local id, job = ARGV[4], P .. ARGV[4]
 if call('GET', job .. ':lock') ~= ARGV[3] .. ':' .. ARGV[5] then return 0 end

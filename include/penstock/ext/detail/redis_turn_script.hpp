@@ -65,7 +65,8 @@ end
 // additions and the jobs that are added. `how`: completed, failed, exhausted, retry, retry_first, released (for these three `count` is the time when
 // it is due). Fences are numbers of the queue, greater each time, and not behind the server's clock (four for each µs). Gives: a text with 1
 // for each stale settlement and 0 for the others; more; next due or -1; 1 if a job of a flow stands first; then each job.
-inline const redis_script& redis_turn() {
+template <class = void>
+const redis_script& redis_turn() {
   static const redis_script script{std::string{redis_job_base} + redis_job_add + redis_job_finish + R"lua(
 local most, lease, token, worker, settlements = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local at, stale, settled, some_over = 8, {}, 0, false

@@ -112,7 +112,8 @@ inline job_state state_of(std::int64_t lane) noexcept {
 inline job_text text_of(std::string_view s) { return s.empty() ? nullptr : std::make_shared<const std::string>(s); }
 
 /// "kind first cap factor spread", in numbers; none: no delay.
-inline std::string write_backoff(const backoff& b) {
+template <class = void>
+std::string write_backoff(const backoff& b) {
   if (b.first().count() == 0) return {};
   std::array<char, 160> text;
   const int n = std::snprintf(text.data(), text.size(), "%d %lld %lld %a %d", static_cast<int>(b.kind()),
@@ -120,7 +121,8 @@ inline std::string write_backoff(const backoff& b) {
                               static_cast<int>(b.spread()));
   return {text.data(), static_cast<std::size_t>(n)};
 }
-inline backoff read_backoff(std::string_view text) {
+template <class = void>
+backoff read_backoff(std::string_view text) {
   int kind = 0;
   int spread = 0;
   long long first = 0;

@@ -31,7 +31,8 @@
 namespace penstock::inline v0_1::detail {
 
 /// A job's options as one text: each field after its length. Read by the same fields in the same order; later versions append.
-inline std::string write_options(const enqueue_options& o) {
+template <class = void>
+std::string write_options(const enqueue_options& o) {
   std::string all;
   const auto text = [&all](std::string_view s) { all.append(std::to_string(s.size())).append(":").append(s); };
   const auto number = [&text](std::int64_t n) { text(std::to_string(n)); };
@@ -50,7 +51,8 @@ inline std::string write_options(const enqueue_options& o) {
   text(o.group);
   return all;
 }
-inline enqueue_options read_options(std::string_view all) {
+template <class = void>
+enqueue_options read_options(std::string_view all) {
   const auto text = [&all] {
     std::size_t size = 0;
     while (!all.empty() && all.front() != ':') {

@@ -73,7 +73,8 @@ INSERT INTO meta VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 92233720368547758
 inline constexpr const char* sqlite_upgrade = "ALTER TABLE schedules ADD COLUMN zone TEXT";
 
 /// What both connections need.
-inline void tune(sqlite_database& db, const sqlite_store_options& o) {
+template <class = void>
+void tune(sqlite_database& db, const sqlite_store_options& o) {
   const auto longest = std::chrono::milliseconds{std::numeric_limits<int>::max()};
   db.check(sqlite3_busy_timeout(db.handle(), static_cast<int>(std::min(o.busy_timeout, longest).count())));
   db.run("PRAGMA cache_size = -" + std::to_string(o.cache_bytes / 1024 + 1));
@@ -81,7 +82,8 @@ inline void tune(sqlite_database& db, const sqlite_store_options& o) {
 }
 
 /// Makes the tables in an empty file, brings those of an earlier version up to this one, and refuses one that is something else.
-inline void set_up(sqlite_database& db, const sqlite_store_options& o) {
+template <class = void>
+void set_up(sqlite_database& db, const sqlite_store_options& o) {
   const auto integer = [&db](const char* sql) { return sqlite_statement{db, sql}.integer().value_or(0); };
   tune(db, o);
   const auto refuse = [&db](sqlite_errc why) { throw_sqlite(static_cast<int>(why), "penstock::sqlite_store: " + db.path()); };

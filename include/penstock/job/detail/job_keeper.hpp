@@ -39,32 +39,35 @@
 namespace penstock::inline v0_1::detail {
 
 /// Runs a coroutine on the thread that fires a clock's timers. One item at a time.
-class timer_context {
+template <class Sync = std_sync>
+class basic_timer_context {
  public:
   /// Throws std::system_error if that thread cannot be started.
-  explicit timer_context(timer_queue& timers) : timers_{timers}, entry_{*this} {
+  explicit basic_timer_context(basic_timer_queue<Sync>& timers) : timers_{timers}, entry_{*this} {
     timers_.add(entry_, never - 1);  // so that execute() does not throw
     timers_.remove(entry_);
   }
-  ~timer_context() { timers_.remove(entry_); }
+  ~basic_timer_context() { timers_.remove(entry_); }
   void execute(work_item& item) noexcept {
     entry_.item = &item;
     timers_.add(entry_, timers_.now());
   }
 
  private:
-  struct entry : timer_entry<std_sync> {
-    explicit entry(timer_context&) noexcept {
-      this->fire = [](timer_entry<std_sync>& self) noexcept {
+  struct entry : timer_entry<Sync> {
+    explicit entry(basic_timer_context&) noexcept {
+      this->fire = [](timer_entry<Sync>& self) noexcept {
         work_item& next = *static_cast<entry&>(self).item;
         next();  // the last touch
       };
     }
     work_item* item = nullptr;
   };
-  timer_queue& timers_;
+  basic_timer_queue<Sync>& timers_;
   entry entry_;
 };
+
+using timer_context = basic_timer_context<>;
 
 template <class Payload, class Store>
 class job_keeper {

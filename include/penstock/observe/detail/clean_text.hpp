@@ -42,7 +42,8 @@ void for_each_code_point(std::string_view text, Append append) {
 }
 
 /// As every format has it: two names that are equal so are one there.
-[[nodiscard]] inline std::string utf8_text(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::string utf8_text(std::string_view text) {
   std::string clean;
   for_each_code_point(text, [&](std::string_view c) { clean += c; });
   return clean;

@@ -25,7 +25,8 @@ namespace penstock::inline v0_1::detail {
   return true;
 }
 
-inline void check_metric_name(std::string_view name, const char* what) {
+template <class = void>
+void check_metric_name(std::string_view name, const char* what) {
   if (is_metric_name(name)) return;
   throw std::invalid_argument{std::string{"penstock::metric_sink: "} + what + " is called \"" + std::string{name} + "\""};
 }

@@ -7,7 +7,8 @@
 
 namespace penstock::inline v0_1::detail {
 
-inline std::string readable(std::chrono::nanoseconds d) {
+template <class = void>
+std::string readable(std::chrono::nanoseconds d) {
   const auto ns = static_cast<double>(d.count());
   char text[32];
   if (ns < 1e3) {
@@ -21,7 +22,8 @@ inline std::string readable(std::chrono::nanoseconds d) {
   }
   return text;
 }
-inline std::string readable(double per_second) {
+template <class = void>
+std::string readable(double per_second) {
   char text[32];
   std::snprintf(text, sizeof text, per_second < 100 ? "%.1f" : "%.0f", per_second);
   return text;

@@ -29,6 +29,7 @@ struct bucket_terms {
   friend bool operator==(const bucket_terms&, const bucket_terms&) = default;
 
   /// Throws std::invalid_argument unless 1 <= burst <= 2^45 and the bucket fills within 146 years.
+  template <class = void>
   static bucket_terms make(const rate& r, std::int64_t burst, const char* who) {
     if (burst < 1 || burst > std::int64_t{1} << 45) {
       throw std::invalid_argument{std::string{"penstock::"} + who + ": burst is " + std::to_string(burst)};

@@ -51,6 +51,7 @@ struct gcra_scale {
   };
 
   /// Throws std::invalid_argument unless 1 <= burst <= 2^45, and if the bucket would take more than ten million years to fill.
+  template <class = void>
   static constexpr gcra_scale make(const rate& r, std::int64_t burst, nanoseconds_point epoch, const char* who) {
     if (burst < 1 || burst > most_units) {
       throw std::invalid_argument{std::string{"penstock::"} + who + ": burst is " + std::to_string(burst)};

@@ -45,6 +45,7 @@ class limiter_reservoir {
   void set(std::int64_t n) noexcept { level_ = n; }
 
   /// Brings the level up to date.
+  template <class = void>
   void advance(nanoseconds_point now) noexcept {
     nanoseconds_point since =
         std::numeric_limits<nanoseconds_point>::min();  // the increases before the last refresh do not matter
@@ -67,6 +68,7 @@ class limiter_reservoir {
   }
 
   /// Not later than when there is enough, if nobody takes; `never` if no time brings it. advance() was called.
+  template <class = void>
   [[nodiscard]] nanoseconds_point enough_at(std::int64_t weight, nanoseconds_point now) const noexcept {
     if (level_ >= weight) return now;
     nanoseconds_point at = never;

@@ -61,7 +61,8 @@ struct paced_settings {
 };
 
 /// Throws std::invalid_argument that names what is wrong.
-inline void check_settings(const char* who, bool callable, const paced_settings& s) {
+template <class = void>
+void check_settings(const char* who, bool callable, const paced_settings& s) {
   const auto refuse = [who](const std::string& why) {
     throw std::invalid_argument{std::string{"penstock::"} + who + ": " + why};
   };

@@ -9,11 +9,13 @@
 
 namespace penstock::inline v0_1::detail {
 
-inline void require_option(bool holds, const char* what) {
+template <class = void>
+void require_option(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument{std::string{"penstock::balancer: "} + what};
 }
 
-[[nodiscard]] inline balancer_options checked(balancer_options o) {
+template <class = void>
+[[nodiscard]] balancer_options checked(balancer_options o) {
   const ejection_options& e = o.ejection;
   require_option(o.max_endpoints >= 1 && o.max_endpoints <= std::size_t{1} << 24, "max_endpoints must be 1 to 2^24");
   require_option(e.failure_rate >= 0 && e.failure_rate <= 1, "ejection.failure_rate must be in [0, 1]");

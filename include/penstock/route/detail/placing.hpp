@@ -13,13 +13,16 @@
 
 namespace penstock::inline v0_1::detail {
 
-[[noreturn]] inline void refuse_weight(const char* who, double weight, const char* wanted) {
+template <class = void>
+[[noreturn]] void refuse_weight(const char* who, double weight, const char* wanted) {
   throw std::invalid_argument{std::string{"penstock::"} + who + ": the weight is " + std::to_string(weight) + ", not " + wanted};
 }
-inline void check_weight(const char* who, double weight) {
+template <class = void>
+void check_weight(const char* who, double weight) {
   if (!(weight > 0) || std::isinf(weight)) refuse_weight(who, weight, "positive and finite");
 }
-inline void check_equal_weight(const char* who, double weight) {
+template <class = void>
+void check_equal_weight(const char* who, double weight) {
   if (weight != 1) refuse_weight(who, weight, "1: all nodes are equal here");
 }
 

@@ -170,7 +170,10 @@ class report_builder {
   [[nodiscard]] std::uint64_t given() const noexcept { return stages_.back().items_out; }
   /// What follows has other threads.
   void next_group() noexcept { ++group_; }
-  [[nodiscard]] std::vector<stage_report> take() { return std::move(stages_); }
+  template <class = void>
+  [[nodiscard]] std::vector<stage_report> take() {
+    return std::move(stages_);
+  }
 
  private:
   std::vector<stage_report> stages_;
