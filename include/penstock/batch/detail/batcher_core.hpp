@@ -5,6 +5,7 @@
 //
 // Lock           that of the line guards it all. Keys are compared under it, nothing else of a user is called or destroyed there: what is let go of
 //                goes to the trash, which is emptied after unlocking.
+// The parts      batcher_memory.hpp: what is remembered, here or in the user's own cache · here: loads, and what becomes of them
 #pragma once
 
 #include <algorithm>
@@ -15,12 +16,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <ranges>
 #include <span>
 #include <system_error>
-#include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <penstock/batch/batcher_options.hpp>
 #include <penstock/batch/detail/batch_dispatch.hpp>
@@ -142,18 +140,7 @@ class batcher_core
 
   /// What is remembered of a key, with a share; null: nothing.
   template <class K>
-  flight_type* look(const K& key) {
-    const std::size_t hash = hash_(key);
-    flight_trash<flight_type> gone;
-    const nanoseconds_point now = this->time();
-    std::scoped_lock guard{lock_};
-    flight_type* const f = store_.find(hash, [&](const Key& known) { return equal_(known, key); }, now, gone);
-    if (f == nullptr || f->phase != flight_phase::done) return nullptr;
-    ++counts_.loads;
-    ++counts_.hits;
-    f->add_owner();
-    return f;
-  }
+  flight_type* look(const K& key);
 
   template <class Held>
   struct looked_up {
@@ -163,45 +150,7 @@ class batcher_core
   };
   /// look() for each key of a range, under one lock. The range is walked once and without it, for it may run what its user wrote (a transform_view).
   template <class Keys>
-  [[nodiscard]] auto look_many(const Keys& keys) {
-    using fetch = typename flight_store<flight_type>::fetch;
-    using reference = std::ranges::range_reference_t<const Keys>;
-    constexpr bool stays = std::is_lvalue_reference_v<reference>;  // a forward range's elements do not lie in its iterators
-    using held = std::conditional_t<stays, std::add_pointer_t<reference>, std::ranges::range_value_t<const Keys>>;
-    const auto key_of = [](const held& h) -> const auto& {
-      if constexpr (stays) {
-        return *h;
-      } else {
-        return h;
-      }
-    };
-    std::vector<looked_up<held>> all;
-    if constexpr (std::ranges::sized_range<const Keys>) all.reserve(static_cast<std::size_t>(std::ranges::size(keys)));
-    for (auto&& key : keys) {
-      if constexpr (stays) {
-        all.push_back({.key = std::addressof(key), .hash = hash_(std::as_const(key))});
-      } else {
-        all.push_back({.key = static_cast<decltype(key)>(key)});
-        all.back().hash = hash_(std::as_const(all.back().key));
-      }
-    }
-    flight_trash<flight_type> gone;
-    const nanoseconds_point now = this->time();
-    std::scoped_lock guard{lock_};
-    for (const fetch what : {fetch::bucket, fetch::flight, fetch::neighbours}) {
-      for (const auto& one : all) store_.ask_for(what, one.hash);
-    }
-    for (auto& one : all) {
-      const auto same = [&](const Key& known) { return equal_(known, key_of(one.key)); };
-      if (flight_type* const f = store_.find(one.hash, same, now, gone); f != nullptr && f->phase == flight_phase::done) {
-        ++counts_.loads;
-        ++counts_.hits;
-        f->add_owner();
-        one.found = state_ref<flight_type>{f};
-      }
-    }
-    return all;
-  }
+  [[nodiscard]] auto look_many(const Keys& keys);
 
   // --- what is remembered
 
@@ -211,48 +160,11 @@ class batcher_core
     return new flight_type(key, hash_(key));
   }
   /// Takes one whose outcome was written, but not told. False: something is known of the key, or nothing is remembered.
-  bool prime(flight_type* made) {
-    std::unique_ptr<flight_type, drop> fresh{made};
-    if (options_.own_cache) {
-      if (!fresh->has_value() || is_loading_or_closed(*fresh) || options_.own_cache.get(fresh->key)) return false;
-      options_.own_cache.set(fresh->key, fresh->peek());
-      return true;
-    }
-    if (!store_.remembers(*fresh)) return false;
-    fresh->phase = flight_phase::done;
-    flight_trash<flight_type> gone;
-    const nanoseconds_point now = this->time();
-    const auto same = [&](const Key& known) { return equal_(known, fresh->key); };
-    std::scoped_lock guard{lock_};
-    if (closed_ || store_.find(fresh->hash, same, now, gone) != nullptr) return false;
-    flight_type& f = *fresh.release();
-    store_.add(f);
-    store_.land(f, now, true, gone);
-    f.tell();  // nobody waits
-    return true;
-  }
+  bool prime(flight_type* made);
 
   template <class K>
-  void clear(const K& key) {
-    const std::size_t hash = hash_(key);
-    flight_trash<flight_type> gone;
-    {
-      const nanoseconds_point now = this->time();
-      std::scoped_lock guard{lock_};
-      if (flight_type* const f = store_.find(hash, [&](const Key& known) { return equal_(known, key); }, now, gone)) {
-        store_.clear(*f, gone);
-      }
-    }
-    if (options_.own_cache) options_.own_cache.erase(Key(key));
-  }
-  void clear_all() {
-    flight_trash<flight_type> gone;
-    {
-      std::scoped_lock guard{lock_};
-      store_.clear_all(gone);
-    }
-    if (options_.own_cache) options_.own_cache.clear();
-  }
+  void clear(const K& key);
+  void clear_all();
 
   // --- batches
 
@@ -387,42 +299,12 @@ class batcher_core
 
   // --- the user's own cache
 
-  [[nodiscard]] bool is_loading_or_closed(const flight_type& f) {
-    flight_trash<flight_type> gone;
-    std::scoped_lock guard{lock_};
-    return closed_ || store_.find(f.hash, [&](const Key& known) { return equal_(known, f.key); }, 0, gone) != nullptr;
-  }
-  flight_type* hit(std::unique_ptr<flight_type, drop> fresh, Value&& value) {
-    fresh->emplace(std::move(value));
-    fresh->phase = flight_phase::done;
-    fresh->tell();
-    std::scoped_lock guard{lock_};
-    ++counts_.loads;
-    ++counts_.hits;
-    ++fresh->limited;
-    return fresh.release();
-  }
+  [[nodiscard]] bool is_loading_or_closed(const flight_type& f);
+  flight_type* hit(std::unique_ptr<flight_type, drop> fresh, Value&& value);
   // Before others can find out that the keys are not being loaded any more. A cache that throws does without.
-  void fill_own_cache(std::span<flight_type* const> flights) noexcept {
-    for (flight_type* const f : flights) {
-      try {
-        if (f->has_value()) options_.own_cache.set(f->key, f->peek());
-      } catch (...) {
-      }
-    }
-  }
+  void fill_own_cache(std::span<flight_type* const> flights) noexcept;
   // What was cleared while it was being loaded must not be there.
-  void correct_own_cache(std::span<flight_type* const> flights) noexcept {
-    for (flight_type* const f : flights) {
-      if (!f->cleared) continue;
-      try {
-        options_.own_cache.erase(f->key);
-      } catch (...) {
-      }
-      std::scoped_lock guard{lock_};
-      store_.cleared_one_is_gone();
-    }
-  }
+  void correct_own_cache(std::span<flight_type* const> flights) noexcept;
 
   options_type options_;
   [[no_unique_address]] const Hash hash_{};
@@ -435,3 +317,5 @@ class batcher_core
 };
 
 }  // namespace penstock::inline v0_1::detail
+
+#include <penstock/batch/detail/batcher_memory.hpp>
