@@ -212,6 +212,17 @@ def check_shortage(binary):
         s.signal(signal.SIGTERM)
         status, numbers = s.finish()
         check("attempts that failed are no restarts", status == 0 and numbers == [3, 1, 0, 0, 0, attempts], (numbers, attempts))
+    with Supervisor(binary) as s:
+        s.until("ready", 2)
+        limits = resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        s.signal(signal.SIGHUP)
+        events = s.until("roll_failed")
+        check("in a rolling restart, too, and it ends", [(e.what, e.delay, e.status) for e in events if e.what == "start_failed"] == [("start_failed", 0, errno.EMFILE)],
+              events)
+        s.signal(signal.SIGTERM)
+        status, numbers = s.finish()
+        check("the old ones stay", status == 0 and numbers == [2, 0, 0, 0, 1, 1], numbers)
 
 
 def check_ends(binary):

@@ -64,7 +64,7 @@ struct redis_semaphore_stats {
   std::size_t waiting = 0;      ///< who waits here
   std::uint64_t granted = 0;    ///< since the beginning, as those below
   std::uint64_t refused = 0;    ///< by try_acquire_permit(): none was free
-  std::uint64_t abandoned = 0;  ///< waits that ended before: errc::timeout, ::cancelled, ::closed
+  std::uint64_t abandoned = 0;  ///< waits that ended before: errc::timeout, errc::cancelled or errc::closed
   std::uint64_t failed = 0;     ///< the server did not do what it should
   std::uint64_t lost = 0;       ///< permits that could not be kept
 };
@@ -194,6 +194,7 @@ class basic_redis_semaphore {
     const auto kept = keeper_.kept();
     return {.held = kept.held,
             .limit = permits_,
+            // relaxed, all: numbers, each for itself
             .waiting = waiting_.load(std::memory_order_relaxed),
             .granted = granted_.load(std::memory_order_relaxed),
             .refused = refused_.load(std::memory_order_relaxed),
@@ -233,10 +234,11 @@ class basic_redis_semaphore {
   }
   // Of those who wait.
   struct one_more {
+    // relaxed, both, as all that stats() tells: a number
     explicit one_more(std::atomic<std::size_t>& n) noexcept : number{n} { number.fetch_add(1, std::memory_order_relaxed); }
     one_more(const one_more&) = delete;
     one_more& operator=(const one_more&) = delete;
-    ~one_more() { number.fetch_sub(1, std::memory_order_relaxed); }  // relaxed, as all that stats() tells: a number
+    ~one_more() { number.fetch_sub(1, std::memory_order_relaxed); }
     std::atomic<std::size_t>& number;
   };
   result<permit> counted(result<permit> r) noexcept {
@@ -244,7 +246,7 @@ class basic_redis_semaphore {
                 : r.error() == errc::empty                                                                ? refused_
                 : r.error() == errc::timeout || r.error() == errc::cancelled || r.error() == errc::closed ? abandoned_
                                                                                                           : failed_;
-    one.fetch_add(1, std::memory_order_relaxed);
+    one.fetch_add(1, std::memory_order_relaxed);  // relaxed: a number
     return r;
   }
 

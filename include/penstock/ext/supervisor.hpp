@@ -228,10 +228,12 @@ class supervisor {
       return;
     }
     rolling_ = index;
-    if (start(index))
+    if (const std::error_code error = start(index)) {
+      tell(kind::start_failed, index, 0, error.value());
       roll_fails();
-    else
+    } else {
       replacement_ = places_[index].workers.back().pid;
+    }
   }
 
   void roll_fails() {

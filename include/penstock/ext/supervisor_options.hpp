@@ -25,7 +25,7 @@ struct supervisor_event {
     restarting,    ///< it ended without having been told to: another one is started after `delay`
     rolled,        ///< a rolling restart is complete
     roll_failed,   ///< a new worker did not become ready: the old ones that are left stay
-    start_failed,  ///< no process could be had, for the reason `status`, an errno; it is tried again after `delay`
+    start_failed,  ///< no process could be had; `status`: an errno. Tried again after `delay`; 0: not (a rolling restart ends)
   };
   kind what{};
   std::size_t index = 0;  ///< of the worker's place, 0 up to the number of processes; not of rolled and roll_failed

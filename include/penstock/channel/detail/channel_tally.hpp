@@ -30,8 +30,8 @@ class channel_tally {
     // again; if it is ahead of `pushed`, the difference wraps, and it is looked at again, too.
     if (pushed - popped_.load(std::memory_order_relaxed) <= peak_.load(std::memory_order_relaxed)) [[likely]]
       return;
-    const std::size_t popped = items.popped();  // after `pushed`: the difference is no more than what was inside then
-    popped_.store(popped, std::memory_order_relaxed);
+    const std::size_t popped = items.popped();         // after `pushed`: the difference is no more than what was inside then
+    popped_.store(popped, std::memory_order_relaxed);  // relaxed: as above, like the peak below
     const std::size_t depth = pushed - std::min(popped, pushed);
     std::size_t peak = peak_.load(std::memory_order_relaxed);
     while (depth > peak && !peak_.compare_exchange_weak(peak, depth, std::memory_order_relaxed)) {

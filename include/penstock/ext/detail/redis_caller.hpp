@@ -49,10 +49,10 @@ class basic_redis_caller {
       if (reply.error() == redis_errc::read_only) connection.close();
       const auto pause = delays.next();
       if (!was_not_executed(reply.error()) || std::chrono::steady_clock::now() + pause >= give_up) {
-        failed_.fetch_add(1, std::memory_order_relaxed);
+        failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
         return reply;
       }
-      retried_.fetch_add(1, std::memory_order_relaxed);
+      retried_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
       lease->release();
       static_cast<void>(never_.try_wait_for(pause));
     }
