@@ -18,6 +18,10 @@
 
 namespace penstock::inline v0_1 {
 
+/// The name of the object that has this byte; empty: none was given. Throws std::bad_alloc.
+template <class = void>
+[[nodiscard]] std::string name_of(const void* place);
+
 /// Gives the bytes of an object a name, for who_waits() and for tracers. Of overlapping ones the smallest counts, and of equal ones the newest.
 class named_place {
  public:
@@ -40,6 +44,7 @@ class named_place {
   }
 
  private:
+  template <class>
   friend std::string name_of(const void* place);
 
   const std::uintptr_t first_;
@@ -50,9 +55,8 @@ class named_place {
   static inline named_place* newest_ = nullptr;
 };
 
-/// The name of the object that has this byte; empty: none was given. Throws std::bad_alloc.
-template <class = void>
-[[nodiscard]] std::string name_of(const void* place) {
+template <class>
+std::string name_of(const void* place) {
   const auto at = reinterpret_cast<std::uintptr_t>(place);
   std::scoped_lock guard{named_place::lock_};
   const named_place* best = nullptr;

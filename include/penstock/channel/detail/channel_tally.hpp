@@ -34,7 +34,7 @@ class channel_tally {
     popped_.store(popped, std::memory_order_relaxed);  // relaxed: as above, like the peak below
     const std::size_t depth = pushed - std::min(popped, pushed);
     std::size_t peak = peak_.load(std::memory_order_relaxed);
-    while (depth > peak && !peak_.compare_exchange_weak(peak, depth, std::memory_order_relaxed)) {
+    while (depth > peak && !peak_.compare_exchange_weak(peak, depth, std::memory_order_relaxed, std::memory_order_relaxed)) {
     }
   }
 

@@ -85,7 +85,7 @@ class resource_engine final : public resource_core<std_sync> {
   }
   void take_back(slot_of_t& s, bool broken) noexcept {
     if (meters_ != nullptr) [[unlikely]]
-      meters_->holds.record(std::chrono::nanoseconds{time() - s.held_since});  // afterwards the pool may be gone
+      record_hold(s);  // afterwards the pool may be gone
     if (broken || !this->rest_on_lane(s)) [[unlikely]]
       take_back_slowly(s, broken);
   }
@@ -144,6 +144,9 @@ class resource_engine final : public resource_core<std_sync> {
     const nanoseconds_point since = begin_measuring();
     const outcome how = wait.run(stop, wait.until);
     return taken(wait, how, since);
+  }
+  [[gnu::noinline]] void record_hold(const slot_of_t& s) noexcept {
+    meters_->holds.record(std::chrono::nanoseconds{time() - s.held_since});
   }
   [[gnu::noinline]] void take_back_slowly(slot_of_t& s, bool broken) noexcept {
     this->release(s, this->terms().timed_return() ? time() : 0, broken);
