@@ -1,8 +1,8 @@
 // An event is set and waited for: by one thread, by a thread that sleeps (the time from set() until it runs), by sixteen, there and back, and by a thousand coroutines.
 //
 // Peers that one sets once: std::latch of one, Abseil's Notification, std::promise; by hand: std::atomic's wait and notify, a mutex with a condition variable. With
-// penstock's, with Abseil's, and with the last one, who was let pass may destroy the event at once, for which penstock's takes a lock where the event is set
-// already; with the latch and the atomic set() may still be at work. For there and back, where each set() lets one pass: std::binary_semaphore (whose lost
+// penstock's, with Abseil's, and with the last one, who was let pass may destroy the event at once, for which penstock's looks at its lock where the event is
+// set already; with the latch and the atomic set() may still be at work. For there and back, where each set() lets one pass: std::binary_semaphore (whose lost
 // wakeup may hang a run: it is what users have) and again the two by hand. For coroutines Boost.Fiber's condition_variable, on one thread as they are.
 #include <benchmark/benchmark.h>
 

@@ -56,6 +56,73 @@ struct open_destroy : model::suite<open_destroy<Gate>, 2> {
   }
 };
 
+// The same for one who waits with a stop token and a deadline first, and without when those have ended it.
+struct limited_destroy : model::suite<limited_destroy, 3> {
+  event* e = nullptr;
+  model::stop_state stop;
+  var<int> data{0};
+
+  void before() { e = new event; }
+  void thread(unsigned index) {
+    if (index == 0) {
+      const auto how =
+          penstock::detail::blocking_wait<event, penstock::detail::plain_node<model_sync>>{*e}.run(stop_token{stop}, 10);
+      if (how != penstock::detail::outcome::granted) e->wait();
+      require(data == 42, "what was written before is visible");
+      delete e;
+    } else if (index == 1) {
+      data = 42;
+      e->set();
+    } else {
+      stop.request_stop();
+    }
+  }
+};
+
+// Closed and opened again, while the one who opened it the first time may still be on the way out; then destroyed.
+template <class Gate>
+struct second_round : model::suite<second_round<Gate>, 2> {
+  Gate* gate = nullptr;
+  penstock::detail::basic_parker<model_sync> closed;
+  var<int> data{0};
+
+  void before() {
+    if constexpr (std::is_same_v<Gate, wait_group>) {
+      gate = new Gate{1};
+    } else {
+      gate = new Gate;
+    }
+  }
+  void open() {
+    if constexpr (std::is_same_v<Gate, wait_group>) {
+      gate->done();
+    } else {
+      gate->set();
+    }
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      gate->wait();
+      require(data == 1, "the first round");
+      if constexpr (std::is_same_v<Gate, wait_group>) {
+        gate->add();
+      } else if constexpr (std::is_same_v<Gate, event>) {
+        gate->reset();
+      }
+      closed.unpark();
+      gate->wait();
+      require(data == 2, "the second round");
+      delete gate;
+    } else {
+      data = 1;
+      open();
+      closed.park();
+      data = 2;
+      open();
+    }
+  }
+};
+
 // A reset that follows at once takes the permission to pass from nobody who was in line; and who saw it set saw what was written before.
 struct set_reset : model::suite<set_reset, 3> {
   event e;
@@ -207,6 +274,10 @@ int main(int argc, char** argv) {
   session.all<open_destroy<auto_reset_event>>("auto_reset_event: set and wait, then destroy");
   session.all<open_destroy<wait_group>>("wait_group: done and wait, then destroy");
   session.all<open_destroy<join>>("join: end and wait, then destroy");
+  session.random<limited_destroy>("event: set, stop, timeout and wait, then destroy");
+  session.random<second_round<event>>("event: two rounds, then destroy");
+  session.random<second_round<auto_reset_event>>("auto_reset_event: two rounds, then destroy");
+  session.random<second_round<wait_group>>("wait_group: two rounds, then destroy");
   session.random<set_reset>("event: set, reset, wait and stop");
   session.random<signal_stop>("auto_reset_event: stop and a follower");
   session.random<parts>("wait_group: two parts");

@@ -15,7 +15,9 @@
 // Coroutines     use async_wait(). One that blocks its thread in wait() holds up the coroutines that go on on that thread, without a scheduler
 //                those that it resumed itself by set(): waiting for one of them hangs (docs/design.md, section 3).
 // Cancellation   a wait that is stopped or times out leaves the event as it was. A wait that was let pass stays so, whatever comes later.
-// Cost           is_set(): one load. set(), and a wait on a set event: one lock. Waiting does not allocate.
+// Memory order   what happened before set() is visible after a wait that it let pass. A wait on a set event writes nothing, so what happened before it
+//                need not be visible to who calls reset() later.
+// Cost           is_set(): one load. A wait on a set event: two; on a set auto_reset_event: one lock, as set() and reset(). Waiting does not allocate.
 #pragma once
 
 #include <atomic>

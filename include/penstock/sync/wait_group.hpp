@@ -16,7 +16,8 @@
 //                nothing of it any more. Having seen count() == 0 alone gives no such right.
 // Memory order   what happened before each done() is visible after the wait.
 // Cancellation   a wait that is stopped or times out leaves the group as it was.
-// Cost           add(), and done() but for the last one: one compare-exchange. The last done(), and a wait: one lock. Waiting does not allocate.
+// Cost           add(), and done() but for the last one: one compare-exchange. The last done(): one lock. A wait when the count is zero: two loads.
+//                Waiting does not allocate.
 #pragma once
 
 #include <atomic>

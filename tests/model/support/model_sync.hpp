@@ -315,6 +315,12 @@ class mutex {
     life_.use(where);
     return impl_.try_lock(info(where));
   }
+  /// Of polled_mutex, which this one stands for in some models: whoever looks takes it for a moment.
+  bool is_free(place where = place::current()) {
+    if (!try_lock(where)) return false;
+    unlock(where);
+    return true;
+  }
   void unlock(place where = place::current()) {
     life_.use(where);
     impl_.unlock(info(where));

@@ -37,7 +37,7 @@ class basic_end_list : public gate<basic_end_list<Sync>, Sync> {
         last->next_ended = &ended;
       }
       last_ = &ended;
-      any_.store(true, std::memory_order_relaxed);  // relaxed: who passes or takes confirms it under lock_
+      any_.store(true, std::memory_order_release);  // release: pairs with the acquire in open()
       this->waiters_.win_all(outcome::granted, won);
     }
     won.complete_all();
@@ -51,14 +51,14 @@ class basic_end_list : public gate<basic_end_list<Sync>, Sync> {
     first_ = ended->next_ended;
     if (first_ == nullptr) {
       last_ = nullptr;
-      any_.store(false, std::memory_order_relaxed);  // relaxed: as in push()
+      any_.store(false, std::memory_order_relaxed);  // relaxed: publishes nothing
     }
     return ended;
   }
 
  private:
   friend gate<basic_end_list, Sync>;
-  bool open() const noexcept { return any_.load(std::memory_order_relaxed); }   // relaxed: a hint, which enter() confirms
+  bool open() const noexcept { return any_.load(std::memory_order_acquire); }   // acquire: pairs with the release in push()
   bool enter() const noexcept { return any_.load(std::memory_order_relaxed); }  // relaxed: lock_ orders the changes
 
   typename Sync::template atomic<bool> any_;

@@ -3,8 +3,8 @@
 // What one_shot is to a single coroutine, this is to a group: the owner of the wait queue of task_group::join().
 //
 // Invariants  running_ == 0 implies that waiters_ is empty; both change only under lock_.
-// Lifetime    whoever returned from a wait may destroy the object at once: a wait confirms under lock_ what it saw, and the end
-//             of the last child touches nothing after unlocking but the nodes that it won.
+// Lifetime    whoever returned from a wait may destroy the object at once: the end of the last child touches nothing
+//             after unlocking but the nodes that it won (gate.hpp).
 #pragma once
 
 #include <cassert>

@@ -10,6 +10,8 @@
 // Source         the third mutex of U. Drepper, "Futexes are tricky" (2011).
 // Lifetime       unlock() touches nothing after its exchange: the next one may destroy the mutex.
 // Thread safety  as std::mutex. Not fair.
+// Looking        is_free() takes nothing. Who reads, acquiring, what was written with the mutex held, and then finds it free, knows that the writer has
+//                left: a thread that sees the write sees the lock that was taken before it, or what came later.
 // Cost           one compare-exchange to lock, one exchange to unlock, both inline: as sections are short, a call of the C library would be
 //                as much again.
 #pragma once
@@ -35,6 +37,10 @@ class polled_mutex {
   }
   /// False: it seemed to be taken. Then a look was all: the holder keeps its line.
   bool try_lock() noexcept { return state_.load(std::memory_order_relaxed) == unlocked && take(); }  // relaxed: a hint
+  /// Whether nobody has it. True: who had it last, as far as this thread knows, touches nothing of it any more, and what it wrote is visible.
+  [[nodiscard]] bool is_free() const noexcept {
+    return state_.load(std::memory_order_acquire) == unlocked;  // acquire: pairs with the release in unlock()
+  }
   void unlock() noexcept {
     // release: pairs with the acquire of who locks next. Nothing of *this is touched after it: waking uses the address as a number.
     if (state_.exchange(unlocked, std::memory_order_release) == contended) [[unlikely]]
