@@ -9,13 +9,14 @@ using model::require;
 using model::var;
 using shared_mutex = penstock::basic_shared_mutex<model::model_sync>;
 
-// A writer is alone, readers are not; each reader sees whole writes.
-template <int Writers, int Readers>
-struct readers_writers : model::suite<readers_writers<Writers, Readers>, Writers + Readers> {
+// A writer is alone, readers are not; each reader sees whole writes. With polls a writer that finds readers looks on from its place in line.
+template <int Writers, int Readers, int Polls = 0>
+struct readers_writers : model::suite<readers_writers<Writers, Readers, Polls>, Writers + Readers> {
   shared_mutex m;
   var<int> a{0};
   var<int> b{0};
 
+  readers_writers() { model::the_world.polls = Polls; }
   void thread(unsigned index) {
     if (index < Writers) {
       m.lock();
@@ -60,6 +61,7 @@ int main(int argc, char** argv) {
   model::session session{"shared_mutex", argc, argv};
   session.random<readers_writers<2, 1>>("two writers and a reader");
   session.random<readers_writers<1, 2>>("a writer and two readers");
+  session.random<readers_writers<1, 2, 1>>("a polling writer and two readers");
   session.random<stopped_writer>("a stopped writer between readers");
   return session.result();
 }

@@ -10,8 +10,8 @@
 // Algorithm      a first-come-first-served semaphore of max_readers permits: a reader holds one, a writer all.
 // Fairness       in order of arrival: whoever comes while somebody waits stands behind. Readers who stand next to each other enter together,
 //                those behind a waiting writer only after it. So nobody starves: each waits for those before it and for no one
-//                else. A caller polls for a while before it takes its place in line: some 30 µs, or where others want the processors one
-//                yield to them.
+//                else. A caller polls for a while before it takes its place in line: a writer among readers for about a microsecond, others
+//                for some 30 µs, or where others want the processors one yield to them.
 // Ownership      by nobody in particular: a coroutine may lock on one thread and unlock on another. Not recursive, not even for reading: a second
 //                lock_shared() of the same reader deadlocks with a writer between the two.
 // Thread safety  every member may be called concurrently; unlock() and unlock_shared() only by who holds that lock. It may be destroyed when no

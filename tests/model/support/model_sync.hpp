@@ -535,6 +535,7 @@ class polling<model::model_sync> {
   polling() noexcept = default;
   explicit polling(nanoseconds_point) noexcept {}
   explicit polling(yield_memory&) noexcept {}
+  bool yields_next() const noexcept { return round_ >= model::the_world.polls; }
   bool again() noexcept { return round_++ < model::the_world.polls; }
 
  private:

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <penstock/core/deadline.hpp>
+#include <penstock/sync/shared_mutex.hpp>
 
 #include "../../support/catch.hpp"
 #include "support.hpp"
@@ -29,17 +30,21 @@ struct slow_machine : penstock::detail::std_sync {
     yields = 0;
     processors = several;
     asleep = {};
+    pausing = {};
   }
   static nanoseconds_point now() noexcept { return time; }
-  static void pause() noexcept { time += 40; }
+  static void pause() noexcept {
+    time += 40;
+    if (pausing) std::exchange(pausing, {})();
+  }
   static void yield() noexcept {
     ++yields;
     time += yield_takes;
   }
   static bool parallel() noexcept { return processors; }
   static void futex_wait(std::atomic<std::uint32_t>&, std::uint32_t, nanoseconds_point deadline) noexcept {
-    if (deadline == never) std::abort();  // nobody would wake it
     if (asleep) return std::exchange(asleep, {})();
+    if (deadline == never) std::abort();  // nobody would wake it
     if (time < deadline) time = deadline;
   }
 
@@ -47,7 +52,8 @@ struct slow_machine : penstock::detail::std_sync {
   static inline nanoseconds_point yield_takes = 0;
   static inline int yields = 0;
   static inline bool processors = true;
-  static inline std::function<void()> asleep;  // what happens during the next sleep, and ends it
+  static inline std::function<void()> asleep;   // what happens during the next sleep, and ends it
+  static inline std::function<void()> pausing;  // what happens during the next pause
 };
 
 int looks(polling<slow_machine> poll) {
@@ -152,4 +158,44 @@ TEST_CASE("polling: a wait that is woken in vain near its deadline is not late e
   CHECK(gate.take({}, limit) == outcome::timeout);
   CHECK(woken);
   CHECK(slow_machine::now() == limit.when());
+}
+
+TEST_CASE("polling: a writer among readers stands in line before it yields", "[polling][wait][shared_mutex][hazard-34]") {
+  slow_machine::begin(5ms, GENERATE(true, false));
+  penstock::basic_shared_mutex<slow_machine> m;
+  const auto begun = slow_machine::now();
+  bool newcomer_enters = true;
+
+  m.lock_shared();
+  slow_machine::asleep = [&] {
+    newcomer_enters = m.try_lock_shared();
+    m.unlock_shared();
+  };
+  m.lock();
+  CHECK_FALSE(newcomer_enters);
+  CHECK(slow_machine::yields == 0);
+  CHECK(slow_machine::now() - begun < 20'000);
+
+  // Among writers it lends its processor: the one who holds the lock may need it, and nobody passes.
+  slow_machine::asleep = [&] { m.unlock(); };
+  m.lock();
+  CHECK(slow_machine::yields == 1);
+  m.unlock();
+}
+
+TEST_CASE("polling: a writer in line that is served soon does not sleep", "[polling][wait][shared_mutex]") {
+  slow_machine::begin(5ms);
+  penstock::basic_shared_mutex<slow_machine> m;
+  m.lock_shared();
+  const auto leave_when_it_stands_in_line = [&](auto& self) -> void {
+    if (m.waiters() == 0) {
+      slow_machine::pausing = [&] { self(self); };
+    } else {
+      m.unlock_shared();
+    }
+  };
+  slow_machine::pausing = [&] { leave_when_it_stands_in_line(leave_when_it_stands_in_line); };
+  m.lock();  // sleeping would end the program: nobody would wake it
+  CHECK(slow_machine::yields == 0);
+  m.unlock();
 }

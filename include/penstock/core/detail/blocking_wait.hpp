@@ -86,9 +86,19 @@ class blocking_wait : public wait_operation<Owner, Node> {
   outcome poll_and_wait(nanoseconds_point deadline) noexcept {
     for (polling<sync> poll{deadline};;) {
       if (worth_a_look() && this->owner().try_pass(*this)) return this->how;
+      if (poll.yields_next() && better_in_line()) return link_and_park(deadline, true);
       if (!poll.again()) break;
     }
     return link_and_park(deadline);
+  }
+
+  // For who is about to yield: that may take a time slice.
+  bool better_in_line() const noexcept {
+    if constexpr (requires { this->owner().better_in_line(static_cast<const Node&>(*this)); }) {
+      return this->owner().better_in_line(static_cast<const Node&>(*this));
+    } else {
+      return false;
+    }
   }
 
   // For who polls: a whole look may disturb the other side.
@@ -100,11 +110,13 @@ class blocking_wait : public wait_operation<Owner, Node> {
     }
   }
 
-  outcome link_and_park(nanoseconds_point deadline) noexcept {
+  // `soon`: what it stands in line for may be handed over in less time than sleeping and waking take.
+  outcome link_and_park(nanoseconds_point deadline, bool soon = false) noexcept {
     [[maybe_unused]] const marked_wait<sync> observed{&this->owner(), kind_of_wait<std::remove_const_t<Owner>, Node>, deadline,
                                                       *this};
     this->complete = [](wait_node<sync>& node) noexcept { static_cast<blocking_wait&>(node).parker_.unpark(); };
     for (link_at where = link_at::back; !this->advance(where); where = link_at::front) {
+      if (soon) look_from_line();
       if (!parker_.park_until(deadline)) {
         if (this->withdraw(outcome::timeout)) return this->how;
         parker_.park();  // somebody won the node and is about to complete it: that outcome counts (race 9)
@@ -114,6 +126,12 @@ class blocking_wait : public wait_operation<Owner, Node> {
       if (look_around(deadline)) return this->how;
     }
     return this->how;
+  }
+
+  // Without yields, as if they had been slow: one to whom something is handed while another thread has its processor holds up all who want it.
+  void look_from_line() const noexcept {
+    yield_memory slow{.dear_until = never};
+    for (polling<sync> poll{slow}; !parker_.is_notified() && poll.again();) continue;
   }
 
   // Woken: what is there is for whoever comes first, so poll again before going back to sleep.

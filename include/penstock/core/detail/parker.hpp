@@ -42,6 +42,11 @@ class basic_parker {
 
   void park() noexcept { park_until(never); }
 
+  /// For the one that parks: whether park() would return at once.
+  [[nodiscard]] bool is_notified() const noexcept {
+    return state_.load(std::memory_order_relaxed) == notified;  // relaxed: a hint, park() follows
+  }
+
   /// Wakes the thread that parks, or lets its next park pass.
   void unpark() noexcept {
     // release: what the waker wrote (the outcome) is visible to the sleeper. Nothing of *this may be touched after this line.

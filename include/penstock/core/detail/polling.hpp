@@ -33,6 +33,9 @@ class polling {
   explicit polling(nanoseconds_point end) noexcept : deadline_{end} {}
   explicit polling(yield_memory& memory) noexcept : memory_{&memory} {}
 
+  /// Whether again() would yield next, or be false: for who has something better to do then.
+  [[nodiscard]] bool yields_next() const noexcept { return round_ >= first_yield || (round_ == 0 && !Sync::parallel()); }
+
   /// Waits a little and tells to look again; false once it is time to sleep.
   bool again() noexcept {
     if (round_ == 0 && !Sync::parallel()) round_ = first_yield;

@@ -14,6 +14,8 @@
 //   only of owners that wake without handing over:
 //   bool   ready(const Node&) noexcept                       without the lock: whether looking is worth it
 //   void   gave_up(Node&, wait_list& won) noexcept           with the lock held: a woken node ends with nothing. Pass the wake on.
+//   only of owners whose line gathers what newcomers would take away bit by bit:
+//   bool   better_in_line(const Node&) noexcept              for who polls, before it yields: whether to stand in line at once
 //   only of owners whose try_pass() disturbs the other side:
 //   bool   worth_a_look(const Node&) noexcept                for who polls: a cheaper hint. If it says no though there is something, that is
 //                                                            found before the waiter sleeps

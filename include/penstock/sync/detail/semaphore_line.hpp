@@ -57,6 +57,13 @@ bool basic_semaphore<Sync>::ready(const request& r) const noexcept {
 }
 
 template <class Sync>
+bool basic_semaphore<Sync>::better_in_line(const request& r) const noexcept {
+  // Some are free, but too few: newcomers who want less take them again and again, until this one stands in line.
+  const std::int64_t word = state_.load(std::memory_order_relaxed);  // relaxed: only a hint
+  return fifo_ && word >= one && word < r.wanted * one;
+}
+
+template <class Sync>
 detail::step basic_semaphore<Sync>::try_or_link(request& r, detail::link_at where, detail::wait_list<Sync>& won) noexcept {
   const bool woken = r.how == detail::outcome::woken;
   const std::int64_t arrived = woken ? ~waking : ~std::int64_t{0};
