@@ -215,8 +215,8 @@ class basic_semaphore {
       4;  // a woken waiter is on its way, and will serve the line when it arrives: releasing need not
   static constexpr std::int64_t held = 8;            // nobody may overtake the line
   static constexpr std::int64_t patience = 500'000;  // ns
-  static constexpr count few =
-      count{1} << 20;  // nobody misses what is lent for a moment by adding so many first and looking later
+  // Nobody misses what is lent for a moment by adding so many first and looking later. As many as a writer of shared_mutex gives back.
+  static constexpr count few = count{1} << 26;
 
   static count checked(count n, const char* what) {
     if (n < 0 || n > max()) [[unlikely]] {

@@ -145,11 +145,11 @@ TEST_CASE("semaphore: a release that is refused has lent nobody permits that do 
 
 TEST_CASE("semaphore: a release of millions adds them and serves who waits, as a small one does", "[semaphore]") {
   semaphore s{10, any_fairness()};
-  s.release((1 << 20) + 1);
-  CHECK(s.available() == (1 << 20) + 11);
-  CHECK(s.try_acquire((1 << 20) + 11));
-  auto waiting = spawn(s.async_acquire(5'000'000));
-  s.release(5'000'001);
+  s.release((1 << 26) + 1);
+  CHECK(s.available() == (1 << 26) + 11);
+  CHECK(s.try_acquire((1 << 26) + 11));
+  auto waiting = spawn(s.async_acquire(70'000'000));
+  s.release(70'000'001);
   REQUIRE(waiting.done());
   CHECK(waiting.result());
   CHECK(s.available() == 1);
