@@ -43,6 +43,39 @@ struct fire_remove : model::suite<fire_remove<Firers>, 1 + Firers> {
   void after() { require(clock.none_pending(), "nothing is left"); }
 };
 
+// One pass fires two, and the second one's function waits until the first one is removed: the pass that goes on holds no remover up, and wakes none
+// twice. The first one is gone as soon as remove() returned.
+struct remove_first : model::suite<remove_first, 2> {
+  struct waiting : alarm {
+    penstock::detail::basic_parker<model::model_sync> removed;
+  };
+  model::timers clock;
+  alarm* first = nullptr;
+  waiting second;
+
+  void before() {
+    first = new alarm;
+    second.fire = [](queue_entry& e) noexcept {
+      auto& self = static_cast<waiting&>(e);
+      self.removed.park();
+      self.fired = self.fired + 1;
+    };
+    clock.add(*first, 10);
+    clock.add(second, 10);
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      const bool never_fired = clock.remove(*first);
+      require(first->fired == (never_fired ? 0 : 1), "fired at most once, and remove() knows");
+      delete first;
+      second.removed.unpark();
+    } else {
+      clock.advance_to(10);
+    }
+  }
+  void after() { require(second.fired == 1 && clock.none_pending(), "the other one fired, and nothing is left"); }
+};
+
 // Adding races with the clock that moves past the entry's time.
 struct add_fire : model::suite<add_fire, 2> {
   model::timers clock;
@@ -162,6 +195,7 @@ int main(int argc, char** argv) {
   model::session session{"timer_queue", argc, argv};
   session.all<fire_remove<1>>("fire and remove");
   session.random<fire_remove<2>>("two firers and remove");
+  session.all<remove_first>("remove the first of two");
   session.all<add_fire>("add and advance");
   session.random<remove_inside>("remove inside the entry's function");
   session.random<same_address>("another entry at the same address");

@@ -26,8 +26,7 @@ class timers final : public penstock::detail::basic_timer_queue<model_sync> {
   /// Fires what falls due, on this thread.
   void advance_to(nanoseconds_point to) {
     the_world.time = std::max(the_world.time, to);
-    while (fire_next(now())) {
-    }
+    fire_due(now(), std::numeric_limits<std::size_t>::max());
   }
 
   bool none_pending() noexcept { return earliest() == never; }

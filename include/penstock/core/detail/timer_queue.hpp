@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cassert>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <utility>
@@ -114,52 +115,65 @@ class basic_timer_queue {
     return root_ == nullptr ? never : root_->when;
   }
 
-  /// Fires the earliest entry if it is due at `now`. False: none is. Several threads may fire at a time, and an entry's function
-  /// may come back here.
-  bool fire_next(nanoseconds_point now) noexcept {
+  /// Fires the entries that are due at `now`, the earliest first, those that are added meanwhile too, but no more than `most`; says how many.
+  /// Several threads may fire at a time, and an entry's function may come back here.
+  std::size_t fire_due(nanoseconds_point now, std::size_t most) noexcept {
     firing self;
-    {
-      std::scoped_lock guard{lock_};
-      if (root_ == nullptr || root_->when > now) return false;
-      self.what = root_;
-      self.thread = Sync::this_thread();
-      self.next = firing_;
-      firing_ = &self;
-      take_out(*self.what);
-    }
-    self.what->fire(*self.what);  // without the lock: it takes the lock of a primitive, and may run the code of a user
-    remover* waiting = nullptr;
-    {
-      std::scoped_lock guard{lock_};
-      firing* run = firing_;
-      if (run == &self) {
-        firing_ = self.next;
-      } else {
-        while (run->next != &self) run = run->next;
-        run->next = self.next;
+    for (std::size_t fired = 0;; ++fired) {
+      remover* waiting = nullptr;
+      bool another = false;
+      {
+        std::scoped_lock guard{lock_};
+        waiting = self.removers;  // of the one that was fired last
+        self.removers = nullptr;
+        another = fired < most && root_ != nullptr && root_->when <= now;
+        if (another) {
+          if (fired == 0) begin_firing(self);
+          self.what = root_;
+          take_out(*self.what);
+        } else if (fired != 0) {
+          end_firing(self);
+        }
       }
-      waiting = self.removers;
+      while (waiting != nullptr) {
+        remover* const next = waiting->next;  // read first: the remover's frame may be gone after unpark()
+        waiting->parker.unpark();
+        waiting = next;
+      }
+      if (!another) return fired;
+      self.what->fire(*self.what);  // without the lock: it takes the lock of a primitive, and may run the code of a user
     }
-    while (waiting != nullptr) {
-      remover* const next = waiting->next;  // read first: the remover's frame may be gone after unpark()
-      waiting->parker.unpark();
-      waiting = next;
-    }
-    return true;
   }
+  /// The same for one entry. False: none is due.
+  bool fire_next(nanoseconds_point now) noexcept { return fire_due(now, 1) != 0; }
 
  private:
   struct remover {
     typename Sync::template var<remover*> next{nullptr};
     basic_parker<Sync> parker;
   };
-  // An entry whose function runs now; in the frame of the thread that runs it.
+  // A thread that fires, in its own frame: the entry whose function runs now, or was the last to run.
   struct firing {
     typename Sync::template var<entry*> what{nullptr};
     typename Sync::thread_id thread{};
     typename Sync::template var<firing*> next{nullptr};
     typename Sync::template var<remover*> removers{nullptr};
   };
+
+  void begin_firing(firing& self) noexcept {
+    self.thread = Sync::this_thread();
+    self.next = firing_;
+    firing_ = &self;
+  }
+  void end_firing(firing& self) noexcept {
+    firing* run = firing_;
+    if (run == &self) {
+      firing_ = self.next;
+    } else {
+      while (run->next != &self) run = run->next;
+      run->next = self.next;
+    }
+  }
 
   // Makes the later of two roots a child of the earlier one. Entries with equal times fire in the order in which they were added.
   static entry* meld(entry* parent, entry* child) noexcept {
