@@ -118,6 +118,25 @@ TEST_CASE("polling: who remembers a slow yield pauses instead for half a second"
   CHECK(poll(1us, 0s) == seen{0, 0});  // a single processor: pausing is in vain, too
 }
 
+TEST_CASE("polling: pauses that find nothing become rare, until they have found something", "[polling]") {
+  slow_machine::begin(3ms);
+  penstock::detail::yield_memory memory;
+  const auto in_vain = [&] { return looks(polling<slow_machine>{memory}); };
+  const auto without_pauses = [&] {
+    int n = 0;
+    while (in_vain() == 23) ++n;  // the looks before the first pause
+    return n;                     // and one that paused
+  };
+  CHECK(in_vain() == 24);  // a slow yield
+  for (const int n : {0, 0, 1, 3, 7, 15, 31, 63, 63}) CHECK(without_pauses() == n);
+  for (int i = 0; i < 63; ++i) CHECK(in_vain() == 23);
+  {
+    polling<slow_machine> poll{memory};
+    for (int i = 0; i < 30; ++i) CHECK(poll.again());  // found
+  }
+  for (const int n : {0, 0, 1}) CHECK(without_pauses() == n);
+}
+
 TEST_CASE("polling: no yield that may outlast the deadline", "[polling]") {
   slow_machine::begin(100ms);
   const auto yields_before = [](std::chrono::nanoseconds left) {

@@ -10,11 +10,14 @@
 //
 //                Who polls again and again, as an idle worker does, remembers a slow yield for half a second. In that time pauses take the place of
 //                yields, about 12 µs of them where there are several processors: work that came meanwhile would wait for the slice to end.
+//                Who would bring that work may wait for this very processor, and then pauses only hold it up: twice in vain in a row, and the next
+//                polling does without, then the next 3, 7, … up to 63, until pausing has found something again.
 //
 //   for (polling<Sync> poll; poll.again();) if (ready()) return;
 #pragma once
 
 #include <limits>
+#include <utility>
 
 #include <penstock/core/detail/sync.hpp>
 
@@ -23,6 +26,8 @@ namespace penstock::inline v0_1::detail {
 /// A poller's memory of slow yields, from one polling to the next.
 struct yield_memory {
   nanoseconds_point dear_until = std::numeric_limits<nanoseconds_point>::min();
+  int vain = 0;            // pausings in a row that found nothing
+  int without_pauses = 0;  // so many pollings to come
 };
 
 template <class Sync = std_sync>
@@ -45,12 +50,20 @@ class polling {
       for (int i = 1 << (round - first_pause); i > 0; --i) Sync::pause();
       return true;
     }
+    if (round == last && paused_instead_) remember_in_vain();
     return round < last && yield(round == first_yield);
   }
 
  private:
   bool yield(bool first) noexcept {
-    if (paused_instead_ || (first && memory_ != nullptr && Sync::now() < memory_->dear_until)) return pause_instead();
+    if (first && memory_ != nullptr && Sync::now() < memory_->dear_until && !may_pause()) {
+      round_ = last;
+      return false;
+    }
+    if (paused_instead_) {
+      for (int i = 0; i < 16; ++i) Sync::pause();
+      return true;
+    }
     const nanoseconds_point before = first ? Sync::now() : now_;
     if (before >= deadline_ || deadline_ - before < slice) {
       round_ = last;
@@ -65,14 +78,18 @@ class polling {
     return true;
   }
 
-  bool pause_instead() noexcept {
-    paused_instead_ = true;
-    if (!Sync::parallel()) {
-      round_ = last;
+  bool may_pause() noexcept {
+    if (!Sync::parallel()) return false;
+    if (memory_->without_pauses > 0) {
+      --memory_->without_pauses;
       return false;
     }
-    for (int i = 0; i < 16; ++i) Sync::pause();
-    return true;
+    vain_before_ = std::exchange(memory_->vain, 0);
+    return paused_instead_ = true;
+  }
+  void remember_in_vain() noexcept {
+    memory_->vain = vain_before_ < most_vain ? vain_before_ + 1 : most_vain;
+    memory_->without_pauses = (1 << (memory_->vain - 1)) - 1;
   }
 
   static constexpr int first_pause = 20;
@@ -81,8 +98,10 @@ class polling {
   static constexpr nanoseconds_point slow = 50'000;      // sleeping and being woken costs as much
   static constexpr nanoseconds_point slice = 4'000'000;  // what a yield may take where one other thread wants the processor
   static constexpr nanoseconds_point remembered = 500'000'000;
+  static constexpr int most_vain = 7;
   yield_memory* memory_ = nullptr;
   bool paused_instead_ = false;
+  int vain_before_ = 0;  // the memory's, when the pauses began
   int round_ = 0;
   nanoseconds_point deadline_ = never;
   nanoseconds_point now_ = 0;  // when the last yield ended
