@@ -1,12 +1,16 @@
-// What the benchmarks of locks and semaphores share: work of a known length, one object for all threads of a run, and a thousand coroutines in line.
+// What the benchmarks of locks and semaphores share: work of a known length, one object for all threads of a run, the time until
+// sleepers run, and a thousand coroutines in line.
 #pragma once
 
 #include <benchmark/benchmark.h>
+
+#include <pthread.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -59,6 +63,52 @@ void take_turns(benchmark::State& state, F turn) {
     } while (std::chrono::steady_clock::now() < until);
   }
   state.SetItemsProcessed(taken);
+}
+
+/// N threads sleep in wait() until set() is called; the time is from then until the last of them runs. Between the rounds, for each of which an E is built, they
+/// meet at barriers, which are not measured.
+constexpr int wakes = 100;
+template <class E>
+void wake(benchmark::State& state) {
+  using clock = std::chrono::steady_clock;
+  const auto n = static_cast<unsigned>(state.range(0));
+  pthread_barrier_t begin, end;
+  ::pthread_barrier_init(&begin, nullptr, n + 1);
+  ::pthread_barrier_init(&end, nullptr, n + 1);
+  std::optional<E> e;
+  std::vector<clock::time_point> awake(n);
+  std::vector<std::thread> sleepers;
+  for (unsigned i = 0; i < n; ++i) {
+    sleepers.emplace_back([&, i] {
+      for (;;) {
+        ::pthread_barrier_wait(&begin);
+        if (!e) return;
+        e->wait();
+        awake[i] = clock::now();
+        ::pthread_barrier_wait(&end);
+      }
+    });
+  }
+  std::vector<double> took;
+  for (auto _ : state) {
+    e.emplace();
+    ::pthread_barrier_wait(&begin);
+    std::this_thread::sleep_for(std::chrono::microseconds{300});  // until they sleep, having polled as long as each likes
+    const auto from = clock::now();
+    e->set();
+    ::pthread_barrier_wait(&end);
+    const auto last = std::chrono::duration<double, std::nano>(*std::max_element(awake.begin(), awake.end()) - from).count();
+    took.push_back(last);
+    state.SetIterationTime(last * 1e-9);
+  }
+  e.reset();
+  ::pthread_barrier_wait(&begin);
+  for (auto& s : sleepers) s.join();
+  ::pthread_barrier_destroy(&begin);
+  ::pthread_barrier_destroy(&end);
+  std::sort(took.begin(), took.end());
+  state.counters["P50"] = took[took.size() / 2];
+  state.counters["P90"] = took[took.size() * 9 / 10];
 }
 
 /// Threads that contend: 2, 4 and 16, as many as there are processors, and twice as many.

@@ -6,17 +6,12 @@
 // wakeup may hang a run: it is what users have) and again the two by hand. For coroutines Boost.Fiber's condition_variable, on one thread as they are.
 #include <benchmark/benchmark.h>
 
-#include <pthread.h>
-
-#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <future>
 #include <latch>
 #include <mutex>
-#include <optional>
 #include <semaphore>
 #include <string>
 #include <thread>
@@ -108,52 +103,6 @@ void BM_event_passed(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 
-// N threads sleep until the event is set; the time is from then until the last of them runs. Between the rounds they meet at barriers, which are not measured.
-constexpr int rounds = 100;
-
-template <class E>
-void BM_event_wake(benchmark::State& state) {
-  using clock = std::chrono::steady_clock;
-  const auto n = static_cast<unsigned>(state.range(0));
-  pthread_barrier_t begin, end;
-  ::pthread_barrier_init(&begin, nullptr, n + 1);
-  ::pthread_barrier_init(&end, nullptr, n + 1);
-  std::optional<E> e;
-  std::vector<clock::time_point> awake(n);
-  std::vector<std::thread> sleepers;
-  for (unsigned i = 0; i < n; ++i) {
-    sleepers.emplace_back([&, i] {
-      for (;;) {
-        ::pthread_barrier_wait(&begin);
-        if (!e) return;
-        e->wait();
-        awake[i] = clock::now();
-        ::pthread_barrier_wait(&end);
-      }
-    });
-  }
-  std::vector<double> took;
-  for (auto _ : state) {
-    e.emplace();
-    ::pthread_barrier_wait(&begin);
-    std::this_thread::sleep_for(std::chrono::microseconds{300});  // until they sleep, having polled as long as each likes
-    const auto from = clock::now();
-    e->set();
-    ::pthread_barrier_wait(&end);
-    const auto last = std::chrono::duration<double, std::nano>(*std::max_element(awake.begin(), awake.end()) - from).count();
-    took.push_back(last);
-    state.SetIterationTime(last * 1e-9);
-  }
-  e.reset();
-  ::pthread_barrier_wait(&begin);
-  for (auto& s : sleepers) s.join();
-  ::pthread_barrier_destroy(&begin);
-  ::pthread_barrier_destroy(&end);
-  std::sort(took.begin(), took.end());
-  state.counters["P50"] = took[took.size() / 2];
-  state.counters["P90"] = took[took.size() * 9 / 10];
-}
-
 template <class E>
 void add(const std::string& name) {
   const auto named = [&name](const char* workload) { return std::string{"BM_"} + workload + "<" + name + ">"; };
@@ -161,8 +110,8 @@ void add(const std::string& name) {
   auto* passed = benchmark::RegisterBenchmark(named("event_passed").c_str(), BM_event_passed<E>);
   passed->Setup(contention::build<set_already<E>>)->Teardown(contention::destroy<set_already<E>>)->MinTime(0.1)->UseRealTime();
   thread_counts::apply<>(passed);
-  auto* wake = benchmark::RegisterBenchmark(named("event_wake").c_str(), BM_event_wake<E>);
-  wake->Arg(1)->Arg(4)->Arg(16)->Iterations(rounds)->UseManualTime();
+  auto* wake = benchmark::RegisterBenchmark(named("event_wake").c_str(), contention::wake<E>);
+  wake->Arg(1)->Arg(4)->Arg(16)->Iterations(contention::wakes)->UseManualTime();
 }
 
 // Each set() lets one pass, once.
