@@ -2,7 +2,7 @@
 // publication with all of that, and items/s count pops), to subscribers that do not wait, and between threads.
 //
 // Peers: one penstock::channel per subscriber (what one does without a broadcast), and a mutex, a condition variable and a ring that
-// every thread reads by an index of its own. The same for the latest value only: watch against a mutex and a condition variable.
+// every thread reads by an index of its own.
 #include <benchmark/benchmark.h>
 
 #include <condition_variable>
@@ -228,15 +228,6 @@ void BM_broadcast_threads_locked(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(items_of_a_round));
 }
 
-void BM_watch_set(benchmark::State& state) {
-  penstock::watch<std::uint64_t> w{0};
-  for (auto _ : state) static_cast<void>(w.set(1));
-}
-void BM_watch_get(benchmark::State& state) {
-  penstock::watch<std::uint64_t> w{0};
-  for (auto _ : state) benchmark::DoNotOptimize(w.get());
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -266,8 +257,6 @@ int main(int argc, char** argv) {
       ->Arg(4)
       ->Arg(16);
   add("BM_broadcast_threads<mutex and condition_variable>", BM_broadcast_threads_locked)->Arg(1)->Arg(2)->Arg(4)->Arg(16);
-  add("BM_watch_set<penstock::watch>", BM_watch_set);
-  add("BM_watch_get<penstock::watch>", BM_watch_get);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

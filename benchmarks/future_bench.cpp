@@ -226,8 +226,8 @@ void add_all(const std::string& library) {
   auto* get = add("shared_future_get", library + "::shared_future", BM_shared_future_get<F>)->MinTime(0.1);
   get->Setup(contention::build<has_value<F>>)->Teardown(contention::destroy<has_value<F>>);
   thread_counts::apply<>(get);
-  auto* wake =
-      benchmark::RegisterBenchmark(("BM_shared_future_wake<" + library + "::shared_future>").c_str(), contention::wake<awaited<F>>);
+  auto* wake = benchmark::RegisterBenchmark(("BM_shared_future_wake<" + library + "::shared_future>").c_str(),
+                                            contention::wake<awaited<F>>);
   wake->Arg(4)->Arg(16)->Iterations(contention::wakes)->UseManualTime();
 }
 

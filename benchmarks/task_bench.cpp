@@ -311,7 +311,8 @@ void add_group(const std::string& name) {
 template <class G>
 void add_work(const std::string& name) {
   for (const int workers : thread_counts::up_to_all<>()) {
-    if (workers > 1) add("task_group_work", name, BM_task_group_work<G>)->Args({10, workers})->Args({1000, workers})->UseRealTime();
+    if (workers > 1)
+      add("task_group_work", name, BM_task_group_work<G>)->Args({10, workers})->Args({1000, workers})->UseRealTime();
   }
 }
 
