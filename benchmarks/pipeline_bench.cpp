@@ -1,5 +1,5 @@
 // What a stage of a pipeline costs per item: fused stages beside the loop that one would write by hand, a buffer beside a thread and a channel
-// by hand, parallel_map beside oneTBB's parallel_pipeline and beside the same with batches. A time is per item.
+// by hand, parallel_map beside oneTBB's parallel_pipeline and beside the same with batches, a generator beside Boost's coroutine. A time is per item.
 #include <benchmark/benchmark.h>
 
 #include <atomic>
@@ -10,6 +10,12 @@
 #include <thread>
 #include <vector>
 
+#if PENSTOCK_BENCH_HAS_BOOST_FIBER
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 12 warns of what Boost 1.74 has in here
+#include <boost/coroutine2/coroutine.hpp>
+#pragma GCC diagnostic pop
+#endif
 #if PENSTOCK_BENCH_HAS_TBB
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/parallel_pipeline.h>
@@ -99,6 +105,26 @@ void pipeline_generator(benchmark::State& state) {
   per_item(state, fused_items);
 }
 BENCHMARK(pipeline_generator)->Name("BM_pipeline_source<penstock::generator>")->UseRealTime()->MeasureProcessCPUTime();
+
+#if PENSTOCK_BENCH_HAS_BOOST_FIBER
+// A stack of its own, as a fiber has; Boost.Fiber brings what it links.
+void pipeline_boost_coroutine(benchmark::State& state) {
+  using coroutine = boost::coroutines2::coroutine<item>;
+  for (auto _ : state) {
+    item sum = 0;
+    coroutine::pull_type numbers_of_stack{[](coroutine::push_type& yield) {
+      for (item i = 0; i < fused_items; ++i) yield(i);
+    }};
+    for (const item i : numbers_of_stack) sum += mix(i);
+    benchmark::DoNotOptimize(sum);
+  }
+  per_item(state, fused_items);
+}
+BENCHMARK(pipeline_boost_coroutine)
+    ->Name("BM_pipeline_source<boost::coroutines2::coroutine>")
+    ->UseRealTime()
+    ->MeasureProcessCPUTime();
+#endif
 
 constexpr std::size_t buffered_items = 200'000;
 constexpr std::size_t places = 1024;
