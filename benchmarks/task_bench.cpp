@@ -18,7 +18,7 @@
 #include <cstdint>
 #include <exception>
 #include <latch>
-#include <optional>
+#include <semaphore>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,7 +38,6 @@
 #endif
 #if PENSTOCK_BENCH_HAS_BOOST_FIBER
 #include <boost/fiber/fiber.hpp>
-#include <boost/fiber/future.hpp>
 #endif
 
 #include <penstock/core/sync_wait.hpp>
@@ -88,16 +87,36 @@ class hand_task {
     if (frame_.promise().failure) std::rethrow_exception(frame_.promise().failure);
     return frame_.promise().value;
   }
-  int run() {
-    frame_.resume();
-    return await_resume();
-  }
 
  private:
   using handle = std::coroutine_handle<promise_type>;
   explicit hand_task(handle frame) noexcept : frame_{frame} {}
   handle frame_;
 };
+
+// As sync_wait does: a coroutine at the bottom, and something that a thread can wait for, wherever the task ends.
+struct hand_root {
+  struct promise_type {
+    hand_root get_return_object() noexcept { return {}; }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { std::terminate(); }
+  };
+};
+struct hand_outcome {
+  int value = 0;
+  std::exception_ptr failure;
+  std::binary_semaphore ended{0};
+};
+hand_root begin(hand_task& t, hand_outcome& outcome) {
+  try {
+    outcome.value = co_await t;
+  } catch (...) {
+    outcome.failure = std::current_exception();
+  }
+  outcome.ended.release();
+}
 
 // The same functions for each type of task.
 template <class Task>
@@ -122,7 +141,13 @@ struct penstock_tasks {
 };
 struct hand_tasks {
   using task = hand_task;
-  static int run(task t) { return t.run(); }
+  static int run(task t) {
+    hand_outcome outcome;
+    begin(t, outcome);
+    outcome.ended.acquire();
+    if (outcome.failure) std::rethrow_exception(outcome.failure);
+    return outcome.value;
+  }
 };
 #if PENSTOCK_BENCH_HAS_AWAITABLE
 struct asio_tasks {
@@ -163,7 +188,12 @@ void BM_sync_wait(benchmark::State& state) {
 }
 #if PENSTOCK_BENCH_HAS_BOOST_FIBER
 void BM_sync_wait_fiber(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(boost::fibers::async(boost::fibers::launch::dispatch, [] { return 1; }).get());
+  for (auto _ : state) {
+    int value = 0;
+    boost::fibers::fiber f{boost::fibers::launch::dispatch, [&value] { value = 1; }};
+    f.join();
+    benchmark::DoNotOptimize(value);
+  }
 }
 #endif
 
@@ -329,7 +359,7 @@ int main(int argc, char** argv) {
   add_work<asio_workers>("asio::co_spawn");
 #endif
 #if PENSTOCK_BENCH_HAS_BOOST_FIBER
-  add("sync_wait", "boost::fibers::async", BM_sync_wait_fiber);
+  add("sync_wait", "boost::fibers::fiber", BM_sync_wait_fiber);
   add_group<fiber_group>("boost::fibers::fiber");
 #endif
 #if PENSTOCK_BENCH_HAS_TBB
