@@ -7,7 +7,8 @@
 //   penstock_depth{component="api",kind="worker_pool"} 3
 //
 // Each number carries the component's name, and its kind where the metric is one of all kinds. Bounds of buckets: detail/metric_families.hpp. Names of
-// components may be any text: bytes that are no UTF-8 become U+FFFD. For prometheus-cpp: ext/prometheus.hpp.
+// components may be any text: bytes that are no UTF-8 become U+FFFD; in values of labels U+FFFD and the byte in hexadecimal, <ff>, so that values stay
+// apart. For prometheus-cpp: ext/prometheus.hpp.
 #pragma once
 
 #include <concepts>

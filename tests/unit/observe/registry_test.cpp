@@ -233,7 +233,7 @@ TEST_CASE("registry: a component that throws or misuses the sink has an error, a
   CHECK(error_of([](metric_sink& to) {
           to.kind("k");
           to.gauge(metrics::depth, 2, {"shelf", "\xff"});
-          to.gauge(metrics::depth, 2, {"shelf", "\xfe"});  // one in whatever is made of the snapshot
+          to.gauge(metrics::depth, 2, {"shelf", "\xef\xbf\xbd<ff>"});  // one in whatever is made of the snapshot
         }).find("told twice") != std::string::npos);
   CHECK(error_of([](metric_sink& to) {
           to.kind("k");
@@ -253,6 +253,20 @@ TEST_CASE("registry: a component that throws or misuses the sink has an error, a
   CHECK(s.components.at(0).error.empty());
   CHECK(s.components.at(1).error.find("of another type") != std::string::npos);
   CHECK(s.components.at(2).total("up") == 1);
+}
+
+TEST_CASE("registry: labels' values that differ in what is no UTF-8 are series of their own", "[registry]") {
+  penstock::registry all;
+  const auto joined = all.join("a", [](metric_sink& to) {
+    to.kind("k");
+    to.gauge(metrics::depth, 1, {"shelf", "a\xff\xc3\xb6"});
+    to.gauge(metrics::depth, 2, {"shelf", "a\xfe\xc3\xb6"});
+    to.gauge(metrics::depth, 3, {"shelf", "a\xef\xbf\xbd\xc3\xb6"});
+  });
+  const std::string text = penstock::to_prometheus_text(all.snapshot());
+  CHECK(text.find("shelf=\"a\xef\xbf\xbd<ff>\xc3\xb6\"} 1\n") != std::string::npos);
+  CHECK(text.find("shelf=\"a\xef\xbf\xbd<fe>\xc3\xb6\"} 2\n") != std::string::npos);
+  CHECK(text.find("shelf=\"a\xef\xbf\xbd\xc3\xb6\"} 3\n") != std::string::npos);
 }
 
 TEST_CASE("registry: an interval has rates, utilization and Little's law of what happened in it", "[registry]") {

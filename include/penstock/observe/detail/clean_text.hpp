@@ -49,6 +49,22 @@ template <class = void>
   return clean;
 }
 
+/// The same for what must stay apart, as the values of a label: the byte in hexadecimal is behind each U+FFFD that stands for one.
+template <class = void>
+[[nodiscard]] std::string utf8_text_with_bytes(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string clean;
+  const char* at = text.data();
+  for_each_code_point(text, [&](std::string_view c) {
+    clean += c;
+    const bool replaced = c.data() != at;  // otherwise a part of the text itself
+    const std::size_t byte = static_cast<unsigned char>(*at);
+    if (replaced) clean.append({'<', digits[byte / 16], digits[byte % 16], '>'});
+    at += replaced ? 1 : c.size();
+  });
+  return clean;
+}
+
 /// Without control characters (U+0000 to U+001F, U+007F to U+009F), which would spoil the lines, or tell a terminal what to do.
 template <class = void>
 [[nodiscard]] inline std::string plain_text(std::string_view text) {

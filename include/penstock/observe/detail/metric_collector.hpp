@@ -96,7 +96,7 @@ class metric_collector final : public metric_sink {
     if (type == metric_type::count) v.name += "_total";
     v.family = prefix_ + '_' + (m.every_kind ? "" : into_.kind + '_') + v.name;
     v.label = label.name;
-    v.label_value = utf8_text(label.value);
+    v.label_value = utf8_text_with_bytes(label.value);
     return v;
   }
   void add(metric_value&& v) {
