@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""What scripts/site --external makes of the answers of others, from a server of this test's own. Ends with unittest's summary."""
+
+import http.server
+import importlib.machinery
+import importlib.util
+import pathlib
+import sys
+import threading
+import unittest
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(SCRIPTS))
+loader = importlib.machinery.SourceFileLoader("site_of_penstock", str(SCRIPTS / "site"))
+site = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+loader.exec_module(site)
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(int(self.path[1:]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class External(unittest.TestCase):
+    def setUp(self):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self.addCleanup(self.server.server_close)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.addCleanup(self.server.shutdown)
+        self.at = f"http://127.0.0.1:{self.server.server_port}"
+
+    def test_what_is_there_is_nothing_to_tell(self):
+        self.assertEqual(site.asked(f"{self.at}/200"), ("", False))
+
+    def test_what_is_gone_is_dead(self):
+        for status in ("404", "410"):
+            said, dead = site.asked(f"{self.at}/{status}")
+            self.assertTrue(dead and said.startswith(status), said)
+
+    def test_what_refuses_programs_or_is_down_may_be_there(self):
+        for status in ("403", "429", "503"):
+            said, dead = site.asked(f"{self.at}/{status}")
+            self.assertTrue(not dead and said.startswith(status), said)
+        said, dead = site.asked("http://127.0.0.1:1/")
+        self.assertTrue(said and not dead)
+
+
+if __name__ == "__main__":
+    unittest.main()
