@@ -25,6 +25,13 @@ using namespace penstock;
 using namespace std::chrono_literals;
 using test_support::until;
 
+/// A clock of the meters' kind, which moves when a test says so.
+struct test_time {
+  using time_point = std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds>;
+  static inline std::chrono::nanoseconds passed{1h};
+  static time_point now() noexcept { return time_point{passed}; }
+};
+
 TEST_CASE("report: counts what went in and out of each stage", "[pipeline]") {
   worker_pool pool{{.threads = 3}};
   auto p = from(stream_testing::count(0, 100)) | named("odd", filter([](int i) { return i % 2 == 1; })) |
@@ -189,22 +196,30 @@ TEST_CASE("report: no load above the whole", "[pipeline]") {
 }
 
 TEST_CASE("stage_meter: slow calls are timed one by one", "[pipeline]") {
-  detail::stage_meter m{"stage"};
-  m.work([] { std::this_thread::sleep_for(1ms); });
-  m.work([] { std::this_thread::sleep_for(1ms); });
-  CHECK(m.read(stage_kind::step).busy >= 2ms);
+  detail::basic_stage_meter<test_time> m{"stage"};
+  m.work([] { test_time::passed += 1ms; });
+  m.work([] { test_time::passed += 2ms; });
+  CHECK(m.read(stage_kind::step).busy == 3ms);
+}
+
+TEST_CASE("stage_meter: a call that is timed counts while it goes on", "[pipeline]") {
+  detail::basic_stage_meter<test_time> m{"stage"};
+  m.work([&] {
+    test_time::passed += 1ms;
+    CHECK(m.read(stage_kind::step).busy == 1ms);
+    m.waiting_in([&] { m.work_shared([] { test_time::passed += 1ms; }); });
+  });
+  CHECK(m.read(stage_kind::step).busy == 3ms);  // on its own thread, and on one that shares the stage's work
+  CHECK(m.read(stage_kind::step).wait_in == 1ms);
 }
 
 TEST_CASE("stage_meter: one slow call among quick ones counts once", "[pipeline]") {
-  detail::stage_meter m{"stage"};
-  const auto began = std::chrono::steady_clock::now();
-  int calls = 0;
-  for (; calls < 190; ++calls) {  // 1, 3, 7, … 127 are timed, and then 191
-    m.work([] {});
+  detail::basic_stage_meter<test_time> m{"stage"};
+  for (int calls = 0; calls < 190; ++calls) {  // 1, 3, 7, … 127 are timed, and then 191
+    m.work([] { test_time::passed += 10ns; });
   }
-  m.work([] { std::this_thread::sleep_for(20ms); });
-  const auto passed = std::chrono::steady_clock::now() - began;
-  CHECK(m.read(stage_kind::step).busy <= passed + 191 * 4us);  // a quick call takes less than 4 us
+  m.work([] { test_time::passed += 20ms; });
+  CHECK(m.read(stage_kind::step).busy == 20ms + 190 * 10ns);
 }
 
 TEST_CASE("stage_meter: calls each one, timed or not, and passes on what it throws", "[pipeline]") {

@@ -22,16 +22,15 @@
 namespace penstock::inline v0_1::detail {
 
 /// Time that several threads spend, perhaps at once; what they spend just now counts. For what lasts: a lock at either end of it.
-class shared_time {
+template <class Clock>
+class basic_shared_time {
  public:
-  static std::int64_t now() noexcept {
-    return std::chrono::nanoseconds{std::chrono::steady_clock::now().time_since_epoch()}.count();
-  }
+  static std::int64_t now() noexcept { return std::chrono::nanoseconds{Clock::now().time_since_epoch()}.count(); }
 
   struct running {  // also when what it measures throws
-    shared_time& to;
+    basic_shared_time& to;
     const std::int64_t began;
-    explicit running(shared_time& t) noexcept : to{t}, began{t.begin()} {}
+    explicit running(basic_shared_time& t) noexcept : to{t}, began{t.begin()} {}
     running(const running&) = delete;
     running& operator=(const running&) = delete;
     ~running() { to.end(began); }
@@ -63,12 +62,16 @@ class shared_time {
   std::int64_t began_ = 0;  // the sum of when those that run began
 };
 
-class stage_meter {
+/// Clock: a type, for each stage has several and none has room for a reference. A test's stands still between its calls.
+template <class Clock = std::chrono::steady_clock>
+class basic_stage_meter {
+  using shared_time = basic_shared_time<Clock>;
+
  public:
-  explicit stage_meter(std::string name) noexcept : name_{std::move(name)} {}
+  explicit basic_stage_meter(std::string name) noexcept : name_{std::move(name)} {}
   // Before the pipeline runs: nothing is measured yet.
-  stage_meter(stage_meter&& other) noexcept : name_{std::move(other.name_)} {}
-  stage_meter& operator=(stage_meter&&) = delete;
+  basic_stage_meter(basic_stage_meter&& other) noexcept : name_{std::move(other.name_)} {}
+  basic_stage_meter& operator=(basic_stage_meter&&) = delete;
 
   // By the one thread that takes from the stage. What a stage gives is what the next one gets: nobody counts that a second time.
   // relaxed, everywhere here: statistics publish nothing.
@@ -85,18 +88,18 @@ class stage_meter {
   /// The same, each time, for calls that run on several threads at once.
   template <class F>
   decltype(auto) work_shared(F&& f) {
-    const shared_time::running t{busy_shared_};
+    const typename shared_time::running t{busy_shared_};
     return f();
   }
   /// Around what waits, and only when it does.
   template <class F>
   decltype(auto) waiting_in(F&& f) {
-    const shared_time::running t{wait_in_};
+    const typename shared_time::running t{wait_in_};
     return f();
   }
   template <class F>
   decltype(auto) waiting_out(F&& f) {
-    const shared_time::running t{wait_out_};
+    const typename shared_time::running t{wait_out_};
     return f();
   }
 
@@ -125,9 +128,9 @@ class stage_meter {
 
   // Also when what it measures throws. relaxed, here, too: see above.
   struct timed {
-    stage_meter& meter;
+    basic_stage_meter& meter;
     const std::int64_t began = shared_time::now();
-    explicit timed(stage_meter& m) noexcept : meter{m} { meter.began_.store(began, std::memory_order_relaxed); }
+    explicit timed(basic_stage_meter& m) noexcept : meter{m} { meter.began_.store(began, std::memory_order_relaxed); }
     timed(const timed&) = delete;
     timed& operator=(const timed&) = delete;
     ~timed() {
@@ -154,6 +157,8 @@ class stage_meter {
   shared_time wait_in_;
   shared_time wait_out_;
 };
+
+using stage_meter = basic_stage_meter<>;
 
 /// Collects the stages' reports, in order.
 class report_builder {
