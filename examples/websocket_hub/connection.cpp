@@ -285,10 +285,12 @@ void connection::close(ws::close_code why) {
 
 void connection::cut() noexcept {
   closing_ = true;
-  tcp_socket& socket = stream_.next_layer();
+  frame_socket& socket = stream_.next_layer();
   if (!socket.is_open()) return;
   error_code ignored;
-  if (sending_) socket.set_option(net::socket_base::linger{true, 0}, ignored);
+  // Beast may have sent the rest of it, and a close, before our wait was told of the room.
+  const bool all_sent = !sending_ || (begun_ && socket.is_through());
+  if (!all_sent) socket.set_option(net::socket_base::linger{true, 0}, ignored);
   socket.close(ignored);
 }
 

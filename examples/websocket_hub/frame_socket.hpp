@@ -62,11 +62,16 @@ class frame_socket : public tcp_socket {
     template <class Self>
     void operator()(Self& self, boost::system::error_code error = {}, std::size_t size = 0) {
       if (there.expired()) return self.complete(boost::asio::error::operation_aborted, 0);
+      // When it is over another frame may begin, unless Beast has more of its own: then it goes on at once, within complete().
       socket.beast_writes_ = !last && !error;
       if (!socket.beast_writes_) return self.complete(error, size);
       socket.go_on(error);
       if (!socket.is_through() && !error) return socket.async_wait(wait_write, std::move(self));
-      last = true;  // after an error, too: it is one of the socket's, on which this write fails as well
+      // After an error nothing may follow what has been sent of the frame, even if the socket would take it: the write fails as the socket is closed, and not
+      // before this returns.
+      boost::system::error_code ignored;
+      if (error) socket.close(ignored);
+      last = true;
       tcp_socket& plain = socket;
       const Buffers now = what;  // moving self takes *this
       plain.async_write_some(now, std::move(self));
