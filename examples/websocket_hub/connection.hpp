@@ -53,17 +53,18 @@ class connection : public std::enable_shared_from_this<connection> {
   void sent();
   void close(boost::beast::websocket::close_code why);
 
+  // What a delivery looks at lies side by side: with many connections each line of the cache comes from memory.
   hub_thread& home_;
   hub_stream stream_;
-  std::optional<penstock::subscription<shared_message>> mine_;
-  shared_message sending_;  // what has not gone out yet
-  bool begun_ = false;      // a part of it may have
-  std::string incoming_;    // what has come of a message
-  std::array<char, 128> part_;
+  connection* next_ = nullptr;  // in the list of the thread's
   bool open_ = false;
   bool closing_ = false;
-  connection* next_ = nullptr;  // in the list of the thread's
+  bool begun_ = false;      // a part of what is sent may have gone out
+  shared_message sending_;  // what has not gone out yet
+  std::optional<penstock::subscription<shared_message>> mine_;
   connection* previous_ = nullptr;
+  std::string incoming_;  // what has come of a message
+  std::array<char, 128> part_;
   friend hub_thread;
 };
 
