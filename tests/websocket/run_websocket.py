@@ -364,7 +364,7 @@ def slow_readers(folder):
                     check("lose: who begins to read has the first and the last, in order, and lost what was between",
                           heard[0] == 0 and heard == sorted(set(heard)) and heard[-8:] == list(range(192, 200)) and len(heard) < 200, heard)
                     lost += 200 - len(heard)
-                # Of all of them: the kernel takes some more for one that does not read when it has put together what came in pieces, and so that one moves on by itself.
+                # Of all of them: the kernel may open the window of one that does not read once more, and so that one moves on by itself.
                 check("lose: it counts them", hub.wait_for("websocket_hub_lost_total", lost), (lost, hub.metric("websocket_hub_lost_total")))
                 check("lose: nobody is dropped", hub.metric("websocket_hub_connections") == 6 and hub.metric("websocket_dropped_total") == 0)
 
