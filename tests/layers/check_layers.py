@@ -43,7 +43,7 @@ STANDARD = set(
     typeinfo unordered_map unordered_set utility valarray variant vector version""".split()
 )
 SYSTEM = set(
-    """linux/futex.h sys/syscall.h sys/types.h sys/mman.h sys/resource.h sys/sysctl.h unistd.h sched.h pthread.h time.h errno.h fcntl.h immintrin.h
+    """linux/futex.h sys/syscall.h sys/prctl.h sys/types.h sys/mman.h sys/resource.h sys/sysctl.h unistd.h sched.h pthread.h time.h errno.h fcntl.h immintrin.h
     emmintrin.h intrin.h windows.h synchapi.h sanitizer/tsan_interface.h sanitizer/asan_interface.h""".split()
 )
 

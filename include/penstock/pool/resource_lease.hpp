@@ -53,7 +53,7 @@ class [[nodiscard]] resource_lease {
   friend class detail::resource_engine;
   resource_lease(detail::resource_engine<T>& from, detail::engine_slot<T>& slot) noexcept : from_{&from}, slot_{&slot} {}
   void end(bool broken) noexcept {
-    if (slot_ != nullptr) std::exchange(from_, nullptr)->take_back(*std::exchange(slot_, nullptr), broken);
+    if (from_ != nullptr) std::exchange(from_, nullptr)->take_back(*std::exchange(slot_, nullptr), broken);
   }
 
   detail::resource_engine<T>* from_ = nullptr;
