@@ -32,6 +32,25 @@ struct readers_writers : model::suite<readers_writers<Writers, Readers, Polls>, 
   void after() { require(a == Writers && b == Writers && m.waiters() == 0, "all have written"); }
 };
 
+// Whoever comes while a writer stands in line stands behind it.
+struct no_overtaking : model::suite<no_overtaking, 2> {
+  shared_mutex m;
+  var<int> a{0};
+
+  void thread(unsigned index) {
+    if (index == 0) {
+      m.lock();
+      a = a + 1;
+      m.unlock();
+    } else {
+      m.lock_shared();
+      if (m.waiters() == 1) require(!m.try_lock_shared(), "the writer in line comes first");
+      m.unlock_shared();
+    }
+  }
+  void after() { require(a == 1 && m.waiters() == 0, "it has written"); }
+};
+
 // Cancelled writers do not hold the readers behind them up.
 struct stopped_writer : model::suite<stopped_writer, 4> {
   shared_mutex m;
@@ -62,6 +81,7 @@ int main(int argc, char** argv) {
   session.random<readers_writers<2, 1>>("two writers and a reader");
   session.random<readers_writers<1, 2>>("a writer and two readers");
   session.random<readers_writers<1, 2, 1>>("a polling writer and two readers");
+  session.all<no_overtaking>("nobody overtakes a writer");
   session.random<stopped_writer>("a stopped writer between readers");
   return session.result();
 }
