@@ -25,6 +25,7 @@ template <class Gate>
 struct open_destroy : model::suite<open_destroy<Gate>, 2> {
   Gate* gate = nullptr;
   var<int> data{0};
+  penstock::detail::end_link<model_sync> ended;
 
   void before() {
     if constexpr (std::is_same_v<Gate, wait_group>) {
@@ -36,8 +37,8 @@ struct open_destroy : model::suite<open_destroy<Gate>, 2> {
   }
   void thread(unsigned index) {
     if (index == 0) {
-      if constexpr (std::is_same_v<Gate, join>) {
-        penstock::detail::blocking_wait<join, penstock::detail::plain_node<model_sync>>{*gate}.run();
+      if constexpr (std::is_same_v<Gate, join> || std::is_same_v<Gate, end_list>) {
+        penstock::detail::blocking_wait<Gate, penstock::detail::plain_node<model_sync>>{*gate}.run();
       } else {
         gate->wait();
       }
@@ -49,6 +50,8 @@ struct open_destroy : model::suite<open_destroy<Gate>, 2> {
         gate->done();
       } else if constexpr (std::is_same_v<Gate, join>) {
         gate->end_one();
+      } else if constexpr (std::is_same_v<Gate, end_list>) {
+        gate->push(ended);
       } else {
         gate->set();
       }
@@ -274,6 +277,7 @@ int main(int argc, char** argv) {
   session.all<open_destroy<auto_reset_event>>("auto_reset_event: set and wait, then destroy");
   session.all<open_destroy<wait_group>>("wait_group: done and wait, then destroy");
   session.all<open_destroy<join>>("join: end and wait, then destroy");
+  session.all<open_destroy<end_list>>("end_list: push and wait, then destroy");
   session.random<limited_destroy>("event: set, stop, timeout and wait, then destroy");
   session.random<second_round<event>>("event: two rounds, then destroy");
   session.random<second_round<auto_reset_event>>("auto_reset_event: two rounds, then destroy");
