@@ -32,7 +32,7 @@ constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 template <class Derived, int Threads>
 struct line_suite : model::suite<Derived, Threads> {
   explicit line_suite(std::size_t capacity, std::size_t capacity_bytes = unlimited, std::int64_t max_delay = 0)
-      : l{{.max_items = 1 + (max_delay != 0),
+      : l{{.max_items = max_delay != 0 ? std::size_t{2} : 1,
            .max_bytes = unlimited,
            .capacity = capacity,
            .capacity_bytes = capacity_bytes,
@@ -127,7 +127,7 @@ struct stopped : line_suite<stopped, 3> {
     if (index == 0) {
       given[1] = 2;
       int item = 1;
-      room_wait w{l, &l, &item, nullptr, 9};
+      room_wait w{l, &l, &item, nullptr, std::size_t{9}};
       require(w.run(stop_token{stop}, never) == outcome::cancelled, "stopped");
     } else if (index == 1) {
       require(add(2, 5) == outcome::granted, "added");
