@@ -232,8 +232,7 @@ BENCHMARK(BM_find<std_map>)->Name("BM_ring_find<std::map>")->Args({1000, distinc
 BENCHMARK(BM_find_n_3)->Name("BM_ring_find_n_3<penstock::hash_ring>")->Arg(distinct)->Arg(hot);
 BENCHMARK(BM_acquire)->Name("BM_ring_acquire<penstock::hash_ring>");
 [[maybe_unused]] const bool concurrent_find_added = [] {
-  for (const int threads : thread_counts::up_to_all()) {
-    if (threads == 2 && thread_counts::processors() <= 2) continue;  // there is the writer, too
+  for (const int threads : thread_counts::up_to_twice()) {
     auto* const added =
         benchmark::RegisterBenchmark("BM_ring_concurrent_find<penstock::concurrent_hash_ring>", BM_concurrent_find)
             ->ArgsProduct({{distinct, hot}, {0, 1}});

@@ -1,4 +1,4 @@
-// The token buckets that token_bucket_bench.cpp compares, behind one face: `bool take()` takes one token at the time of the steady clock.
+// The token buckets, leaky buckets and windows that token_bucket_bench.cpp compares, behind one face: `bool take()` takes one token at the time of the steady clock.
 // Each is its algorithm written plainly, with nothing around it: no line, no changes of the rate, and rates of a whole number of nanoseconds a token.
 #pragma once
 
@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 
 namespace rate_peers {
@@ -78,6 +79,109 @@ class zero_time {
   const double rate_;
   const double burst_;
   alignas(64) std::atomic<double> zero_{0};
+};
+
+/// A level that sinks, under a mutex: aiolimiter's AsyncLimiter.
+class mutex_and_level {
+ public:
+  mutex_and_level(std::int64_t limit, std::chrono::nanoseconds period)
+      : most_{static_cast<double>(limit)}, per_nanosecond_{most_ / static_cast<double>(period.count())} {}
+
+  bool take() {
+    const std::int64_t now = steady_nanoseconds();
+    std::scoped_lock guard{lock_};
+    if (now > last_) {
+      level_ = std::max(0.0, level_ - static_cast<double>(now - last_) * per_nanosecond_);
+      last_ = now;
+    }
+    if (level_ + 1 > most_) return false;
+    level_ += 1;
+    return true;
+  }
+
+ private:
+  std::mutex lock_;
+  const double most_;
+  const double per_nanosecond_;
+  double level_ = 0;
+  std::int64_t last_ = steady_nanoseconds();
+};
+
+/// What many servers count: so many in each window of the clock.
+class mutex_and_count {
+ public:
+  mutex_and_count(std::int64_t limit, std::chrono::nanoseconds length) : limit_{limit}, length_{length.count()} {}
+
+  bool take() {
+    const std::int64_t now = steady_nanoseconds();
+    std::scoped_lock guard{lock_};
+    if (const std::int64_t window = now / length_; window > window_) {
+      window_ = window;
+      count_ = 0;
+    }
+    if (count_ >= limit_) return false;
+    ++count_;
+    return true;
+  }
+
+ private:
+  std::mutex lock_;
+  const std::int64_t limit_;
+  const std::int64_t length_;
+  std::int64_t window_ = 0;
+  std::int64_t count_ = 0;
+};
+
+/// That of this window, and of the last one by how much of it is still in the `length` that ends now.
+class mutex_and_two_counts {
+ public:
+  mutex_and_two_counts(std::int64_t limit, std::chrono::nanoseconds length)
+      : limit_{static_cast<double>(limit)}, length_{length.count()} {}
+
+  bool take() {
+    const std::int64_t now = steady_nanoseconds();
+    std::scoped_lock guard{lock_};
+    if (const std::int64_t window = now / length_; window > window_) {
+      before_ = window == window_ + 1 ? count_ : 0;
+      window_ = window;
+      count_ = 0;
+    }
+    const double left =
+        1 - static_cast<double>(std::max<std::int64_t>(0, now - window_ * length_)) / static_cast<double>(length_);
+    if (before_ * left + count_ + 1 > limit_) return false;
+    count_ += 1;
+    return true;
+  }
+
+ private:
+  std::mutex lock_;
+  const double limit_;
+  const std::int64_t length_;
+  std::int64_t window_ = 0;
+  double count_ = 0;
+  double before_ = 0;
+};
+
+/// The time of each that was taken.
+class mutex_and_times {
+ public:
+  mutex_and_times(std::int64_t limit, std::chrono::nanoseconds length)
+      : limit_{static_cast<std::size_t>(limit)}, length_{length.count()} {}
+
+  bool take() {
+    std::scoped_lock guard{lock_};
+    const std::int64_t now = steady_nanoseconds();  // under the lock: in order
+    while (!times_.empty() && times_.front() <= now - length_) times_.pop_front();
+    if (times_.size() >= limit_) return false;
+    times_.push_back(now);
+    return true;
+  }
+
+ private:
+  std::mutex lock_;
+  const std::size_t limit_;
+  const std::int64_t length_;
+  std::deque<std::int64_t> times_;
 };
 
 }  // namespace rate_peers

@@ -1,5 +1,5 @@
-// Borrow and give back: alone, and 8 threads over 4 resources, with and without work under the lease; on a larger machine also by more threads, and
-// with a resource for each.
+// Borrow and give back: alone, and 8 threads over 4 resources, with and without work under the lease; by up to twice as many threads as there are processors with
+// a resource for each; and of a hundred keys, in turn, one of the 4 resources of each.
 //
 // Peer: what one writes by hand (a mutex, a vector and a condition variable). For reference, the floor: penstock's semaphore, which knows how many resources
 // there are and not which. A time is per acquire+release, over all threads.
@@ -11,8 +11,10 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
+#include <penstock/pool/keyed_resource_pool.hpp>
 #include <penstock/pool/resource_pool.hpp>
 #include <penstock/sync/semaphore.hpp>
 
@@ -86,6 +88,52 @@ struct penstock_pool_untimed {  // nothing that looks at a clock
   penstock::resource_pool<connection> p;
 };
 
+// Of a key.
+constexpr int of_each = 4;
+
+struct penstock_keyed_pool {
+  template <class F>
+  void with(const std::string& key, F f) {
+    auto c = p.acquire(key);
+    f(**c);
+  }
+  penstock::keyed_resource_pool<std::string, connection> p{[](const std::string&) { return connection{}; },
+                                                           {.each = {.max_size = of_each}}};
+};
+
+struct mutex_and_map {
+  template <class F>
+  void with(const std::string& key, F f) {
+    entry* e = nullptr;
+    std::unique_ptr<connection> c;
+    {
+      std::unique_lock guard{lock};
+      e = &all[key];
+      e->changed.wait(guard, [&] { return !e->idle.empty() || e->made < of_each; });
+      if (e->idle.empty()) {
+        ++e->made;
+        c = std::make_unique<connection>();
+      } else {
+        c = std::move(e->idle.back());
+        e->idle.pop_back();
+      }
+    }
+    f(*c);
+    {
+      std::scoped_lock guard{lock};
+      e->idle.push_back(std::move(c));
+    }
+    e->changed.notify_one();
+  }
+  struct entry {
+    std::condition_variable changed;
+    std::vector<std::unique_ptr<connection>> idle;
+    int made = 0;
+  };
+  std::mutex lock;
+  std::unordered_map<std::string, entry> all;
+};
+
 // glibc leaves out the atomics of a mutex as long as the process has had one thread only.
 [[maybe_unused]] const bool has_had_threads = (std::thread{[] {}}.join(), true);
 
@@ -129,12 +177,35 @@ bool add(const char* name) {
   with(4, 0);
   with(4, 0)->Threads(8);
   with(4, 400)->Threads(8);
-  for (const int threads : thread_counts::up_to_all()) {
+  for (const int threads : thread_counts::up_to_twice()) {
     if (threads <= 2) continue;
     with(threads, 0)->Threads(threads);  // one for each: nobody waits
     if (threads > 8) with(4, 0)->Threads(threads);
     if (threads > 8) with(4, 400)->Threads(threads);
   }
+  return true;
+}
+
+template <class P>
+void BM_keyed_resource_pool(benchmark::State& state) {
+  P& p = *shared<P>();
+  std::vector<std::string> keys;
+  for (std::int64_t i = 0; i < state.range(0); ++i) keys.push_back("host-" + std::to_string(i) + ".example.org");
+  auto key = static_cast<std::size_t>(state.thread_index());
+  for (auto _ : state) {
+    p.with(keys[key++ % keys.size()], [](connection& c) { benchmark::DoNotOptimize(++c.queries); });
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+template <class P>
+bool add_keyed(const char* name) {
+  benchmark::RegisterBenchmark((std::string{"BM_keyed_resource_pool<"} + name + ">").c_str(), BM_keyed_resource_pool<P>)
+      ->Setup([](const benchmark::State&) { shared<P>() = std::make_unique<P>(); })
+      ->Teardown(destroy<P>)
+      ->Arg(100)
+      ->Apply(thread_counts::apply<>)
+      ->MinTime(0.1)
+      ->UseRealTime();
   return true;
 }
 
@@ -145,6 +216,8 @@ RESOURCE_POOL(reference_semaphore_fifo);
 RESOURCE_POOL(penstock_pool);
 RESOURCE_POOL(penstock_pool_untimed);
 RESOURCE_POOL(by_hand);
+[[maybe_unused]] const bool keyed_added =
+    add_keyed<penstock_keyed_pool>("penstock::keyed_resource_pool") && add_keyed<mutex_and_map>("mutex and map");
 
 }  // namespace
 

@@ -148,7 +148,7 @@ void contended(const char* name) {
   add("BM_semaphore", BM_semaphore<S>, 16, 1);
   add("BM_semaphore_with_work", BM_semaphore_with_work<S>, 4, 1);
   add("BM_semaphore_with_work", BM_semaphore_with_work<S>, 4, 2);
-  for (const int threads : thread_counts::up_to_all()) {
+  for (const int threads : thread_counts::up_to_twice()) {
     if (threads <= 4) continue;
     if (threads != 16) add("BM_semaphore", BM_semaphore<S>, threads, 1);
     add("BM_semaphore", BM_semaphore<S>, threads, threads / 2);

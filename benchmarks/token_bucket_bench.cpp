@@ -1,10 +1,11 @@
-// One token, by one thread, by two and by up to as many as there are processors: there is one (available), or none
-// (exhausted). Per try; no load but the tries themselves.
+// One token, by one thread, by two and by up to twice as many as there are processors: there is one (available), or none
+// (exhausted). Per try; no load but the tries themselves. The same of a leaky bucket and of the windows.
 //
 // clock        the clock alone: what bounds everything that reads it
 // available    a bucket that fills faster than it is emptied
 // exhausted    an empty one, of one token an hour
-// peers        rate_peers.hpp: a mutex and doubles, GCRA written plainly, folly's algorithm written plainly
+// peers        rate_peers.hpp: a mutex and doubles, GCRA written plainly, folly's algorithm written plainly; of a leaky bucket and of windows what one writes
+//              first, under a mutex
 // waiters      100,000 coroutines wait on one bucket by a manual clock, and advance() serves them: per wake-up. bytes_per_waiter: all that each of them
 //              allocates, its frame and spawn()'s; of_the_wait: how much of that a coroutine that does not wait lacks
 // cached_clock_age  how far a cached_clock that is refreshed each 1 ms lies behind, in us: the median, 99 %, 99.9 % and the greatest of the looks of one
@@ -30,6 +31,9 @@
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/rate/fixed_window.hpp>
+#include <penstock/rate/leaky_bucket.hpp>
+#include <penstock/rate/sliding_window.hpp>
 #include <penstock/rate/token_bucket.hpp>
 
 #include "rate_peers.hpp"
@@ -53,6 +57,9 @@ namespace {
 using namespace std::chrono_literals;
 using penstock::rate;
 
+// glibc leaves out the atomics of a mutex as long as the process has had one thread only.
+[[maybe_unused]] const bool has_had_threads = (std::thread{[] {}}.join(), true);
+
 struct penstock_bucket {
   penstock_bucket(double per_second, std::int64_t burst) : bucket{rate{per_second, 1s}, burst} {}
   bool take() { return bucket.try_acquire().has_value(); }
@@ -70,11 +77,18 @@ void BM_token_bucket_clock(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(std::chrono::steady_clock::now());
 }
 
-template <class Bucket>
-void take(benchmark::State& state, double per_second, std::int64_t burst, bool available) {
+template <class Limiter>
+struct ours {
+  ours(std::int64_t limit, std::chrono::nanoseconds length) : limiter{limit, length} {}
+  bool take() { return limiter.try_acquire().has_value(); }
+  Limiter limiter;
+};
+
+template <class Bucket, class Rate, class Amount>
+void take(benchmark::State& state, Rate a, Amount b, bool available) {
   static std::unique_ptr<Bucket> bucket;
   if (state.thread_index() == 0) {
-    bucket = std::make_unique<Bucket>(per_second, burst);
+    bucket = std::make_unique<Bucket>(a, b);
     while (!available && bucket->take()) {
     }
   }
@@ -85,11 +99,20 @@ void take(benchmark::State& state, double per_second, std::int64_t burst, bool a
 }
 template <class Bucket>
 void BM_token_bucket_available(benchmark::State& state) {
-  take<Bucket>(state, 1e9, 1'000'000'000, true);
+  take<Bucket>(state, 1e9, std::int64_t{1'000'000'000}, true);
 }
 template <class Bucket>
 void BM_token_bucket_exhausted(benchmark::State& state) {
-  take<Bucket>(state, 1.0 / 3600, 1, false);
+  take<Bucket>(state, 1.0 / 3600, std::int64_t{1}, false);
+}
+// So many in a length of time: a million in each millisecond, which nobody takes, or one in an hour.
+template <class Bucket>
+void BM_limit_available(benchmark::State& state) {
+  take<Bucket>(state, std::int64_t{1'000'000}, std::chrono::nanoseconds{1ms}, true);
+}
+template <class Bucket>
+void BM_limit_exhausted(benchmark::State& state) {
+  take<Bucket>(state, std::int64_t{1}, std::chrono::nanoseconds{1h}, false);
 }
 
 penstock::task<> wait_once(penstock::token_bucket<penstock::manual_clock>& bucket, std::int64_t& served) {
@@ -195,6 +218,21 @@ void BM_cached_clock_age(benchmark::State& state) {
   BENCHMARK(BM_token_bucket_available<Bucket>)->Apply(thread_counts::apply<>)->UseRealTime(); \
   BENCHMARK(BM_token_bucket_exhausted<Bucket>)->Apply(thread_counts::apply<>)->UseRealTime()
 
+#define LIMIT_TAKES(limit, Bucket, implementation)          \
+  BENCHMARK(BM_limit_available<Bucket>)                     \
+      ->Name("BM_" #limit "_available<" implementation ">") \
+      ->Apply(thread_counts::apply<>)                       \
+      ->MinTime(0.1)                                        \
+      ->UseRealTime();                                      \
+  BENCHMARK(BM_limit_exhausted<Bucket>)                     \
+      ->Name("BM_" #limit "_exhausted<" implementation ">") \
+      ->Apply(thread_counts::apply<>)                       \
+      ->MinTime(0.1)                                        \
+      ->UseRealTime()
+#define LIMIT(limit, Peer, peer)                                    \
+  LIMIT_TAKES(limit, ours<penstock::limit<>>, "penstock::" #limit); \
+  LIMIT_TAKES(limit, rate_peers::Peer, peer)
+
 BENCHMARK(BM_token_bucket_clock)
     ->Name("BM_token_bucket_clock<reference: the clock>")
     ->Apply(thread_counts::apply<>)
@@ -204,6 +242,10 @@ TAKES(penstock_bucket_cached_clock);
 TAKES(rate_peers::mutex_and_doubles);
 TAKES(rate_peers::plain_gcra);
 TAKES(rate_peers::zero_time);
+LIMIT(leaky_bucket, mutex_and_level, "mutex and level");
+LIMIT(fixed_window, mutex_and_count, "mutex and count");
+LIMIT(sliding_window, mutex_and_times, "mutex and deque of times");
+LIMIT(approximate_sliding_window, mutex_and_two_counts, "mutex and two counts");
 BENCHMARK(BM_token_bucket_waiters)
     ->Name("BM_token_bucket_waiters<penstock::token_bucket>")
     ->Arg(100'000)

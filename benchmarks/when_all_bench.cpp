@@ -4,6 +4,8 @@
 //                       beginning them, the sum of what they gave
 //   when_all_work/N/W   the same with children that compute for about half a microsecond, on W workers
 //   when_any_ready/N    N such children, of which the first one to end counts
+//   race_and_stop/2     a child that waits for an item of a channel, where none will come, and one that gives a number at once: the first one is stopped; a time
+//                       is per race
 //
 // penstock's children are tasks, or (`of futures`) functions that were submitted to the pool. Peers, each as its users know it: Asio's awaitable
 // operators (two children only; `||` ends with the first child), Boost.Fiber's fibers and futures (one thread), and where there are workers functions
@@ -29,6 +31,8 @@
 #include <asio/awaitable.hpp>
 #include <asio/detached.hpp>
 #include <asio/experimental/awaitable_operators.hpp>
+#include <asio/experimental/channel.hpp>
+#include <asio/use_awaitable.hpp>
 #define PENSTOCK_BENCH_HAS_AWAITABLE_OPERATORS 1
 #endif
 #endif
@@ -37,6 +41,8 @@
 #include <boost/fiber/future.hpp>
 #endif
 
+#include <penstock/channel/channel.hpp>
+#include <penstock/combine/race.hpp>
 #include <penstock/combine/when_all.hpp>
 #include <penstock/combine/when_any.hpp>
 #include <penstock/core/sync_wait.hpp>
@@ -94,6 +100,12 @@ struct penstock_two {
   static int any(int) { return penstock::sync_wait(penstock::when_any(child<number>(0), child<number>(1))).value; }
 };
 
+struct penstock_race {
+  penstock::task<int> waits() { co_return (co_await items.async_pop()).value_or(-1); }
+  int race() { return penstock::sync_wait(penstock::race(waits(), child<number>(0))).value; }
+  penstock::channel<int> items{1};
+};
+
 #if PENSTOCK_BENCH_HAS_AWAITABLE_OPERATORS
 asio::awaitable<int> asio_child(int i) { co_return number(i); }
 struct asio_two {
@@ -120,7 +132,15 @@ struct asio_two {
       co_return first.index() == 0 ? std::get<0>(first) : std::get<1>(first);
     });
   }
+  int race() {
+    return run([this]() -> asio::awaitable<int> {
+      using namespace asio::experimental::awaitable_operators;
+      const auto first = co_await (items.async_receive(asio::use_awaitable) || asio_child(0));
+      co_return first.index() == 0 ? std::get<0>(first) : std::get<1>(first);
+    });
+  }
   asio::io_context io{1};
+  asio::experimental::channel<void(asio::error_code, int)> items{io, 1};
 };
 #endif
 
@@ -216,6 +236,13 @@ void BM_when_any_ready(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * n);
 }
 template <class P>
+void BM_race_and_stop(benchmark::State& state) {
+  P p;
+  for (auto _ : state) {
+    if (p.race() != 0) state.SkipWithError("who waits in vain was first");
+  }
+}
+template <class P>
 void BM_when_all_work(benchmark::State& state) {
   P p{static_cast<int>(state.range(1))};
   const int n = static_cast<int>(state.range(0));
@@ -231,6 +258,10 @@ void add_ready(const std::string& name, const std::vector<int>& counts) {
       benchmark::RegisterBenchmark(("BM_when_any_ready<" + name + ">").c_str(), BM_when_any_ready<P>)->Arg(n)->MinTime(0.1);
     }
   }
+}
+template <class P>
+void add_race(const std::string& name) {
+  benchmark::RegisterBenchmark(("BM_race_and_stop<" + name + ">").c_str(), BM_race_and_stop<P>)->Arg(2)->MinTime(0.1);
 }
 template <class P>
 void add_work(const std::string& name, const std::vector<int>& counts = {2, 10, 1000}) {
@@ -250,8 +281,10 @@ void add_work(const std::string& name, const std::vector<int>& counts = {2, 10, 
 int main(int argc, char** argv) {
   add_ready<penstock_range>("penstock of a vector", {2, 10, 1000});
   add_ready<penstock_two>("penstock of arguments", {2});
+  add_race<penstock_race>("penstock::race");
 #if PENSTOCK_BENCH_HAS_AWAITABLE_OPERATORS
   add_ready<asio_two>("asio::awaitable_operators", {2});
+  add_race<asio_two>("asio::awaitable_operators");
 #endif
 #if PENSTOCK_BENCH_HAS_BOOST_FIBER
   add_ready<fibers>("boost::fibers::async", {2, 10, 1000});
