@@ -18,6 +18,7 @@
 #include <penstock/core/spawn.hpp>
 #include <penstock/pool/worker_pool.hpp>
 
+#include "latencies.hpp"
 #include "thread_counts.hpp"
 
 namespace contention {
@@ -106,17 +107,12 @@ void wake(benchmark::State& state) {
   for (auto& s : sleepers) s.join();
   ::pthread_barrier_destroy(&begin);
   ::pthread_barrier_destroy(&end);
-  std::sort(took.begin(), took.end());
-  state.counters["P50"] = took[took.size() / 2];
-  state.counters["P90"] = took[took.size() * 9 / 10];
+  latencies::show(state, took);
 }
 
 /// Threads that contend: 2, 4 and 16, as many as there are processors, and twice as many.
 inline std::vector<int> counts() {
-  std::vector<int> all = thread_counts::up_to_all<4, 16>();
-  all.push_back(2 * thread_counts::processors());
-  std::sort(all.begin(), all.end());
-  all.erase(std::unique(all.begin(), all.end()), all.end());
+  std::vector<int> all = thread_counts::up_to_twice<4, 16>();
   std::erase(all, 1);
   return all;
 }

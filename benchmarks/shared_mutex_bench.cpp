@@ -32,6 +32,7 @@
 #include <penstock/sync/shared_mutex.hpp>
 
 #include "contention.hpp"
+#include "latencies.hpp"
 
 namespace {
 
@@ -133,9 +134,7 @@ void BM_shared_mutex_writer(benchmark::State& state) {
   }
   ending = true;
   for (auto& r : readers) r.join();
-  std::sort(took.begin(), took.end());
-  state.counters["P50"] = took[took.size() / 2];
-  state.counters["P90"] = took[took.size() * 9 / 10];
+  latencies::show(state, took);
 }
 
 template <class M>

@@ -37,6 +37,7 @@
 #include <sys/prctl.h>
 #endif
 
+#include "latencies.hpp"
 #include "pool_peers.hpp"
 #include "thread_counts.hpp"
 
@@ -143,6 +144,7 @@ void BM_pool_stream_many_submitters(benchmark::State& state) {
 class quantiles {
  public:
   void add_window(std::vector<std::int64_t>& ns) {
+    for (const std::int64_t n : ns) every_.record(static_cast<std::uint64_t>(std::max<std::int64_t>(n, 0)));
     std::ranges::sort(ns);
     for (auto& [name, q, found] : all_) found.push_back(ns[static_cast<std::size_t>(q * static_cast<double>(ns.size() - 1))]);
   }
@@ -151,6 +153,7 @@ class quantiles {
       std::ranges::sort(found);
       state.counters[name] = static_cast<double>(found[found.size() / 2]);
     }
+    latencies::show_histogram(state, every_.snapshot());
   }
 
  private:
@@ -160,6 +163,7 @@ class quantiles {
     std::vector<std::int64_t> found;
   };
   std::array<one, 3> all_{one{"P50", 0.5, {}}, one{"P99", 0.99, {}}, one{"P99.9", 0.999, {}}};
+  penstock::histogram every_;
 };
 
 template <class P>

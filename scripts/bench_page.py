@@ -4,7 +4,8 @@
     bench_page.py --page FILE [--build-dir DIR] [--command TEXT] [--note TEXT] JSON...     the page
     bench_page.py --keep FILE [--build-dir DIR] [--command TEXT] [--note TEXT] JSON...     the run in brief: every repetition's figure, machine, compiler, commit
 
-JSON is what Google Benchmark writes, a file a program, or a run that was kept. Needs matplotlib (Debian's python3-matplotlib) for the page.
+JSON is what Google Benchmark writes, a file a program, or a run that was kept. Where there is a file NAME.command beside NAME.json, it has the command that wrote it.
+Needs matplotlib (Debian's python3-matplotlib) for the page.
 """
 
 import argparse
@@ -47,27 +48,46 @@ def program_of(file):
 
 
 def read_run(files, build_dir, command):
-    """{"machine", "command", "programs": {program: workloads as bench_report reads them}}; of a run that was kept, its own."""
+    """{"machine", "command", "commands": {program: [commands]}, "programs": {program: workloads as bench_report reads them}, "histograms": {program: its}}; of a run that was
+    kept, its own, in which an earlier one has no commands and histograms."""
     if len(files) == 1 and "programs" in (kept := command_line.read_json(files[0])):
         return kept
-    programs = {}
+    programs, commands, histograms = {}, {}, {}
     for program in dict.fromkeys(program_of(file) for file in files):
-        workloads, errors = bench_report.read([file for file in files if program_of(file) == program])
+        of_it = [file for file in files if program_of(file) == program]
+        workloads, errors = bench_report.read(of_it)
         for error in errors:
             print(f"error: {error}", file=sys.stderr)
         if workloads:
             programs[program] = workloads
-    return {"machine": bench_report.machine(build_dir), "command": command, "programs": programs}
+            commands[program] = [c.read_text(encoding="utf-8").strip() for c in (pathlib.Path(file).with_suffix(".command") for file in of_it) if c.exists()]
+            if found := bench_report.read_histograms(of_it):
+                histograms[program] = found
+    return {"machine": bench_report.machine(build_dir), "command": command, "commands": commands, "programs": programs, "histograms": histograms}
 
 
 def spread_of(values, base):
     return [min(values) / base, max(values) / base]
 
 
+def nines(share):
+    """Of the share that takes longer: 1 for a tenth, 2 for a hundredth."""
+    return -math.log10(max(share, 1e-6))
+
+
+def line_of(bars):
+    """[(nines, ns)]: where the bars of a histogram end; the greatest by half of one of those that were measured."""
+    of_all, passed, line = sum(count for *_, count in bars), 0, []
+    for _, greatest, count in bars:
+        passed += count
+        line.append((nines(max(1 - passed / of_all, 0.5 / of_all)), greatest))
+    return line
+
+
 class Figures:
     """The pictures of a program's workloads, as SVG."""
 
-    def __init__(self, workloads):
+    def __init__(self, workloads, histograms):
         import matplotlib
 
         matplotlib.use("svg")
@@ -75,7 +95,7 @@ class Figures:
         import matplotlib.pyplot
 
         self.plot = matplotlib.pyplot
-        self.workloads = workloads
+        self.workloads, self.histograms = workloads, histograms
         self.rows = bench_report.summarise(workloads)
 
     def draw(self, figure):
@@ -125,8 +145,8 @@ class Figures:
         axes.set_xlabel("time, as a multiple of the best peer's: left of 1 penstock is quicker")
         return self.draw(figure)
 
-    def lines(self, groups, label, ticks):
-        """Panels side by side, one a group: a line for each implementation."""
+    def panels(self, groups, label, draw):
+        """Panels side by side, one a group: draw(panel, title, name, points, style) for each implementation, ours last."""
         columns = min(len(groups), 2)
         count = -(-len(groups) // columns)
         figure, panels = self.plot.subplots(count, columns, figsize=(4.4 * columns, 3.0 * count), squeeze=False)
@@ -135,13 +155,10 @@ class Figures:
             panel.set_visible(False)
         for panel, (title, series) in zip(panels.flat, groups.items()):
             for name in sorted(series, key=bench_report.is_ours):
-                points = sorted(series[name])
                 ours = bench_report.is_ours(name)
                 colour = OURS if ours else PEERS[peers.index(name) % len(PEERS)]
-                panel.plot([x for x, _ in points], [y for _, y in points], "o-", color=colour, linewidth=2.2 if ours else 1.2, markersize=4, label=name, zorder=3 if ours else 2)
+                draw(panel, title, name, sorted(series[name]), {"color": colour, "linewidth": 2.2 if ours else 1.2, "label": name, "zorder": 3 if ours else 2})
             panel.set_title(title, fontsize=10, loc="left")
-            panel.set_yscale("log")
-            panel.set_xticks(*ticks(sorted({x for points in series.values() for x, _ in points})))
             panel.minorticks_off()
             panel.grid(color="#eee")
             panel.legend(fontsize=7, frameon=False)
@@ -156,20 +173,53 @@ class Figures:
                 title = THREADS.sub("", workload)
                 groups.setdefault(f"{title}, by threads", {}).setdefault(name, []).append((int(found[1]), median))
         groups = {title: series for title, series in groups.items() if max(len(points) for points in series.values()) > 1}
-        return self.lines(groups, "ns", lambda xs: (xs, [str(x) for x in xs])) if groups else ""
+
+        def draw(panel, title, _, points, style):
+            panel.plot(*zip(*points), "o-", markersize=4, **style)
+            panel.set_yscale("log")
+            panel.set_xticks(*[[form(x) for x in sorted({x for series in groups[title].values() for x, _ in series})] for form in (int, str)])
+
+        return self.panels(groups, "ns", draw) if groups else ""
 
     def latencies(self):
+        """What is rare takes the room: a latency by the number of nines of those that take no longer. Dots are the quantiles that are compared, lines the whole distribution
+        up to its greatest, or lead from dot to dot where nothing else is known."""
         groups = {}
         for workload, name, median, *_ in self.rows:
             if found := QUANTILE.match(workload):
-                groups.setdefault(found[1], {}).setdefault(name, []).append((float(found[2]), median))
-        if not groups:
-            return ""
-        # What is rare takes the room: by the number of nines.
-        placed = {}
-        for title, series in groups.items():
-            placed[title] = {name: [(-math.log10(max(1 - q / 100, 1e-6)), ns) for q, ns in points] for name, points in series.items()}
-        return self.lines(placed, "latency, ns", lambda xs: (xs, [f"{100 * (1 - 10 ** -x):.6g} %" for x in xs]))
+                groups.setdefault(found[1], {}).setdefault(name, []).append((nines(1 - float(found[2]) / 100), median))
+        for workload, implementations in self.histograms.items():
+            for name in implementations:
+                groups.setdefault(workload, {}).setdefault(name, [])
+
+        def draw(panel, title, name, dots, style):
+            if line := line_of(self.histograms.get(title, {}).get(name, [])):
+                panel.plot(*zip(*line), drawstyle="steps-pre", **style)
+                panel.plot(*zip(*dots) if dots else ([], []), "o", color=style["color"], markersize=4, zorder=style["zorder"])
+            else:
+                panel.plot(*zip(*dots), "o-", markersize=4, **style)
+            panel.set_yscale("log")
+            shares = [q for q in (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999) if nines(1 - q) <= panel.get_xlim()[1]]
+            panel.set_xticks([nines(1 - q) for q in shares], [f"{100 * q:.6g} %" for q in shares])
+
+        return self.panels(groups, "latency, ns", draw) if groups else ""
+
+    def bars(self):
+        """Histograms: what share of all took so long; bars are a fifth to a quarter wide, so areas on the logarithmic axis are shares."""
+
+        def draw(panel, _, __, bars, style):
+            of_all = sum(count for *_, count in bars)
+            edges, heights = [], []
+            for least, greatest, count in bars:
+                if not edges or edges[-1] != max(least, 1):
+                    edges, heights = edges + [max(least, 1)], heights + ([0] if edges else [])
+                edges.append(greatest + 1)
+                heights.append(100 * count / of_all)
+            panel.stairs(heights, edges, fill=style["zorder"] == 3, alpha=0.5 if style["zorder"] == 3 else 1, **style)
+            panel.set_xscale("log")
+            panel.set_xlabel("latency, ns", fontsize=8)
+
+        return self.panels(self.histograms, "of all, %", draw) if self.histograms else ""
 
     def table(self):
         lines = ['<tr><th>workload</th><th>implementation</th><th class="number">median</th><th class="number">spread</th><th class="number">to the best peer</th></tr>']
@@ -201,9 +251,10 @@ def summary_of(run):
 def page(run):
     sections = []
     for program, workloads in run["programs"].items():
-        figures = Figures(workloads)
-        pictures = "".join(f"<figure>{svg}</figure>" for svg in (figures.ratios(), figures.scaling(), figures.latencies()) if svg)
-        sections.append(f'<h2 id="{program}">{program.replace("_", " ")}</h2>{pictures}<details><summary>all figures</summary>{figures.table()}</details>')
+        figures = Figures(workloads, run.get("histograms", {}).get(program, {}))
+        pictures = "".join(f"<figure>{svg}</figure>" for svg in (figures.ratios(), figures.scaling(), figures.latencies(), figures.bars()) if svg)
+        commands = "".join(f"<pre>{html.escape(command)}</pre>" for command in run.get("commands", {}).get(program, []))
+        sections.append(f'<h2 id="{program}">{program.replace("_", " ")}</h2>{commands}{pictures}<details><summary>all figures</summary>{figures.table()}</details>')
     navigation = " ".join(f'<a href="#{program}">{program.replace("_", " ")}</a>' for program in run["programs"])
     command = f"<pre>{html.escape(run['command'])}</pre>" if run["command"] else ""
     return f"""<!doctype html>
@@ -211,7 +262,8 @@ def page(run):
 <body><h1>penstock beside its peers</h1>
 <p class="quiet">{html.escape(run["machine"])}</p>
 <p>{summary_of(run)} A dot is the median of the repetitions over the median of the best peer of that workload in the same run, its line reaches from the least to the greatest
-repetition; strokes are the peers. All do the same work; ratios count, not times: the machine is shared.</p>
+repetition; strokes are the peers. All do the same work; ratios count, not times: the machine is shared. A latency is drawn by the share of all that took no longer (dots: the
+medians of the quantiles that are compared; lines: all that was measured, in all repetitions, to the greatest), and as a histogram.</p>
 {command}<nav>{navigation}</nav>
 {"".join(sections)}</body></html>
 """

@@ -6,7 +6,7 @@ workload. An implementation whose name begins with "penstock" is ours. One whose
 nothing: a clock, a hash or a disk alone, the same on one thread, a design that was not taken, a run of a set time. Every other one is a peer,
 and one without a name is an error. Where every implementation of a workload counts items, the time
 an item is compared, else the time an iteration. A benchmark with counters named P50, P99, … (in ns) is compared by each of these instead, one
-with a counter wakeups_per_s by that.
+with a counter wakeups_per_s by that. Counters named 224..255 ns are a histogram: so many took from 224 to 255 ns. It is drawn, not compared.
 
 A second table compares, for each implementation, a workload with another one of the same run: see COMPARED.
 """
@@ -24,6 +24,7 @@ import command_line
 
 NANOSECONDS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 QUANTILE = re.compile(r"P\d+(\.\d+)?")
+BAR = re.compile(r"(\d+)\.\.(\d+) ns")
 COUNTS = {"wakeups_per_s": "wakeups/s"}
 COMPARED = [  # (this workload, with that one)
     ("pool_stream/8", "pool_stream/2"),
@@ -90,6 +91,24 @@ def read(files):
             for suffix, unit, value in samples_of(run):
                 workloads.setdefault(workload + suffix, {}).setdefault(implementation, {}).setdefault(unit, []).append(value)
     return workloads, errors
+
+
+def read_histograms(files):
+    """workload -> implementation -> [[least ns, greatest ns, how many]], in order, of all repetitions together."""
+    histograms = {}
+    for file in files:
+        for run in command_line.read_json(file, if_empty='{"benchmarks": []}').get("benchmarks", []):
+            bars = {tuple(map(int, found.groups())): round(run[key]) for key in run if (found := BAR.fullmatch(key))}
+            if not bars or run.get("run_type") == "aggregate" or run.get("error_occurred"):
+                continue
+            workload, implementation = split_name(run.get("run_name", run["name"]))
+            all_of_it = histograms.setdefault(workload, {}).setdefault(implementation, {})
+            for bar, count in bars.items():
+                all_of_it[bar] = all_of_it.get(bar, 0) + count
+    return {
+        workload: {name: [[*bar, count] for bar, count in sorted(bars.items())] for name, bars in implementations.items()}
+        for workload, implementations in histograms.items()
+    }
 
 
 def summarise(workloads):

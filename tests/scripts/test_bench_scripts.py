@@ -53,6 +53,15 @@ class Names(unittest.TestCase):
         rows = bench_report.summarise({"load": {"penstock": {"item": [2.0]}, "other": {"item": [4.0]}, "reference: a loop": {"item": [1.0]}}})
         self.assertEqual({name: ratio for _, name, _, _, _, ratio in rows}, {"penstock": 0.5, "other": 1.0, "reference: a loop": None})
 
+    def test_a_histogram_is_of_all_repetitions_and_not_compared(self):
+        runs = benchmark("BM_wait<penstock>", [1.0], **{"P50": 9.0, "8..9 ns": 3.0, "256..319 ns": 1.0}) + benchmark("BM_wait<penstock>", [1.0], **{"P50": 8.0, "8..9 ns": 4.0})
+        runs += benchmark("BM_wait<other>", [1.0], P50=9.0) + [{**runs[0], "run_type": "aggregate"}, {**runs[0], "error_occurred": True}]
+        with tempfile.TemporaryDirectory() as folder:
+            raw = pathlib.Path(folder, "raw.json")
+            raw.write_text(json.dumps({"benchmarks": runs}), encoding="utf-8")
+            self.assertEqual(bench_report.read_histograms([raw]), {"wait": {"penstock": [[8, 9, 7], [256, 319, 1]]}})
+            self.assertEqual(list(bench_report.read([raw])[0]), ["wait P50"])
+
     def test_one_without_a_name_is_an_error(self):
         with tempfile.TemporaryDirectory() as folder:
             raw = pathlib.Path(folder, "raw.json")
@@ -167,14 +176,18 @@ class Kept(unittest.TestCase):
 
 class Keeping(unittest.TestCase):
     def test_a_kept_run_reads_as_it_was(self):
-        runs = benchmark("BM_load<penstock>/threads:1", [10.0, 11.0, 12.0]) + benchmark("BM_load<other>/threads:1", [20.0, 21.0, 22.0])
+        bars = {"8..9 ns": 3.0, "10..11 ns": 12345.0}
+        runs = benchmark("BM_load<penstock>/threads:1", [10.0, 11.0, 12.0], **bars) + benchmark("BM_load<other>/threads:1", [20.0, 21.0, 22.0])
         with tempfile.TemporaryDirectory() as folder:
             raw, brief = pathlib.Path(folder, "penstock_some_bench.json"), pathlib.Path(folder, "kept.json")
             raw.write_text(json.dumps({"benchmarks": runs}), encoding="utf-8")
+            raw.with_suffix(".command").write_text("some_bench --once\n", encoding="utf-8")
             subprocess.run([sys.executable, SCRIPTS / "bench_page.py", "--keep", brief, "--command", "scripts/bench", raw], check=True)
             run = bench_page.read_run([brief], None, "")
         self.assertEqual(run["programs"]["some"]["load/threads:1"]["penstock"]["iteration"], [10.0, 11.0, 12.0])
         self.assertEqual(run["command"], "scripts/bench")
+        self.assertEqual(run["commands"], {"some": ["some_bench --once"]})
+        self.assertEqual(run["histograms"], {"some": {"load/threads:1": {"penstock": [[8, 9, 9], [10, 11, 37035]]}}})
         self.assertIn("in 1 of them penstock is as quick", bench_page.summary_of(run))
 
 
@@ -188,14 +201,22 @@ class Drawing(unittest.TestCase):
                 runs += benchmark(f"BM_load<{name}>/threads:{threads}", [10.0 * threads, 12.0 * threads])
         for name in ("penstock", "other"):
             runs += benchmark(f"BM_wait<{name}>", [1.0, 1.0], P50=100.0, P99=1000.0)
+            runs += benchmark(f"BM_pass<{name}>", [1.0, 1.0], **{"96..111 ns": 9_000.0, "256..319 ns": 990.0, "1024..1279 ns": 10.0})
         with tempfile.TemporaryDirectory() as folder:
             raw, page = pathlib.Path(folder, "penstock_some_bench.json"), pathlib.Path(folder, "page.html")
             raw.write_text(json.dumps({"benchmarks": runs}), encoding="utf-8")
+            raw.with_suffix(".command").write_text("some_bench --benchmark_filter='a|b'\n", encoding="utf-8")
             subprocess.run(["/usr/bin/python3", SCRIPTS / "bench_page.py", "--page", page, raw], check=True)
             text = page.read_text(encoding="utf-8")
-        self.assertEqual(text.count("<svg"), 3)  # ratios, scaling, latencies
-        for expected in ("load, by threads", "wait P99", "load/threads:4", "99 %"):
+        self.assertEqual(text.count("<svg"), 4)  # ratios, scaling, latencies, histograms
+        for expected in ("load, by threads", "wait P99", "load/threads:4", "99 %", "99.99 %", "of all, %", "some_bench --benchmark_filter=&#x27;a|b&#x27;"):
             self.assertIn(expected, text)
+
+    def test_the_line_of_a_histogram(self):
+        line = bench_page.line_of([[1, 1, 90], [2, 2, 9], [8, 9, 1]])
+        self.assertEqual([ns for _, ns in line], [1, 2, 9])
+        for (nines, _), expected in zip(line, (1, 2, 2.301)):  # 90 % took no longer than 1 ns, 99 % no longer than 2
+            self.assertAlmostEqual(nines, expected, 3)
 
 
 class SlowMachines(unittest.TestCase):
