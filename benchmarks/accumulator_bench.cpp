@@ -1,4 +1,4 @@
-// Items from one, two and eight threads, and up to as many as there are processors, into batches whose function only adds them up: what it costs to
+// Items from one, two and eight threads, and up to twice as many as there are processors, into batches whose function only adds them up: what it costs to
 // hand an item over, and to wait until it is written.
 //
 // Peer: a thread of its own, a mutex, a vector that it swaps and two condition variables, which is what most services have. Bounded in the same way.

@@ -1,4 +1,4 @@
-// Picks among 100 endpoints: a lease and its end, by one thread, by two and by up to as many as there are processors. Idle: each thread
+// Picks among 100 endpoints: a lease and its end, by one thread, by two and by up to twice as many as there are processors. Idle: each thread
 // holds no other lease. Busy: each endpoint has three leases all the time, so that nobody finds an idle one. The peers are what one writes by hand:
 // a vector behind a mutex.
 #include <chrono>

@@ -1,4 +1,4 @@
-// What it costs to be careful, where nothing goes wrong. Per call.
+// What it costs to be careful, where nothing goes wrong. Per call; a breaker and a budget also by up to twice as many threads as there are processors.
 //
 // function      the call alone
 // retry         retry() of a function that succeeds at once; with_budget: and a deposit; with_timeouts: and two deadlines, the function takes a stop
@@ -20,6 +20,8 @@
 #include <penstock/job/cron.hpp>
 #include <penstock/job/retry.hpp>
 #include <penstock/job/retry_budget.hpp>
+
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -103,6 +105,12 @@ void BM_cron_plain(benchmark::State& state) { next(state, "*/5 * * * *"); }
 void BM_cron_both_days(benchmark::State& state) { next(state, "30 3 1,15 * MON"); }
 void BM_cron_leap_day(benchmark::State& state) { next(state, "0 0 29 2 *"); }
 
+void several_threads(benchmark::internal::Benchmark* b) {
+  for (const int n : thread_counts::up_to_twice()) {
+    if (n > 1) b->Threads(n);
+  }
+}
+
 BENCHMARK(BM_function)->Name("BM_function<reference: the call alone>");
 BENCHMARK(BM_retry)->Name("BM_retry<penstock::retry>");
 BENCHMARK(BM_retry_with_budget)->Name("BM_retry_with_budget<penstock::retry>");
@@ -114,9 +122,9 @@ BENCHMARK(BM_breaker_time)->Name("BM_breaker_time<penstock::circuit_breaker>");
 BENCHMARK(BM_breaker_slow)->Name("BM_breaker_slow<penstock::circuit_breaker>");
 BENCHMARK(BM_breaker_open)->Name("BM_breaker_open<penstock::circuit_breaker>");
 BENCHMARK(BM_breaker_call)->Name("BM_breaker_call<penstock::circuit_breaker>");
-BENCHMARK(BM_breaker_call)->Name("BM_breaker_call<penstock::circuit_breaker>")->Threads(2)->UseRealTime();
+BENCHMARK(BM_breaker_call)->Name("BM_breaker_call<penstock::circuit_breaker>")->Apply(several_threads)->UseRealTime();
 BENCHMARK(BM_budget)->Name("BM_budget<penstock::retry_budget>");
-BENCHMARK(BM_budget)->Name("BM_budget<penstock::retry_budget>")->Threads(2)->UseRealTime();
+BENCHMARK(BM_budget)->Name("BM_budget<penstock::retry_budget>")->Apply(several_threads)->UseRealTime();
 BENCHMARK(BM_cron_plain)->Name("BM_cron_plain<penstock::cron>");
 BENCHMARK(BM_cron_both_days)->Name("BM_cron_both_days<penstock::cron>");
 BENCHMARK(BM_cron_leap_day)->Name("BM_cron_leap_day<penstock::cron>");
