@@ -160,6 +160,7 @@ class Figures:
                 draw(panel, title, name, sorted(series[name]), {"color": colour, "linewidth": 2.2 if ours else 1.2, "label": name, "zorder": 3 if ours else 2})
             panel.set_title(title, fontsize=10, loc="left")
             panel.minorticks_off()
+            panel.tick_params(labelsize=8)
             panel.grid(color="#eee")
             panel.legend(fontsize=7, frameon=False)
         figure.supylabel(label, fontsize=9)
