@@ -17,6 +17,7 @@
 
 #include <penstock/channel/channel.hpp>
 #include <penstock/core/detail/async_wait.hpp>
+#include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
@@ -117,11 +118,20 @@ struct hooked_mutex {
   void lock() noexcept {
     here->point();
     ++here->locks;
+    is_taken_ = true;
   }
   void unlock() noexcept {
+    is_taken_ = false;
     --here->locks;
     here->point();
   }
+  bool is_free() const noexcept {  // of polled_mutex, which this one stands for
+    here->point();
+    return !is_taken_;
+  }
+
+ private:
+  bool is_taken_ = false;
 };
 
 struct hooked_sync {
@@ -160,6 +170,14 @@ struct hooked_sync {
   using thread_id = int;
   static thread_id this_thread() noexcept { return 0; }
 };
+
+}  // namespace
+
+// What is done with it held is one step for the others.
+template <>
+class penstock::detail::polled_mutex<hooked_sync> : public hooked_mutex {};
+
+namespace {
 
 class hand_clock final : public detail::basic_timer_queue<hooked_sync> {
  public:
