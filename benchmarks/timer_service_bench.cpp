@@ -44,6 +44,7 @@
 
 #include <penstock/core/timer_service.hpp>
 
+#include "contention.hpp"
 #include "latencies.hpp"
 #include "thread_counts.hpp"
 
@@ -262,20 +263,9 @@ std::chrono::nanoseconds random_below(std::chrono::nanoseconds most, std::uint64
   return std::chrono::nanoseconds{static_cast<std::int64_t>(state >> 11) % most.count()};
 }
 
-// One service for all threads of a run.
-template <class T>
-std::unique_ptr<T>& shared() {
-  static std::unique_ptr<T> all;
-  return all;
-}
-template <class T>
-void build(const benchmark::State&) {
-  shared<T>() = std::make_unique<T>();
-}
-template <class T>
-void destroy(const benchmark::State&) {
-  shared<T>().reset();
-}
+using contention::build;
+using contention::destroy;
+using contention::shared;  // one service for all threads of a run
 
 template <class T>
 void BM_timer_replace(benchmark::State& state) {

@@ -198,7 +198,7 @@ class basic_redis_semaphore {
             .waiting = waiting_.load(std::memory_order_relaxed),
             .granted = granted_.load(std::memory_order_relaxed),
             .refused = refused_.load(std::memory_order_relaxed),
-            .abandoned = abandoned_.load(std::memory_order_relaxed),
+            .abandoned = abandoned_.load(std::memory_order_relaxed),  // relaxed: as above
             .failed = failed_.load(std::memory_order_relaxed),
             .lost = kept.lost};
   }
@@ -238,6 +238,7 @@ class basic_redis_semaphore {
     explicit one_more(std::atomic<std::size_t>& n) noexcept : number{n} { number.fetch_add(1, std::memory_order_relaxed); }
     one_more(const one_more&) = delete;
     one_more& operator=(const one_more&) = delete;
+    // relaxed: as above
     ~one_more() { number.fetch_sub(1, std::memory_order_relaxed); }
     std::atomic<std::size_t>& number;
   };

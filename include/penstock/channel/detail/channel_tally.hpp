@@ -46,8 +46,8 @@ class channel_tally {
     s.popped = out - std::min(s.discarded, out);
     s.pushed = std::max(items.pushed(), out);
     s.depth = s.weight = s.pushed - out;
-    s.refused = refused_.load(std::memory_order_relaxed);
-    s.peak_depth = peak_.load(std::memory_order_relaxed);
+    s.refused = refused_.load(std::memory_order_relaxed);  // relaxed: as above
+    s.peak_depth = peak_.load(std::memory_order_relaxed);  // relaxed: as above
     return s;
   }
 

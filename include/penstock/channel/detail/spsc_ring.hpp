@@ -170,7 +170,7 @@ class spsc_ring {
       assert(alone && "two threads are at the same end of a channel_policy::spsc channel");
       static_cast<void>(alone);
     }
-    ~busy() { side_.store(false, std::memory_order_relaxed); }
+    ~busy() { side_.store(false, std::memory_order_relaxed); }  // relaxed: as above
     busy(const busy&) = delete;
 
    private:
