@@ -154,6 +154,23 @@ def table(rows):
     return "\n".join(lines)
 
 
+def brief(rows):
+    """A line a workload that has peers: our quickest variant beside the quickest peer."""
+    lines = ["| workload | penstock | best peer | ratio |", "|---|---|---|---:|"]
+    workloads = {}
+    for row in rows:
+        workloads.setdefault(row[0], []).append(row)
+    for workload, those in workloads.items():
+        ours, peers = ([row for row in those if which(row[1]) and row[5] is not None] for which in (is_ours, is_peer))
+        if not ours or not peers:
+            continue
+        mine, best = (min(which, key=lambda row: row[2]) for which in (ours, peers))
+        cell = lambda row: f"{shown(row[2], row[3])} ({100 * row[4]:.0f} %), {row[1]}"
+        ratio = f"{mine[5]:.2f}"
+        lines.append(f"| {workload} | {cell(mine)} | {cell(best)} | {f'**{ratio}**' if mine[5] <= 1 else ratio} |")
+    return "\n".join(lines)
+
+
 def comparison(rows):
     """The second table, or nothing."""
     medians = {(workload, name): median for workload, name, median, *_ in rows}
@@ -195,7 +212,12 @@ def main():
     parser.add_argument("files", nargs="+")
     parser.add_argument("--build-dir", help="to name the compiler in the heading")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
+    parser.add_argument("--brief", action="store_true", help="of one run that was kept: a line a workload, penstock beside the best peer")
     options = parser.parse_args()
+    if options.brief:
+        programs = command_line.read_json(options.files[0]).get("programs", {})
+        print(brief(summarise({workload: series for workloads in programs.values() for workload, series in workloads.items()})))
+        return
     workloads, errors = read(options.files)
     rows = summarise(workloads)
     if not rows:

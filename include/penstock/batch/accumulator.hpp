@@ -228,11 +228,12 @@ class accumulator {
   /// How many items batches left with, and how long each call of the function took. Throws std::bad_alloc.
   [[nodiscard]] auto batch_sizes() const { return state_->of.batch_size.snapshot(); }
   [[nodiscard]] auto write_times() const { return state_->of.write_time.snapshot(); }
-  /// With accumulator_options::metrics: how long items waited inside until their batch left, in nanoseconds; empty without. Throws std::bad_alloc.
+  /// With accumulator_options::metrics: how long items waited inside until their batch left, in nanoseconds; empty without. Where items are many one
+  /// in accumulator_options::time_every is timed, and counts as so many. Throws std::bad_alloc.
   [[nodiscard]] auto wait_times() const {
-    using waits = typename writer::wait_histogram;
-    const auto& measured = state_->of.queue_wait;
-    return measured ? measured->snapshot() : decltype(std::declval<const waits&>().snapshot()){};
+    const auto& measured = state_->of.waits;
+    using snapshot = decltype(measured->times.snapshot());
+    return measured ? measured->times.snapshot() : snapshot{};
   }
 
  private:
@@ -257,6 +258,7 @@ class accumulator {
     at_least_one("capacity", o.capacity);
     at_least_one("capacity_bytes", o.capacity_bytes);
     at_least_one("max_in_flight_batches", o.max_in_flight_batches);
+    at_least_one("time_every", o.time_every);
     if (o.max_delay.count() < 0) refuse("max_delay", std::to_string(o.max_delay.count()) + " ns");
     if (o.max_idle.count() < 0) refuse("max_idle", std::to_string(o.max_idle.count()) + " ns");
     const bool timed = o.max_delay.count() != 0;

@@ -70,8 +70,8 @@ struct metrics {
   static constexpr metric dropped{"dropped", "What was let in and thrown away, by why.", true};
   static constexpr metric queue_wait{"queue_wait", "How long it waited inside before its turn.", true};
   static constexpr metric run{"run", "How long it was under way.", true};
-  static constexpr metric time_every{"time_every", "One in so many of what completed or failed was timed, and counts as so many.",
-                                     true};
+  static constexpr metric time_every{"time_every",
+                                     "Of many that completed or failed one in so many was timed, and counts as so many.", true};
   static constexpr metric busy{"busy", "Time of slots (threads, places) that were in use, added up.", true};
   static constexpr metric offered{"offered", "Time of slots that were there, added up.", true};
 };

@@ -18,9 +18,10 @@
 // Several pools  `queue_wait.merge(other.queue_wait)`, `busy.merge(other.busy)`.
 // Consistency    a snapshot is made of parts of about the same moment, each of which is right in itself. Counts never decrease from one snapshot to
 //                the next.
-// Times          one task in worker_pool_options::time_every is timed, picked by chance, and counts as so many in queue_wait and run_time: their
-//                quantiles, means and sums are those of a sample, right on average, and their counts are about how many tasks were run; the
-//                extremes are those of the sample. Everything else, busy too, is exact. With 1 each task is timed.
+// Times          while tasks come 2 µs apart or more, each is timed. Of more of them one in worker_pool_options::time_every is, picked by chance, and counts
+//                as so many in queue_wait and run_time: their quantiles, means and sums are then those of a sample, right on average, their
+//                counts are about how many tasks were run, and the extremes are those of the sample. Everything else, busy too, is exact. With 1
+//                each task is timed, always.
 // Cost           each worker has counters of its own, to which only it writes: without worker_pool_options::metrics 0 to 3 ns a task. A task that is
 //                timed takes three looks at the clock and a place in two histograms; spread over sixteen some 10 ns a task, where
 //                each is timed 50 to 90 (docs/pool.md). stats() itself takes the pool's lock a few times and, with metrics, locks of each
@@ -74,7 +75,8 @@ struct pool_stats {
   std::size_t wakes = 0;      ///< times that a worker was woken
 
   // with worker_pool_options::metrics; empty without
-  std::size_t time_every = 0;  ///< one task in so many was timed, and counts as so many in queue_wait and run_time
+  std::size_t time_every =
+      0;  ///< one task in so many is timed where they are many, and counts as so many in queue_wait and run_time
   /// Of tasks that were run: nanoseconds from their submission to their beginning. Waiting for room is part of it.
   histogram_snapshot queue_wait;
   histogram_snapshot run_time;  ///< of the same tasks: nanoseconds from the beginning to the end

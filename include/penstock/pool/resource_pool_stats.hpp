@@ -65,8 +65,9 @@ struct resource_pool_stats {
 
   // with resource_pool_options::metrics; empty without. Nanoseconds
   histogram_snapshot wait_time;  ///< of those that stood in line, or had to connect, and got a lease
-  histogram_snapshot hold_time;  ///< how long leases were held that have ended
-  histogram_snapshot lifetime;   ///< of resources that have gone
+  histogram_snapshot
+      hold_time;                ///< how long leases were held that have ended; of many one in time_every, which counts as so many
+  histogram_snapshot lifetime;  ///< of resources that have gone
 };
 
 /// What a registry sees of a pool (observe/registry.hpp); times only where there are any.

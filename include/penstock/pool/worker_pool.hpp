@@ -66,7 +66,6 @@
 #include <penstock/core/range_result.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
-#include <penstock/observe/detail/one_in.hpp>
 #include <penstock/pool/detail/helping_wait.hpp>
 #include <penstock/pool/detail/pool_threads.hpp>
 #include <penstock/pool/detail/task_queue.hpp>
@@ -231,16 +230,14 @@ class basic_worker_pool {
     penstock::overflow overflow;
     detail::task_label label;
   };
-  // Of a task that is submitted now: the time, if it is to be measured.
-  [[nodiscard]] detail::nanoseconds_point stamp() const noexcept {
-    if (!metrics_ || !timed_.picked()) [[likely]]
-      return detail::untimed;
-    return clock_.now();
+  // Of tasks that are submitted now: the time, if they are to be measured.
+  [[nodiscard]] detail::nanoseconds_point stamp(std::size_t n = 1) const noexcept {
+    return metrics_ ? timed_.stamp(clock_, n) : detail::untimed;
   }
   [[nodiscard]] detail::nanoseconds_point time_if(detail::nanoseconds_point since) const noexcept {
     return since != detail::untimed ? clock_.now() : since;
   }
-  [[nodiscard]] detail::task_label usual_label() const noexcept { return {usual_priority_, stamp()}; }
+  [[nodiscard]] detail::task_label usual_label(std::size_t n = 1) const noexcept { return {usual_priority_, stamp(n)}; }
   [[nodiscard]] admission usual_admission(const wait_limits& limits) const noexcept { return {limits, overflow_, usual_label()}; }
   [[nodiscard]] admission admission_of(const submit_options& options) const;
   // Until when to wait for room: as long as the submission says, or else the pool.
@@ -314,7 +311,7 @@ class basic_worker_pool {
   const unsigned usual_priority_ = priorities_ / 2;
   const any_clock clock_;
   const bool metrics_;
-  const detail::one_in timed_;  // with metrics
+  const detail::event_timing timed_;  // with metrics
   const move_only_function<void(std::exception_ptr) const> on_error_;
   std::stop_source stop_;
   std::atomic<std::size_t> failed_{0};

@@ -29,7 +29,8 @@ struct worker_pool_options {
   move_only_function<void(std::exception_ptr) const> on_error = {};
   unsigned priorities = 1;  ///< how many there are, 1 to 16; see submit_options.hpp
   bool metrics = false;     ///< measure what stats() tells of times; see pool_stats.hpp
-  /// With metrics: one task in so many is timed, picked by chance. 1: each of them, for two looks at the clock a task more; see pool_stats.hpp.
+  /// With metrics: where tasks come faster than every 2 µs, one in so many is timed, picked by chance. 1: each of them, for two looks at the clock a
+  /// task more; see pool_stats.hpp.
   std::uint32_t time_every = 16;
   /// What submit_options::expires_in, room_timeout, keep_alive and metrics are counted by; must outlive the pool. Default: the steady clock.
   any_clock clock = {};

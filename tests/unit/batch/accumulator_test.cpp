@@ -624,7 +624,7 @@ TEST_CASE("accumulator: an item is destroyed once, under no lock, and batches th
 }
 
 TEST_CASE("accumulator: with metrics it tells how long items waited until their batch left", "[accumulator]") {
-  bench b{{.max_batch_size = 2, .metrics = true}};
+  bench b{{.max_batch_size = 2, .metrics = true, .time_every = 1}};
   penstock::registry all{{.clock = b.clock}};
   const auto joined = all.join("b", b.acc);
   const penstock::registry_snapshot before = all.snapshot();
@@ -662,8 +662,25 @@ TEST_CASE("accumulator: with metrics it tells how long items waited until their 
   CHECK(without.acc.wait_times().count() == 0);
 }
 
+TEST_CASE("accumulator: of many items some are timed, and stand for all; of few each is", "[accumulator]") {
+  bench b{{.metrics = true}};
+  for (int n = 0; n < 100; ++n) {
+    b.push_all({n});
+    b.clock.advance(1ms);
+    b.run();
+  }
+  CHECK(b.acc.wait_times().count() == 100);
+  CHECK(b.acc.wait_times().min() == std::uint64_t{999'999});  // a nanosecond is lost
+  CHECK(b.acc.wait_times().max() == std::uint64_t{999'999});
+  for (int n = 0; n < 4000; ++n) b.push_all({n});
+  b.clock.advance(1ms);
+  b.run();
+  CHECK(std::abs(static_cast<double>(b.acc.wait_times().count() - 100) - 4000) < 0.3 * 4000);
+  CHECK(b.acc.stats().acknowledged == 4100);
+}
+
 TEST_CASE("accumulator: an item that waited for room has waited since it went in", "[accumulator]") {
-  bench b{{.capacity = 1, .metrics = true}};
+  bench b{{.capacity = 1, .metrics = true, .time_every = 1}};
   b.push_all({1});
   auto second = penstock::spawn([](accumulator<int>& acc) -> task<> {
     int item = 2;

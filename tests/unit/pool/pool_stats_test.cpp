@@ -53,8 +53,14 @@ void check_only_values(const histogram_snapshot& s, std::vector<std::chrono::nan
   CHECK(s == expected.snapshot());
 }
 
-// In the first picks of a thread.
+// In the first picks of a thread, once the pool does not take its tasks for rare.
 constexpr std::uint32_t never_picked = std::numeric_limits<std::uint32_t>::max();
+
+// Two at once.
+void not_be_rare(worker_pool& pool) {
+  for (int i = 0; i < 2; ++i) must(pool.post([] {}).has_value());
+  must(pool.drain().has_value());
+}
 
 task<void> hop(worker_pool& pool, int times) {
   for (int i = 0; i < times; ++i) co_await pool.schedule();
@@ -489,16 +495,16 @@ TEST_CASE("pool_stats: the longest running piece is told, and which worker runs 
 TEST_CASE("pool_stats: tasks that are timed one in so many stand for all of them, and counts and busy time are exact",
           "[worker_pool][stats]") {
   manual_clock clock;
+  constexpr std::size_t tasks = 4000;
   worker_pool_options options = with_metrics(clock);
+  options.queue_capacity = tasks;
   options.time_every = 16;
   worker_pool pool{std::move(options)};
   registry all{{.clock = clock}};
   const auto joined = all.join("pool", pool);
   const registry_snapshot before = all.snapshot();
-  constexpr std::size_t tasks = 4000;
   std::jthread{[&] {
-    gate busy{pool};
-    busy.open();
+    gate busy{pool};  // the first two are timed in any case, as the pool cannot know yet that others follow at once
     // Two kinds in turn, which an even interval would not tell apart.
     for (std::size_t i = 0; i < tasks; ++i) must(pool.post([&clock, i] { clock.advance(i % 2 == 0 ? 1ms : 3ms); }).has_value());
   }}.join();
@@ -507,12 +513,12 @@ TEST_CASE("pool_stats: tasks that are timed one in so many stand for all of them
   const pool_stats s = pool.stats();
   CHECK(s.completed == tasks + 1);
   CHECK(s.busy.busy == 2 * tasks * 1ms);
-  CHECK(s.run_time.count() % 16 == 0);
+  CHECK(s.run_time.count() % 16 == 2);
   CHECK(s.run_time.count() == s.queue_wait.count());
   CHECK(std::abs(static_cast<double>(s.run_time.count()) - tasks) < 0.15 * tasks);
   CHECK(std::abs(s.run_time.mean() - 2e6) < 0.1 * 2e6);
   CHECK(std::abs(static_cast<double>(s.run_time.sum()) - 2e6 * tasks) < 0.15 * 2e6 * tasks);
-  CHECK((s.run_time.min() == ns(1ms) && s.run_time.max() == ns(3ms)));
+  CHECK((s.run_time.min() == 0 && s.run_time.max() == ns(3ms)));
 
   const registry_interval i = all.snapshot().since(before);
   const littles_law running = i.find("pool")->run_law();
@@ -530,11 +536,15 @@ TEST_CASE("pool_stats: where none of the tasks that ended was timed, nothing is 
   worker_pool pool{std::move(options)};
   registry all{{.clock = clock}};
   const auto joined = all.join("pool", pool);
-  const registry_snapshot before = all.snapshot();
-  std::jthread{[&] { must(pool.post([&] { clock.advance(1ms); }).has_value()); }}.join();
+  registry_snapshot before;
+  std::jthread{[&] {
+    not_be_rare(pool);
+    before = all.snapshot();
+    must(pool.post([&] { clock.advance(1ms); }).has_value());
+  }}.join();
   REQUIRE(pool.drain());
-  CHECK(pool.stats().completed == 1);
-  CHECK(pool.stats().run_time.count() == 0);
+  CHECK(pool.stats().completed == 3);
+  CHECK(pool.stats().run_time.count() == 2);
   CHECK(pool.stats().busy.busy == 1ms);
   CHECK_FALSE(all.snapshot().since(before).find("pool")->run_law().measured);
   // But that nothing comes out is told.
@@ -544,6 +554,53 @@ TEST_CASE("pool_stats: where none of the tasks that ended was timed, nothing is 
   CHECK(all.snapshot().since(stuck).find("pool")->run_law().measured);
 }
 
+TEST_CASE("pool_stats: tasks that are rare are timed each, whatever the choice among many is", "[worker_pool][stats]") {
+  manual_clock clock;
+  worker_pool_options options = with_metrics(clock);
+  options.queue_capacity = 4000;
+  options.time_every = 16;
+  worker_pool pool{std::move(options)};
+  const auto rare = [&](std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) {
+      clock.advance(2us);
+      REQUIRE(pool.post([&] { clock.advance(1ms); }));
+      REQUIRE(pool.drain());
+    }
+  };
+  rare(100);
+  pool_stats s = pool.stats();
+  CHECK(s.run_time.count() == 100);
+  CHECK(s.queue_wait.count() == 100);
+  CHECK((s.run_time.min() == ns(1ms) && s.run_time.max() == ns(1ms)));
+  {
+    gate busy{pool};
+    for (std::size_t i = 0; i < 3999; ++i) must(pool.post([] {}).has_value());
+  }
+  REQUIRE(pool.drain());
+  const pool_stats many = pool.stats();
+  const std::uint64_t of_many = many.run_time.count() - s.run_time.count();
+  CHECK(std::abs(static_cast<double>(of_many) - 4000) < 0.3 * 4000);
+  // Rare again: once chance has picked one, and the time since the last was long enough for sixteen, each is timed.
+  std::uint64_t before = many.run_time.count();
+  for (int i = 0; i < 1000 && pool.stats().run_time.count() - before != 1; ++i) {
+    before = pool.stats().run_time.count();
+    rare(1);
+  }
+  rare(100);
+  CHECK(pool.stats().run_time.count() == before + 101);
+}
+
+TEST_CASE("pool_stats: a large batch is never taken for rare", "[worker_pool][stats]") {
+  manual_clock clock;
+  worker_pool_options options = with_metrics(clock);
+  options.time_every = never_picked;
+  worker_pool pool{std::move(options)};
+  std::jthread{[&] { must(pool.post_n(32, [](std::size_t) {}).count == 32); }}.join();
+  REQUIRE(pool.drain());
+  CHECK(pool.stats().completed == 32);
+  CHECK(pool.stats().run_time.count() == 0);
+}
+
 TEST_CASE("pool_stats: a piece that is not timed and comes right after another one runs since it was first seen",
           "[worker_pool][stats]") {
   manual_clock clock;
@@ -551,6 +608,7 @@ TEST_CASE("pool_stats: a piece that is not timed and comes right after another o
   options.time_every = never_picked;
   worker_pool pool{std::move(options)};
   std::jthread{[&] {
+    not_be_rare(pool);
     event entered, go_on;
     {
       gate first{pool};

@@ -221,7 +221,7 @@ TEST_CASE("resource_pool: with metrics it tells how long leases were held", "[re
   // Times of the lane are by no clock of its own; a list of leases keeps the lane shut.
   for (const auto leaks : {0s, 1000s}) {
     penstock::registry all{{.clock = clock}};
-    pool p{maker(w), {.max_size = 2, .leak_threshold = leaks, .metrics = true, .clock = clock}};
+    pool p{maker(w), {.max_size = 2, .leak_threshold = leaks, .metrics = true, .time_every = 1, .clock = clock}};
     const auto joined = all.join("p", p);
     const penstock::registry_snapshot before = all.snapshot();
     auto one = p.acquire();
@@ -249,6 +249,25 @@ TEST_CASE("resource_pool: with metrics it tells how long leases were held", "[re
   pool without{maker(w), {.clock = clock}};
   without.acquire().value().release();
   CHECK(without.stats().hold_time.count() == 0);
+}
+
+TEST_CASE("resource_pool: of many leases some are timed, and stand for all; of few each is", "[resource_pool]") {
+  world w;
+  manual_clock clock;
+  pool p{maker(w), {.metrics = true, .clock = clock}};
+  for (int n = 0; n < 100; ++n) {
+    auto lease = p.acquire();
+    clock.advance(3ms);
+    lease->release();
+  }
+  CHECK(p.stats().hold_time.count() == 100);
+  CHECK(p.stats().hold_time.min() == std::uint64_t{2'999'999});  // a nanosecond is lost
+  CHECK(p.stats().hold_time.max() == std::uint64_t{2'999'999});
+  for (int n = 0; n < 4000; ++n) p.acquire().value().release();
+  const auto of_many = static_cast<double>(p.stats().hold_time.count() - 100);
+  CHECK(std::abs(of_many - 4000) < 0.3 * 4000);
+  CHECK(p.stats().acquired == 4100);
+  CHECK_THROWS_AS((pool{maker(w), {.time_every = 0}}), std::invalid_argument);
 }
 
 TEST_CASE("resource_pool: lifetimes are shortened by chance, so that resources do not all go at once", "[resource_pool]") {

@@ -148,8 +148,8 @@ class batch_writer {
   batch_writer(const write_limits& limits, options_type&& o)
       : options{std::move(o)},
         timers{timers_for(options)},
-        line{limits, timers, options.metrics ? &options.clock : nullptr},
-        queue_wait{options.metrics ? new wait_histogram : nullptr} {
+        waits{options.metrics ? new measured_waits{{options.clock, event_timing{options.time_every}}} : nullptr},
+        line{limits, timers, waits ? &*waits : nullptr} {
     origin.remember();
     if (timers == nullptr) return;
     timer_entry<std_sync> first;  // starts the thread of the timers now, when that may fail
@@ -175,7 +175,7 @@ class batch_writer {
       batch& b = *turn.taken;
       write_failure failure;
       batch_size.record(b.added);
-      if (queue_wait && !stop.stop_requested()) [[unlikely]]
+      if (waits && !stop.stop_requested()) [[unlikely]]
         record_waits(b);
       std::optional<dependent<open_span, F>> span;
       if (observers::trace()) [[unlikely]]
@@ -231,14 +231,16 @@ class batch_writer {
 
   const options_type options;
   timer_queue* const timers;  // null: no time matters
+  struct measured_waits : arrival_times {
+    dependent<histogram, Item> times{};
+  };
+  const owner<measured_waits> waits;  // null: not measured
   line_type line;
   std::stop_source stop;
   process_origin origin;
   std::atomic<std::uint64_t> handler_failed{0};
   basic_histogram<4, 32> batch_size;
   basic_histogram<5, 42> write_time;
-  using wait_histogram = dependent<histogram, Item>;
-  const owner<wait_histogram> queue_wait;  // null: not measured
 
  private:
   static timer_queue* timers_for(const options_type& o) {
@@ -250,7 +252,9 @@ class batch_writer {
   void record_waits(const batch& b) noexcept {
     const nanoseconds_point now = options.clock.now();
     for (const nanoseconds_point at : b.came) {
-      queue_wait->record(std::chrono::nanoseconds{std::max<nanoseconds_point>(saturating_difference(now, at), 0)});
+      if (at == untimed) continue;
+      const auto length = static_cast<std::uint64_t>(std::max<nanoseconds_point>(saturating_difference(now, at), 0));
+      waits->times.record_n(length, waits->timing.weight(at));
     }
   }
 

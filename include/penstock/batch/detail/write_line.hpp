@@ -35,6 +35,7 @@
 #include <penstock/core/detail/timer_queue.hpp>
 #include <penstock/core/detail/wait_queue.hpp>
 #include <penstock/core/trace_context.hpp>
+#include <penstock/observe/detail/event_timing.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -46,6 +47,12 @@ struct write_limits {
   std::int64_t max_delay;  // 0: a batch is due as soon as a writer is free
   std::int64_t max_idle;
   std::size_t max_in_flight;
+};
+
+/// By which clock it is noted when items come, and of which.
+struct arrival_times {
+  any_clock clock;
+  event_timing timing;
 };
 
 template <class Item, class Sync = std_sync>
@@ -96,8 +103,8 @@ class write_line {
     std::uint64_t number;
   };
 
-  /// `timers`: may be null if no time matters. `arrivals`: by which clock batches say when each item came; null: they do not.
-  write_line(const write_limits& limits, basic_timer_queue<Sync>* timers, const any_clock* arrivals = nullptr) noexcept
+  /// `timers`: may be null if no time matters. `arrivals`: how batches say when items came; null: they do not.
+  write_line(const write_limits& limits, basic_timer_queue<Sync>* timers, const arrival_times* arrivals = nullptr) noexcept
       : limits_{limits}, timers_{timers}, arrivals_{arrivals} {}
   write_line(const write_line&) = delete;
   write_line& operator=(const write_line&) = delete;
@@ -316,7 +323,7 @@ class write_line {
 
   const write_limits limits_;
   basic_timer_queue<Sync>* const timers_;
-  const any_clock* const arrivals_;
+  const arrival_times* const arrivals_;
   mutable polled_mutex<Sync> lock_;
   wait_queue<Sync> room_;
   wait_queue<Sync> writers_;

@@ -26,7 +26,7 @@ template <class Item, class Sync>
 void write_line<Item, Sync>::enter(room_node& n) noexcept {
   try {
     batch& b = batch_for(n.bytes);
-    const nanoseconds_point now = arrivals_ != nullptr ? arrivals_->now() : 0;
+    const nanoseconds_point now = arrivals_ != nullptr ? arrivals_->timing.stamp(arrivals_->clock) : untimed;
     b.append(*n.item, n.ticket, arrivals_ != nullptr ? &now : nullptr);
     b.added = b.items.size();
     if (b.added == 1) b.trace = !observers::trace() ? trace_context{} : n.traced ? n.trace.context : current_trace();

@@ -39,7 +39,7 @@ inline result<void> basic_worker_pool<Sync>::put_traced(task& work, const wait_l
 template <class Sync>
 inline range_result basic_worker_pool<Sync>::put_n(std::span<task> tasks, const wait_limits& limits) {
   range_result moved;
-  const detail::task_label label = usual_label();
+  const detail::task_label label = usual_label(tasks.size());
   while (moved.count < tasks.size()) {
     const std::span<task> rest = tasks.subspan(moved.count);
     if (detail::observers::trace()) [[unlikely]] {

@@ -1,8 +1,10 @@
 // penstock/pool/detail/resource_engine.hpp: what makes, checks and destroys the resources of a pool, and how callers wait for them.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <new>
@@ -16,6 +18,7 @@
 #include <penstock/core/sync_wait.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
+#include <penstock/observe/detail/event_timing.hpp>
 #include <penstock/observe/histogram.hpp>
 #include <penstock/pool/detail/resource_core.hpp>
 #include <penstock/pool/detail/resource_functions.hpp>
@@ -29,7 +32,7 @@ namespace penstock::inline v0_1::detail {
 template <class T>
 struct engine_slot : resource_slot<std_sync> {
   T& value() noexcept { return *std::launder(reinterpret_cast<T*>(place)); }
-  nanoseconds_point held_since = 0;  // of who has the lease; where that is measured
+  nanoseconds_point held_since = untimed;  // of who has the lease
   alignas(T) std::byte place[sizeof(T)];
 };
 
@@ -52,7 +55,7 @@ class resource_engine final : public resource_core<std_sync> {
         check_{std::move(o.validate)},
         on_leak_{std::move(o.on_leak)},
         operations_{o.executor} {
-    if (o.metrics) meters_ = std::make_unique<meters>();
+    if (o.metrics) meters_ = std::make_unique<meters>(o.time_every);
     detail::timer_entry<std_sync> probe;  // if there can be no thread for the timers, that is told here
     timers_by(clock_).add(probe, never);
     timers_by(clock_).remove(probe);
@@ -117,6 +120,8 @@ class resource_engine final : public resource_core<std_sync> {
 
  private:
   struct meters {
+    explicit meters(std::uint32_t time_every) noexcept : lent{time_every} {}
+    const event_timing lent;
     histogram waits;
     histogram holds;
     histogram lifetimes;
@@ -146,7 +151,9 @@ class resource_engine final : public resource_core<std_sync> {
     return taken(wait, how, since);
   }
   [[gnu::noinline]] void record_hold(const slot_of_t& s) noexcept {
-    meters_->holds.record(std::chrono::nanoseconds{time() - s.held_since});
+    if (s.held_since == untimed) return;
+    const nanoseconds_point held = std::max<nanoseconds_point>(time() - s.held_since, 0);
+    meters_->holds.record_n(static_cast<std::uint64_t>(held), meters_->lent.weight(s.held_since));
   }
   [[gnu::noinline]] void take_back_slowly(slot_of_t& s, bool broken) noexcept {
     this->release(s, this->terms().timed_return() ? time() : 0, broken);
@@ -154,7 +161,7 @@ class resource_engine final : public resource_core<std_sync> {
   lease lease_of(core::slot* s) noexcept {
     auto& lent = *static_cast<slot_of_t*>(s);
     if (meters_ != nullptr) [[unlikely]]
-      lent.held_since = time();
+      lent.held_since = meters_->lent.stamp(clock_);
     return lease{*this, lent};
   }
   errc failed(errc why) noexcept {

@@ -51,6 +51,7 @@ resource_terms terms_of(const resource_pool_options<T>& o, bool background) {
   };
   refuse(o.max_size == 0, "penstock::resource_pool: max_size is 0");
   refuse(o.max_connecting == 0, "penstock::resource_pool: max_connecting is 0");
+  refuse(o.time_every == 0, "penstock::resource_pool: time_every is 0");
   refuse(o.min_idle > o.max_size, "penstock::resource_pool: min_idle is more than max_size");
   refuse(o.max_overflow > std::numeric_limits<std::size_t>::max() - o.max_size,
          "penstock::resource_pool: max_overflow is too much");

@@ -1,16 +1,13 @@
 // penstock/pool/detail/work.hpp: a piece of work of a pool, once it was taken: a task, a resumption, or a job of a fork-join algorithm.
 #pragma once
 
-#include <limits>
 #include <utility>
 
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
+#include <penstock/observe/detail/event_timing.hpp>
 
 namespace penstock::inline v0_1::detail {
-
-/// In place of the time when a task was submitted: it is not measured. No clock says that.
-inline constexpr nanoseconds_point untimed = std::numeric_limits<nanoseconds_point>::min();
 
 /// What a queue knows about a task that comes in.
 struct task_label {

@@ -26,6 +26,7 @@
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/observe/busy_time.hpp>
+#include <penstock/observe/detail/event_timing.hpp>
 #include <penstock/observe/histogram.hpp>
 #include <penstock/pool/detail/work.hpp>
 #include <penstock/pool/pool_stats.hpp>
@@ -107,13 +108,14 @@ class worker_meter {
   /// There is no more work.
   void rest() noexcept { work_.leave(at(last_ != untimed ? last_ : now())); }
 
-  /// Shared. A task that is timed was run from `began` to `ended`. It stands for as many as are timed one in.
+  /// Shared. A task that is timed was run from `began` to `ended`. It stands for as many as its chance was one in.
   void record(nanoseconds_point since, nanoseconds_point began, nanoseconds_point ended) noexcept {
     const auto length = [](nanoseconds_point from, nanoseconds_point to) {
       return static_cast<std::uint64_t>(std::max<nanoseconds_point>(to - from, 0));
     };
-    queue_wait_.record_n(length(since, began), weight_);
-    run_time_.record_n(length(began, ended), weight_);
+    const std::uint64_t weight = event_timing::weight(since, weight_);
+    queue_wait_.record_n(length(since, began), weight);
+    run_time_.record_n(length(began, ended), weight);
   }
 
   /// For how long what runs now has done so, after `pieces` others: if nobody knows when it began, since somebody asked for the first time.
