@@ -11,7 +11,7 @@
 // Cancellation   a wait that is stopped or times out leaves the future as it was: nothing is lost, and one can wait again. Dropping a future
 //                detaches: what computes the value goes on, and the value is destroyed when the promise goes. The task of a pool or a strand is
 //                asked to stop by request_stop(), which is what combinators do with those that they do not need any more.
-// Cost           one allocation for both, by operator new. Giving and getting: one lock each. Waiting does not allocate.
+// Cost           one allocation for both, by operator new. Giving: one lock. Getting: none if it is there. Waiting does not allocate.
 #pragma once
 
 #include <cassert>
