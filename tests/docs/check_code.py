@@ -3,18 +3,18 @@
 
     check_code.py [--cxx COMPILER] [--jobs N] [--show] CHECKOUT [PAGE...]
 
-All pages are one source, of which the compiler looks at the syntax; those with adapters another, and those with stdexec, which few systems have as a package, a third
-one; each is left out where a package is missing. A page is a namespace, a block
+All pages are one source, of which the compiler looks at the syntax; those with adapters another, and those with stdexec a third one. A page is a namespace, a block
 a function, and what the page takes for granted stands before it: tests/docs/PAGE.hpp (docs/pool.md: pool.hpp), of which nothing need be defined (what must
 stand outside of the page's namespace comes first, and a line says where that ends). A comment before a
-block's fence says what it is, where it is no sequence of statements:
+block's fence says what it is, where it is no sequence of statements, and which header it needs that it does not show:
 
     <!-- code: file -->       declarations, at the scope of a namespace
     <!-- code: class -->      what stands inside a class
     <!-- code: more -->       goes on where the block before ends, with its names
-    <!-- code: not ours -->   another library's; not compiled
+    <!-- code: with penstock/ext/stdexec.hpp -->, <!-- code: file with penstock/ext/stdexec.hpp -->
 
-Ends with "N passed, N failed", where each page is one.
+Where a package is missing, the blocks are left out whose includes need it, and a whole page if what it takes for granted does; a line "skipped: …" tells each page's.
+Ends with "N passed, N failed", where each page of which something was compiled is one.
 """
 
 import argparse
@@ -26,73 +26,109 @@ import subprocess
 import sys
 
 FENCE = re.compile(r"(?:^<!-- code: ([^>]*?) *-->\n+)?^( *)```cpp\n(.*?)^\2```$", re.MULTILINE | re.DOTALL)
+INCLUDE = re.compile(r"^\s*#\s*include.*?(?=\s*(?://|$))", re.MULTILINE)
 INSIDE = "// ---- in the page's namespace\n"
 PAGES = ("README.md", "docs/*.md", "examples/*/README.md", "packaging/README.md")
+
+
+class Block:
+    def __init__(self, line, said, code):
+        self.line = line
+        self.code = code
+        read = re.fullmatch(r"(file|class|more|)(?:(?:^| )with (\S+))?", said)
+        if not read:
+            raise ValueError(f"what is a block of the kind {said!r}?")
+        self.kind = read[1]
+        self.includes = [*includes_of(code), *([f"#include <{read[2]}>"] if read[2] else [])]
 
 
 class Page:
     def __init__(self, root, path):
         self.name = str(path.relative_to(root))
         text = path.read_text(encoding="utf-8")
-        self.blocks = []  # (line, kind, code)
+        self.blocks = []
         for found in FENCE.finditer(text):
             line = text.count("\n", 0, found.start(3)) + 1
-            code = re.sub(rf"^{found[2]}", "", found[3], flags=re.MULTILINE)
-            self.blocks.append((line, found[1] or "", code))
+            try:
+                self.blocks.append(Block(line, found[1] or "", re.sub(rf"^{found[2]}", "", found[3], flags=re.MULTILINE)))
+            except ValueError as wrong:
+                raise SystemExit(f"{self.name}:{line}: {wrong}") from wrong
         name = path.parent.name if path.name == "README.md" and path.parent != root else path.stem
-        self.given = root / "tests/docs" / f"{name}.hpp"
-
-    def includes(self, header):
-        texts = [code for _, kind, code in self.blocks if kind != "not ours"]
-        return any(header in text for text in [*texts, self.given.read_text(encoding="utf-8") if self.given.exists() else ""])
+        self.given_name = f"{name}.hpp"
+        given = root / "tests/docs" / self.given_name
+        self.given = given.read_text(encoding="utf-8") if given.exists() else ""
 
     @property
-    def adapters(self):
-        return self.includes("penstock/ext/")
+    def includes(self):
+        return [*includes_of(self.given), *(line for block in self.blocks for line in block.includes)]
 
     @property
     def part(self):
-        return 2 if self.includes("penstock/ext/stdexec.hpp") else int(self.adapters)
+        headers = "".join(self.includes)
+        return 2 if "penstock/ext/stdexec.hpp" in headers else int("penstock/ext/" in headers)
 
-    def source(self, includes):
-        """The page's namespace; #line makes errors name the page. What it includes is added to the others' includes."""
+    def leave_out(self, missing):
+        """Drops what needs one of the includes that are missing, and says what that was."""
+        of_page = {missing[line] for line in includes_of(self.given) if line in missing}
+        lacking, out, left_out, kept = set(), False, [], []
+        for block in self.blocks:
+            needed = of_page | {missing[line] for line in block.includes if line in missing}
+            out = bool(needed) or (out and block.kind == "more")
+            (left_out if out else kept).append(block)
+            lacking |= needed
+        self.blocks = kept
+        if left_out:
+            where = ", ".join(str(block.line) for block in left_out)
+            print(f"skipped: {self.name}, {len(left_out)} of {len(left_out) + len(kept)} blocks (line {where}), for there is no {', '.join(sorted(lacking))}", flush=True)
 
-        def without_includes(text):
-            lines = text.splitlines()
-            includes.update(dict.fromkeys(line.strip() for line in lines if re.match(r"\s*#\s*include", line)))
-            return "\n".join("" if re.match(r"\s*#\s*(include|pragma once)", line) else line for line in lines)
-
+    def source(self):
+        """The page's namespace; #line makes errors name the page."""
         parts = []
-        for number, (line, kind, code) in enumerate(self.blocks):
-            body = f'#line {line} "{self.name}"\n{without_includes(code) if kind != "not ours" else ""}'
-            if kind == "not ours":
-                continue
-            if kind == "file":
+        for number, block in enumerate(self.blocks):
+            body = f'#line {block.line} "{self.name}"\n{without_includes(block.code)}'
+            if block.kind == "file":
                 parts.append((body, ""))
-            elif kind == "class":
+            elif block.kind == "class":
                 parts.append((f"struct block_{number} {{\n{body}\n", "};"))
-            elif kind == "more":
+            elif block.kind == "more":
                 before, after = parts.pop()
                 parts.append((f"{before}\n{body}\n", after))
-            elif kind == "":
-                # A coroutine if it waits as one; otherwise it may return anything, or nothing.
-                result = "penstock::task<void>" if re.search(r"\bco_(await|return)\b", code) else "auto"
-                parts.append((f"{result} block_{number}() {{\n{body}\n", "}"))
             else:
-                raise SystemExit(f"{self.name}:{line}: what is a block of the kind {kind!r}?")
-        outside = given = ""
-        if self.given.exists():
-            given = f'#line 1 "{self.given.name}"\n{without_includes(self.given.read_text(encoding="utf-8"))}'
+                # A coroutine if it waits as one; otherwise it may return anything, or nothing.
+                result = "penstock::task<void>" if re.search(r"\bco_(await|return)\b", block.code) else "auto"
+                parts.append((f"{result} block_{number}() {{\n{body}\n", "}"))
+        outside, given = "", f'#line 1 "{self.given_name}"\n{without_includes(self.given)}'
         if INSIDE in given:
             outside, given = given.split(INSIDE)
         name = re.sub(r"\W", "_", self.name)
         return "\n".join([outside, f"namespace {name} {{", given, *(before + after for before, after in parts), "}", ""])
 
 
+def includes_of(text):
+    return [line.strip() for line in INCLUDE.findall(text)]
+
+
+def without_includes(text):
+    return "\n".join("" if re.match(r"\s*#\s*(include|pragma once)", line) else line for line in text.splitlines())
+
+
 def whole(pages):
-    includes = {"#include <penstock/penstock.hpp>": None}
-    namespaces = [page.source(includes) for page in pages]
-    return "\n".join([*includes, "using namespace std::chrono_literals;", "using namespace std::string_literals;", *namespaces])
+    includes = dict.fromkeys(["#include <penstock/penstock.hpp>", *(line for page in pages for line in page.includes)])
+    return "\n".join([*includes, "using namespace std::chrono_literals;", "using namespace std::string_literals;", *(page.source() for page in pages)])
+
+
+def missing_of(command, pages):
+    """Include → the header that it needs and that is not there. The preprocessor ends at the first one: it is asked again without."""
+    includes = list(dict.fromkeys(line for page in pages for line in page.includes if "penstock/ext/" in line or "penstock/" not in line))
+    missing = {}
+    while True:
+        asked = [line for line in includes if line not in missing]
+        said = subprocess.run([*command, "-E", "-x", "c++", "-"], input="\n".join(asked) + "\n", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False).stderr
+        header = re.search(r"fatal error: '?([^\s:']+)'?(?:: No such file| file not found)", said)
+        from_line = re.search(r"<stdin>:(\d+)", said)
+        if not header or not from_line or header[1].startswith("penstock/"):
+            return missing  # what else is wrong the compiler tells
+        missing[asked[int(from_line[1]) - 1]] = header[1]
 
 
 def main():
@@ -106,27 +142,27 @@ def main():
     root = options.checkout.resolve()
     pages = [Page(root, path) for pattern in PAGES for path in sorted(root.glob(pattern))]
     pages = [page for page in pages if page.blocks and (not options.pages or page.name in options.pages)]
+    if not pages:
+        sys.exit(f"no page of {root} has a C++ block")
+    command = [options.cxx, "-std=c++20", "-w", "-DASIO_HAS_CO_AWAIT=1", "-DASIO_HAS_STD_COROUTINE=1", f"-I{root / 'include'}"]
+    missing = missing_of(command, pages)
+    for page in pages:
+        page.leave_out(missing)
+    pages = [page for page in pages if page.blocks]
     sources = [part for part in ([p for p in pages if p.part == number] for number in range(3)) if part]
     if options.show:
         print("\n".join(whole(part) for part in sources))
         return
-    if not pages:
-        sys.exit(f"no page of {root} has a C++ block")
-    command = [options.cxx, "-std=c++20", "-fsyntax-only", "-w", "-DASIO_HAS_CO_AWAIT=1", "-DASIO_HAS_STD_COROUTINE=1", f"-I{root / 'include'}", "-x", "c++", "-"]
 
     def check(part):
-        return subprocess.run(command, input=whole(part), capture_output=True, text=True, check=False)
+        return subprocess.run([*command, "-fsyntax-only", "-x", "c++", "-"], input=whole(part), capture_output=True, text=True, check=False)
 
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for part, compiled in zip(sources, pool.map(check, sources)):
             if compiled.returncode == 0:
                 continue
-            missing = re.search(r"fatal error: ([^\s:]+)", compiled.stderr)
-            if missing and part[0].adapters and not missing[1].startswith("penstock/"):
-                print(f"left out, for there is no {missing[1]}: {', '.join(page.name for page in part)}", flush=True)
-                continue
-            named = [page for page in part if f"{page.name}:" in compiled.stderr or f"{page.given.name}:" in compiled.stderr]
+            named = [page for page in part if f"{page.name}:" in compiled.stderr or f"{page.given_name}:" in compiled.stderr]
             failed += len(named) or len(part)
             print(compiled.stderr[:12000], flush=True)
     print(f"{sum(len(page.blocks) for page in pages)} blocks")

@@ -1,4 +1,3 @@
-#include <penstock/ext/stdexec.hpp>
 struct order {};
 int ship(const order&);
 int render();

@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 using namespace penstock;
 worker_pool pool;
 registry all;

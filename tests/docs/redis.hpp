@@ -1,3 +1,5 @@
+#include <penstock/ext/redis_connection.hpp>
+#include <penstock/ext/redis_token_bucket.hpp>
 using penstock::deadline;
 using penstock::with_timeout;
 struct request_type {};
