@@ -88,6 +88,8 @@ class Checks:
         self.check(f"vcpkg has the features {features}, the build the components {self.components}", features == self.components)
         self.check(f"Conan has the options {sorted(self.recipe.options)}", sorted(self.recipe.options) == self.components)
         self.check("Conan's options are off unless asked for", self.recipe.default_options == {c: False for c in self.components})
+        stdexec = json.dumps(self.manifest["features"]["stdexec"]["dependencies"])
+        self.check("both ask for a stdexec of 2026", '"version>=": "2026-' in stdexec and self.run_recipe(["stdexec"])[0] == ["stdexec/[>=2026]"])
         name = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
         named = [self.manifest["name"], *self.manifest["features"]]
         named += [d if isinstance(d, str) else d["name"] for f in [self.manifest, *self.manifest["features"].values()] for d in f["dependencies"]]
