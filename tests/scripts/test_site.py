@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""What scripts/site --external makes of the answers of others, from a server of this test's own. Ends with unittest's summary."""
+"""What scripts/site --external makes of the answers of others, from a server of this test's own, and what --look sees. Ends with unittest's summary."""
 
 import http.server
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -49,6 +53,29 @@ class External(unittest.TestCase):
             self.assertTrue(not dead and said.startswith(status), said)
         said, dead = site.asked("http://127.0.0.1:1/")
         self.assertTrue(said and not dead)
+
+
+class Look(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def test_without_chromium_it_ends_before_it_builds(self):
+        command = [sys.executable, SCRIPTS / "site", "-o", self.folder / "site", "--look", self.folder]
+        ran = subprocess.run(command, env=os.environ | {"PATH": "/nowhere"}, capture_output=True, text=True, check=False)
+        self.assertEqual((ran.returncode, ran.stdout), (2, ""))
+        self.assertIn("needs Chromium", ran.stderr)
+        self.assertFalse((self.folder / "site").exists())
+
+    @unittest.skipUnless(shutil.which("chromium"), "there is no chromium")
+    def test_what_is_wider_than_the_screen_is_named(self):
+        pages = {"fits": "<pre style='overflow: auto'>" + "wide " * 100 + "</pre>", "wide": "<pre>" + "wide " * 100 + "</pre>"}
+        for name, body in pages.items():
+            (self.folder / f"{name}.html").write_text(f"<!doctype html><body>{body}", encoding="utf-8")
+        problems = site.site_look.look("chromium", self.folder, ["fits.html", "wide.html"], ["fits.html"], self.folder / "pictures")
+        self.assertEqual([problem.split(" ")[0] for problem in problems], ["wide.html"] * 2)
+        self.assertEqual({p.name for p in (self.folder / "pictures").iterdir()}, {"fits-1280.png", "fits-390.png"})
 
 
 if __name__ == "__main__":
