@@ -22,7 +22,7 @@ from check_code import PAGES
 
 FENCE = re.compile(r"^( *)```(\S+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 OURS = "cpp"  # check_code.py
-ELSEWHERE = {"c++ of folly": "its headers are needed, and few systems have them as a package", "sql": "which names are parameters is the store's to say"}
+ELSEWHERE = {"c++ of folly": "its headers are needed, and few systems have them as a package", "sql": "whether it is right is the database's to say"}
 TBB = """#include <functional>
 #include <numeric>
 #include <vector>
