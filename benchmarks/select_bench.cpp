@@ -6,7 +6,8 @@
 // arriving   a producer thread pushes round the channels without a pause, a consumer selects. Per item.
 // ping-pong  there and back over capacity 1, the reply awaited by select over 1, 2 or 8 channels: waiting and waking. Per round.
 //
-// There is no peer in the same language: oneTBB and Boost.Fiber have no select. The baseline is this library's own pop().
+// /N is over how many channels; _with_timeout has a deadline beside them. There is no peer in the same language: oneTBB and Boost.Fiber have no select. Go's is
+// measured by peers/select.go; the baseline is this library's own pop().
 #include <benchmark/benchmark.h>
 
 #include <array>
@@ -132,17 +133,17 @@ void BM_select_ping_pong(benchmark::State& state) {
   there.close();
 }
 
-#define PENSTOCK_BENCH_WAYS(benchmark_)                              \
-  BENCHMARK_TEMPLATE(benchmark_, penstock_pop)->UseRealTime();       \
-  BENCHMARK_TEMPLATE(benchmark_, penstock_select<1>)->UseRealTime(); \
-  BENCHMARK_TEMPLATE(benchmark_, penstock_select<2>)->UseRealTime(); \
-  BENCHMARK_TEMPLATE(benchmark_, penstock_select<8>)->UseRealTime(); \
-  BENCHMARK_TEMPLATE(benchmark_, penstock_select_and_timeout<2>)->UseRealTime()
+#define PENSTOCK_BENCH_WAYS(benchmark_)                                                               \
+  BENCHMARK(benchmark_<penstock_pop>)->Name(#benchmark_ "<penstock::channel, pop>/1")->UseRealTime(); \
+  BENCHMARK(benchmark_<penstock_select<1>>)->Name(#benchmark_ "<penstock::select>/1")->UseRealTime(); \
+  BENCHMARK(benchmark_<penstock_select<2>>)->Name(#benchmark_ "<penstock::select>/2")->UseRealTime(); \
+  BENCHMARK(benchmark_<penstock_select<8>>)->Name(#benchmark_ "<penstock::select>/8")->UseRealTime(); \
+  BENCHMARK(benchmark_<penstock_select_and_timeout<2>>)->Name(#benchmark_ "_with_timeout<penstock::select>/2")->UseRealTime()
 
 PENSTOCK_BENCH_WAYS(BM_select_ready);
-BENCHMARK(BM_select_idle_try_pop)->Name("BM_select_idle_try_pop<penstock::channel>");
-BENCHMARK(BM_select_idle<2>)->Name("BM_select_idle<penstock_select<2>>");
-BENCHMARK(BM_select_idle<8>)->Name("BM_select_idle<penstock_select<8>>");
+BENCHMARK(BM_select_idle_try_pop)->Name("BM_select_idle<penstock::channel, try_pop>/1");
+BENCHMARK(BM_select_idle<2>)->Name("BM_select_idle<penstock::select>/2");
+BENCHMARK(BM_select_idle<8>)->Name("BM_select_idle<penstock::select>/8");
 PENSTOCK_BENCH_WAYS(BM_select_arriving);
 PENSTOCK_BENCH_WAYS(BM_select_ping_pong);
 

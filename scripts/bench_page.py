@@ -26,6 +26,25 @@ OURS, PEER, FAINT = "#0b62a8", "#8a94a0", "#c9d1d9"
 PEERS = ["#c2571a", "#6b7785", "#8f5aa8", "#2f8f6b", "#b08a1e", "#a3475f", "#4a6fa5", "#7a7a52"]
 THREADS = re.compile(r"/threads:(\d+)")
 QUANTILE = re.compile(r"^(.*) P(\d+(?:\.\d+)?)$")
+NO_PEER = [  # (how names of workloads begin, why none of them has a peer)
+    (r"(async_)?retry|breaker_|budget|cron_", "No C++ library of Debian's that we know has them. Beside them stand the bare call and the bare coroutine."),
+    (r"batcher_|accumulator_", "No peer batches what several callers want. What one writes by hand stands beside batcher_distinct_many and accumulator_push."),
+    (r"pick_|ring_|placement_", "By hand, or as in its paper, only what ten lines can do: no weights, no sticky sessions, no second owner, no changes under readers."),
+    (r"broadcast_|watch_", "No peer hands every item to every reader; one of our channels for each reader stands beside it, and a mutex where threads read."),
+    (r"semaphore_threads_and_coroutines|token_bucket_waiters", "No peer has threads or coroutines stand in line for it."),
+    (r"keyed_limiter_new_keys", "The peer, a map, would grow for ever."),
+    (r"job_queue_mixed|sqlite_", "The peers have no priorities, delays and failures, and keep nothing on disk. What the disk itself needs is measured as one_write_and_sync."),
+    (r"snapshot|quantile|merge|registry_|prometheus_text|acquire_release|push_pop|tasks", "What looking and counting cost: to be held against the same without."),
+    (r"wait_and_resume|await_free_permit|post", "What observers cost: /0 is the same without one."),
+    (r"execution_", "No implementation of std::execution is in Debian: to be held against a coroutine that awaits the same."),
+]
+NOT_HERE = "There is a peer, which was not there when this was measured: scripts/bench --peers installs them."
+NOT_MEASURED = [  # (headers, why no benchmark has them)
+    ("hedge, supervise, ticker, backoff", "They wait by nature, and what waiting costs is measured as timer_service."),
+    ("quorum, when_all_settled, map_as_completed", "They are made of what when_all and map_concurrent are made of."),
+    ("codel", "A lock and a look at the clock for each item."),
+    ("redis_store, redis_semaphore, redis_token_bucket, celery_producer", "The server and the way to it decide."),
+]
 STYLE = """
 :root{color-scheme:light dark;--ground:#fff;--text:#1c2430;--quiet:#5a6675;--line:#dfe4ea;--raised:#f5f7f9;--ours:#0b62a8}
 @media (prefers-color-scheme:dark){:root{--ground:#11161c;--text:#dbe2ea;--quiet:#93a1b1;--line:#2b3540;--raised:#1a2129;--ours:#6db6f2}}
@@ -43,8 +62,8 @@ pre{padding:.8rem 1rem;overflow-x:auto;background:var(--raised);border-radius:8p
 
 
 def program_of(file):
-    """channel of penstock_channel_bench.json, and of channel_go.json, its peer in another language."""
-    return re.sub(r"^penstock_|_bench$|_go$", "", pathlib.Path(file).stem)
+    """channel of penstock_channel_bench.json, and of channel_go.json, its peer in another language (or …_node.json)."""
+    return re.sub(r"^penstock_|_bench$|_(go|node)$", "", pathlib.Path(file).stem)
 
 
 def read_run(files, build_dir, command):
@@ -114,7 +133,7 @@ class Figures:
         return self.workloads[workload][implementation][unit]
 
     def ratios(self):
-        """A row a workload: our ratio to the best peer (its spread as a line), and where the other peers are."""
+        """A row a workload: our ratio to the best peer, and where the peers are; each with its spread as a line."""
         wanted = [(w, name, median, unit, ratio) for w, name, median, unit, _, ratio in self.rows if ratio is not None]
         names = list(dict.fromkeys(w for w, *_ in wanted))
         if not names:
@@ -125,9 +144,8 @@ class Figures:
             best = min(median for _, name, median, _, _ in rows if not bench_report.is_ours(name))
             for _, name, median, unit, ratio in rows:
                 ours = bench_report.is_ours(name)
-                if ours:
-                    low, high = spread_of(self.values(workload, name, unit), best)
-                    axes.plot([low, high], [y, y], color=OURS, linewidth=2, alpha=0.45, solid_capstyle="round", zorder=2)
+                line = {"color": OURS, "linewidth": 2, "alpha": 0.45, "zorder": 2} if ours else {"color": FAINT, "linewidth": 1, "zorder": 0}
+                axes.plot(spread_of(self.values(workload, name, unit), best), [y, y], solid_capstyle="round", **line)
                 axes.plot([ratio], [y], "o" if ours else "|", color=OURS if ours else PEER, markersize=7 if ours else 9, zorder=3 if ours else 1)
             ours = min((r for r in rows if bench_report.is_ours(r[1])), key=lambda r: r[4])
             axes.annotate(f"{ours[4]:.2f}", (ours[4], y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color=OURS)
@@ -249,6 +267,20 @@ def summary_of(run):
     return f"{len(ratios)} workloads have peers; in {quicker} of them penstock is as quick as the best of them or quicker. Median ratio {statistics.median(ratios):.2f}."
 
 
+def without_peer(run):
+    """What has no peer, or is not measured at all, and why: the end of the page."""
+    found = {why: {} for why in [*(why for _, why in NO_PEER), NOT_HERE]}
+    for workloads in run["programs"].values():
+        for workload, names in workloads.items():
+            if any(map(bench_report.is_ours, names)) and not any(map(bench_report.is_peer, names)):
+                why = next((why for begins, why in NO_PEER if re.match(begins, workload)), NOT_HERE)
+                found[why][re.split("[/ ]", workload)[0]] = None
+    lines = [f"<li><code>{'</code>, <code>'.join(map(html.escape, names))}</code>: {why}</li>" for why, names in found.items() if names]
+    unmeasured = "".join(f"<li><code>{'</code>, <code>'.join(headers.split(', '))}</code>: {why}</li>" for headers, why in NOT_MEASURED)
+    without = f'<h2 id="without">Without a peer</h2><ul>{"".join(lines)}</ul>' if lines else ""
+    return f'{without}<h2 id="unmeasured">Not measured</h2><ul>{unmeasured}</ul>'
+
+
 def page(run):
     sections = []
     for program, workloads in run["programs"].items():
@@ -257,16 +289,18 @@ def page(run):
         commands = "".join(f"<pre>{html.escape(command)}</pre>" for command in run.get("commands", {}).get(program, []))
         sections.append(f'<h2 id="{program}">{program.replace("_", " ")}</h2>{commands}{pictures}<details><summary>all figures</summary>{figures.table()}</details>')
     navigation = " ".join(f'<a href="#{program}">{program.replace("_", " ")}</a>' for program in run["programs"])
+    ends = without_peer(run)
+    navigation += "".join(f' <a href="#{found[1]}">{found[2].lower()}</a>' for found in re.finditer('<h2 id="(.*?)">(.*?)</h2>', ends))
     command = f"<pre>{html.escape(run['command'])}</pre>" if run["command"] else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>penstock: benchmarks</title><style>{STYLE}</style></head>
 <body><h1>penstock beside its peers</h1>
 <p class="quiet">{html.escape(run["machine"])}</p>
 <p>{summary_of(run)} A dot is the median of the repetitions over the median of the best peer of that workload in the same run, its line reaches from the least to the greatest
-repetition; strokes are the peers. All do the same work; ratios count, not times: the machine is shared. A latency is drawn by the share of all that took no longer (dots: the
+repetition; strokes and thin lines are the peers. All do the same work; ratios count, not times: the machine is shared. A latency is drawn by the share of all that took no longer (dots: the
 medians of the quantiles that are compared; lines: all that was measured, in all repetitions, to the greatest), and as a histogram.</p>
 {command}<nav>{navigation}</nav>
-{"".join(sections)}</body></html>
+{"".join(sections)}{ends}</body></html>
 """
 
 

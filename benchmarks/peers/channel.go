@@ -1,27 +1,15 @@
-// Go's channel under the workloads of channel_bench.cpp. Prints what Google Benchmark prints as JSON, for scripts/bench_report.py.
+// Go's channel under the workloads of channel_bench.cpp.
 //
-//	go run benchmarks/peers/channel.go [repetitions]
+//	go run benchmarks/peers/channel.go benchmarks/peers/measure.go [repetitions [filter]]
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"time"
 )
 
 const places = 1024
-
-type benchmark struct {
-	Name     string  `json:"name"`
-	RunName  string  `json:"run_name"`
-	RunType  string  `json:"run_type"`
-	RealTime float64 `json:"real_time"`
-	TimeUnit string  `json:"time_unit"`
-	Items    float64 `json:"items_per_second"`
-}
 
 func pair(n int) time.Duration {
 	c := make(chan uint64, places)
@@ -75,27 +63,11 @@ func pingPong(n int) time.Duration {
 }
 
 func main() {
-	repetitions := 5
-	if len(os.Args) > 1 {
-		repetitions, _ = strconv.Atoi(os.Args[1])
+	workloads := []workload{{"BM_channel_pair<Go chan>", 1 << 23, pair}}
+	for _, side := range []int{1, 2, 4, 8, 32} {
+		side := side
+		name := fmt.Sprintf("BM_channel<Go chan>/%d", side)
+		workloads = append(workloads, workload{name, 1 << 22, func(n int) time.Duration { return sides(side, n) }})
 	}
-	var told struct {
-		Benchmarks []benchmark `json:"benchmarks"`
-	}
-	measure := func(workload, arguments string, n int, run func(int) time.Duration) {
-		run(n / 10)
-		ns := float64(run(n).Nanoseconds()) / float64(n)
-		name := "BM_" + workload + "<Go chan>" + arguments
-		told.Benchmarks = append(told.Benchmarks, benchmark{name, name, "iteration", ns, "ns", 1e9 / ns})
-	}
-	for r := 0; r < repetitions; r++ {
-		measure("channel_pair", "", 1<<23, pair)
-		for _, side := range []int{1, 2, 4, 8, 32} {
-			side := side
-			measure("channel", fmt.Sprintf("/%d", side), 1<<22, func(n int) time.Duration { return sides(side, n) })
-		}
-		measure("channel_ping_pong", "", 1<<20, pingPong)
-	}
-	text, _ := json.MarshalIndent(told, "", "  ")
-	fmt.Println(string(text))
+	measure(append(workloads, workload{"BM_channel_ping_pong<Go chan>", 1 << 20, pingPong}))
 }

@@ -1,21 +1,20 @@
-// Node's `dataloader` under the workload of BM_dataloader (batcher_bench.cpp): a million keys, loaded 100 at a time, batches of 100, all remembered.
-// Prints what Google Benchmark prints as JSON, for scripts/bench_report.py. It installs nothing: in a folder of your choice
+// Node's `dataloader` under the workload of BM_dataloader (batcher_bench.cpp): a million keys, loaded 100 at a time, batches of 100, all remembered, or none.
+// Prints what Google Benchmark prints as JSON, for scripts/bench_report.py. The package is in the folder that PENSTOCK_NODE_MODULES names, or where
+// scripts/setup --peers puts it:
 //
-//	npm install dataloader@2.2.3
-//	cp benchmarks/peers/dataloader.mjs . && node dataloader.mjs [repetitions] > dataloader.json
-//
-// Where the package is absent, it says so and ends with 0.
-let DataLoader;
-try {
-  DataLoader = (await import('dataloader')).default;
-} catch {
-  console.error('dataloader.mjs: skipped: the package "dataloader" is not installed here (npm install dataloader)');
-  process.exit(0);
-}
+//	npm install --prefix build/npm dataloader@2.2.3
+//	node benchmarks/peers/dataloader.mjs [repetitions [filter]]
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const modules = process.env.PENSTOCK_NODE_MODULES || fileURLToPath(new URL('../../build/npm/node_modules', import.meta.url));
+const DataLoader = createRequire(path.join(path.resolve(modules), 'x.js'))('dataloader');
 
 const total = 1_000_000;
 const group = 100;
 const repetitions = Number(process.argv[2] ?? 5);
+const wanted = new RegExp(process.argv[3] ?? '.');
 
 async function run(cache) {
   const loader = new DataLoader(async (keys) => keys.map((k) => k * 3), { maxBatchSize: group, cache });
@@ -32,11 +31,12 @@ async function run(cache) {
 }
 
 const benchmarks = [];
-for (const [name, cache] of [
-  ['BM_dataloader<node dataloader>', true],
-  ['BM_dataloader_without_cache<node dataloader>', false],
-]) {
-  for (let i = 0; i < repetitions; ++i) {
+for (let i = 0; i < repetitions; ++i) {
+  for (const [name, cache] of [
+    ['BM_dataloader<node dataloader>', true],
+    ['BM_dataloader_without_cache<node dataloader>', false],
+  ]) {
+    if (!wanted.test(name)) continue;
     const nanoseconds = await run(cache);
     benchmarks.push({
       name,

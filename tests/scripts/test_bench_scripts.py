@@ -214,6 +214,23 @@ class Drawing(unittest.TestCase):
         for expected in ("load, by threads", "wait P99", "load/threads:4", "99 %", "99.99 %", "of all, %", "some_bench --benchmark_filter=&#x27;a|b&#x27;"):
             self.assertIn(expected, text)
 
+    def test_the_end_says_what_has_no_peer_and_what_is_not_measured(self):
+        names = {"retry/2": ["penstock"], "retry P99": ["penstock"], "load": ["penstock"], "beside": ["penstock", "other"], "alone": ["reference: a loop"]}
+        run = {"programs": {"some": {workload: {name: {"item": [1.0]} for name in of_it} for workload, of_it in names.items()}}}
+        end = bench_page.without_peer(run)
+        self.assertIn(f"<code>retry</code>: {bench_page.NO_PEER[0][1]}", end)
+        self.assertIn(f"<code>load</code>: {bench_page.NOT_HERE}", end)
+        self.assertNotIn("beside<", end)
+        self.assertNotIn("alone<", end)
+        self.assertIn("<code>hedge</code>", end)
+
+    def test_what_is_not_measured_is_there_and_in_no_benchmark(self):
+        measured = "".join(f.read_text(encoding="utf-8") for f in SCRIPTS.parent.glob("benchmarks/*_bench.cpp"))
+        for name in ", ".join(headers for headers, _ in bench_page.NOT_MEASURED).split(", "):
+            with self.subTest(name):
+                self.assertTrue(list(SCRIPTS.parent.glob(f"include/penstock/*/{name}.hpp")))
+                self.assertNotIn(f"penstock::{name}", measured)
+
     def test_the_line_of_a_histogram(self):
         line = bench_page.line_of([[1, 1, 90], [2, 2, 9], [8, 9, 1]])
         self.assertEqual([ns for _, ns in line], [1, 2, 9])
@@ -222,34 +239,79 @@ class Drawing(unittest.TestCase):
 
 
 class Commands(unittest.TestCase):
+    """scripts/bench where shell scripts stand for the one program and for the peers in other languages, and nothing has to be installed or built."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+        for name in ("bench", "bench_page.py", "bench_report.py", "command_line.py"):
+            self.write(f"scripts/{name}", (SCRIPTS / name).read_text(encoding="utf-8"))
+        self.write("scripts/steadiness.py", "print('steady')")
+        to_the_file = f"""for a; do case $a in --benchmark_out=*) echo '{self.result("penstock")}' >"${{a#*=}}" ;; esac; echo "$a"; done"""
+        for script, text in (("scripts/setup", "exit 0"), ("bin/cmake", "exit 0"), ("bin/go", "exit 1"), ("bin/node", "exit 1")):
+            self.write(script, f"#!/bin/sh\n{text}")
+        self.write("build/release/benchmarks/penstock_some_bench", f"#!/bin/sh\n{to_the_file}")
+
+    def result(self, implementation):
+        return json.dumps({"benchmarks": benchmark(f"BM_load<{implementation}>", [10.0])})
+
+    def write(self, name, text):
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(f"{text}\n", encoding="utf-8")
+        (self.root / name).chmod(0o755)
+
+    def bench(self, *arguments):
+        environment = {**os.environ, "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}", "PENSTOCK_BENCH_PROCESSORS": "4", "PENSTOCK_NODE_MODULES": ""}
+        command = [self.root / "scripts/bench", *arguments]
+        ran = subprocess.run(command, cwd=self.root / "bin", capture_output=True, text=True, check=False, timeout=60, env=environment)
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        return ran.stdout.splitlines()
+
+    def kept(self):
+        (kept_run,) = self.root.glob("benchmarks/results/*.json")
+        return bench_page.read_run([kept_run], None, "")
+
     def test_the_command_that_is_told_writes_what_the_page_has(self):
-        """scripts/bench where a shell script stands for the one program, and nothing has to be installed or built."""
-        result = json.dumps({"benchmarks": benchmark("BM_load<penstock>", [10.0])})
-        with tempfile.TemporaryDirectory() as folder:
-            root = pathlib.Path(folder)
-            (root / "scripts").mkdir()
-            for name in ("bench", "bench_page.py", "bench_report.py", "command_line.py"):
-                shutil.copy(SCRIPTS / name, root / "scripts" / name)
-            (root / "scripts/steadiness.py").write_text("print('steady')\n", encoding="utf-8")
-            (root / "build/release/benchmarks").mkdir(parents=True)
-            program = "build/release/benchmarks/penstock_some_bench"
-            to_the_file = f"""for a; do case $a in --benchmark_out=*) echo '{result}' >"${{a#*=}}" ;; esac; echo "$a"; done"""
-            for script, text in (("scripts/setup", "exit 0"), ("bin/cmake", "exit 0"), (program, to_the_file)):
-                (root / script).parent.mkdir(exist_ok=True)
-                (root / script).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
-                (root / script).chmod(0o755)
-            environment = {**os.environ, "PATH": f"{root / 'bin'}:{os.environ['PATH']}", "PENSTOCK_BENCH_PROCESSORS": "4"}
-            ran = subprocess.run(
-                [root / "scripts/bench", "--filter", "lo.*d<|x", "--repetitions", "1", "--keep"], capture_output=True, text=True, check=False, timeout=60, env=environment
-            )
-            self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
-            told = next(line for line in ran.stdout.splitlines() if line.startswith("== "))[3:]
-            (kept_run,) = root.glob("benchmarks/results/*.json")
-            self.assertEqual(bench_page.read_run([kept_run], None, "")["commands"], {"some": [told]})
-            self.assertTrue(told.startswith("PENSTOCK_BENCH_PROCESSORS=4 "))
-            done = (root / "build/bench/penstock_some_bench.log").read_text(encoding="utf-8").splitlines()
-            repeated = subprocess.run(["sh", "-c", told], cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
-            self.assertEqual(repeated, [argument for argument in done if not argument.startswith("--benchmark_out")])
+        told = next(line for line in self.bench("--filter", "lo.*d<|x", "--repetitions", "1", "--keep") if line.startswith("== "))[3:]
+        self.assertEqual(self.kept()["commands"], {"some": [told]})
+        self.assertTrue(told.startswith("PENSTOCK_BENCH_PROCESSORS=4 "))
+        done = (self.root / "build/bench/penstock_some_bench.log").read_text(encoding="utf-8").splitlines()
+        repeated = subprocess.run(["sh", "-c", told], cwd=self.root, capture_output=True, text=True, check=True).stdout.splitlines()
+        self.assertEqual(repeated, [argument for argument in done if not argument.startswith("--benchmark_out")])
+
+    def test_peers_in_other_languages_stand_beside_ours(self):
+        for name, language in (("channel", "go"), ("select", "go"), ("batcher", "node")):
+            shutil.copy(self.root / "build/release/benchmarks/penstock_some_bench", self.root / f"build/release/benchmarks/penstock_{name}_bench")
+            self.write(f"bin/{language}", f"#!/bin/sh\necho '{self.result(language)}'")
+        self.write("build/npm/node_modules/dataloader/package.json", "{}")
+        told = self.bench("--filter", "lo|x", "--repetitions", "2", "--keep")
+        self.assertFalse([line for line in told if "skipped" in line])
+        run = self.kept()
+        for name, command in (
+            ("channel", "go run benchmarks/peers/channel.go benchmarks/peers/measure.go 2 'lo|x'"),
+            ("select", "go run benchmarks/peers/select.go benchmarks/peers/measure.go 2 'lo|x'"),
+            ("batcher", "node benchmarks/peers/dataloader.mjs 2 'lo|x'"),
+        ):
+            with self.subTest(name):
+                self.assertEqual(set(run["programs"][name]["load"]), {command.split()[0], "penstock"})
+                self.assertIn(command, run["commands"][name])
+                self.assertIn(f"== {command}", told)
+
+    def test_a_peer_that_fails_or_is_not_there_is_skipped(self):
+        told = self.bench("--keep")
+        for skipped in ("Go's channel (benchmark peer): it failed", "Go's select (benchmark peer): it failed", "Node's dataloader (benchmark peer)"):
+            self.assertIn(f"penstock: skipped {skipped}", told)
+        self.assertEqual(list(self.kept()["programs"]), ["some"])
+
+    def test_a_report_without_a_name(self):
+        self.write("scripts/bench_page.py", "import sys\nprint(*sys.argv[1:])")
+        default = self.root / "build/bench/report.html"
+        for arguments, page in ((["--report"], default), (["--report", "--repetitions", "2"], default), (["--report", "my.html"], self.root / "bin/my.html")):
+            with self.subTest(arguments):
+                told = self.bench(*arguments)
+                self.assertTrue([line for line in told if line.startswith(f"--page {page} ")], told)
+                self.assertIn(f"page: {page}", told)
 
 
 class SlowMachines(unittest.TestCase):
