@@ -138,8 +138,8 @@ struct chain {
 
   penstock::any_scheduler scheduler;
   std::int64_t left = in_a_row;
-  penstock::event done;
-  std::optional<scheduled> place;
+  penstock::event done{};
+  std::optional<scheduled> place{};
 };
 void BM_schedule_by_receiver(benchmark::State& state) {
   penstock::worker_pool pool{{.threads = 1}};

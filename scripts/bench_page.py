@@ -23,13 +23,15 @@ import bench_report
 import command_line
 
 OURS, PEER, FAINT = "#0b62a8", "#8a94a0", "#c9d1d9"
+DASHES = ["-", "--", ":", "-."]
 PEERS = ["#c2571a", "#6b7785", "#8f5aa8", "#2f8f6b", "#b08a1e", "#a3475f", "#4a6fa5", "#7a7a52"]
+TIP = "tip: "  # begins the id of what says on hovering what it is
 THREADS = re.compile(r"/threads:(\d+)")
 QUANTILE = re.compile(r"^(.*) P(\d+(?:\.\d+)?)$")
 NO_PEER = [  # (how names of workloads begin, why none of them has a peer)
     (r"(async_)?retry|breaker_|budget|cron_", "No C++ library of Debian's that we know has them. Beside them stand the bare call and the bare coroutine."),
     (r"batcher_|accumulator_", "No peer batches what several callers want. What one writes by hand stands beside batcher_distinct_many and accumulator_push."),
-    (r"pick_|ring_|placement_", "By hand, or as in its paper, only what ten lines can do: no weights, no sticky sessions, no second owner, no changes under readers."),
+    (r"pick_|ring_|placement_", "A peer by hand, or as in its paper, does what ten lines can: no weights, no sticky sessions, no second owner, no changes under readers."),
     (r"broadcast_|watch_", "No peer hands every item to every reader; one of our channels for each reader stands beside it, and a mutex where threads read."),
     (r"semaphore_threads_and_coroutines|token_bucket_waiters", "No peer has threads or coroutines stand in line for it."),
     (r"keyed_limiter_new_keys", "The peer, a map, would grow for ever."),
@@ -50,14 +52,14 @@ STYLE = """
 @media (prefers-color-scheme:dark){:root{--ground:#11161c;--text:#dbe2ea;--quiet:#93a1b1;--line:#2b3540;--raised:#1a2129;--ours:#6db6f2}}
 body{margin:0 auto;max-width:66rem;padding:1rem 1.2rem 4rem;background:var(--ground);color:var(--text);font:16px/1.55 system-ui,sans-serif}
 h1{margin:.4rem 0}h2{margin:2.6rem 0 .4rem;padding-top:.8rem;border-top:1px solid var(--line)}
-p,li{max-width:48rem}.quiet{color:var(--quiet);font-size:.92rem}
+p,li{max-width:48rem}li{margin:.4rem 0}.quiet{color:var(--quiet);font-size:.92rem}
 nav a{margin-right:.9rem;white-space:nowrap}a{color:var(--ours)}
 figure{margin:1rem 0;padding:.4rem;background:#fff;border:1px solid var(--line);border-radius:8px;overflow-x:auto}
-figure svg{display:block;max-width:100%;height:auto;min-width:34rem}
+figure svg{display:block;height:auto}
 details{margin:.6rem 0}summary{cursor:pointer;color:var(--quiet)}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.88rem}th,td{padding:.3rem .9rem .3rem 0;border-bottom:1px solid var(--line);text-align:left;white-space:nowrap}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}.ours{font-weight:650;color:var(--ours)}
-pre{padding:.8rem 1rem;overflow-x:auto;background:var(--raised);border-radius:8px;font-size:.85rem}
+pre{padding:.8rem 1rem;white-space:pre-wrap;overflow-wrap:anywhere;background:var(--raised);border-radius:8px;font-size:.85rem}
 """
 
 
@@ -103,6 +105,21 @@ def line_of(bars):
     return line
 
 
+def round_numbers(low, high, most=9):
+    """From low to high, for a logarithmic axis: as many as there is room for."""
+    for steps in ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+        if len(ticks) <= most:
+            break
+    return ticks[:: math.ceil(len(ticks) / most)]
+
+
+def named_times(low, high, most=6):
+    ticks = round_numbers(low, high, most)
+    return ticks, [bench_report.duration(t) for t in ticks]
+
+
 class Figures:
     """The pictures of a program's workloads, as SVG."""
 
@@ -114,7 +131,8 @@ class Figures:
         import matplotlib.pyplot
 
         self.plot = matplotlib.pyplot
-        self.workloads, self.histograms = workloads, histograms
+        self.workloads = workloads
+        self.histograms = dict(sorted(histograms.items(), key=lambda pair: bench_report.natural(pair[0])))
         self.rows = bench_report.summarise(workloads)
 
     def draw(self, figure):
@@ -127,7 +145,10 @@ class Figures:
         svg = re.sub(r'id="([^"]+)"', rf'id="{prefix}\1"', svg)
         svg = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
         svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
-        return svg[svg.index("<svg") :]
+        svg = re.sub(r'<g id="[^"]*' + TIP + '([^"]*)">', r"<g><title>\1</title>", svg)
+        # On a narrow screen it is scrolled rather than made too small to be read.
+        width = float(re.search(r'width="([0-9.]+)pt"', svg)[1])
+        return f'<svg style="max-width:100%;min-width:{0.9 * width:.0f}pt"' + svg.partition("<svg")[2]
 
     def values(self, workload, implementation, unit):
         return self.workloads[workload][implementation][unit]
@@ -146,13 +167,14 @@ class Figures:
                 ours = bench_report.is_ours(name)
                 line = {"color": OURS, "linewidth": 2, "alpha": 0.45, "zorder": 2} if ours else {"color": FAINT, "linewidth": 1, "zorder": 0}
                 axes.plot(spread_of(self.values(workload, name, unit), best), [y, y], solid_capstyle="round", **line)
-                axes.plot([ratio], [y], "o" if ours else "|", color=OURS if ours else PEER, markersize=7 if ours else 9, zorder=3 if ours else 1)
+                (mark,) = axes.plot([ratio], [y], "o" if ours else "|", color=OURS if ours else PEER, markersize=7 if ours else 9, zorder=3 if ours else 1)
+                mark.set_gid(f"{TIP}{name}: {ratio:.2f}, {bench_report.shown(median, unit)}")
             ours = min((r for r in rows if bench_report.is_ours(r[1])), key=lambda r: r[4])
             axes.annotate(f"{ours[4]:.2f}", (ours[4], y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color=OURS)
         axes.axvline(1, color="#333", linewidth=0.8, zorder=0)
         axes.set_xscale("log")
         low, high = axes.get_xlim()
-        ticks = [t for t in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= t <= high]
+        ticks = round_numbers(low, high)
         axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
         axes.minorticks_off()
         axes.set_yticks(range(len(names)), reversed(names))
@@ -163,26 +185,44 @@ class Figures:
         axes.set_xlabel("time, as a multiple of the best peer's: left of 1 penstock is quicker")
         return self.draw(figure)
 
+    @staticmethod
+    def name_ticks(panel):
+        """Round lengths of time at the logarithmic axes of times; what differs by noise alone does not fill an axis."""
+        if panel.get_yscale() == "log":
+            low, high = panel.get_ylim()
+            wider = max(1, math.sqrt(2 * low / high))
+            panel.set_ylim(low / wider, high * wider)
+            panel.set_yticks(*named_times(*panel.get_ylim()))
+        if panel.get_xscale() == "log":
+            panel.set_xticks(*named_times(*panel.get_xlim(), most=5))
+        panel.minorticks_off()
+
     def panels(self, groups, label, draw):
         """Panels side by side, one a group: draw(panel, title, name, points, style) for each implementation, ours last."""
         columns = min(len(groups), 2)
-        count = -(-len(groups) // columns)
-        figure, panels = self.plot.subplots(count, columns, figsize=(4.4 * columns, 3.0 * count), squeeze=False)
-        peers = sorted({name for series in groups.values() for name in series if not bench_report.is_ours(name)})
+        count, width = -(-len(groups) // columns), 8.8 if columns == 2 else 5.6
+        figure, panels = self.plot.subplots(count, columns, figsize=(width, 3.0 * count), squeeze=False)
+        ours, peers = (sorted({name for series in groups.values() for name in series if bench_report.is_ours(name) is wanted}) for wanted in (True, False))
+        named = {}
         for panel in panels.flat[len(groups) :]:
             panel.set_visible(False)
         for panel, (title, series) in zip(panels.flat, groups.items()):
             for name in sorted(series, key=bench_report.is_ours):
-                ours = bench_report.is_ours(name)
-                colour = OURS if ours else PEERS[peers.index(name) % len(PEERS)]
-                draw(panel, title, name, sorted(series[name]), {"color": colour, "linewidth": 2.2 if ours else 1.2, "label": name, "zorder": 3 if ours else 2})
+                if name in ours:
+                    style = {"color": OURS, "linewidth": 2.2, "linestyle": DASHES[ours.index(name) % len(DASHES)], "zorder": 3}
+                else:
+                    style = {"color": PEERS[peers.index(name) % len(PEERS)], "linewidth": 1.2, "linestyle": DASHES[peers.index(name) // len(PEERS) % len(DASHES)], "zorder": 2}
+                draw(panel, title, name, sorted(series[name]), {**style, "label": name})
+            named |= dict(zip(*reversed(panel.get_legend_handles_labels())))
             panel.set_title(title, fontsize=10, loc="left")
-            panel.minorticks_off()
+            self.name_ticks(panel)
             panel.tick_params(labelsize=8)
             panel.grid(color="#eee")
-            panel.legend(fontsize=7, frameon=False)
         figure.supylabel(label, fontsize=9)
         figure.tight_layout()
+        names = [name for name in ours + peers if name in named]
+        per_row = max(1, min(len(names), int(width / (0.6 + 0.075 * max(map(len, names))))))
+        figure.legend([named[name] for name in names], names, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=per_row, fontsize=8, frameon=False, handlelength=3)
         return self.draw(figure)
 
     def scaling(self):
@@ -194,11 +234,11 @@ class Figures:
         groups = {title: series for title, series in groups.items() if max(len(points) for points in series.values()) > 1}
 
         def draw(panel, title, _, points, style):
-            panel.plot(*zip(*points), "o-", markersize=4, **style)
+            panel.plot(*zip(*points), marker="o", markersize=4, **style)
             panel.set_yscale("log")
             panel.set_xticks(*[[form(x) for x in sorted({x for series in groups[title].values() for x, _ in series})] for form in (int, str)])
 
-        return self.panels(groups, "ns", draw) if groups else ""
+        return self.panels(groups, "time", draw) if groups else ""
 
     def latencies(self):
         """What is rare takes the room: a latency by the number of nines of those that take no longer. Dots are the quantiles that are compared, lines the whole distribution
@@ -216,12 +256,12 @@ class Figures:
                 panel.plot(*zip(*line), drawstyle="steps-pre", **style)
                 panel.plot(*zip(*dots) if dots else ([], []), "o", color=style["color"], markersize=4, zorder=style["zorder"])
             else:
-                panel.plot(*zip(*dots), "o-", markersize=4, **style)
+                panel.plot(*zip(*dots), marker="o", markersize=4, **style)
             panel.set_yscale("log")
             shares = [q for q in (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999) if nines(1 - q) <= panel.get_xlim()[1]]
             panel.set_xticks([nines(1 - q) for q in shares], [f"{100 * q:.6g} %" for q in shares])
 
-        return self.panels(groups, "latency, ns", draw) if groups else ""
+        return self.panels(groups, "latency", draw) if groups else ""
 
     def bars(self):
         """Histograms: what share of all took so long; bars are a fifth to a quarter wide, so areas on the logarithmic axis are shares."""
@@ -236,7 +276,7 @@ class Figures:
                 heights.append(100 * count / of_all)
             panel.stairs(heights, edges, fill=style["zorder"] == 3, alpha=0.5 if style["zorder"] == 3 else 1, **style)
             panel.set_xscale("log")
-            panel.set_xlabel("latency, ns", fontsize=8)
+            panel.set_xlabel("latency", fontsize=8)
 
         return self.panels(self.histograms, "of all, %", draw) if self.histograms else ""
 
@@ -267,18 +307,26 @@ def summary_of(run):
     return f"{len(ratios)} workloads have peers; in {quicker} of them penstock is as quick as the best of them or quicker. Median ratio {statistics.median(ratios):.2f}."
 
 
+def without_arguments(workload):
+    return re.split("[/ ]", workload)[0]
+
+
 def without_peer(run):
     """What has no peer, or is not measured at all, and why: the end of the page."""
     found = {why: {} for why in [*(why for _, why in NO_PEER), NOT_HERE]}
     for workloads in run["programs"].values():
+        with_peers = {without_arguments(workload) for workload, names in workloads.items() if any(map(bench_report.is_peer, names))}
         for workload, names in workloads.items():
             if any(map(bench_report.is_ours, names)) and not any(map(bench_report.is_peer, names)):
                 why = next((why for begins, why in NO_PEER if re.match(begins, workload)), NOT_HERE)
-                found[why][re.split("[/ ]", workload)[0]] = None
-    lines = [f"<li><code>{'</code>, <code>'.join(map(html.escape, names))}</code>: {why}</li>" for why, names in found.items() if names]
-    unmeasured = "".join(f"<li><code>{'</code>, <code>'.join(headers.split(', '))}</code>: {why}</li>" for headers, why in NOT_MEASURED)
-    without = f'<h2 id="without">Without a peer</h2><ul>{"".join(lines)}</ul>' if lines else ""
-    return f'{without}<h2 id="unmeasured">Not measured</h2><ul>{unmeasured}</ul>'
+                found[why][workload if without_arguments(workload) in with_peers else without_arguments(workload)] = None
+
+    def lines(reasons):
+        return "".join(f'<li>{why}<br><span class="quiet">{html.escape(", ".join(names))}</span></li>' for why, names in reasons)
+
+    without = [(why, sorted(names, key=bench_report.natural)) for why, names in found.items() if names]
+    title = f'<h2 id="without">Without a peer</h2><ul>{lines(without)}</ul>' if without else ""
+    return f'{title}<h2 id="unmeasured">Not measured</h2><ul>{lines((why, [headers]) for headers, why in NOT_MEASURED)}</ul>'
 
 
 def page(run):
@@ -296,8 +344,9 @@ def page(run):
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>penstock: benchmarks</title><style>{STYLE}</style></head>
 <body><h1>penstock beside its peers</h1>
 <p class="quiet">{html.escape(run["machine"])}</p>
-<p>{summary_of(run)} A dot is the median of the repetitions over the median of the best peer of that workload in the same run, its line reaches from the least to the greatest
-repetition; strokes and thin lines are the peers. All do the same work; ratios count, not times: the machine is shared. A latency is drawn by the share of all that took no longer (dots: the
+<p>{summary_of(run)}</p>
+<p>A dot is the median of the repetitions over the median of the best peer of that workload in the same run, its line reaches from the least to the greatest
+repetition; grey strokes, with thin lines, are the peers (hover to see which). All do the same work; ratios count, not times: the machine is shared. A latency is drawn by the share of all that took no longer (dots: the
 medians of the quantiles that are compared; lines: all that was measured, in all repetitions, to the greatest), and as a histogram.</p>
 {command}<nav>{navigation}</nav>
 {"".join(sections)}{ends}</body></html>

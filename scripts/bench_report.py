@@ -111,10 +111,14 @@ def read_histograms(files):
     }
 
 
+def natural(text):
+    """A key to sort by, that has 8 before 16."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
+
+
 def summarise(workloads):
     """Rows (workload, implementation, median, unit, spread, ratio to the best peer or None); ours first, then the others by speed; references have no ratio."""
     rows = []
-    natural = lambda text: [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
     for workload, implementations in sorted(workloads.items(), key=lambda pair: natural(pair[0])):
         every = [units.keys() for units in implementations.values()]
         unit = next((u for u in ("item", "", *COUNTS.values()) if all(u in units for units in every)), "iteration")

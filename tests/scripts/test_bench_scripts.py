@@ -215,14 +215,15 @@ class Drawing(unittest.TestCase):
             self.assertIn(expected, text)
 
     def test_the_end_says_what_has_no_peer_and_what_is_not_measured(self):
-        names = {"retry/2": ["penstock"], "retry P99": ["penstock"], "load": ["penstock"], "beside": ["penstock", "other"], "alone": ["reference: a loop"]}
+        ours, both = ["penstock"], ["penstock", "other"]
+        names = {"retry/2": ours, "retry P99": ours, "load": ours, "beside/2": both, "beside/1": ours, "with": both, "alone": ["reference: a loop"]}
         run = {"programs": {"some": {workload: {name: {"item": [1.0]} for name in of_it} for workload, of_it in names.items()}}}
         end = bench_page.without_peer(run)
-        self.assertIn(f"<code>retry</code>: {bench_page.NO_PEER[0][1]}", end)
-        self.assertIn(f"<code>load</code>: {bench_page.NOT_HERE}", end)
-        self.assertNotIn("beside<", end)
-        self.assertNotIn("alone<", end)
-        self.assertIn("<code>hedge</code>", end)
+        self.assertIn(f'<li>{bench_page.NO_PEER[0][1]}<br><span class="quiet">retry</span></li>', end)
+        self.assertIn(f'<li>{bench_page.NOT_HERE}<br><span class="quiet">beside/1, load</span></li>', end)
+        self.assertNotIn(">with<", end)
+        self.assertNotIn("alone", end)
+        self.assertIn("hedge, supervise", end)
 
     def test_what_is_not_measured_is_there_and_in_no_benchmark(self):
         measured = "".join(f.read_text(encoding="utf-8") for f in SCRIPTS.parent.glob("benchmarks/*_bench.cpp"))
