@@ -150,7 +150,7 @@ void BM_schedule_by_receiver(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * in_a_row);
 }
-BENCHMARK(BM_schedule_by_receiver)->Name("BM_execution_schedule<penstock, a receiver>")->UseRealTime();
+BENCHMARK(BM_schedule_by_receiver)->Name("BM_execution_schedule<penstock, a receiver>")->MeasureProcessCPUTime()->UseRealTime();
 
 task<> move_about(penstock::any_scheduler scheduler) {
   for (std::int64_t i = 0; i < in_a_row; ++i) co_await scheduler.schedule();
@@ -160,7 +160,7 @@ void BM_schedule_by_coroutine(benchmark::State& state) {
   for (auto _ : state) penstock::sync_wait(move_about(pool.get_scheduler()));
   state.SetItemsProcessed(state.iterations() * in_a_row);
 }
-BENCHMARK(BM_schedule_by_coroutine)->Name("BM_execution_schedule<penstock, a coroutine>")->UseRealTime();
+BENCHMARK(BM_schedule_by_coroutine)->Name("BM_execution_schedule<penstock, a coroutine>")->MeasureProcessCPUTime()->UseRealTime();
 
 }  // namespace
 
