@@ -135,7 +135,8 @@ class Figures:
         self.histograms = dict(sorted(histograms.items(), key=lambda pair: bench_report.natural(pair[0])))
         self.rows = bench_report.summarise(workloads)
 
-    def draw(self, figure):
+    def draw(self, figure, least=0.9):
+        """`least`: of its size, on a narrow screen, where it is scrolled rather than made too small to be read."""
         out = io.StringIO()
         figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
         self.plot.close(figure)
@@ -146,9 +147,8 @@ class Figures:
         svg = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
         svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
         svg = re.sub(r'<g id="[^"]*' + TIP + '([^"]*)">', r"<g><title>\1</title>", svg)
-        # On a narrow screen it is scrolled rather than made too small to be read.
         width = float(re.search(r'width="([0-9.]+)pt"', svg)[1])
-        return f'<svg style="max-width:100%;min-width:{0.9 * width:.0f}pt"' + svg.partition("<svg")[2]
+        return f'<svg style="max-width:100%;min-width:{least * width:.0f}pt"' + svg.partition("<svg")[2]
 
     def values(self, workload, implementation, unit):
         return self.workloads[workload][implementation][unit]
@@ -183,7 +183,7 @@ class Figures:
         axes.grid(axis="x", color="#eee")
         axes.set_axisbelow(True)
         axes.set_xlabel("time, as a multiple of the best peer's: left of 1 penstock is quicker")
-        return self.draw(figure)
+        return self.draw(figure, least=0.7)
 
     @staticmethod
     def name_ticks(panel):
@@ -335,7 +335,7 @@ def page(run):
         figures = Figures(workloads, run.get("histograms", {}).get(program, {}))
         pictures = "".join(f"<figure>{svg}</figure>" for svg in (figures.ratios(), figures.scaling(), figures.latencies(), figures.bars()) if svg)
         commands = "".join(f"<pre>{html.escape(command)}</pre>" for command in run.get("commands", {}).get(program, []))
-        sections.append(f'<h2 id="{program}">{program.replace("_", " ")}</h2>{commands}{pictures}<details><summary>all figures</summary>{figures.table()}</details>')
+        sections.append(f'<h2 id="{program}">{program.replace("_", " ")}</h2>{commands}{pictures}<details{"" if pictures else " open"}><summary>all figures</summary>{figures.table()}</details>')
     navigation = " ".join(f'<a href="#{program}">{program.replace("_", " ")}</a>' for program in run["programs"])
     ends = without_peer(run)
     navigation += "".join(f' <a href="#{found[1]}">{found[2].lower()}</a>' for found in re.finditer('<h2 id="(.*?)">(.*?)</h2>', ends))

@@ -211,8 +211,15 @@ class Drawing(unittest.TestCase):
             subprocess.run(["/usr/bin/python3", SCRIPTS / "bench_page.py", "--page", page, raw], check=True)
             text = page.read_text(encoding="utf-8")
         self.assertEqual(text.count("<svg"), 4)  # ratios, scaling, latencies, histograms
+        self.assertEqual(text.count("<title>other: 1.00, "), 6)  # each with its spread
+        self.assertEqual(text.count(f"stroke: {bench_page.FAINT}"), 6)
         for expected in ("load, by threads", "wait P99", "load/threads:4", "99 %", "99.99 %", "of all, %", "some_bench --benchmark_filter=&#x27;a|b&#x27;"):
             self.assertIn(expected, text)
+
+    def test_round_numbers(self):
+        for low, high, most, expected in ((95, 1100, 6, [100, 200, 500, 1000]), (0.9, 1.3, 9, [1, 1.2]), (1, 1e8, 5, [1, 100, 1e4, 1e6, 1e8])):
+            with self.subTest(low):
+                self.assertEqual(bench_page.round_numbers(low, high, most), expected)
 
     def test_the_end_says_what_has_no_peer_and_what_is_not_measured(self):
         ours, both = ["penstock"], ["penstock", "other"]
