@@ -4,7 +4,7 @@
 //   postgres_api --outage CONNECTION [--background]    what clients see while the server is killed and started again (blog/outage.hpp)
 //
 // CONNECTION is a connection string, such as "host=/tmp dbname=postgres"; all is done in a schema of its own. tests/postgres/run_postgres.py makes a
-// server for it.
+// server for it, and so does scripts/example postgres_api.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>

@@ -1,5 +1,5 @@
-"""What the scenarios have in common: the machine that they name, and the neighbours in Node that they compare with, which may fail without taking penstock's
-figures along."""
+"""What the scenarios have in common: the machine that they name, the rows of their tables, and the neighbours that they compare with, which may fail without taking
+penstock's figures along."""
 
 import contextlib
 import datetime
@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PATIENCE = 60  # seconds for a server's first line
@@ -91,11 +92,30 @@ def node_modules(work, packages, oldest):
     return folder
 
 
-def optional(name, part):
-    """Runs a part that compares with a neighbour. Whatever goes wrong in it costs that part alone: it says why, and penstock's figures stay.
-    None then."""
-    try:
-        return part()
-    except Exception as why:  # pylint: disable=broad-exception-caught
-        say(f"without {name}: {why if isinstance(why, (NotToBeHad, RuntimeError)) else repr(why)}")
-        return None
+class Goals:
+    """The rows of a scenario's table: one for each goal, whether it could be measured or not."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __call__(self, what, wanted, figure, met):
+        self.add(what, wanted, figure, bool(met))
+
+    def not_measured(self, what, wanted, why):
+        self.add(what, wanted, textwrap.shorten(f"not measured: {why}", 300), None)  # in one line, for `why` may be what another program said
+
+    def add(self, what, wanted, figure, met):
+        self.rows.append({"goal": what, "wanted": wanted, "figure": figure, "met": met})
+        say(f"   {what}: {figure} (wanted: {wanted})")
+
+    def optional(self, neighbour, goals, part):
+        """Runs a part that needs a neighbour. `goals`: (what, wanted) of each that it measures, in that order; it is called with them. Whatever goes wrong in it costs
+        that part alone: the goals that it has not come to say why, and penstock's figures stay."""
+        before = len(self.rows)
+        try:
+            part(*goals)
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            why = error if isinstance(error, (NotToBeHad, RuntimeError)) else repr(error)
+            say(f"without {neighbour}: {why}")
+            for goal in goals[len(self.rows) - before:]:
+                self.not_measured(*goal, why)

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 
-from scenario_common import machine, say
+from scenario_common import Goals, machine, say
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MIB = 1 << 20
@@ -152,9 +152,7 @@ def main():
     folder, made = corpus(work, given.scale)
     result |= {"files": made["files"], "bytes": made["bytes"]}
 
-    def goal(what, wanted, figure, met):
-        result["goals"].append({"goal": what, "wanted": wanted, "figure": figure, "met": bool(met)})
-        say(f"   {what}: {figure} (wanted: {wanted})")
+    goal = Goals(result["goals"])
 
     cores = os.cpu_count()
     names = [("penstock", lambda: Pipeline(build, folder, work / "out").run()), (f"xargs -P{cores}", lambda: plain(build, folder, cores))]

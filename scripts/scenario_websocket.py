@@ -5,7 +5,7 @@
 usage: scenario_websocket.py BUILD WORK [--connections N] [--slow N] [--joined N] [--beside N] [--messages N] [--only-penstock]
 
 BUILD has penstock-websocket-hub and penstock-websocket-load. WORK keeps npm's packages, or they are in $PENSTOCK_NODE_MODULES. Where Node, its package or its
-hub, or redis-server, cannot be had, that part is left out, and standard error says why. Hubs and load share the machine. Prints JSON.
+hub, or redis-server, cannot be had, the goals that need it are not measured, and say why. Hubs and load share the machine. Prints JSON.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import subprocess
 import time
 import urllib.request
 
-from scenario_common import ROOT, free_port, machine, node_modules, optional, say, start
+from scenario_common import ROOT, Goals, NotToBeHad, free_port, machine, node_modules, say, start
 
 PACKAGES = ["ws@8.23.0"]
 OLDEST_NODE = 16  # of what hub.mjs imports; ws itself takes older ones
@@ -173,6 +173,8 @@ class Redis:
     """A server of its own, at a port of 127.0.0.1 alone: others may be taken on this machine's other addresses."""
 
     def __init__(self, work):
+        if shutil.which("redis-server") is None:
+            raise NotToBeHad("there is no redis-server")
         for _ in range(5):
             port = free_port()
             self.address = f"127.0.0.1:{port}"
@@ -184,7 +186,7 @@ class Redis:
                     return
                 except OSError:
                     time.sleep(0.05)
-        raise RuntimeError("redis-server does not start")
+        raise NotToBeHad("redis-server does not start")
 
     def __enter__(self):
         return self.address
@@ -209,9 +211,7 @@ def main():
     BUILD, work = given.build.resolve(), given.work.resolve()
     result = {"machine": machine().replace("load generator", "load"), "goals": [], "size": SIZE}
 
-    def goal(what, wanted, figure, met):
-        result["goals"].append({"goal": what, "wanted": wanted, "figure": figure, "met": bool(met)})
-        say(f"   {what}: {figure} (wanted: {wanted})")
+    goal = Goals(result["goals"])
 
     say("one hub, many connections")
     one = result["crowd"] = crowd(given.connections, given.slow, given.messages)
@@ -228,28 +228,28 @@ def main():
     goal("P99 of a delivery to the others meanwhile, beside before", "at most 1.5 times", f"{ratio:.2f} times ({slow['each']['p99'] * 1e3:,.0f} ms)",
          ratio <= 1.5 and one["beside_slow"]["told_all"] == SLOW_MESSAGES)
 
-    if shutil.which("redis-server") is None:
-        say("without Redis")
-    else:
+    def two_hubs(messages, until_all_have_one):
         say("two hubs, joined by Redis")
         with Redis(work) as address:
             two = result["joined"] = joined(given.joined, given.messages, address)
-        goal(f"two hubs joined by Redis: messages that all {two['connections']:,} got", f"{given.messages}", f"{two['told_all']}",
-             two["told_all"] == given.messages and two["connections"] == given.joined)
+        goal(*messages, f"{two['told_all']}, by {two['connections']:,}", two["told_all"] == given.messages and two["connections"] == given.joined)
         figure = " and ".join(f"{hub['to_all']['p50'] * 1e3:,.0f}" for hub in two["hubs"])
-        goal("... until all of the first hub's and all of the second's have one, P50", "at most 1 s", figure + " ms", all(hub["to_all"]["p50"] <= 1 for hub in two["hubs"]))
+        goal(*until_all_have_one, figure + " ms", all(hub["to_all"]["p50"] <= 1 for hub in two["hubs"]))
 
-    def beside_node():
-        return beside(node(node_modules(work, PACKAGES, OLDEST_NODE)), given.beside, 2 * given.messages)
-
-    if not given.only_penstock and (b := optional("Node", beside_node)):
+    def beside_node(memory, until_all_have_one):
+        b = beside(node(node_modules(work, PACKAGES, OLDEST_NODE)), given.beside, 2 * given.messages)
         say("the same as that of Node")
         a = beside(penstock(given.beside), given.beside, 2 * given.messages)
         result["beside"] = {"penstock": a, "Node": b}
-        goal(f"memory for each of {a['connections']:,} beside Node with ws ({b['bytes_each'] / 1000:.1f} KB)", "less",
-             f"{a['bytes_each'] / 1000:.1f} KB", a["bytes_each"] < b["bytes_each"] and a["connections"] == b["connections"])
+        goal(*memory, f"{a['bytes_each'] / 1000:.1f} KB, Node {b['bytes_each'] / 1000:.1f} KB", a["bytes_each"] < b["bytes_each"] and a["connections"] == b["connections"])
         took, theirs = (part["hubs"][0]["to_all"]["p50"] * 1e3 for part in (a, b))
-        goal(f"until all of them have a message, P50, beside Node ({theirs:,.0f} ms)", "at most 1.1 times as long", f"{took:,.0f} ms", took <= 1.1 * theirs)
+        goal(*until_all_have_one, f"{took:,.0f} ms, Node {theirs:,.0f} ms", took <= 1.1 * theirs)
+
+    goal.optional("Redis", [(f"two hubs joined by Redis: messages that all {given.joined:,} got", f"{given.messages}"),
+                            ("... until all of the first hub's and all of the second's have one, P50", "at most 1 s")], two_hubs)
+    if not given.only_penstock:
+        goal.optional("Node", [(f"memory for each of {given.beside:,} beside Node with ws", "less"),
+                               ("until all of them have a message, P50, beside Node", "at most 1.1 times as long")], beside_node)
     print(json.dumps(result))
 
 

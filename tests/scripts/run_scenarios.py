@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Runs scripts/scenarios in the smallest size, so that the scripts of the scenarios and of their pictures do what they say: exit status, JSON, table, pictures; and
-that a neighbour in Node that cannot be had leaves its part out, and no more.
+that the goals of a neighbour in Node that cannot be had are told as not measured, and no others; that Node can read the programs that are compared with.
 
     run_scenarios.py EXAMPLES_FOLDER
 
@@ -14,10 +14,12 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import types
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -26,9 +28,10 @@ sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "scripts")]
 import scenario_api  # noqa: E402
 import scenario_websocket  # noqa: E402
 from checks import check, verdict  # noqa: E402
-from scenario_common import NotToBeHad, node_modules, optional, start  # noqa: E402
+from scenario_common import Goals, NotToBeHad, node_modules, start  # noqa: E402
 
 FIELDS = {"goal": str, "wanted": str, "figure": str, "met": bool}
+NOT_MEASURED = FIELDS | {"met": types.NoneType}
 PACKAGES = scenario_api.PACKAGES + scenario_websocket.PACKAGES
 
 
@@ -103,20 +106,66 @@ def neighbours(folder):
     process.wait()
     process.stdout.close()
     check("one that prints its address is taken", url == "http://here", url)
-    said = io.StringIO()
+
+
+def optional_parts():
+    """What is wrong with them costs their own goals, and no row."""
+    rows, said = [], io.StringIO()
+    goal = Goals(rows)
+
+    def half(first, _):
+        goal(*first, "5", True)
+        raise NotToBeHad("a long\n   story")
+
     with contextlib.redirect_stderr(said):
-        got = optional("it", lambda: [][0])
-    check("whatever else goes wrong in a part is said, too", got is None and said.getvalue().startswith("without it: IndexError("), said.getvalue())
+        goal.optional("it", [("a", "1"), ("b", "2")], half)
+        goal.optional("her", [("c", "3")], lambda _: [][0])
+        goal.optional("him", [("d", "4")], lambda d: goal(*d, "6", 0))
+    check("it is said what a part lacks", "without it: a long" in said.getvalue() and "without her: IndexError(" in said.getvalue(), said.getvalue())
+    told = [(row["goal"], row["wanted"], row["figure"].partition("(")[0], row["met"]) for row in rows]
+    wanted = [("a", "1", "5", True), ("b", "2", "not measured: a long story", None), ("c", "3", "not measured: IndexError", None), ("d", "4", "6", False)]
+    check("a goal that a part has not come to has its row, too", told == wanted, told)
 
 
-def small(folder, build):
+def read_by_node():
+    if shutil.which("node") is None:
+        return print("SKIPPED: whether Node can read its programs, for there is no node")
+    for program in ("tests/api/node/server.mjs", "tests/websocket/node/hub.mjs", "benchmarks/peers/dataloader.mjs"):
+        done = subprocess.run(["node", "--check", ROOT / program], capture_output=True, text=True, check=False)
+        check(f"Node can read {program}", done.returncode == 0, done.stderr)
+
+
+def load_scenarios():
+    loader = importlib.machinery.SourceFileLoader("scenarios", str(ROOT / "scripts/scenarios"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("scenarios", loader))
+    loader.exec_module(module)
+    return module
+
+
+def verdicts(folder, scenarios):
+    """The end of a table, and the exit status, of a scenario that is made up."""
+    goals = {met: {"goal": "what", "wanted": "much", "figure": "some", "met": met} for met in (True, False, None)}
+    for name, mets, status, status_if_small, end in (
+        ("all is well", [True, True], 0, 0, "2 goals reached, 0 missed, 0 not measured"),
+        ("one is missed", [True, False], 1, 0, "1 goals reached, 1 missed, 0 not measured"),
+        ("one is not measured", [True, None], 1, 0, "1 goals reached, 0 missed, 1 not measured"),
+    ):
+        told = json.dumps({"machine": "a machine", "goals": [goals[met] for met in mets]})
+        scenarios.SCENARIOS = {"it": {"what": "made up", "targets": [], "command": [str(script(folder / "made-up", f"echo '{told}'"))], "small": []}}
+        for small_, expected in (([], status), (["--small"], status_if_small)):
+            out = io.StringIO()
+            sys.argv[1:] = ["--build", str(folder), "--to", str(folder / "made-up-out"), "--no-pictures", *small_]
+            with contextlib.redirect_stdout(out):
+                got = scenarios.main()
+            what = f"{name}{', in a small size' if small_ else ''}: the status is {expected}, and the table ends with the counts"
+            check(what, got == expected and out.getvalue().endswith(f" |\n\n{end}\n\n"), (got, out.getvalue()))
+
+
+def small(folder, build, scenarios):
     # Node is there, and its packages; one server dies at once, the other one when it has told its address.
     node = 'case "$1" in --version) echo v22.1.0 ;; *hub.mjs) echo ws://127.0.0.1:1/ ;; *) echo "it is broken" >&2; exit 3 ;; esac'
     fake = script(folder / "bin/node", node).parent
     env = os.environ | {"PATH": f"{fake}:{os.environ['PATH']}", "PENSTOCK_NODE_MODULES": str(packages(folder / "modules"))}
-    loader = importlib.machinery.SourceFileLoader("scenarios", str(ROOT / "scripts/scenarios"))
-    scenarios = importlib.util.module_from_spec(importlib.util.spec_from_loader("scenarios", loader))
-    loader.exec_module(scenarios)
     command = [sys.executable, ROOT / "scripts/scenarios", "--build"]
 
     def run(folder_of_programs, *arguments):
@@ -148,7 +197,7 @@ def small(folder, build):
     for name in names:
         result = json.loads((to / f"{name}.json").read_text(encoding="utf-8")) if (to / f"{name}.json").is_file() else {"goals": []}
         goals = result["goals"]
-        check(f"{name}: goals, each with its four fields", goals and all({f: type(v) for f, v in g.items()} == FIELDS for g in goals), goals)
+        check(f"{name}: goals, each with its four fields", goals and all({f: type(v) for f, v in g.items()} in (FIELDS, NOT_MEASURED) for g in goals), goals)
         check(f"{name}: the machine", "processors, Linux" in result.get("machine", ""), result.get("machine"))
         rows = [line for line in tables.get(name, "").splitlines() if line.startswith("|")]
         cells = [row.replace(r"\|", "").count("|") for row in rows]
@@ -156,10 +205,19 @@ def small(folder, build):
         if draws:
             picture = to / f"scenario_{name}.svg"
             check(f"{name}: a picture", picture.is_file() and xml.etree.ElementTree.parse(picture).getroot().tag.endswith("svg"), said)
-    for name, why in (("api", "without Node: node ended with 3: it is broken"), ("websocket", "without Node: ")):
+    redis = [] if shutil.which("redis-server") else ["two hubs joined by Redis: messages", "... until all of the first hub's"]
+    for name, why, without in (
+        ("api", "node ended with 3: it is broken", ["reads beside Node with Fastify", "... for a second of the servers' processors"]),
+        ("websocket", "", [*redis, "memory for each of 100 beside Node with ws", "until all of them have a message, P50, beside Node"]),
+    ):
         if name in names:
             result = json.loads((to / f"{name}.json").read_text(encoding="utf-8"))
-            check(f"{name}: without its neighbour, and says why", why in said and "Node" not in json.dumps([result["goals"], result.get("curves")]) and "beside" not in result, said)
+            check(f"{name}: without its neighbour, and says why", f"without Node: {why}" in said and "Node" not in json.dumps(result.get("curves")) and "beside" not in result, said)
+            unknown = [g for g in result["goals"] if g["met"] is None]
+            rows = [g for g in unknown if "in the 0 of" not in g["goal"]]  # that the machine is slow is nobody's fault
+            check(f"{name}: the goals that need it have their rows", len(rows) == len(without) and all(row["goal"].startswith(goal) for row, goal in zip(rows, without)), rows)
+            check(f"{name}: which say why", all(row["figure"].startswith("not measured: ") for row in rows) and f"not measured: {why}" in rows[-1]["figure"], rows)
+            check(f"{name}: its table counts them", f"{len(unknown)} not measured\n" in tables[name], tables[name])
     if "api" in names:
         run_kept = sorted((ROOT / "benchmarks/results").glob("*.json"))[-1]
         picture = folder / "penstock.svg"
@@ -170,8 +228,12 @@ def small(folder, build):
 def main():
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="penstock-scenarios-") as name:
-        neighbours(pathlib.Path(name))
-        small(pathlib.Path(name), pathlib.Path(sys.argv[1]).resolve())
+        folder, build, scenarios = pathlib.Path(name), pathlib.Path(sys.argv[1]).resolve(), load_scenarios()
+        read_by_node()
+        optional_parts()
+        neighbours(folder)
+        small(folder, build, scenarios)
+        verdicts(folder, scenarios)
     print(f"   {time.monotonic() - began:.1f} s")
     return verdict()
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up, that whatever draws finds the Python that can, what
-scripts/test counts, and what all scripts make of wrong arguments."""
+"""Tests scripts/bench_report.py, bench_page.py, bench_compare.py and steadiness.py with runs that are made up, scripts/example where nothing is built, that whatever draws
+finds the Python that can, what scripts/test counts, and what all scripts make of wrong arguments."""
 
 import copy
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -322,6 +323,54 @@ class Commands(unittest.TestCase):
                 self.assertIn(f"page: {page}", told)
 
 
+class Examples(unittest.TestCase):
+    """scripts/example where nothing is installed or built: scripts/setup finds no Debian and says what it would install, and a shell script stands for cmake, which
+    makes one of each program."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = root = pathlib.Path(folder.name)
+        for name in ("scripts", "bin", "build/release/examples"):
+            (root / name).mkdir(parents=True)
+        for name in ("example", "setup"):
+            shutil.copy(SCRIPTS / name, root / "scripts" / name)
+        (root / "examples").symlink_to(SCRIPTS.parent / "examples")
+        for tool in ("basename", "chmod", "dirname", "grep", "mkdir", "sed", "tail"):
+            (root / "bin" / tool).symlink_to(shutil.which(tool))
+        program = """for a; do file=build/release/examples/$a; done; echo '#!/bin/sh
+echo "${0##*/} $*"' >"$file" && chmod +x "$file" """
+        for tool, text in {"c++": "", "ninja": "", "git": "", "python3": 'echo "python3 $*"', "cmake": program}.items():
+            (root / "bin" / tool).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+            (root / "bin" / tool).chmod(0o755)
+
+    def example(self, *arguments):
+        environment = {"PATH": str(self.root / "bin")}
+        ran = subprocess.run([self.root / "scripts/example", *arguments], capture_output=True, text=True, check=False, timeout=60, env=environment)
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        return ran
+
+    def test_its_list_is_what_is_built(self):
+        """By examples/CMakeLists.txt: a program for each file but those that a pattern leaves out, and what has a name of its own."""
+        text = (SCRIPTS.parent / "examples/CMakeLists.txt").read_text(encoding="utf-8")
+        left_out = re.search(r'EXCLUDE REGEX "(.*)"\)', text)[1].replace("\\\\", "\\")
+        targets = {f"penstock_example_{file.stem}" for file in SCRIPTS.parent.glob("examples/*.cpp") if not re.search(left_out, str(file))}
+        targets |= set(re.findall(r"add_executable\((\S+)", text)) - {"penstock_example_${name}"}
+        names = self.example().stdout.split()
+        self.assertEqual(len(names), len(targets))
+        self.assertEqual({self.example(name, "a", "b").stdout for name in names}, {f"{target} a b\n" for target in targets})
+
+    def test_postgres_without_a_server_has_one_of_its_own(self):
+        runner, program = self.root / "tests/postgres/run_postgres.py", self.root / "build/release/examples/penstock_postgres_api"
+        self.assertEqual(self.example("postgres_api").stdout, f"python3 {runner} {program}\n")
+        self.assertTrue((SCRIPTS.parent / runner.relative_to(self.root)).is_file())
+
+    def test_what_an_optional_part_needs_is_installed(self):
+        for name, packages in {"penstock-jobs": {"libhiredis-dev", "nlohmann-json3-dev"}, "penstock-websocket-hub": {"libhiredis-dev"}, "postgres_api": {"libpq-dev", "postgresql"}}.items():
+            with self.subTest(name):
+                self.assertEqual(packages - set(self.example(name).stderr.split()), set())
+
+
 class SlowMachines(unittest.TestCase):
     def slow(self, *slow_at):
         return steadiness.slow_times([(k * 0.002, 90_000 if k in slow_at else 20_000) for k in range(1000)])
@@ -409,6 +458,7 @@ class Arguments(unittest.TestCase):
             ("compile_times", "--cxx", "no-compiler"): "there is no compiler no-compiler",
             ("compile_times", "nowhere.hpp"): "there is no nowhere.hpp",
             ("demo", "/nowhere"): "there is no /nowhere",
+            ("example", "nothing"): "there is no nothing",
             ("plot_scenarios.py",): "usage",
             ("scenarios", "api", "--build", "/nowhere"): "there is no penstock-api-server",
             ("scenarios", "nothing"): "there is no scenario nothing",
@@ -423,7 +473,7 @@ class Arguments(unittest.TestCase):
                 self.assertNotIn("Traceback", done.stderr)
 
     def test_help(self):
-        for script in ("amalgamate", "bench", "bench_compare.py", "compile_times", "demo", "plot_load.py", "scenarios", "setup", "test", "trace_picture.py"):
+        for script in ("amalgamate", "bench", "bench_compare.py", "compile_times", "demo", "example", "plot_load.py", "scenarios", "setup", "test", "trace_picture.py"):
             with self.subTest(script):
                 done = self.run_script(script, "--help")
                 self.assertEqual((done.returncode, done.stderr), (0, ""))

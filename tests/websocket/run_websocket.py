@@ -438,7 +438,7 @@ def scenario(folder):
         for g in goals.values():
             print(f"   {g['goal']}: {g['figure']} (wanted: {g['wanted']})")
         # What does not depend on how busy the machine is.
-        exact = [g for name, g in goals.items() if name.startswith(("connections", "slow readers", "two hubs"))]
+        exact = [g for name, g in goals.items() if name.startswith(("connections", "slow readers", "two hubs")) and g["figure"] != "not measured: there is no redis-server"]
         check("all connections were made, all slow readers dropped, two hubs joined", len(exact) >= 2 and all(g["met"] for g in exact), exact)
 
 
