@@ -13,6 +13,13 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 
-#define PENSTOCK_TEST_ASIO_SLOTS 0  // Boost 1.74 has none
+#include <boost/asio/version.hpp>
+
+#if BOOST_ASIO_VERSION >= 101900  // of Boost 1.77, as in ext/detail/asio_library.hpp
+#include <boost/asio/bind_cancellation_slot.hpp>
+#define PENSTOCK_TEST_ASIO_SLOTS 1
+#else
+#define PENSTOCK_TEST_ASIO_SLOTS 0
+#endif
 namespace asio = boost::asio;
 #include "asio_cases.hpp"
