@@ -15,12 +15,18 @@
 #include <penstock/core/errc.hpp>
 #include <penstock/core/manual_clock.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/ext/redis_connection.hpp>
+#include <penstock/ext/redis_semaphore.hpp>
+#include <penstock/ext/redis_store_options.hpp>
+#include <penstock/ext/redis_token_bucket.hpp>
 #include <penstock/ext/sqlite_store_options.hpp>
 #include <penstock/ext/supervisor_options.hpp>
 #include <penstock/job/circuit_breaker_options.hpp>
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/job_worker_options.hpp>
+#include <penstock/job/retry.hpp>
 #include <penstock/observe/histogram.hpp>
+#include <penstock/observe/measured.hpp>
 #include <penstock/observe/registry.hpp>
 #include <penstock/pool/pool_stats.hpp>
 #include <penstock/pool/resource_pool_stats.hpp>
@@ -148,9 +154,21 @@ void stats() {
   CHECK(By::format("{}", penstock::job_worker_stats{}) == "job_worker: in_flight=0 limit=0");
   CHECK(By::format("{}", penstock::keyed_limiter_stats{}) == "keyed_limiter: depth=0 keys=0");
   CHECK(By::format("{}", penstock::limiter_counts{}) == "limiter: depth=0 in_flight=0");
+  CHECK(By::format("{}", penstock::measured_stats{.accepted = 3, .refused = {.timeout = 2}}) ==
+        "measured: accepted_total=3 rejected_total{timeout}=2");
+  CHECK(By::format("{}", penstock::redis_connection_stats{.connected = true, .answered = 4}) ==
+        "redis_connection: in_flight=0 connected=1 completed_total=4");
+  CHECK(By::format("{}", penstock::redis_semaphore_stats{.limit = 8}) == "redis_semaphore: depth=0 in_flight=0 limit=8");
+  CHECK(By::format("{}", penstock::redis_store_stats{.retried = 1}) ==
+        "redis_store: depth=0 in_flight=0 limit=0 adding=0 retried_total=1");
+  CHECK(By::format("{}", penstock::redis_token_bucket_stats{.granted = 5}) == "redis_token_bucket: accepted_total=5");
   CHECK(By::format("{}", penstock::resource_pool_stats{}).starts_with("resource_pool: depth=0 in_flight=0 limit=0"));
   CHECK(By::format("{}", penstock::sqlite_store_stats{}) == "sqlite_store: depth=0");
   CHECK(By::format("{}", penstock::supervisor_stats{.rolled = 1}) == "supervisor: running=0 ready=0 rolls_total{completed}=1");
+  CHECK(By::format("{}", penstock::retry_report{.attempts = 3, .end = penstock::retry_end::out_of_time, .paused = 1500ms}) ==
+        "retry: attempts=3 end{out_of_time}=1 paused=1.50 s");
+  CHECK(By::format("{}", penstock::stage_report{.name = "map", .items_in = 7, .busy = 2s}) ==
+        "stage: items_in_total{map}=7 stage_busy_total{map}=2.00 s");
   CHECK(By::format("{}", penstock::pipeline_report{}) == to_string(penstock::pipeline_report{}));
 }
 

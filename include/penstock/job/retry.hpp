@@ -48,6 +48,7 @@
 #include <penstock/core/result.hpp>
 #include <penstock/core/retry_policy.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/observe/metric_sink.hpp>
 #include <penstock/sync/event.hpp>
 
 namespace penstock::inline v0_1 {
@@ -67,6 +68,21 @@ struct retry_report {
   retry_end end = retry_end::success;  ///< meaningful at the end
   std::chrono::nanoseconds paused{0};  ///< all delays together
 };
+
+/// What formatters make of it (ext/fmt.hpp).
+template <class = void>
+void describe(const retry_report& r, metric_sink& to) {
+  to.kind("retry");
+  to.gauge({"attempts", "Attempts that were begun."}, r.attempts);
+  static constexpr metric end{"end", "1 for why there was no further attempt, else 0."};
+  to.gauge(end, r.end == retry_end::success, {"why", "success"});
+  to.gauge(end, r.end == retry_end::exhausted, {"why", "exhausted"});
+  to.gauge(end, r.end == retry_end::not_retried, {"why", "not_retried"});
+  to.gauge(end, r.end == retry_end::out_of_time, {"why", "out_of_time"});
+  to.gauge(end, r.end == retry_end::no_budget, {"why", "no_budget"});
+  to.gauge(end, r.end == retry_end::cancelled, {"why", "cancelled"});
+  to.gauge({"paused", "All delays together."}, r.paused);
+}
 
 /// What one call of retry() is limited by, and whom it tells.
 struct retry_options {

@@ -137,20 +137,32 @@ std::ostream& operator<<(std::ostream& out, const pipeline_report& r) {
   return out << to_string(r);
 }
 
+namespace detail {
+
+template <class = void>
+void describe_stage(const stage_report& s, const std::string& name, metric_sink& to) {
+  const metric_label stage{"stage", name};
+  to.counter({"items_in", "Items that a stage took."}, s.items_in, stage);
+  to.counter({"items_out", "Items that a stage gave."}, s.items_out, stage);
+  to.counter({"stage_busy", "Time of a stage's own work, all threads added up."}, s.busy, stage);
+  to.counter({"wait_in", "Time in which a stage's taker found nothing there."}, s.wait_in, stage);
+  to.counter({"wait_out", "Time in which a stage's giver found no room."}, s.wait_out, stage);
+}
+
+}  // namespace detail
+
 /// What a registry sees of a pipeline (observe/registry.hpp): its stages, by number and name.
 template <class = void>
 void describe(const pipeline_report& r, metric_sink& to) {
   to.kind("pipeline");
-  for (std::size_t i = 0; i < r.stages.size(); ++i) {
-    const stage_report& s = r.stages[i];
-    const std::string numbered = std::to_string(i + 1) + ' ' + s.name;
-    const metric_label stage{"stage", numbered};
-    to.counter({"items_in", "Items that a stage took."}, s.items_in, stage);
-    to.counter({"items_out", "Items that a stage gave."}, s.items_out, stage);
-    to.counter({"stage_busy", "Time of a stage's own work, all threads added up."}, s.busy, stage);
-    to.counter({"wait_in", "Time in which a stage's taker found nothing there."}, s.wait_in, stage);
-    to.counter({"wait_out", "Time in which a stage's giver found no room."}, s.wait_out, stage);
-  }
+  for (std::size_t i = 0; i < r.stages.size(); ++i)
+    detail::describe_stage(r.stages[i], std::to_string(i + 1) + ' ' + r.stages[i].name, to);
+}
+/// What formatters make of one stage (ext/fmt.hpp): the same.
+template <class = void>
+void describe(const stage_report& s, metric_sink& to) {
+  to.kind("stage");
+  detail::describe_stage(s, s.name, to);
 }
 
 }  // namespace penstock::inline v0_1
