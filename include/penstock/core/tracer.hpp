@@ -28,7 +28,7 @@
 //                be short: hand spans to a queue. What a hook does itself with the library is not traced. It must not end its own session.
 // Cost           without a tracer: one relaxed load, and a branch, for each submission and for each wait that is entered (docs/tracing.md has figures);
 //                with one: an allocation for each posted task besides what the tracer does.
-// Fork           a child that uses tracing must exec.
+// Fork           a child that is to trace must exec if its parent has traced.
 #pragma once
 
 #include <atomic>

@@ -18,7 +18,8 @@
 //                before its primitive (as it does, declared after it).
 // Thread safety  all of it may be called concurrently. who_waits() holds locks of the list's shards one after the other, while it copies, and allocates
 //                under none of them: it takes no snapshot of one moment.
-// Fork           not in a forked child: it has the list of its parent, and perhaps a lock that nobody will release.
+// Fork           not in a forked child of a process that has watched: it has the list of its parent, and perhaps a lock that nobody will release. A child
+//                may watch if its parent never has (the workers of ext/supervisor.hpp).
 // Cost           without a watch, or a tracer: nothing but one load where a wait is entered. With one: a look at the clock and two locks for each such
 //                wait, and an allocation for a coroutine's; some 50 ns (docs/tracing.md).
 #pragma once
