@@ -182,7 +182,7 @@ def measure(given, result):
         three = paced(s, [SEARCH], round(3 * peak), 0.5, seconds, *SEARCHERS)
         result["overload"] = searched(three.all, 3)
         goodput = result["overload"]["goodput"]
-        goal(f"goodput of searches at 3 times their peak ({peak:,.0f}/s)", "at least 90 %", f"{100 * goodput / peak:.0f} %", goodput >= 0.9 * peak)
+        goal(f"overload, of {SEARCH} alone, for reads from the cache are never refused: goodput at 3 times the peak ({peak:,.0f}/s)", "at least 90 %", f"{100 * goodput / peak:.0f} %", goodput >= 0.9 * peak)
         p99("P99 of the searches that are answered then", "overload", three, 0.050)
         say("searches, more and more")
         result["curves"] = {"penstock": searches(s, peak, seconds / 3, LOADS)}
