@@ -131,7 +131,7 @@ backend::backend(const options& o, penstock::registry& all, boost::asio::io_cont
               .metrics = true}},
       posts_{writers_,
              [this](std::span<const new_post> batch) { use([&](store& s) { s.insert(batch); }); },
-             {.max_batch_size = 1'000}},
+             {.max_batch_size = 1'000, .metrics = true}},
       joined_{all.join("http",
                        [this](penstock::metric_sink& to) {
                          to.kind("api");
@@ -144,6 +144,7 @@ backend::backend(const options& o, penstock::registry& all, boost::asio::io_cont
               all.join("connections", connections_),
               all.join("reads", readers_),
               all.join("searches", searchers_),
+              all.join("writes", writers_),
               all.join("users", users_),
               all.join("posts_of_users", posts_of_),
               all.join("pages", pages_),

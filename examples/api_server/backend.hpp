@@ -73,7 +73,7 @@ class backend final : public service {
   penstock::batcher<page_key, std::shared_ptr<const page>, page_hash> pages_;
   penstock::accumulator<new_post> posts_;
   bool draining_ = false;  // of the server's thread
-  std::array<penstock::registry_membership, 11> joined_;
+  std::array<penstock::registry_membership, 12> joined_;
 };
 
 }  // namespace api
