@@ -148,7 +148,9 @@ backend::backend(const options& o, penstock::registry& all, boost::asio::io_cont
               all.join("users", users_),
               all.join("posts_of_users", posts_of_),
               all.join("pages", pages_),
-              all.join("new_posts", posts_)} {}
+              all.join("new_posts", posts_)} {
+  if (o.watch_waits) waits_.emplace();
+}
 
 response backend::handle(const request& r) {
   const bool get = r.method == "GET" || r.method == "HEAD";
@@ -157,6 +159,8 @@ response backend::handle(const request& r) {
     return answer{.status = draining_ ? 503U : 200U, .body = draining_ ? "draining\n" : "ready\n", .type = "text/plain"};
   if (get && r.target == "/metrics")
     return answer{.body = penstock::to_prometheus_text(all_.snapshot()), .type = "text/plain; version=0.0.4"};
+  // It has addresses of this process, which are nobody else's business.
+  if (get && waits_ && r.local && r.target == "/debug/waits") return answer{.body = penstock::dump_waiters(), .type = "text/plain"};
   if (!clients_.try_acquire(r.client)) {
     limited_.add();
     answer a = failure(429, "too many requests");

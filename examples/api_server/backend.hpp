@@ -9,11 +9,13 @@
 // Shedding       an adaptive_limit for reads that miss the cache and one for searches: beyond what the database answers without a queue, 503 at once.
 // Writes         an accumulator: posts that come while a transaction runs share the next one.
 // Connections    a resource_pool.
+// Who waits      at /debug/waits, with the spans of who asked, if that is wanted: it costs every wait something.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,8 +24,10 @@
 
 #include <penstock/batch/accumulator.hpp>
 #include <penstock/batch/batcher.hpp>
+#include <penstock/core/tracer.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/registry.hpp>
+#include <penstock/observe/who_waits.hpp>
 #include <penstock/pool/resource_pool.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/rate/adaptive_limit.hpp>
@@ -34,6 +38,14 @@
 #include "store.hpp"
 
 namespace api {
+
+/// While it lives, who waits is known, and on whose behalf: work takes along the context that it was begun with as long as there is a tracer; this one does
+/// nothing else.
+struct waits_watched {
+  penstock::wait_watch watch;
+  penstock::tracer none;
+  penstock::trace_session carrying{none};
+};
 
 class backend final : public service {
  public:
@@ -58,6 +70,7 @@ class backend final : public service {
   template <class F>
   auto use(F f);
 
+  std::optional<waits_watched> waits_;  // the first, so that it goes last
   penstock::registry& all_;
   penstock::keyed_limiter<std::string> clients_;
   penstock::counter limited_;

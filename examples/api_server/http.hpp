@@ -15,6 +15,7 @@ struct request {
   std::string_view target;
   std::string_view client;  ///< who asks
   std::string_view body;
+  bool local = false;  ///< over a connection from this machine
 };
 
 struct answer {

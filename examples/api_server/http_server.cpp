@@ -28,6 +28,7 @@
 
 #include <penstock/core/errc.hpp>
 #include <penstock/core/task_group.hpp>
+#include <penstock/core/trace_context.hpp>
 #include <penstock/ext/boost_asio.hpp>
 #include <penstock/observe/counter.hpp>
 #include <penstock/observe/gauge.hpp>
@@ -125,6 +126,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
     socket_.set_option(tcp::no_delay{true}, ignored);
     socket_.non_blocking(true, ignored);
     const auto peer = socket_.remote_endpoint(ignored);
+    local_ = !ignored && peer.address().is_loopback();
     if (server_.options.client_header.empty() || !ignored) address_ = peer.address().to_string(ignored);
     new_parser();
   }
@@ -240,9 +242,15 @@ class http_server::session : public std::enable_shared_from_this<session> {
     if (const std::string& name = server_.options.client_header; !name.empty()) {
       if (const auto found = message.find(name); found != message.end()) client = as_view(found->value());
     }
+    penstock::trace_context caller;
+    if (server_.options.traces) {
+      if (const auto found = message.find("traceparent"); found != message.end())
+        caller = penstock::trace_context::parse(as_view(found->value())).value_or(caller);
+    }
+    const penstock::trace_scope work_of{caller};
     response r = answer{.status = 500};
     try {
-      r = server_.behind.handle({as_view(message.method_string()), as_view(message.target()), client, message.body()});
+      r = server_.behind.handle({as_view(message.method_string()), as_view(message.target()), client, message.body(), local_});
     } catch (...) {
       r = answer_of(std::current_exception());
     }
@@ -352,6 +360,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
   state& server_;
   stream socket_;
   std::string address_;
+  bool local_ = false;
   boost::beast::flat_buffer buffer_{64 * 1024};
   std::optional<http::request_parser<http::string_body>> parser_;
   std::string out_;      // answers that are not on their way

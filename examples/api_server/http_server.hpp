@@ -28,6 +28,7 @@ struct server_options {
   std::chrono::nanoseconds idle_time = std::chrono::seconds{60};
   std::size_t most_connections = 20'000;
   std::string client_header = {};  ///< has the name of the client; without it, and by default, that is its address
+  bool traces = false;             ///< a request's work has the context of its `traceparent` (penstock/core/trace_context.hpp)
 };
 
 class http_server {

@@ -49,7 +49,8 @@ int serve(const api::options& o, const std::vector<int>& public_listeners, const
   penstock::registry all{{.prefix = "api"}};
   boost::asio::io_context loop{1};  // one thread runs it
   api::backend behind{o, all, loop};
-  api::http_server server{loop, behind, listeners, {.lame_duck = o.lame_duck, .client_header = o.client_header}};
+  api::http_server server{
+      loop, behind, listeners, {.lame_duck = o.lame_duck, .client_header = o.client_header, .traces = o.watch_waits}};
   const auto joined = all.join("server", server);
   const auto joined_too = all.join("processes", processes);
   const std::stop_callback stop{self.get_stop_token(), [&] { server.drain(); }};

@@ -22,13 +22,14 @@ const char* const usage =
     --cache N            users, and lists of posts, that are remembered in each process; default 100000
     --cache-time TIME    default 10s
     --no-shedding        lets everything in at once, to see what that is like
+    --watch-waits        /debug/waits, for who asks from this machine: who waits where, and for how long
     --drain TIME         from SIGTERM until a process is killed; default 10s
     --lame-duck TIME     how long /readyz says 503 before a process that ends stops accepting; default 0s
 
   SIGTERM, SIGINT: ends in order. SIGHUP: a new process for each, one by one. A TIME is a number and ms, s or m.
 
   GET /users/7   /users/7/posts   /posts?after=100&limit=20   /search?q=word   POST /users/7/posts (the title as the body)
-  GET /healthz   /readyz   /metrics
+  GET /healthz   /readyz   /metrics   /debug/waits
 )";
 
 options parse_command_line(const std::vector<std::string>& arguments) {
@@ -62,6 +63,8 @@ options parse_command_line(const std::vector<std::string>& arguments) {
       o.cache_time = a.time();
     } else if (a.is("--no-shedding")) {
       o.shedding = false;
+    } else if (a.is("--watch-waits")) {
+      o.watch_waits = true;
     } else if (a.is("--drain")) {
       o.drain = a.time();
     } else if (a.is("--lame-duck")) {

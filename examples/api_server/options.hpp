@@ -30,6 +30,7 @@ struct options {
   std::size_t cached = 100'000;
   std::chrono::nanoseconds cache_time = std::chrono::seconds{10};
   bool shedding = true;
+  bool watch_waits = false;
 
   std::chrono::nanoseconds drain = std::chrono::seconds{10};
   std::chrono::nanoseconds lame_duck{0};

@@ -6,12 +6,14 @@
 Each part has a server of its own, on a free port, with a database in a temporary folder. Figures are not judged here: scripts/scenarios has them.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -71,8 +73,8 @@ class Server:
 class Client:
     """A connection that is kept, with the answers as (status, headers, body)."""
 
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    def __init__(self, port, source=None):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE, source_address=source and (source, 0))
         self.rest = b""
 
     def close(self):
@@ -128,7 +130,7 @@ def answers(folder):
         check("a user", (status, json.loads(body)) == (200, {"id": 7, "name": "user 7"}) and headers["content-type"] == "application/json", body)
         again = c.ask("/users/7")
         check("the same from the cache", again[2] == body, again)
-        bad = [("GET", "/users/101", "", 404), ("GET", "/users/101", "", 404), ("GET", "/users/x", "", 404), ("GET", "/users/7/x", "", 404), ("GET", "/", "", 404),
+        bad = [("GET", "/users/101", "", 404), ("GET", "/users/101", "", 404), ("GET", "/users/x", "", 404), ("GET", "/users/7/x", "", 404), ("GET", "/", "", 404), ("GET", "/debug/waits", "", 404),
                ("GET", "/search", "", 400), ("PUT", "/users/7", "x", 405), ("POST", "/users/7/posts", "", 400), ("POST", "/users/101/posts", "x", 404)]
         for method, target, text, wanted in bad:
             got = c.ask(target, method, text)
@@ -192,6 +194,48 @@ def answers(folder):
         else:
             print("SKIPPED: there is no promtool")
         check("it ends in order", s.end() == 0, s.text())
+
+
+def own_address():
+    """One of this machine that is not loopback; None: it has none."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.connect(("192.0.2.1", 9))  # sends nothing
+            address = s.getsockname()[0]
+    except OSError:
+        return None
+    return None if address.startswith("127.") else address
+
+
+def waits(folder):
+    """Who waits where: a post, behind another program's transaction, is on the page for as long as that lasts."""
+    span = "b7ad6b7169203331"
+    with Server(folder, "--watch-waits", "--users", 10, "--posts", 10, name="waits") as s:
+        c, poster = Client(s.port), Client(s.port)
+
+        def lines():
+            return [line for line in c.ask("/debug/waits")[2].splitlines() if span in line]
+
+        c.ask("/users/1")  # is remembered now: the post waits for nothing but its transaction
+        status, headers, body = c.ask("/debug/waits")
+        check("who waits: nobody", (status, headers["content-type"]) == (200, "text/plain") and body.startswith("for ") and span not in body, body)
+        with contextlib.closing(sqlite3.connect(folder / "waits.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            poster.send(f"POST /users/1/posts HTTP/1.1\r\nHost: x\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-{span}-01\r\nContent-Length: 5\r\n\r\nhello")
+            until = time.monotonic() + PATIENCE
+            while not (held := lines()) and time.monotonic() < until:
+                time.sleep(0.01)
+            check("who waits: a post whose transaction is held up, with the span of who asked", len(held) == 1 and "coroutine" in held[0] and "future" in held[0], held)
+            first = float(held[0].split()[0]) if held else 0
+            still = lines()
+            check("... for longer and longer", len(still) == 1 and float(still[0].split()[0]) >= first, (held, still))
+            other.execute("ROLLBACK")
+        check("... and is answered then", poster.receive()[0] == 201, s.text())
+        check("... and waits no more", lines() == [], lines())
+        if (address := own_address()) is None:
+            print("SKIPPED: this machine has no address but loopback's")
+        else:
+            check("who waits: nobody else's business", Client(s.port, address).ask("/debug/waits")[0] == 404)
 
 
 def limits(folder):
@@ -372,7 +416,7 @@ def main():
     SERVER, LOAD = map(os.path.abspath, sys.argv[1:3])
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="penstock-api-") as name:
-        for part in (answers, limits, overload, full_disk, drain, replacements):
+        for part in (answers, waits, limits, overload, full_disk, drain, replacements):
             if len(sys.argv) < 4 or part.__name__ in sys.argv[3:]:
                 part(pathlib.Path(name))
     print(f"   {time.monotonic() - began:.1f} s")
