@@ -50,10 +50,10 @@ struct measured_refusals {
 
 /// Since the beginning.
 struct measured_stats {
-  std::uint64_t accepted = 0;    ///< calls that got what they wanted
-  std::uint64_t taken = 0;       ///< what they got: permits, tokens
-  measured_refusals refused;     ///< calls that got nothing
-  histogram_snapshot wait_time;  ///< of the accepted ones that had to wait: nanoseconds
+  std::uint64_t accepted = 0;         ///< calls that got what they wanted
+  std::uint64_t taken = 0;            ///< what they got: permits, tokens
+  measured_refusals refused = {};     ///< calls that got nothing
+  histogram_snapshot wait_time = {};  ///< of the accepted ones that had to wait: nanoseconds
 };
 
 /// What a registry sees of what is measured, besides what it sees without.
