@@ -160,7 +160,8 @@ response backend::handle(const request& r) {
   if (get && r.target == "/metrics")
     return answer{.body = penstock::to_prometheus_text(all_.snapshot()), .type = "text/plain; version=0.0.4"};
   // It has addresses of this process, which are nobody else's business.
-  if (get && waits_ && r.local && r.target == "/debug/waits") return answer{.body = penstock::dump_waiters(), .type = "text/plain"};
+  if (get && waits_ && r.local && r.target == "/debug/waits")
+    return answer{.body = penstock::dump_waiters(), .type = "text/plain"};
   if (!clients_.try_acquire(r.client)) {
     limited_.add();
     answer a = failure(429, "too many requests");
