@@ -12,7 +12,6 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
-
 #include <boost/asio/version.hpp>
 
 #if BOOST_ASIO_VERSION >= 101900  // of Boost 1.77, as in ext/detail/asio_library.hpp
