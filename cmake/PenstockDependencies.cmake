@@ -67,6 +67,23 @@ function(penstock_need_fmt)
   endif()
 endfunction()
 
+# After this, penstock::stdexec exists if stdexec is installed or may be fetched. Only its headers are used: its own build fetches more.
+function(penstock_need_stdexec)
+  if(PENSTOCK_FETCH_STDEXEC AND NOT TARGET penstock::stdexec) # penstock-stdexec.cmake has looked for an installed one
+    message(STATUS "penstock: fetching stdexec")
+    FetchContent_Declare(
+      stdexec
+      GIT_REPOSITORY https://github.com/NVIDIA/stdexec.git
+      GIT_TAG nvhpc-26.05
+      GIT_SHALLOW ON
+      SOURCE_SUBDIR include # where there is no CMakeLists.txt
+    )
+    FetchContent_MakeAvailable(stdexec)
+    set(PENSTOCK_STDEXEC_INCLUDE "${stdexec_SOURCE_DIR}/include" CACHE PATH "" FORCE)
+    include(penstock-stdexec)
+  endif()
+endfunction()
+
 # After this, SQLite::SQLite3 exists, with full-text search (FTS5).
 function(penstock_need_sqlite)
   if(NOT TARGET SQLite::SQLite3) # penstock-sqlite.cmake has looked for an installed one

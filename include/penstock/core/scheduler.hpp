@@ -55,6 +55,11 @@ class [[nodiscard]] schedule_awaiter : work_item, public sending<schedule_awaite
 
   /// As a sender: it completes there.
   [[nodiscard]] scheduled_attributes<Scheduler> get_env() const noexcept { return {to_}; }
+  template <class Self, class... Environment>
+    requires requires { typename stated_completions<schedule_awaiter>::type; }
+  [[nodiscard]] static consteval auto get_completion_signatures() noexcept {
+    return typename stated_completions<schedule_awaiter>::type{};
+  }
 
  private:
   Scheduler to_;
@@ -74,6 +79,8 @@ concept executes = requires(S& s, work_item& item) {
 /// Any scheduler in two words. The default goes on inline: on the thread that completes what was awaited, behind what runs there now.
 class any_scheduler {
  public:
+  using scheduler_concept = execution::scheduler_tag;
+
   constexpr any_scheduler() noexcept = default;
 
   /// From a scheduler of one's own: a trivially copyable handle no greater than a pointer, which is held by value. If it has

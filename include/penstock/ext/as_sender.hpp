@@ -1,4 +1,4 @@
-// penstock/ext/as_sender.hpp: whatever can be awaited, as a sender of stdexec's with values and errors in channels of their own.
+// penstock/ext/as_sender.hpp: whatever can be awaited, as a sender of stdexec's (or another implementation's) with values and errors in channels of their own.
 //
 //   auto shipped = penstock::as_sender(orders.async_pop() | penstock::with_timeout(50ms))
 //                | stdexec::then([](order o) { return ship(o); })                               // only with an order
@@ -16,61 +16,59 @@
 #include <type_traits>
 #include <utility>
 
-#include <stdexec/execution.hpp>
-
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/detail/limited_task.hpp>
 #include <penstock/core/result.hpp>
-#include <penstock/ext/detail/stdexec_queries.hpp>
+#include <penstock/ext/detail/execution_library.hpp>
 #include <penstock/ext/execution.hpp>
 
 namespace penstock::inline v0_1 {
 
-namespace detail {
+namespace detail::inline PENSTOCK_DETAIL_EXECUTION {
 
 template <class Value>
 struct split_signatures {
-  using type = stdexec::completion_signatures<stdexec::set_value_t(Value), stdexec::set_error_t(std::exception_ptr),
-                                              stdexec::set_stopped_t()>;
+  using type = library::completion_signatures<library::set_value_t(Value), library::set_error_t(std::exception_ptr),
+                                              library::set_stopped_t()>;
 };
 template <>
 struct split_signatures<void> {
   using type =
-      stdexec::completion_signatures<stdexec::set_value_t(), stdexec::set_error_t(std::exception_ptr), stdexec::set_stopped_t()>;
+      library::completion_signatures<library::set_value_t(), library::set_error_t(std::exception_ptr), library::set_stopped_t()>;
 };
 template <class T>
 struct split_signatures<result<T>> {
-  using type = stdexec::completion_signatures<stdexec::set_value_t(T), stdexec::set_error_t(std::error_code),
-                                              stdexec::set_error_t(std::exception_ptr), stdexec::set_stopped_t()>;
+  using type = library::completion_signatures<library::set_value_t(T), library::set_error_t(std::error_code),
+                                              library::set_error_t(std::exception_ptr), library::set_stopped_t()>;
 };
 template <>
 struct split_signatures<result<void>> {
-  using type = stdexec::completion_signatures<stdexec::set_value_t(), stdexec::set_error_t(std::error_code),
-                                              stdexec::set_error_t(std::exception_ptr), stdexec::set_stopped_t()>;
+  using type = library::completion_signatures<library::set_value_t(), library::set_error_t(std::error_code),
+                                              library::set_error_t(std::exception_ptr), library::set_stopped_t()>;
 };
 
 template <class Receiver>
 struct splitting_receiver {
-  using receiver_concept = stdexec::receiver_t;
+  using receiver_concept = library_receiver_tag;
 
-  void set_value() noexcept { stdexec::set_value(std::move(to)); }
+  void set_value() noexcept { library::set_value(std::move(to)); }
   template <class Value>
   void set_value(Value&& value) noexcept {
     if constexpr (is_result<std::remove_cvref_t<Value>>) {
       if (!value) {
-        stdexec::set_error(std::move(to), value.error());
+        library::set_error(std::move(to), value.error());
       } else if constexpr (std::is_void_v<typename std::remove_cvref_t<Value>::value_type>) {
-        stdexec::set_value(std::move(to));
+        library::set_value(std::move(to));
       } else {
-        stdexec::set_value(std::move(to), *std::forward<Value>(value));
+        library::set_value(std::move(to), *std::forward<Value>(value));
       }
     } else {
-      stdexec::set_value(std::move(to), std::forward<Value>(value));
+      library::set_value(std::move(to), std::forward<Value>(value));
     }
   }
-  void set_error(std::exception_ptr why) noexcept { stdexec::set_error(std::move(to), std::move(why)); }
-  void set_stopped() noexcept { stdexec::set_stopped(std::move(to)); }
-  [[nodiscard]] decltype(auto) get_env() const noexcept { return stdexec::get_env(to); }
+  void set_error(std::exception_ptr why) noexcept { library::set_error(std::move(to), std::move(why)); }
+  void set_stopped() noexcept { library::set_stopped(std::move(to)); }
+  [[nodiscard]] decltype(auto) get_env() const noexcept { return library::get_env(to); }
 
   Receiver to;
 };
@@ -78,8 +76,11 @@ struct splitting_receiver {
 template <class Awaitable>
 class [[nodiscard]] sender_of {
  public:
-  using sender_concept = stdexec::sender_t;
-  using completion_signatures = typename split_signatures<await_result<Awaitable>>::type;
+  using sender_concept = library_sender_tag;
+  template <class Self, class... Environment>
+  [[nodiscard]] static consteval auto get_completion_signatures() noexcept {
+    return typename split_signatures<await_result<Awaitable>>::type{};
+  }
 
   explicit sender_of(Awaitable a) : awaited_{std::move(a)} {}
 
@@ -93,7 +94,9 @@ class [[nodiscard]] sender_of {
   Awaitable awaited_;
 };
 
-}  // namespace detail
+}  // namespace detail::inline PENSTOCK_DETAIL_EXECUTION
+
+inline namespace PENSTOCK_DETAIL_EXECUTION {
 
 /// Takes what it is given: it is connected once.
 template <class Awaitable>
@@ -101,5 +104,7 @@ template <class Awaitable>
 [[nodiscard]] auto as_sender(Awaitable&& awaitable) {
   return detail::sender_of<std::remove_cv_t<Awaitable>>{std::move(awaitable)};
 }
+
+}  // namespace PENSTOCK_DETAIL_EXECUTION
 
 }  // namespace penstock::inline v0_1

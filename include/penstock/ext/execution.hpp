@@ -1,5 +1,5 @@
 // penstock/ext/execution.hpp: penstock's waits, tasks and schedulers as senders and schedulers, by the members of C++26's std::execution. Needs no
-// implementation of it; ext/stdexec.hpp joins them with one.
+// implementation of it; ext/stdexec.hpp, beman_execution.hpp and std_execution.hpp each join them with one.
 //
 //   struct notify {                                                       // a receiver: what happens then
 //     using receiver_concept = penstock::execution::receiver_tag;
@@ -53,9 +53,10 @@ concept receiver =
     requires { typename std::remove_cvref_t<R>::receiver_concept; };
 
 template <class O>
-concept operation_state = std::destructible<O> && requires(O& o) {
-  { o.start() } noexcept;
-};
+concept operation_state =
+    std::destructible<O> && std::derived_from<typename O::operation_state_concept, operation_state_tag> && requires(O& o) {
+      { o.start() } noexcept;
+    };
 
 /// The ways in which S completes.
 template <class S>
@@ -75,9 +76,10 @@ concept sender_to = sender<S> && receiver_of<R, completion_signatures_of_t<S>> &
 
 /// A scheduler in the sense of std::execution; every penstock::scheduler in an any_scheduler is one.
 template <class S>
-concept scheduler = std::copyable<std::remove_cvref_t<S>> && std::equality_comparable<std::remove_cvref_t<S>> && requires(S&& s) {
-  { std::forward<S>(s).schedule() } -> sender;
-};
+concept scheduler = std::derived_from<typename std::remove_cvref_t<S>::scheduler_concept, scheduler_tag> &&
+                    std::copyable<std::remove_cvref_t<S>> && std::equality_comparable<std::remove_cvref_t<S>> && requires(S&& s) {
+                      { std::forward<S>(s).schedule() } -> sender;
+                    };
 
 }  // namespace execution
 

@@ -19,17 +19,16 @@
 #include <type_traits>
 #include <utility>
 
-#include <stdexec/execution.hpp>
-
 #include <penstock/ext/detail/awaited_sender.hpp>
+#include <penstock/ext/detail/execution_library.hpp>
 
-namespace penstock::inline v0_1 {
+namespace penstock::inline v0_1::inline PENSTOCK_DETAIL_EXECUTION {
 
 /// `co_await from_sender(sender)`.
 template <class Sender>
-  requires stdexec::sender_in<std::remove_cvref_t<Sender>, detail::coroutine_environment>
+  requires detail::library::sender_in<std::remove_cvref_t<Sender>, detail::coroutine_environment>
 [[nodiscard]] auto from_sender(Sender&& sender) {
   return detail::awaited_sender<std::remove_cvref_t<Sender>>{std::forward<Sender>(sender)};
 }
 
-}  // namespace penstock::inline v0_1
+}  // namespace penstock::inline v0_1::inline PENSTOCK_DETAIL_EXECUTION

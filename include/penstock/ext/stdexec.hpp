@@ -7,10 +7,10 @@
 //   int sum = co_await penstock::from_sender(stdexec::when_all(...) | ...);            // stdexec's senders in a penstock::task: from_sender.hpp
 //
 // What completes where and how, and how stop requests come through, is in execution.hpp. A source that connects senders of penstock's with stdexec's receivers
-// includes this header.
+// includes this header. beman_execution.hpp and std_execution.hpp are the same for two other implementations; a program takes one of the three.
 #pragma once
 
 #include <penstock/ext/as_sender.hpp>
-#include <penstock/ext/detail/stdexec_queries.hpp>
+#include <penstock/ext/detail/execution_library.hpp>
 #include <penstock/ext/execution.hpp>
 #include <penstock/ext/from_sender.hpp>

@@ -1,4 +1,5 @@
-// Waits, tasks and schedulers as senders, with receivers that are written out here: nothing of std::execution is needed.
+// Waits, tasks and schedulers as senders, with receivers that are written out here: nothing of std::execution is needed. At the end they are joined with an
+// implementation of it that is but its demands.
 #include <penstock/ext/execution.hpp>
 
 #include <atomic>
@@ -207,6 +208,13 @@ static_assert(execution::scheduler<penstock::any_scheduler>);
 
 using operation = decltype(connect(std::declval<penstock::semaphore&>().async_acquire(), std::declval<told<result<void>>&>()));
 static_assert(execution::operation_state<operation>);
+struct without_tags {
+  void start() noexcept;
+  [[nodiscard]] auto schedule() const noexcept { return penstock::any_scheduler{}.schedule(); }
+  bool operator==(const without_tags&) const = default;
+};
+static_assert(!execution::operation_state<without_tags>);
+static_assert(!execution::scheduler<without_tags>);
 static_assert(!std::move_constructible<operation>);
 
 // --- completions ---------------------------------------------------------------------------------------------------------------------------------------------
@@ -751,6 +759,73 @@ TEST_CASE("execution: a stop request races with start() and with what is waited 
     race<other_token>([](std::stop_token t) { return other_token{std::move(t)}; });
   }
 }
+
+}  // namespace
+}  // namespace execution_cases
+
+// --- joined with an implementation ---------------------------------------------------------------------------------------------------------------------------
+
+/// What C++26 asks of types ([exec.opstate], [exec.sched]), with tags and questions of its own.
+namespace execution_cases::another {
+
+struct operation_state_tag {};
+struct scheduler_tag {};
+struct set_value_t {};
+struct set_stopped_t {};
+template <class... Signatures>
+struct completion_signatures {};
+template <class Completion>
+struct get_completion_scheduler_t {};
+
+template <class O>
+concept operation_state =
+    std::derived_from<typename O::operation_state_concept, operation_state_tag> && std::is_object_v<O> && requires(O& o) {
+      { o.start() } noexcept -> std::same_as<void>;
+    };
+
+template <class S>
+using completion_scheduler =
+    std::remove_cvref_t<decltype(std::declval<S>().schedule().get_env().query(get_completion_scheduler_t<set_value_t>{}))>;
+template <class S>
+concept scheduler = std::derived_from<typename S::scheduler_concept, scheduler_tag> && std::copyable<S> &&
+                    std::equality_comparable<S> && std::same_as<completion_scheduler<S>, S>;
+
+}  // namespace execution_cases::another
+
+// In the way of ext/detail/execution_library.hpp.
+namespace penstock {
+struct execution::operation_state_tag : execution_cases::another::operation_state_tag {};
+struct execution::scheduler_tag : execution_cases::another::scheduler_tag {};
+template <class Scheduler>
+struct detail::stated_completions<detail::schedule_awaiter<Scheduler>> {
+  using type = execution_cases::another::completion_signatures<execution_cases::another::set_value_t(),
+                                                               execution_cases::another::set_stopped_t()>;
+};
+template <class Scheduler>
+struct detail::query_answer<detail::scheduled_attributes<Scheduler>,
+                            execution_cases::another::get_completion_scheduler_t<execution_cases::another::set_value_t>> {
+  static const Scheduler& of(const detail::scheduled_attributes<Scheduler>& a) noexcept { return a.to; }
+};
+}  // namespace penstock
+
+namespace execution_cases {
+namespace {
+
+template <class Sender>
+inline constexpr bool connects =
+    another::operation_state<decltype(std::declval<Sender>().connect(std::declval<receiver<value_of<Sender>, never_token>>()))>;
+
+static_assert(connects<decltype(std::declval<penstock::semaphore&>().async_acquire())>);  // a wait
+static_assert(connects<task<int>>);                                                       // a coroutine
+static_assert(connects<decltype(std::declval<penstock::event&>().async_wait() | penstock::with_timeout(1s))>);
+static_assert(connects<decltype(penstock::any_scheduler{}.schedule())>);
+
+static_assert(another::scheduler<penstock::any_scheduler>);
+using scheduled = decltype(penstock::any_scheduler{}.schedule());
+static_assert(std::same_as<decltype(scheduled::get_completion_signatures<scheduled>()),
+                           another::completion_signatures<another::set_value_t(), another::set_stopped_t()>>);
+static_assert(std::same_as<decltype(scheduled::get_completion_signatures<const scheduled&, int>()),
+                           another::completion_signatures<another::set_value_t(), another::set_stopped_t()>>);
 
 }  // namespace
 }  // namespace execution_cases

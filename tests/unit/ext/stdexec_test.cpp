@@ -72,7 +72,8 @@ static_assert(
     completes_with<decltype(as_sender(std::declval<acquire>())), stdexec::set_value_t(), stdexec::set_error_t(std::error_code),
                    stdexec::set_error_t(std::exception_ptr), stdexec::set_stopped_t()>);
 static_assert(stdexec::scheduler<penstock::any_scheduler>);
-static_assert(stdexec::sender_in<decltype(penstock::any_scheduler{}.schedule()), stdexec::env<>>);
+static_assert(std::derived_from<penstock::any_scheduler::scheduler_concept, stdexec::scheduler_t>);  // which stdexec does not ask
+static_assert(completes_with<decltype(penstock::any_scheduler{}.schedule()), stdexec::set_value_t(), stdexec::set_stopped_t()>);
 
 // --- penstock's senders in stdexec's algorithms --------------------------------------------------------------------------------------------------------------
 
@@ -213,6 +214,7 @@ TEST_CASE("stdexec: an inplace_stop_token ends a wait, inside the request", "[st
   int told = 0;
   auto o = stdexec::connect(c.async_pop(), receiver{&told, stop.get_token()});
   static_assert(stdexec::operation_state<decltype(o)>);
+  static_assert(std::derived_from<decltype(o)::operation_state_concept, stdexec::operation_state_t>);
   stdexec::start(o);
   CHECK(told == 0);
   stop.request_stop();

@@ -13,20 +13,18 @@
 #include <utility>
 #include <variant>
 
-#include <stdexec/execution.hpp>
-
 #include <penstock/core/detail/async_wait.hpp>
 #include <penstock/core/detail/coroutine_result.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/scheduler.hpp>
-#include <penstock/ext/detail/stdexec_queries.hpp>
+#include <penstock/ext/detail/execution_library.hpp>
 
-namespace penstock::inline v0_1::detail {
+namespace penstock::inline v0_1::detail::inline PENSTOCK_DETAIL_EXECUTION {
 
 /// What the sender may ask of the coroutine that awaits it.
 struct coroutine_environment {
-  [[nodiscard]] const std::stop_token& query(const stdexec::get_stop_token_t&) const noexcept { return stop; }
-  [[nodiscard]] any_scheduler query(const stdexec::get_scheduler_t&) const noexcept { return where; }
+  [[nodiscard]] const std::stop_token& query(const library::get_stop_token_t&) const noexcept { return stop; }
+  [[nodiscard]] any_scheduler query(const library::get_scheduler_t&) const noexcept { return where; }
 
   std::stop_token stop;
   any_scheduler where;
@@ -37,8 +35,7 @@ using decayed_values = std::tuple<std::decay_t<Values>...>;
 
 template <class... Ways>
 struct only_way {
-  static_assert(sizeof...(Ways) <= 1,
-                "the sender completes with values in more than one way: put stdexec::into_variant() around it");
+  static_assert(sizeof...(Ways) <= 1, "the sender completes with values in more than one way: put into_variant() around it");
   using type = std::tuple<>;
 };
 template <class Way>
@@ -47,7 +44,7 @@ struct only_way<Way> {
 };
 /// The values of a sender, as a tuple.
 template <class Sender>
-using values_of_sender = typename stdexec::value_types_of_t<Sender, coroutine_environment, decayed_values, only_way>::type;
+using values_of_sender = typename library::value_types_of_t<Sender, coroutine_environment, decayed_values, only_way>::type;
 
 template <class Error>
 [[nodiscard]] std::exception_ptr as_exception(Error&& e) noexcept {
@@ -65,7 +62,7 @@ template <class Sender>
 class sender_awaiter {
   using values = values_of_sender<Sender>;
   struct receiver {
-    using receiver_concept = stdexec::receiver_t;
+    using receiver_concept = library_receiver_tag;
 
     template <class... Values>
     void set_value(Values&&... v) noexcept {
@@ -86,7 +83,7 @@ class sender_awaiter {
 
     sender_awaiter* self;
   };
-  using operation = stdexec::connect_result_t<Sender, receiver>;
+  using operation = library::connect_result_t<Sender, receiver>;
 
  public:
   explicit sender_awaiter(Sender&& s) : sender_{std::move(s)} {}
@@ -100,9 +97,9 @@ class sender_awaiter {
   [[gnu::noinline]] void await_suspend(std::coroutine_handle<Promise> waiting) {
     environment_.emplace(coroutine_environment{stop_token_of(waiting.promise()), scheduler_of(waiting.promise())});
     resumption_.set(waiting);
-    ::new (static_cast<void*>(&operation_)) operation(stdexec::connect(std::move(sender_), receiver{this}));
+    ::new (static_cast<void*>(&operation_)) operation(library::connect(std::move(sender_), receiver{this}));
     connected_ = true;
-    stdexec::start(operation_);  // the last touch: the coroutine may have gone on
+    library::start(operation_);  // the last touch: the coroutine may have gone on
   }
   auto await_resume() {
     if (outcome_.index() == 0) throw std::system_error{make_error_code(errc::cancelled), "penstock::from_sender"};
@@ -148,4 +145,4 @@ class [[nodiscard]] awaited_sender {
   Sender sender_;
 };
 
-}  // namespace penstock::inline v0_1::detail
+}  // namespace penstock::inline v0_1::detail::inline PENSTOCK_DETAIL_EXECUTION

@@ -68,6 +68,8 @@ class connected_sender {
   using token_type = receiver_token<Receiver>;
 
  public:
+  using operation_state_concept = execution::operation_state_tag;
+
   connected_sender(Operation&& o, Receiver&& r)
       : receiver_(std::move(r)), coroutine_{await_for_receiver<Operation>(std::move(o))} {}
   connected_sender(connected_sender&&) = delete;

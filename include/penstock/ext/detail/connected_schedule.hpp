@@ -13,6 +13,8 @@ namespace penstock::inline v0_1::detail {
 template <class Scheduler, class Receiver>
 class connected_sender<schedule_awaiter<Scheduler>, Receiver> : work_item {
  public:
+  using operation_state_concept = execution::operation_state_tag;
+
   connected_sender(schedule_awaiter<Scheduler>&& s, Receiver&& r) : receiver_(std::move(r)), to_{s.get_env().to} {}
   connected_sender(connected_sender&&) = delete;
 

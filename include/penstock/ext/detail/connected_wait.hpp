@@ -37,6 +37,8 @@ class connected_sender<Operation, Receiver> {
   using token_type = receiver_token<Receiver>;
 
  public:
+  using operation_state_concept = execution::operation_state_tag;
+
   connected_sender(Operation&& o, Receiver&& r) : receiver_(std::move(r)), operation_(std::move(o)) {}
   connected_sender(connected_sender&&) = delete;
   ~connected_sender() {

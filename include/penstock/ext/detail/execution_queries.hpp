@@ -1,7 +1,7 @@
 // penstock/ext/detail/execution_queries.hpp: what senders, schedulers and receivers ask each other, by objects that stand for the questions.
 //
-// Each implementation of std::execution has such objects of its own. query_answer and environment_stop_token are specialised for those of one (as in
-// ext/stdexec.hpp), before anything is connected with it.
+// Each implementation of std::execution has such objects of its own. query_answer and environment_stop_token are specialised for those of one
+// (execution_library.hpp), before anything is connected with it.
 #pragma once
 
 #include <type_traits>
