@@ -80,7 +80,7 @@ class connected_sender {
     try {
       token_type token = receiver_stop_token(receiver_);
       if (token.stop_requested()) {
-        std::move(receiver_).set_stopped();
+        receiver_calls<Receiver>::set_stopped(receiver_);
         return;
       }
       stop = stop_.token_for(std::move(token));
@@ -88,7 +88,7 @@ class connected_sender {
       failed = std::current_exception();
     }
     if (failed != nullptr) {
-      std::move(receiver_).set_error(std::move(failed));
+      receiver_calls<Receiver>::set_error(receiver_, std::move(failed));
       return;
     }
     coroutine_.begin(std::move(stop), [](void* self) noexcept { static_cast<connected_sender*>(self)->go_on(); }, this);

@@ -20,7 +20,7 @@ class connected_sender<schedule_awaiter<Scheduler>, Receiver> : work_item {
 
   void start() & noexcept {
     if (receiver_stop_token(receiver_).stop_requested()) {
-      std::move(receiver_).set_stopped();
+      receiver_calls<Receiver>::set_stopped(receiver_);
       return;
     }
     this->run = [](work_item& item) noexcept { static_cast<connected_sender&>(item).arrive(); };
@@ -31,9 +31,9 @@ class connected_sender<schedule_awaiter<Scheduler>, Receiver> : work_item {
  private:
   void arrive() noexcept {
     if (receiver_stop_token(receiver_).stop_requested() || nobody_is_there()) {
-      std::move(receiver_).set_stopped();
+      receiver_calls<Receiver>::set_stopped(receiver_);
     } else {
-      std::move(receiver_).set_value();
+      receiver_calls<Receiver>::set_value(receiver_);
     }
   }
   // A context without a thread has others run what it is given.

@@ -52,7 +52,7 @@ class connected_sender<Operation, Receiver> {
       token_type token = receiver_stop_token(receiver_);
       if constexpr (!joined) {
         if (!has_own_stop() && token.stop_requested()) {
-          std::move(receiver_).set_stopped();
+          receiver_calls<Receiver>::set_stopped(receiver_);
           return;
         }
       }
@@ -65,7 +65,7 @@ class connected_sender<Operation, Receiver> {
     if (waits) return;
     if (failed != nullptr) {
       stop_.reset();
-      std::move(receiver_).set_error(std::move(failed));
+      receiver_calls<Receiver>::set_error(receiver_, std::move(failed));
     } else {
       go_on();
     }

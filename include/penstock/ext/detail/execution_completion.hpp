@@ -11,6 +11,7 @@
 
 #include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/ext/detail/execution_queries.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -25,22 +26,19 @@ template <class Value>
 
 /// Tells of what take() gives or throws. The receiver, and whatever holds it, may be gone then. Nothing is told inside a catch clause: what a receiver
 /// goes on with may take long, and use exceptions of its own.
-template <class Receiver, class Take>
+template <class Receiver, class Take, class Calls = receiver_calls<Receiver>>
 void complete_receiver(Receiver& receiver, Take take) noexcept {
   std::exception_ptr thrown;
   try {
     if constexpr (std::is_void_v<std::invoke_result_t<Take&>>) {
       take();
-      static_assert(noexcept(std::move(receiver).set_value()), "the members of a receiver are noexcept");
-      std::move(receiver).set_value();
+      Calls::set_value(receiver);
     } else {
       decltype(auto) value = take();
-      static_assert(noexcept(std::move(receiver).set_value(std::forward<decltype(value)>(value))),
-                    "the members of a receiver are noexcept");
       if (was_cancelled(value)) {
-        std::move(receiver).set_stopped();
+        Calls::set_stopped(receiver);
       } else {
-        std::move(receiver).set_value(std::forward<decltype(value)>(value));
+        Calls::set_value(receiver, std::forward<decltype(value)>(value));
       }
     }
     return;
@@ -50,9 +48,9 @@ void complete_receiver(Receiver& receiver, Take take) noexcept {
     thrown = std::current_exception();
   }
   if (thrown != nullptr) {
-    std::move(receiver).set_error(std::move(thrown));
+    Calls::set_error(receiver, std::move(thrown));
   } else {
-    std::move(receiver).set_stopped();
+    Calls::set_stopped(receiver);
   }
 }
 

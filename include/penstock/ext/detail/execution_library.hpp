@@ -5,6 +5,7 @@
 #pragma once
 
 #include <concepts>
+#include <exception>
 #include <type_traits>
 #include <utility>
 
@@ -77,6 +78,18 @@ template <class Environment>
   requires(!std::same_as<library_token<Environment>, library::never_stop_token>)
 struct environment_stop_token<Environment> {
   static library_token<Environment> of(const Environment& e) noexcept { return library::get_stop_token(e); }
+};
+
+template <class Receiver>
+  requires std::derived_from<typename Receiver::receiver_concept, library_receiver_tag>
+struct receiver_calls<Receiver> {
+  template <class... Values>
+  static void set_value(Receiver& r, Values&&... values) noexcept {
+    library::set_value(std::move(r), std::forward<Values>(values)...);
+  }
+  static void set_error(Receiver& r, std::exception_ptr why) noexcept { library::set_error(std::move(r), std::move(why)); }
+  static void set_stopped(Receiver& r) noexcept { library::set_stopped(std::move(r)); }
+  [[nodiscard]] static decltype(auto) environment(const Receiver& r) noexcept { return library::get_env(r); }
 };
 
 template <>

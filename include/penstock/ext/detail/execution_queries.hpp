@@ -1,9 +1,10 @@
 // penstock/ext/detail/execution_queries.hpp: what senders, schedulers and receivers ask each other, by objects that stand for the questions.
 //
-// Each implementation of std::execution has such objects of its own. query_answer and environment_stop_token are specialised for those of one
-// (execution_library.hpp), before anything is connected with it.
+// Each implementation of std::execution has such objects of its own. query_answer, environment_stop_token and receiver_calls are
+// specialised for those of one (execution_library.hpp), before anything is connected with it.
 #pragma once
 
+#include <exception>
 #include <type_traits>
 #include <utility>
 
@@ -71,13 +72,31 @@ struct environment_stop_token {
   }
 };
 
+/// How a receiver is told, and asked. An implementation has functions for it, and its own receivers need not let others at their members.
+template <class Receiver>
+struct receiver_calls {
+  template <class... Values>
+  static void set_value(Receiver& r, Values&&... values) noexcept {
+    static_assert(noexcept(std::move(r).set_value(std::forward<Values>(values)...)), "the members of a receiver are noexcept");
+    std::move(r).set_value(std::forward<Values>(values)...);
+  }
+  static void set_error(Receiver& r, std::exception_ptr why) noexcept { std::move(r).set_error(std::move(why)); }
+  static void set_stopped(Receiver& r) noexcept { std::move(r).set_stopped(); }
+
+  [[nodiscard]] static decltype(auto) environment(const Receiver& r) noexcept {
+    if constexpr (requires { r.get_env(); }) {
+      return r.get_env();
+    } else {
+      struct says_nothing {};
+      return says_nothing{};
+    }
+  }
+};
+
 template <class Receiver>
 [[nodiscard]] auto receiver_stop_token(const Receiver& r) noexcept {
-  if constexpr (requires { r.get_env(); }) {
-    return environment_stop_token<std::remove_cvref_t<decltype(r.get_env())>>::of(r.get_env());
-  } else {
-    return unstoppable_token{};
-  }
+  using environment = std::remove_cvref_t<decltype(receiver_calls<Receiver>::environment(r))>;
+  return environment_stop_token<environment>::of(receiver_calls<Receiver>::environment(r));
 }
 
 template <class Receiver>
