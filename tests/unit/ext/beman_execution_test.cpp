@@ -4,4 +4,4 @@
 static_assert(beman::execution::scheduler<penstock::any_scheduler>);
 
 namespace stdexec = beman::execution;
-#include "stdexec_cases.hpp"
+#include "stdexec_test.cpp"
