@@ -11,13 +11,14 @@
 
 #if !defined(__cpp_lib_senders)
 #error "penstock: this standard library has no senders as yet: take penstock/ext/stdexec.hpp"
-#endif
-#if defined(PENSTOCK_DETAIL_EXECUTION) && !defined(PENSTOCK_STD_EXECUTION)
-#error \
-    "penstock: this file has included the headers for another implementation of std::execution before those for the standard library's"
-#endif
+#elif defined(PENSTOCK_DETAIL_EXECUTION) && !defined(PENSTOCK_STD_EXECUTION)
+#error "penstock: this file has included the headers for another implementation of std::execution before"
+#else
+
 #if !defined(PENSTOCK_STD_EXECUTION)
 #define PENSTOCK_STD_EXECUTION
 #endif
 
 #include <penstock/ext/stdexec.hpp>
+
+#endif
