@@ -6,7 +6,7 @@
 /^ *friend /d
 /^namespace detail {$/,/^}  \/\/ namespace detail$/d
 s/^namespace penstock::inline v0_1 {/namespace penstock {/
-/^namespace detail::inline PENSTOCK_DETAIL_ASIO {$/,/^}  \/\/ namespace detail::inline PENSTOCK_DETAIL_ASIO$/d
-/^inline namespace PENSTOCK_DETAIL_ASIO {$/d
-/^}  \/\/ namespace PENSTOCK_DETAIL_ASIO$/d
+/^namespace detail::inline PENSTOCK_DETAIL_[A-Z]* {$/,/^}  \/\/ namespace detail::inline PENSTOCK_DETAIL_[A-Z]*$/d
+/^inline namespace PENSTOCK_DETAIL_[A-Z]* {$/d
+/^}  \/\/ namespace PENSTOCK_DETAIL_[A-Z]*$/d
 /^}  \/\/ namespace penstock::inline v0_1$/q

@@ -22,7 +22,9 @@
 #include <penstock/ext/detail/awaited_sender.hpp>
 #include <penstock/ext/detail/execution_library.hpp>
 
-namespace penstock::inline v0_1::inline PENSTOCK_DETAIL_EXECUTION {
+namespace penstock::inline v0_1 {
+
+inline namespace PENSTOCK_DETAIL_EXECUTION {
 
 /// `co_await from_sender(sender)`.
 template <class Sender>
@@ -31,4 +33,6 @@ template <class Sender>
   return detail::awaited_sender<std::remove_cvref_t<Sender>>{std::forward<Sender>(sender)};
 }
 
-}  // namespace penstock::inline v0_1::inline PENSTOCK_DETAIL_EXECUTION
+}  // namespace PENSTOCK_DETAIL_EXECUTION
+
+}  // namespace penstock::inline v0_1
