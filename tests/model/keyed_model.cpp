@@ -100,7 +100,7 @@ struct frame_destroys : shard_suite<frame_destroys, 2> {
   using waiting = frame<shard, shard::owning_request, frame_destroys>;
   void thread(unsigned index) {
     if (index == 0) {
-      waiting::begin(*this, {}, {}, {}, *keys, int{ann}, hash_of(ann), 1);
+      waiting::begin(*this, {}, {}, {}, *keys, keys, int{ann}, hash_of(ann), 1);
     } else {
       timers.advance_to(10);
     }
@@ -184,7 +184,7 @@ struct at_the_deadline : shard_suite<at_the_deadline, 3> {
   void before() { make(2); }
   void thread(unsigned index) {
     if (index == 0) {
-      waiting::begin(*this, {}, deadline{10, timers}, {}, *keys, int{ann}, hash_of(ann), 1);
+      waiting::begin(*this, {}, deadline{10, timers}, {}, *keys, keys, int{ann}, hash_of(ann), 1);
     } else if (index == 1) {
       acquired(ann);
     } else {

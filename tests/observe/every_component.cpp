@@ -80,6 +80,7 @@ int main(int argc, char** argv) {
   penstock::adaptive_limit<> adaptive{{.initial = 7}};
   penstock::keyed_limiter<std::string> users{penstock::rate{1, 1s}, 1, {.max_keys = 100}};
   need(users.try_acquire(std::string{"ann"}));
+  need(!users.try_acquire(std::string{"ann"}));
   penstock::codel delay;
   auto save = penstock::debounce(helper, 1h, [](int) {}, {.clock = clock});  // beyond the two seconds below
   save(1);

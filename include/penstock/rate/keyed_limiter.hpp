@@ -94,13 +94,13 @@ class keyed_limiter {
   /// Also ends when stop is requested, with errc::cancelled; at once, and without a token, if it was before the call.
   template <class K = Key>
   result<void> acquire(const K& key, const std::stop_token& stop, count n = 1) {
-    if (stop.stop_requested()) return errc::cancelled;
+    if (stop.stop_requested()) return stopped();
     return wait(key, n, [&](auto& w) { return w.run_without_polling(stop, {}); });
   }
   /// Also ends at a deadline, with errc::timeout. What is there is taken even if the deadline has passed.
   template <class K = Key>
   result<void> acquire(const K& key, const wait_limits& limits, count n = 1) {
-    if (limits.stop.stop_requested()) return errc::cancelled;
+    if (limits.stop.stop_requested()) return stopped();
     return wait(key, n, [&](auto& w) { return w.run_without_polling(limits.stop, limits.deadline); });
   }
   /// `timeout` is on the limiter's clock.
@@ -117,7 +117,8 @@ class keyed_limiter {
     const std::uint64_t hash = hash_of(key);
     shard& s = shard_of(hash);
     if (n < 1 || (n > 1 && n > s.burst_of(key, hash))) refuse(n);
-    return detail::async_operation<shard, typename shard::owning_request, Key, std::uint64_t, count>{s, std::move(key), hash, n};
+    return detail::async_operation<shard, typename shard::owning_request, shard*, Key, std::uint64_t, count>{
+        s, &s, std::move(key), hash, n};
   }
 
   /// How long until `n` tokens of the key are there, if nobody takes any before; 0: they are. Of a key without a place: what the shared bucket says, or
@@ -262,6 +263,9 @@ class keyed_limiter {
     return f(*shards_[index], looked_up, hash);
   }
 
+  // Before the call: whatever the key, so any shard counts it.
+  result<void> stopped() noexcept { return shards_.front()->ended(outcome::cancelled); }
+
   template <class K, class Run>
   result<void> wait(const K& key, count n, Run run) {
     return with(key, n, [&](shard& s, const auto& k, std::uint64_t hash) -> result<void> {
@@ -271,7 +275,7 @@ class keyed_limiter {
       s.look_by(a.look_at);  // starts the timer thread, which may fail, before anything below that must not
       const auto wait_as = [&](const Key& own) {
         detail::blocking_wait<shard, request> w{s, &own, hash, n};
-        return detail::to_result(run(w));
+        return s.ended(run(w));
       };
       if constexpr (std::same_as<std::remove_cvref_t<decltype(k)>, Key>) {
         return wait_as(k);

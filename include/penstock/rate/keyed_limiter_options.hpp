@@ -36,12 +36,24 @@ struct key_usage {
   std::int64_t available;  ///< now
 };
 
+/// Calls that got nothing, by what they returned.
+struct keyed_limiter_refusals {
+  std::uint64_t empty = 0;      ///< did not want to wait
+  std::uint64_t rejected = 0;   ///< no place for the key, or its burst was made smaller than what they waited for
+  std::uint64_t timeout = 0;    ///< waited in vain
+  std::uint64_t cancelled = 0;  ///< were stopped
+  std::uint64_t closed = 0;
+  [[nodiscard]] std::uint64_t total() const noexcept { return empty + rejected + timeout + cancelled + closed; }
+};
+
 /// Counts since construction, but for the first two.
 struct keyed_limiter_stats {
   std::size_t keys = 0;          ///< that have a place now, those whose bucket is full again included
   std::size_t waiters = 0;       ///< now
   std::uint64_t replaced = 0;    ///< keys that gave their place, full again, to others
   std::uint64_t overflowed = 0;  ///< requests of keys without a place
+  std::uint64_t accepted = 0;    ///< calls that got their tokens
+  keyed_limiter_refusals refused;
 };
 
 /// What a registry sees of a keyed_limiter (observe/registry.hpp).
@@ -52,6 +64,12 @@ void describe(const keyed_limiter_stats& s, metric_sink& to) {
   to.gauge({"keys", "Keys that have a place."}, s.keys);
   to.counter({"replaced", "Keys that gave their place to others."}, s.replaced);
   to.counter({"overflowed", "Requests of keys without a place."}, s.overflowed);
+  to.counter(metrics::accepted, s.accepted);
+  to.counter(metrics::rejected, s.refused.empty, {"reason", "empty"});
+  to.counter(metrics::rejected, s.refused.rejected, {"reason", "rejected"});
+  to.counter(metrics::rejected, s.refused.timeout, {"reason", "timeout"});
+  to.counter(metrics::rejected, s.refused.cancelled, {"reason", "cancelled"});
+  to.counter(metrics::rejected, s.refused.closed, {"reason", "closed"});
 }
 
 }  // namespace penstock::inline v0_1

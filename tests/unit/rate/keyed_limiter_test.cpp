@@ -340,6 +340,61 @@ TEST_CASE("keyed_limiter: tells the keys that ask for most", "[rate][keyed_limit
   CHECK(limits.heaviest(2).empty());
 }
 
+TEST_CASE("keyed_limiter: counts what it lets in, and what it refuses by why", "[rate][keyed_limiter]") {
+  manual_clock clock;
+  per_user limits{rate{1, 1s}, 2, {.max_keys = 1, .shards = 1, .overflow = keyed_overflow::refuse, .clock = clock}};
+  REQUIRE(limits.try_acquire("ann", 2));
+  CHECK(limits.try_acquire("ann") == errc::empty);
+  CHECK(limits.try_acquire("bob") == errc::rejected);
+  CHECK(limits.acquire("bob") == errc::rejected);
+  CHECK_THROWS_AS(limits.try_acquire("ann", 3), std::invalid_argument);  // misuse is no refusal
+  CHECK_THROWS_AS(limits.acquire("bob", 3), std::invalid_argument);
+  keyed_limiter_stats s = limits.stats();
+  CHECK(s.accepted == 1);
+  CHECK(s.refused.empty == 1);
+  CHECK(s.refused.rejected == 2);
+  CHECK(s.refused.total() == 3);
+
+  std::stop_source stop;
+  auto late = spawn(limits.async_acquire("ann", 2) | with_timeout(1s, clock));
+  auto stopped = spawn(limits.async_acquire("ann") | with_stop(stop.get_token()));
+  auto served = spawn(limits.async_acquire("ann"));
+  CHECK(limits.try_acquire_for("ann", 0s) == errc::timeout);
+  stop.request_stop();
+  CHECK(limits.acquire("ann", stop.get_token()) == errc::cancelled);
+  CHECK(limits.acquire("ann", {.stop = stop.get_token()}) == errc::cancelled);
+  auto stopped_before = spawn(limits.async_acquire("ann") | with_stop(stop.get_token()));
+  clock.advance(1s);
+  CHECK(late.result() == errc::timeout);
+  CHECK(stopped.result() == errc::cancelled);
+  CHECK(stopped_before.result() == errc::cancelled);
+  CHECK(served.result());
+  s = limits.stats();
+  CHECK(s.accepted == 2);
+  CHECK(s.refused.timeout == 2);
+  CHECK(s.refused.cancelled == 4);
+
+  auto too_much = spawn(limits.async_acquire("ann", 2));
+  auto in_line = spawn(limits.async_acquire("ann"));
+  auto begins_later = limits.async_acquire("ann", 2);
+  limits.set_limit(rate{1, 1s}, 1);
+  CHECK(too_much.result() == errc::rejected);
+  CHECK(spawn(std::move(begins_later)).result() == errc::rejected);
+  auto begins_last = limits.async_acquire("ann");
+  limits.close();
+  CHECK(in_line.result() == errc::closed);
+  CHECK(spawn(std::move(begins_last)).result() == errc::closed);
+  CHECK(limits.try_acquire("ann") == errc::closed);
+  s = limits.stats();
+  CHECK(s.accepted == 2);
+  CHECK(s.refused.empty == 1);
+  CHECK(s.refused.rejected == 4);
+  CHECK(s.refused.timeout == 2);
+  CHECK(s.refused.cancelled == 4);
+  CHECK(s.refused.closed == 3);
+  CHECK(s.refused.total() == 14);
+}
+
 TEST_CASE("keyed_limiter: who waits for a key is served in order of arrival, and nobody waits for another key",
           "[rate][keyed_limiter][hazard-01][hazard-02][hazard-34]") {
   manual_clock clock;

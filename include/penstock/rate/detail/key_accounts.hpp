@@ -56,6 +56,7 @@ class key_accounts {
     if (n > terms.burst) return {.how = outcome::rejected, .too_many = true};
     if (counts_refusal) {
       count(a.refused, n);
+      ++refusals_.empty;
       return {};
     }
     const std::int64_t ready_at = a.ready_at(terms, at, n);
@@ -65,12 +66,15 @@ class key_accounts {
   key_attempt take_as_new(Key& key, std::uint64_t hash, std::int64_t read, std::int64_t n, bool counts_refusal) noexcept {
     if (place* const p = insert(key, hash, tell(read))) return take_from(*p, read, n, counts_refusal);
     ++overflowed_;
-    if (refuses_) return {.how = outcome::rejected, .too_many = n > terms_.burst};
-    return take_from(shared_, read, n, counts_refusal);
+    if (!refuses_) return take_from(shared_, read, n, counts_refusal);
+    if (n > terms_.burst) return {.how = outcome::rejected, .too_many = true};
+    ++refusals_.rejected;
+    return {.how = outcome::rejected};
   }
   /// For who waits for this account, and is the first.
-  static bool take(key_account& a, const bucket_terms& terms, std::int64_t at, std::int64_t n) noexcept {
+  bool take(key_account& a, const bucket_terms& terms, std::int64_t at, std::int64_t n) noexcept {
     if (!a.try_take(terms, at, n)) return false;
+    ++accepted_;
     count(a.granted, n);
     return true;
   }
@@ -131,10 +135,18 @@ class key_accounts {
     });
   }
   [[nodiscard]] std::size_t places() const noexcept { return table_.places(); }
+  /// Of calls; here those are counted that got nothing when they looked, but for misuse: the shard counts the others.
+  keyed_limiter_refusals& refusals() noexcept { return refusals_; }
   void add_to(keyed_limiter_stats& s) const noexcept {
     s.keys += table_.size();
     s.replaced += table_.replaced();
     s.overflowed += overflowed_;
+    s.accepted += accepted_;
+    s.refused.empty += refusals_.empty;
+    s.refused.rejected += refusals_.rejected;
+    s.refused.timeout += refusals_.timeout;
+    s.refused.cancelled += refusals_.cancelled;
+    s.refused.closed += refusals_.closed;
   }
 
  private:
@@ -150,6 +162,7 @@ class key_accounts {
   }
 
   std::int64_t latest_ = std::numeric_limits<std::int64_t>::min();
+  std::uint64_t accepted_ = 0;
   key_table<Key, Equal> table_;
   bucket_terms terms_;
   const bool refuses_;
@@ -157,6 +170,7 @@ class key_accounts {
   key_account shared_;  // of keys without a place
   std::unordered_map<const dependent<key_account, Key>*, bucket_terms> overrides_;
   std::uint64_t overflowed_ = 0;
+  keyed_limiter_refusals refusals_;
 };
 
 }  // namespace penstock::inline v0_1::detail

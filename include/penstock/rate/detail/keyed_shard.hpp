@@ -49,7 +49,7 @@ class alignas(cache_line) keyed_shard {
     const std::int64_t read = clock_.now();
     {
       std::scoped_lock guard{lock_};
-      if (closed_) return {.how = outcome::closed};
+      if (closed_) return refuse_closed();
       if (place* const p = accounts_.find(key, hash)) return accounts_.take_from(*p, read, n, counts_refusal);
       if constexpr (std::is_trivially_copyable_v<Key>) {
         Key fresh = static_cast<Key>(key);
@@ -59,7 +59,7 @@ class alignas(cache_line) keyed_shard {
     if constexpr (!std::is_trivially_copyable_v<Key>) {
       Key fresh = static_cast<Key>(key);  // made, and what it takes the place of destroyed, without the lock
       std::scoped_lock guard{lock_};
-      if (closed_) return {.how = outcome::closed};
+      if (closed_) return refuse_closed();
       if (place* const p = accounts_.find(key, hash)) return accounts_.take_from(*p, read, n, counts_refusal);
       return accounts_.take_as_new(fresh, hash, read, n, counts_refusal);
     }
@@ -101,11 +101,24 @@ class alignas(cache_line) keyed_shard {
   /// Sees to it that the line is looked at by then. Throws what starting the timer thread throws.
   void look_by(std::int64_t when) { alarm_.look_by(when); }
 
+  /// Counts a wait that ended in vain where nobody held the lock.
+  void count_refusal(outcome why) noexcept {
+    std::scoped_lock guard{lock_};
+    keyed_limiter_refusals& all = accounts_.refusals();
+    ++(why == outcome::timeout ? all.timeout : why == outcome::cancelled ? all.cancelled : all.rejected);
+  }
+  /// What became of a wait. The others were counted where they were decided.
+  result<void> ended(outcome how) noexcept {
+    if (how == outcome::timeout || how == outcome::cancelled) count_refusal(how);
+    return to_result(how);
+  }
+
   void close() noexcept {
     list won;
     {
       std::scoped_lock guard{lock_};
       closed_ = true;
+      accounts_.refusals().closed += line_.size();
       end_all(outcome::closed, won);
     }
     won.complete_all();
@@ -152,7 +165,12 @@ class alignas(cache_line) keyed_shard {
  private:
   friend line_alarm<keyed_shard, Clock, Sync>;
 
-  // With lock_ held, all three.
+  // With lock_ held, all of them.
+
+  attempt refuse_closed() noexcept {
+    ++accounts_.refusals().closed;
+    return {.how = outcome::closed};
+  }
 
   // Wins all who can get what they ask for, and wants the timer for the earliest of the others.
   void serve(list& won) noexcept {
@@ -165,6 +183,7 @@ class alignas(cache_line) keyed_shard {
       key_account& a = *r.account;
       const bucket_terms& terms = accounts_.terms_of(a);
       if (r.wanted > terms.burst) {
+        ++accounts_.refusals().rejected;
         line_.win(r, outcome::rejected, won);  // the limit was lowered
       } else if (!a.is(key_account::awaited) && accounts_.take(a, terms, at, r.wanted)) {
         line_.win(r, outcome::granted, won);
@@ -197,7 +216,6 @@ class alignas(cache_line) keyed_shard {
 template <class Key, class Equal, class Clock, class Sync>
 struct keyed_shard<Key, Equal, Clock, Sync>::request : wait_node<Sync> {
   request(const Key* k, std::uint64_t h, std::int64_t n) noexcept : key{k}, hash{h}, wanted{n} {}
-  static result<void> take_result(outcome decided) noexcept { return to_result(decided); }
 
   const Key* key;
   const std::uint64_t hash;
@@ -210,11 +228,13 @@ struct keyed_shard<Key, Equal, Clock, Sync>::request : wait_node<Sync> {
 /// For a coroutine, whose caller's key may be gone when it is resumed.
 template <class Key, class Equal, class Clock, class Sync>
 struct keyed_shard<Key, Equal, Clock, Sync>::owning_request : request {
-  owning_request(Key k, std::uint64_t h, std::int64_t n) : request{nullptr, h, n}, own(std::move(k)) {
+  owning_request(keyed_shard* s, Key k, std::uint64_t h, std::int64_t n) : request{nullptr, h, n}, from{s}, own(std::move(k)) {
     this->key = &own;
     this->may_throw = true;
   }
+  result<void> take_result(outcome decided) const noexcept { return from->ended(decided); }
 
+  keyed_shard* from;
   Key own;
 };
 
@@ -224,6 +244,7 @@ bool keyed_shard<Key, Equal, Clock, Sync>::try_pass(request& r) {
   try {
     const attempt a = take(*r.key, r.hash, r.wanted, false);
     if (a.how != outcome::pending) {
+      if (a.too_many) count_refusal(a.how);  // the limit was lowered
       r.how = a.how;
       return true;
     }
@@ -232,6 +253,7 @@ bool keyed_shard<Key, Equal, Clock, Sync>::try_pass(request& r) {
     return false;
   } catch (...) {  // no memory for another copy of the key
     if (may_throw) throw;
+    count_refusal(outcome::rejected);
     r.how = outcome::rejected;
     return true;
   }
@@ -240,7 +262,7 @@ bool keyed_shard<Key, Equal, Clock, Sync>::try_pass(request& r) {
 template <class Key, class Equal, class Clock, class Sync>
 step keyed_shard<Key, Equal, Clock, Sync>::try_or_link(request& r, link_at where, list&) noexcept {
   if (closed_) {
-    r.how = outcome::closed;
+    r.how = refuse_closed().how;
     return step::passed;
   }
   key_account* account = accounts_.find(*r.key, r.hash);
@@ -248,6 +270,7 @@ step keyed_shard<Key, Equal, Clock, Sync>::try_or_link(request& r, link_at where
   if (account == nullptr) return step::look_again;  // full again, and replaced: try_pass() finds it a place, and what it wants
   const attempt a = accounts_.take_from(*account, clock_.now(), r.wanted, false);
   if (a.how != outcome::pending) {
+    if (a.too_many) ++accounts_.refusals().rejected;
     r.how = a.how;
     return step::passed;
   }
