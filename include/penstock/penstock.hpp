@@ -109,6 +109,7 @@
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/pool/worker_pool_options.hpp>
 #include <penstock/rate/adaptive_limit.hpp>
+#include <penstock/rate/adaptive_limit_options.hpp>
 #include <penstock/rate/adaptive_permit.hpp>
 #include <penstock/rate/codel.hpp>
 #include <penstock/rate/debounce.hpp>

@@ -77,7 +77,10 @@ int main(int argc, char** argv) {
   penstock::fixed_window<penstock::manual_clock> window{6, 1s, clock};
   penstock::sliding_window<penstock::manual_clock> sliding{7, 1s, clock};
   penstock::limiter jobs{{.max_concurrent = 2}, {.metrics = true}};
-  penstock::adaptive_limit<> adaptive{{.initial = 7}};
+  penstock::adaptive_limit<> adaptive{{.initial = 1}};
+  const auto permit = adaptive.acquire();
+  need(permit);
+  need(!adaptive.try_acquire());
   penstock::keyed_limiter<std::string> users{penstock::rate{1, 1s}, 1, {.max_keys = 100}};
   need(users.try_acquire(std::string{"ann"}));
   need(!users.try_acquire(std::string{"ann"}));

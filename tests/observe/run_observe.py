@@ -32,7 +32,7 @@ EXPECTED = {
     "window": ("fixed_window", {"available": 6}),
     "sliding": ("sliding_window", {"available": 7}),
     "jobs": ("limiter", {"depth": 0, "in_flight": 0, "limit": 2, "accepted_total": 0}),
-    "adaptive": ("adaptive_limit", {"limit": 7, "probing": 0}),
+    "adaptive": ("adaptive_limit", {"limit": 1, "probing": 0, "in_flight": 1, "accepted_total": 1, "rejected_total": {"full": 1, "timeout": 0}}),
     "users": ("keyed_limiter", {"keys": 1, "overflowed_total": 0, "accepted_total": 1, "rejected_total": {"empty": 1, "closed": 0}}),
     "delay": ("codel", {"shedding": 0, "rejected_total": {"waited": 0}}),
     "save": ("debounce", {"depth": 1, "in_flight": 0}),

@@ -13,9 +13,11 @@
 //                limit are in flight where one claims its own while others have borrowed it: at most by what it owns, and until they come back. The
 //                percentages add up to 100 at the most. Who names no partition only borrows.
 // Fairness       first come, first served, of those who can be; a freed place is handed to the first in line.
-// Thread safety  every member may be called concurrently. It may be destroyed when no member runs, nobody waits and every permit was given back.
+// Thread safety  every member may be called concurrently. It may be destroyed when no member runs, every wait has ended (a coroutine's when it has gone
+//                on) and every permit was given back.
 // Cancellation   a wait that is stopped or times out takes nothing.
-// Cost           acquiring: one lock and one look at the clock; ending: the same. Waiting does not allocate. Ending looks at each partition.
+// Cost           acquiring: one lock and one look at the clock; ending: the same. Waiting does not allocate. Ending looks at each partition. A try that is
+//                refused takes no lock, but for a counter::add(), on a cache line that others seldom use.
 // The target     `.target = pool` (or a semaphore): set_limit() of it is called with each new limit, by the call that changed it, outside the lock;
 //                the last value is always told, and what it throws is counted (target_failures()): the next change tries again. A permit whose
 //                end changed the limit is given back when that is told, so set_limit() should not wait. Where the work is limited elsewhere
@@ -36,44 +38,19 @@
 #include <utility>
 #include <vector>
 
-#include <penstock/core/adjustable.hpp>
 #include <penstock/core/any_clock.hpp>
 #include <penstock/core/clock.hpp>
 #include <penstock/core/detail/dependent.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
-#include <penstock/observe/metric_sink.hpp>
+#include <penstock/observe/counter.hpp>
+#include <penstock/rate/adaptive_limit_options.hpp>
 #include <penstock/rate/adaptive_permit.hpp>
 #include <penstock/rate/detail/limit_meter.hpp>
 #include <penstock/rate/detail/share_line.hpp>
 #include <penstock/rate/limit_algorithm.hpp>
 
 namespace penstock::inline v0_1 {
-
-struct limit_partition {
-  std::string name;
-  double percent;  ///< of the limit, more than 0; all together at most 100
-};
-
-struct adaptive_limit_options {
-  /// Rather too low than too high: below half of it nothing is probed, so a queue that always stood there passes for the usual latency. From a low
-  /// one it ramps up within windows.
-  std::ptrdiff_t initial = 20;
-  std::ptrdiff_t lowest = 1;
-  std::ptrdiff_t highest = 1000;
-  /// How often it adapts; at least twice the latency in any case.
-  std::chrono::nanoseconds window = std::chrono::milliseconds{500};
-  /// A window has at least so many, and is longer if there are fewer.
-  std::size_t min_samples = 10;
-  /// In windows: when the latency without a queue was measured so long ago, half of what is in flight is the limit for two of them.
-  /// 0: never.
-  unsigned probe_every = 60;
-  std::vector<limit_partition> partitions = {};
-  /// Is told each new limit, and the first one.
-  adjustable_ref target = {};
-  /// The steady clock, if nothing is said.
-  any_clock clock = {};
-};
 
 /// A partition of an adaptive_limit; by default none.
 struct partition_id {
@@ -113,7 +90,10 @@ class adaptive_limit final : detail::permit_source {
   /// Never waits: errc::full if the limit is reached.
   result<permit> try_acquire(partition_id p = {}) {
     const detail::outcome how = line_.enter(checked(p));
-    if (how == detail::outcome::pending) return errc::full;
+    if (how == detail::outcome::pending) {
+      full_.add();
+      return errc::full;
+    }
     return own(how, p.index);
   }
   /// Waits at the most for `timeout`, by the limit's clock: errc::timeout after that, and never before.
@@ -182,6 +162,20 @@ class adaptive_limit final : detail::permit_source {
   [[nodiscard]] std::size_t target_failures() const noexcept {
     return target_failures_.load(std::memory_order_relaxed);  // relaxed: only a count
   }
+  [[nodiscard]] adaptive_limit_stats stats() const noexcept {
+    adaptive_limit_stats s = locked([&] {
+      return adaptive_limit_stats{.limit = meter_.limit(),
+                                  .in_flight = line_.in_flight(),
+                                  .waiting = line_.waiting(),
+                                  .baseline = std::chrono::nanoseconds{meter_.baseline()},
+                                  .probing = meter_.probing(),
+                                  .accepted = line_.entered(),
+                                  .refused = refused_,
+                                  .target_failures = target_failures()};
+    });
+    s.refused.full = full_.value();
+    return s;
+  }
 
  private:
   static constexpr std::size_t no_share = std::numeric_limits<std::size_t>::max();
@@ -241,8 +235,17 @@ class adaptive_limit final : detail::permit_source {
 
   // On the thread that goes on with the permit: its work begins now, and not when the place was handed over.
   result<permit> own(detail::outcome how, std::size_t share) noexcept {
-    if (how != detail::outcome::granted) return detail::to_result(how).error();
+    if (how != detail::outcome::granted) [[unlikely]]
+      return refused(how);
     return permit{*this, share, clock_.now()};
+  }
+
+  [[gnu::noinline]] std::error_code refused(detail::outcome how) noexcept {
+    std::scoped_lock guard{line_.wait_lock()};
+    ++(how == detail::outcome::timeout  ? refused_.timeout
+       : how == detail::outcome::closed ? refused_.closed
+                                        : refused_.cancelled);
+    return detail::to_result(how).error();
   }
 
   void end_call(std::size_t share, detail::nanoseconds_point began, call_outcome how) noexcept override {
@@ -304,20 +307,17 @@ class adaptive_limit final : detail::permit_source {
   const any_clock clock_;
   const adjustable_ref target_;
   std::atomic<std::size_t> target_failures_{0};
-  bool telling_ = false;                  // guarded by the line's lock
-  detail::limit_meter<Algorithm> meter_;  // guarded by the line's lock
+  counter full_;
+  // Guarded by the line's lock.
+  bool telling_ = false;
+  adaptive_limit_refusals refused_;  // but for those in full_
+  detail::limit_meter<Algorithm> meter_;
   line line_;
 };
 
 template <class Algorithm>
 void describe(const adaptive_limit<Algorithm>& l, metric_sink& to) {
-  to.kind("adaptive_limit");
-  to.gauge(metrics::depth, l.waiters());
-  to.gauge(metrics::in_flight, l.in_flight());
-  to.gauge(metrics::limit, l.limit());
-  to.gauge({"baseline", "What a call takes without a queue, as far as that is known."}, l.baseline());
-  to.gauge({"probing", "1 while the baseline is measured, else 0."}, l.probing());
-  to.counter({"target_failures", "Times that the target threw."}, l.target_failures());
+  describe(l.stats(), to);
 }
 
 }  // namespace penstock::inline v0_1

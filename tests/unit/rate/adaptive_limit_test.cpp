@@ -317,6 +317,14 @@ TEST_CASE("adaptive_limit: who waits passes in order when places come free or th
   CHECK(order == "abc");  // 4 were too many
   passed.pop_back();
   CHECK(order == "abcd");
+  const adaptive_limit_stats s = m.limit.stats();
+  CHECK(s.limit == 2);
+  CHECK(s.in_flight == 2);
+  CHECK(s.waiting == 0);
+  CHECK(s.accepted == 6);
+  CHECK(s.refused.full == 1);
+  CHECK(s.refused.total() == 1);
+  CHECK(s.baseline == m.limit.baseline());
   passed.clear();
   CHECK(m.limit.in_flight() == 0);
 }
@@ -356,6 +364,13 @@ TEST_CASE("adaptive_limit: a wait ends at its deadline, when stopped and when cl
   CHECK(m.limit.try_acquire().error() == errc::closed);
   got->success();
   CHECK(m.limit.in_flight() == 0);
+
+  const adaptive_limit_stats s = m.limit.stats();
+  CHECK(s.accepted == 2);
+  CHECK(s.refused.timeout == 3);
+  CHECK(s.refused.cancelled == 2);
+  CHECK(s.refused.closed == 2);
+  CHECK(s.refused.total() == 7);
 }
 
 TEST_CASE("adaptive_limit: a partition has its share whatever the others hold, and borrows what is free", "[adaptive_limit]") {

@@ -70,6 +70,8 @@ class share_line {
   [[nodiscard]] count in_flight(std::size_t s) const noexcept { return shares_[s].held; }
   [[nodiscard]] count guaranteed(std::size_t s) const noexcept { return shares_[s].guaranteed; }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
+  /// How many have got a place, since the beginning.
+  [[nodiscard]] std::uint64_t entered() const noexcept { return entered_; }
 
   // Without it.
   /// One look: granted, closed, or pending if there is no place.
@@ -130,6 +132,7 @@ class share_line {
     return outcome::granted;
   }
   void take(std::size_t s) noexcept {
+    entered_ = entered_ + 1;
     in_flight_ = in_flight_ + 1;
     shares_[s].held = shares_[s].held + 1;
   }
@@ -169,6 +172,7 @@ class share_line {
   typename Sync::template var<count> in_flight_{0};
   typename Sync::template var<std::size_t> waiting_{0};
   typename Sync::template var<std::uint64_t> arrivals_{0};
+  typename Sync::template var<std::uint64_t> entered_{0};
   typename Sync::template var<bool> closed_{false};
   const std::unique_ptr<share[]> shares_;
   const std::size_t size_;
