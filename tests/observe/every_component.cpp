@@ -63,7 +63,10 @@ int main(int argc, char** argv) {
   need(!numbers.try_push(3));
   need(numbers.try_pop());
   penstock::broadcast<int> news{4};
+  need(news.try_publish(1));
   const auto listening = news.subscribe();
+  need(news.try_publish(2));
+  need(news.try_publish(3));
   penstock::resource_pool<connection> connections{[] { return connection{}; }, {.max_size = 1, .metrics = true}};
   connections.acquire().value().release();
   const auto lease = connections.acquire();

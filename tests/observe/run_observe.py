@@ -23,7 +23,7 @@ EXPECTED = {
     "places": ("semaphore", {"depth": 0, "in_flight": 2, "limit": 5}),
     "counted": ("semaphore", {"in_flight": 3, "accepted_total": 1, "taken_total": 3, "rejected_total": {"empty": 1, "timeout": 0}}),
     "numbers": ("channel", {"depth": 1, "capacity": 2, "accepted_total": 2, "completed_total": 1, "rejected_total": {"full": 1}}),
-    "news": ("broadcast", {"capacity": 4, "subscribers": 1}),
+    "news": ("broadcast", {"capacity": 4, "subscribers": 1, "accepted_total": 3, "rejected_total": {"full": 0}, "dropped_total": {"unheard": 1}, "lost_total": 0}),
     "connections": ("resource_pool", {"in_flight": 1, "limit": 1, "idle": 0, "created_total": 1, "rejected_total": {"full": 0},
                                       "discarded_total": {"idle": 0, "broken": 0}}),  # fmt: skip
     "shards": ("keyed_resource_pool", {"keys": 1}),

@@ -46,6 +46,7 @@
 #include <penstock/core/detail/gate.hpp>
 #include <penstock/core/modifiers.hpp>
 #include <penstock/core/result.hpp>
+#include <penstock/observe/counter.hpp>
 #include <penstock/observe/metric_sink.hpp>
 
 namespace penstock::inline v0_1 {
@@ -56,6 +57,46 @@ enum class slow_subscriber : std::uint8_t {
   lose_oldest,  ///< it loses its oldest item; its next pop says errc::lagged, once, and lost() tells how many
   disconnect,   ///< it is cut off: its pops say errc::disconnected from now on
 };
+
+/// Publications that came to nothing, by what they returned.
+struct broadcast_refusals {
+  std::uint64_t full = 0;       ///< try_publish(): a subscriber held it back
+  std::uint64_t timeout = 0;    ///< waited in vain
+  std::uint64_t cancelled = 0;  ///< were stopped
+  std::uint64_t closed = 0;
+  [[nodiscard]] std::uint64_t total() const noexcept { return full + timeout + cancelled + closed; }
+};
+
+struct broadcast_stats {
+  // now
+  std::size_t subscribers = 0;
+  std::size_t capacity = 0;
+  std::size_t waiting_publishers = 0;
+
+  // since the beginning
+  std::uint64_t published = 0;
+  std::uint64_t unheard = 0;  ///< of these, what nobody had subscribed to
+  broadcast_refusals refused;
+  std::uint64_t lost = 0;          ///< items that subscribers were told that they lost, each of each of them
+  std::uint64_t disconnected = 0;  ///< subscribers that were told that they were cut off
+};
+
+/// What a registry sees of a broadcast (observe/registry.hpp).
+template <class = void>
+void describe(const broadcast_stats& s, metric_sink& to) {
+  to.kind("broadcast");
+  to.gauge(metrics::capacity, s.capacity);
+  to.gauge(metrics::waiters, s.waiting_publishers);
+  to.gauge({"subscribers", "Subscriptions now."}, s.subscribers);
+  to.counter(metrics::accepted, s.published);
+  to.counter(metrics::rejected, s.refused.full, {"reason", "full"});
+  to.counter(metrics::rejected, s.refused.timeout, {"reason", "timeout"});
+  to.counter(metrics::rejected, s.refused.cancelled, {"reason", "cancelled"});
+  to.counter(metrics::rejected, s.refused.closed, {"reason", "closed"});
+  to.counter(metrics::dropped, s.unheard, {"reason", "unheard"});
+  to.counter({"lost", "Items that subscribers were too slow for, each of each of them."}, s.lost);
+  to.counter({"disconnected", "Subscribers that were cut off, for they were too slow."}, s.disconnected);
+}
 
 struct broadcast_options {
   slow_subscriber when_slow = slow_subscriber::wait;
@@ -88,17 +129,17 @@ class basic_broadcast {
   /// coroutines on this thread unless they have a scheduler.
   result<void> publish(T&& item) {
     publish_wait wait{*this, item};
-    return wait.result_of(wait.run());
+    return end(wait, wait.run());
   }
   /// Also ends when stop is requested, with errc::cancelled; at once if it was before the call.
   result<void> publish(const stop_token& stop, T&& item) {
     publish_wait wait{*this, item};
-    return wait.result_of(wait.run(stop, detail::never));
+    return end(wait, wait.run(stop, detail::never));
   }
   /// Also ends at a deadline, with errc::timeout; if there is room, it is used even after the deadline.
   result<void> publish(const wait_limits& limits, T&& item) {
     publish_wait wait{*this, item};
-    return wait.result_of(wait.run(limits.stop, limits.deadline));
+    return end(wait, wait.run(limits.stop, limits.deadline));
   }
   /// Never waits for room: errc::full if a subscriber holds the publisher back.
   result<void> try_publish(T&& item) {
@@ -106,8 +147,10 @@ class basic_broadcast {
       case progress::done:
         return {};
       case progress::closed:
+        refused_.closed.add();
         return errc::closed;
       default:
+        refused_.full.add();
         return errc::full;
     }
   }
@@ -117,7 +160,9 @@ class basic_broadcast {
   }
   result<void> try_publish_until(deadline until, T&& item) { return publish({.deadline = until}, std::move(item)); }
   /// `co_await b.async_publish(std::move(item))` is a result<void>. It refers to the caller's object, which must live until then.
-  auto async_publish(T&& item) { return detail::async_operation<basic_broadcast, publish_node, T*>{*this, &item}; }
+  auto async_publish(T&& item) {
+    return detail::async_operation<basic_broadcast, publish_node, basic_broadcast*, T*>{*this, this, &item};
+  }
 
   /// The same for an item that the caller keeps: a copy is published.
   result<void> publish(const T& item) { return publish(T(item)); }
@@ -141,6 +186,8 @@ class basic_broadcast {
   [[nodiscard]] std::size_t capacity() const noexcept { return items_.capacity(); }
   /// How many publishers stand in line now.
   [[nodiscard]] std::size_t waiting_publishers() const noexcept { return room_.waiting.load(std::memory_order_seq_cst); }
+  /// Losses are counted when the subscriber is told of them.
+  [[nodiscard]] broadcast_stats stats() const noexcept;
 
   // The hooks of detail::wait_operation; not for users.
   struct publish_node;
@@ -169,6 +216,7 @@ class basic_broadcast {
   static constexpr std::uint64_t closed = 1;
   static constexpr position nobody_listens = std::numeric_limits<position>::max();
 
+  result<void> end(publish_node& n, detail::outcome how);
   progress publish_now(T& item) noexcept(ring::moves_safely);
   progress begin_turn(position& at) noexcept;
   void move_in(position at, T& item, std::optional<T>& evicted) noexcept(ring::moves_safely);
@@ -210,6 +258,13 @@ class basic_broadcast {
   typename Sync::template atomic<std::size_t> subscribers_{0};
   detail::waiting_side<Sync> room_;   // publishers wait here
   detail::wait_queue<Sync> readers_;  // guarded by lock_: subscribers wait here, all of them at the end
+  typename Sync::template var<std::uint64_t> unheard_{0};  // guarded by lock_
+  // Publications and pops that came to nothing, so an atomic addition more is not much.
+  struct {
+    basic_counter<1> full, timeout, cancelled, closed;
+  } refused_;
+  basic_counter<1> lost_;
+  basic_counter<1> disconnected_;
 };
 
 template <std::copy_constructible T>
@@ -219,10 +274,7 @@ using subscription = typename basic_broadcast<T>::subscription;
 
 template <class T, class Sync>
 void describe(const basic_broadcast<T, Sync>& b, metric_sink& to) {
-  to.kind("broadcast");
-  to.gauge(metrics::capacity, b.capacity());
-  to.gauge(metrics::waiters, b.waiting_publishers());
-  to.gauge({"subscribers", "Subscriptions now."}, b.subscribers());
+  describe(b.stats(), to);
 }
 
 }  // namespace penstock::inline v0_1

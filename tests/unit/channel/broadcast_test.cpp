@@ -202,6 +202,14 @@ TEMPLATE_TEST_CASE("broadcast: a publication that fails leaves its item with the
       b.close();
       CHECK(form.publish(b, late, clock) == (form.stopped ? errc::cancelled : errc::closed));
       CHECK(late.value == 8);
+
+      const broadcast_stats told = b.stats();
+      CHECK(told.published == (form.stopped ? 2 : 3));
+      CHECK(told.refused.full == (form.when_full == errc::full ? 1 : 0));
+      CHECK(told.refused.timeout == (form.when_full == errc::timeout ? 1 : 0));
+      CHECK(told.refused.cancelled == (form.stopped ? 3 : 0));
+      CHECK(told.refused.closed == (form.stopped ? 0 : 1));
+      CHECK(told.refused.total() == (form.stopped ? 3 : 2));
     }
     CHECK(TestType::living == 0);
   }
@@ -251,6 +259,8 @@ TEST_CASE("broadcast: without subscribers an item is gone when publish() returns
     }
     CHECK(b.try_publish(quiet{3}));
     CHECK(quiet::living == 1);
+    CHECK(b.stats().published == 5);
+    CHECK(b.stats().unheard == 4);
   }
 }
 
@@ -412,6 +422,13 @@ TEST_CASE("broadcast: who is too slow loses the oldest items and is told how man
   CHECK(rest(slow) == std::vector{9, 10, 11});
   CHECK(rest(fast) == std::vector{10, 11});
   CHECK(fast.total_lost() == 0);
+  const broadcast_stats told = b.stats();
+  CHECK(told.subscribers == 2);
+  CHECK(told.capacity == 3);
+  CHECK(told.published == 12);
+  CHECK(told.unheard == 0);
+  CHECK(told.lost == 8);
+  CHECK(told.disconnected == 0);
 }
 
 TEST_CASE("broadcast: a loop over a subscription passes over what was lost", "[broadcast]") {
@@ -450,6 +467,8 @@ TEST_CASE("broadcast: who is too slow is disconnected, for good, and nobody else
     CHECK(slow.pop().error() == errc::disconnected);
     CHECK(slow.lost() == 1);
     CHECK(b.subscribers() == 1);
+    CHECK(b.stats().lost == 1);
+    CHECK(b.stats().disconnected == 1);
     CHECK(quiet::living == 0);
     CHECK(slow.try_pop().error() == errc::disconnected);
     CHECK(spawn(slow.async_pop()).result().error() == errc::disconnected);

@@ -11,16 +11,45 @@ namespace penstock::inline v0_1 {
 template <std::copy_constructible T, class Sync>
 struct basic_broadcast<T, Sync>::publish_node : detail::channel_node<Sync>, thrown_by_move {
   explicit publish_node(T& i) noexcept : item{&i} {}
-  explicit publish_node(T* i) noexcept : item{i} {}
+  publish_node(basic_broadcast* b, T* i) noexcept : item{i}, to{b} {}
 
   result<void> result_of(detail::outcome decided) {
     this->rethrow();
     return detail::to_result(decided);
   }
-  result<void> take_result(detail::outcome decided) { return result_of(decided); }
+  result<void> take_result(detail::outcome decided) { return to->end(*this, decided); }
 
   T* item;
+  basic_broadcast* to = nullptr;  // of a coroutine's
 };
+
+template <std::copy_constructible T, class Sync>
+result<void> basic_broadcast<T, Sync>::end(publish_node& n, detail::outcome how) {
+  if (how != detail::outcome::granted) [[unlikely]] {
+    (how == detail::outcome::closed    ? refused_.closed
+     : how == detail::outcome::timeout ? refused_.timeout
+                                       : refused_.cancelled)
+        .add();
+  }
+  return n.result_of(how);
+}
+
+template <std::copy_constructible T, class Sync>
+broadcast_stats basic_broadcast<T, Sync>::stats() const noexcept {
+  broadcast_stats s{.subscribers = subscribers(),
+                    .capacity = capacity(),
+                    .waiting_publishers = waiting_publishers(),
+                    .refused = {.full = refused_.full.value(),
+                                .timeout = refused_.timeout.value(),
+                                .cancelled = refused_.cancelled.value(),
+                                .closed = refused_.closed.value()},
+                    .lost = lost_.value(),
+                    .disconnected = disconnected_.value()};
+  std::scoped_lock guard{lock_};
+  s.unheard = unheard_;
+  s.published = (end_.load(std::memory_order_relaxed) >> 1) + s.unheard;  // relaxed: changed under lock_. Each of the others has a position
+  return s;
+}
 
 template <std::copy_constructible T, class Sync>
 bool basic_broadcast<T, Sync>::try_pass(publish_node& n) noexcept {
@@ -72,7 +101,10 @@ auto basic_broadcast<T, Sync>::begin_turn(position& at) noexcept -> progress {
   if ((end & closed) != 0) return progress::closed;
   if (busy_) return progress::others_turn;
   at = nobody_listens;
-  if (subscribers_.load(std::memory_order_relaxed) == 0) return progress::done;  // relaxed: changes under lock_
+  if (subscribers_.load(std::memory_order_relaxed) == 0) {  // relaxed: changes under lock_
+    unheard_ = unheard_ + 1;
+    return progress::done;
+  }
   if (!items_.lossy()) {
     if (!items_.vacant(end >> 1)) return progress::full;
   } else if ((end >> 1) >= items_.capacity()) {

@@ -130,7 +130,9 @@ std::error_code basic_broadcast<T, Sync>::subscription::fall_behind() noexcept {
   lost_ = oldest - next_;
   total_lost_ += lost_;
   next_ = oldest;
+  from_->lost_.add(lost_);
   if (from_->when_slow_ == slow_subscriber::lose_oldest) return errc::lagged;
+  from_->disconnected_.add();
   leave();
   return errc::disconnected;
 }
