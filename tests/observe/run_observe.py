@@ -26,7 +26,7 @@ EXPECTED = {
     "news": ("broadcast", {"capacity": 4, "subscribers": 1, "accepted_total": 3, "rejected_total": {"full": 0}, "dropped_total": {"unheard": 1}, "lost_total": 0}),
     "connections": ("resource_pool", {"in_flight": 1, "limit": 1, "idle": 0, "created_total": 1, "rejected_total": {"full": 0},
                                       "discarded_total": {"idle": 0, "broken": 0}}),  # fmt: skip
-    "shards": ("keyed_resource_pool", {"keys": 1}),
+    "shards": ("keyed_resource_pool", {"keys": 1, "idle": 1, "limit": 10, "accepted_total": 1, "created_total": 1, "rejected_total": {"full": 0}}),
     "tokens": ("token_bucket", {"available": 1}),
     "leaky": ("leaky_bucket", {"available": 5}),
     "window": ("fixed_window", {"available": 6}),

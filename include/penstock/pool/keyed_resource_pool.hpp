@@ -11,7 +11,8 @@
 // Thread safety  every member may be called concurrently. Hashing and comparing keys happens under a lock, and must not throw or use the pools; copying
 //                keys, making and destroying resources does not. Two first calls for one key may make two pools, one of which goes at once.
 // Cancellation, destruction, exceptions   as resource_pool. Besides, a call for a new key may throw std::bad_alloc, and what copying it throws.
-// Cost           a call: resource_pool's and two more short locks. One of max_keys keys, each used, is replaced in a look at all of them.
+// Cost           a call: resource_pool's and two more short locks. One of max_keys keys, each used, is replaced in a look at all of them; so is stats(),
+//                for which calls wait meanwhile.
 #pragma once
 
 #include <chrono>
@@ -118,6 +119,14 @@ class keyed_resource_pool {
     const shared e = present(key);
     return e != nullptr ? e->pool.stats() : resource_pool_stats{};
   }
+  /// Of all keys together, each pool at a moment of its own, and without times. What is counted includes the keys that have lost their pools since, and
+  /// calls that found no room for their key, or all closed.
+  [[nodiscard]] resource_pool_stats stats() const {
+    std::scoped_lock guard{lock_};
+    resource_pool_stats sum = without_pool_;
+    for (const shared& e : entries_) detail::add_numbers(sum, e->pool.engine_.stats_without_times());
+    return sum;
+  }
 
  private:
   using leak_function = move_only_function<void(const resource_leak&) const>;
@@ -155,7 +164,7 @@ class keyed_resource_pool {
   result<shared> find(const Key& key) {
     {
       std::scoped_lock guard{lock_};
-      if (closed_) return errc::closed;
+      if (closed_) return refused(errc::closed);
       if (const auto at = entries_.find(key); at != entries_.end()) {
         (*at)->met = ++meetings_;
         return *at;
@@ -173,14 +182,14 @@ class keyed_resource_pool {
   result<shared> keep(const shared& fresh) {
     shared gone;  // declared before the guard: the pool of another key is destroyed without the lock
     std::scoped_lock guard{lock_};
-    if (closed_) return errc::closed;
+    if (closed_) return refused(errc::closed);
     if (const auto at = entries_.find(fresh); at != entries_.end()) {
       (*at)->met = ++meetings_;
       return *at;
     }
     if (entries_.size() >= max_keys_) {
       gone = take_out_unused();
-      if (gone == nullptr) return errc::full;
+      if (gone == nullptr) return refused(errc::full);
     }
     fresh->met = ++meetings_;
     entries_.insert(fresh);
@@ -197,6 +206,17 @@ class keyed_resource_pool {
     closed_ |= closing;
     return all;
   }
+  // With lock_ held.
+  errc refused(errc why) noexcept {
+    ++(why == errc::full ? without_pool_.refused.full : without_pool_.refused.closed);
+    return why;
+  }
+  void keep_counts_of(const entry& e) noexcept {
+    resource_pool_stats s = e.pool.engine_.stats_without_times();
+    s.discarded.closed += std::exchange(s.idle, 0);  // as they are about to be
+    s.limit = 0;
+    detail::add_numbers(without_pool_, s);
+  }
   // With lock_ held: nobody can come to use what only this set refers to. Its end has nothing to wait for.
   shared take_out_unused() {
     for (;;) {
@@ -209,6 +229,7 @@ class keyed_resource_pool {
       if (!(*oldest)->pool.engine_.close_if_unused()) continue;  // a connect or a check has begun meanwhile
       shared gone = *oldest;
       entries_.erase(oldest);
+      keep_counts_of(*gone);
       return gone;
     }
   }
@@ -252,6 +273,7 @@ class keyed_resource_pool {
   mutable std::mutex lock_;
   bool closed_ = false;  // guarded by lock_, as all that follows
   std::uint64_t meetings_ = 0;
+  resource_pool_stats without_pool_;  // what stats() tells of, and the pools of now do not
   std::unordered_set<shared, hash_of_entry, equal_entries> entries_;
 };
 
@@ -259,6 +281,7 @@ template <class Key, class T, class Hash, class Equal>
 void describe(const keyed_resource_pool<Key, T, Hash, Equal>& pool, metric_sink& to) {
   to.kind("keyed_resource_pool");
   to.gauge({"keys", "Keys that have a pool."}, pool.keys());
+  describe(pool.stats(), to);  // of which the kind is the first one that is said
 }
 
 }  // namespace penstock::inline v0_1

@@ -70,6 +70,40 @@ struct resource_pool_stats {
   histogram_snapshot lifetime;  ///< of resources that have gone
 };
 
+namespace detail {
+
+/// All but the times.
+template <class = void>
+void add_numbers(resource_pool_stats& to, const resource_pool_stats& s) noexcept {
+  to.in_use += s.in_use;
+  to.idle += s.idle;
+  to.checking += s.checking;
+  to.connecting += s.connecting;
+  to.waiting += s.waiting;
+  to.limit += s.limit;
+  to.created += s.created;
+  to.connect_failures += s.connect_failures;
+  to.acquired += s.acquired;
+  to.waited += s.waited;
+  to.timed_out += s.timed_out;
+  to.cancelled += s.cancelled;
+  to.refused.full += s.refused.full;
+  to.refused.rejected += s.refused.rejected;
+  to.refused.deadlock += s.refused.deadlock;
+  to.refused.closed += s.refused.closed;
+  to.leaks += s.leaks;
+  to.discarded.idle += s.discarded.idle;
+  to.discarded.lifetime += s.discarded.lifetime;
+  to.discarded.uses += s.discarded.uses;
+  to.discarded.broken += s.discarded.broken;
+  to.discarded.invalid += s.discarded.invalid;
+  to.discarded.evicted += s.discarded.evicted;
+  to.discarded.surplus += s.discarded.surplus;
+  to.discarded.closed += s.discarded.closed;
+}
+
+}  // namespace detail
+
 /// What a registry sees of a pool (observe/registry.hpp); times only where there are any.
 template <class = void>
 void describe(const resource_pool_stats& s, metric_sink& to) {

@@ -46,6 +46,15 @@ TEST_CASE("keyed_resource_pool: each key has resources, a line and a limit of it
   CHECK(hosts.stats("b").in_use == 1);
   CHECK(hosts.stats("c").created == 0);
   CHECK(hosts.keys() == 2);
+  resource_pool_stats all = hosts.stats();
+  CHECK(all.in_use == 1);
+  CHECK(all.idle == 1);
+  CHECK(all.limit == 2);
+  CHECK(all.created == 2);
+  CHECK(all.acquired == 4);
+  CHECK(all.waited == hosts.stats("a").waited + hosts.stats("b").waited);
+  CHECK(all.timed_out == 2);
+  CHECK(all.refused.total() == 0);
   hosts.evict("a");
   CHECK(w.living == 1);
   hosts.evict_all();
@@ -53,8 +62,12 @@ TEST_CASE("keyed_resource_pool: each key has resources, a line and a limit of it
   hosts.close();
   CHECK(hosts.acquire("b") == errc::closed);
   CHECK(hosts.acquire("new") == errc::closed);
+  CHECK(hosts.stats().refused.closed == 2);
   b->release();
   CHECK(w.living == 0);
+  all = hosts.stats();
+  CHECK(all.discarded.evicted == 1);
+  CHECK(all.created == all.discarded.total());
 }
 
 TEST_CASE("keyed_resource_pool: a key beyond max_keys takes the place of the unused one that was met longest ago",
@@ -77,6 +90,14 @@ TEST_CASE("keyed_resource_pool: a key beyond max_keys takes the place of the unu
   for (int i = 0; i < 100; ++i) CHECK(hosts.acquire("invented " + std::to_string(i)).has_value());
   CHECK(hosts.keys() == 3);
   CHECK(w.living == 3);
+  const resource_pool_stats all = hosts.stats();  // also of keys that are gone
+  CHECK(all.acquired == 106);
+  CHECK(all.created == 105);
+  CHECK(all.in_use == 2);
+  CHECK(all.idle == 1);
+  CHECK(all.limit == 6);
+  CHECK(all.created == all.in_use + all.idle + all.checking + all.discarded.total());
+  CHECK(all.refused.full == 1);
   CHECK_THROWS_AS((keyed{[&](const std::string&) { return thing{w}; }, {.max_keys = 0}}), std::invalid_argument);
   CHECK_THROWS_AS((keyed{[&](const std::string&) { return thing{w}; }, {.each = {.max_size = 0}}}), std::invalid_argument);
   CHECK_THROWS_AS((keyed{[&](const std::string&) { return thing{w}; }, {.each = {.min_idle = 1}}}), std::invalid_argument);

@@ -107,6 +107,7 @@ class resource_engine final : public resource_core<std_sync> {
     return lease_of(r.got);
   }
   [[nodiscard]] const any_clock& clock() const noexcept { return clock_; }
+  [[nodiscard]] resource_pool_stats stats_without_times() const noexcept { return core::stats(); }
   [[nodiscard]] resource_pool_stats stats() const {
     resource_pool_stats s = core::stats();
     if (meters_ != nullptr) {
