@@ -105,6 +105,7 @@
 #include <penstock/pool/resource_pool_stats.hpp>
 #include <penstock/pool/sizing.hpp>
 #include <penstock/pool/strand.hpp>
+#include <penstock/pool/strand_stats.hpp>
 #include <penstock/pool/submit_options.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/pool/worker_pool_options.hpp>

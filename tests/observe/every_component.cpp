@@ -51,6 +51,10 @@ int main(int argc, char** argv) {
   need(pool.post([] {}));
   need(!pool.post([] {}));
   penstock::strand serial{helper};
+  need(serial.post([] {}));
+  need(serial.drain());
+  serial.close();
+  need(!serial.post([] {}));
 
   penstock::semaphore places{5};
   need(places.try_acquire(2));

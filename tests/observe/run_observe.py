@@ -19,7 +19,7 @@ from checks import check, verdict  # noqa: E402
 EXPECTED = {
     "pool": ("worker_pool", {"depth": 2, "capacity": 2, "limit": 1, "accepted_total": 3, "completed_total": 1, "failed_total": 0}),
     "helper": ("worker_pool", {"depth": 0, "limit": 1}),
-    "serial": ("strand", {"depth": 0, "waiters": 0}),
+    "serial": ("strand", {"depth": 0, "waiters": 0, "accepted_total": 1, "completed_total": 1, "rejected_total": {"full": 0, "closed": 1}}),
     "places": ("semaphore", {"depth": 0, "in_flight": 2, "limit": 5}),
     "counted": ("semaphore", {"in_flight": 3, "accepted_total": 1, "taken_total": 3, "rejected_total": {"empty": 1, "timeout": 0}}),
     "numbers": ("channel", {"depth": 1, "capacity": 2, "accepted_total": 2, "completed_total": 1, "rejected_total": {"full": 1}}),

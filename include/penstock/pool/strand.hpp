@@ -56,6 +56,7 @@
 #include <penstock/core/scheduler.hpp>
 #include <penstock/observe/metric_sink.hpp>
 #include <penstock/pool/detail/strand_work.hpp>
+#include <penstock/pool/strand_stats.hpp>
 #include <penstock/sync/future.hpp>
 
 namespace penstock::inline v0_1 {
@@ -121,6 +122,7 @@ class basic_strand {
     if (accepted) {
       static_cast<void>(of_strand.release());
     } else {
+      refused(accepted.error());
       of_strand->refuse(accepted.error());
     }
     return result_of;
@@ -145,7 +147,13 @@ class basic_strand {
   /// Who wait for room.
   [[nodiscard]] std::size_t room_waiters() const noexcept { return origin_.forked() ? 0 : work_->room_waiters(); }
   /// Posted functions that threw.
-  [[nodiscard]] std::size_t failed() const noexcept { return work_->failed(); }
+  [[nodiscard]] std::size_t failed() const noexcept { return work_->errors(); }
+  [[nodiscard]] strand_stats stats() const noexcept {
+    if (origin_.forked()) return {};
+    strand_stats s = work_->stats();
+    s.errors = work_->errors();
+    return s;
+  }
 
   // What any_scheduler asks of a context.
   void execute(work_item& item) noexcept {
@@ -176,9 +184,16 @@ class basic_strand {
       return {via(context).to, {}};
     }
   }
-  static result<void> accepted(result<void> how, std::unique_ptr<posted>& piece) noexcept {
-    if (how) static_cast<void>(piece.release());  // it frees itself, and may have done so by now
+  result<void> accepted(result<void> how, std::unique_ptr<posted>& piece) noexcept {
+    if (how) {
+      static_cast<void>(piece.release());  // it frees itself, and may have done so by now; and the strand may have gone
+    } else {
+      refused(how.error());
+    }
     return how;
+  }
+  void refused(const std::error_code& why) noexcept {
+    if (!origin_.forked()) work_->count_refusal(why);
   }
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
 
@@ -244,11 +259,7 @@ inline result<void> basic_strand<Sync>::drain(const wait_limits& limits) {
 
 template <class Sync>
 inline void describe(const basic_strand<Sync>& s, metric_sink& to) {
-  to.kind("strand");
-  to.gauge(metrics::depth, s.queued());
-  to.gauge(metrics::capacity, s.capacity());
-  to.gauge(metrics::waiters, s.room_waiters());
-  to.counter({"errors", "Exceptions that went to on_error."}, s.failed());
+  describe(s.stats(), to);
 }
 
 }  // namespace penstock::inline v0_1

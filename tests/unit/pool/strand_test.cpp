@@ -146,6 +146,16 @@ TEST_CASE("strand: try_post never waits, post waits for room within its limits",
   CHECK(granted);
   executor.run_all();
   CHECK(seen.is({1, 2, 3}));
+
+  const penstock::strand_stats told = s.stats();
+  CHECK(told.capacity == 2);
+  CHECK(told.queued == 0);
+  CHECK(told.accepted == 3);
+  CHECK(told.completed == 3);
+  CHECK(told.refused.full == 1);
+  CHECK(told.refused.timeout == 2);
+  CHECK(told.refused.cancelled == 3);
+  CHECK(told.refused.total() == 6);
 }
 
 TEST_CASE("strand: an exception of a posted function is handed on and counted, one of a submitted function is its future's",
@@ -162,10 +172,24 @@ TEST_CASE("strand: an exception of a posted function is handed on and counted, o
   };
   strand s{executor, {.on_error = on_error}};
   bool went_on = false;
+  penstock::strand_stats inside;
   REQUIRE(s.post([] { throw std::runtime_error{"posted"}; }));
   auto f = s.submit([]() -> int { throw std::logic_error{"submitted"}; });
-  REQUIRE(s.post([&] { went_on = true; }));
+  REQUIRE(s.post([&] {
+    went_on = true;
+    inside = s.stats();
+  }));
+  CHECK(s.stats().queued == 3);
   executor.run_all();
+  CHECK(inside.running == 1);
+  CHECK(inside.failed == 2);
+  CHECK(inside.completed == 0);
+  const penstock::strand_stats after = s.stats();
+  CHECK(after.running == 0);
+  CHECK(after.accepted == 3);
+  CHECK(after.completed == 1);
+  CHECK(after.failed == 2);
+  CHECK(after.errors == 1);
   CHECK(told == "posted");
   CHECK(s.failed() == 1);
   CHECK_THROWS_AS(f.get(), std::logic_error);
@@ -221,6 +245,11 @@ TEST_CASE("strand: closing refuses functions, also those that wait for room, but
   executor.run_all();
   CHECK(seen.is({1, 2}));
   CHECK(resumed.done());
+  const penstock::strand_stats told = s.stats();
+  CHECK(told.accepted == 1);  // no coroutine
+  CHECK(told.completed == 1);
+  CHECK(told.refused.closed == 2);
+  CHECK(told.refused.total() == 2);
 }
 
 TEST_CASE("strand: a coroutine has it to itself between its suspensions", "[strand]") {
@@ -334,6 +363,13 @@ TEST_CASE("strand: waiting for itself is an error at once", "[strand][hazard-18]
   }));
   executor.run_all();
   CHECK_FALSE(ran);
+  const penstock::strand_stats told = s.stats();
+  CHECK(told.accepted == 2);
+  CHECK(told.completed == 1);
+  CHECK(told.dropped == 1);
+  CHECK(told.refused.deadlock == 2);
+  CHECK(told.refused.full == 1);
+  CHECK(told.refused.total() == 3);
 
   // Also from another strand's piece that runs inside.
   strand outer{executor};
@@ -499,6 +535,7 @@ TEST_CASE("strand: in a forked child it refuses functions instead of hanging, an
     if (code_of([&] { s->submit([] {}).get(); }) == refused) right |= 4;
     if (code_of([&] { waiting.get(); }) == refused) right |= 8;
     if (const auto r = s->drain(); !r && r.error() == refused) right |= 16;
+    if (s->stats().accepted == 0) right |= 32;
     s.reset();
     ::_exit(right);
   }
@@ -507,7 +544,7 @@ TEST_CASE("strand: in a forked child it refuses functions instead of hanging, an
   REQUIRE(::waitpid(child, &status, 0) == child);
   go.set();
   REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 31);
+  CHECK(WEXITSTATUS(status) == 63);
   waiting.get();  // the parent's is as it was
 }
 

@@ -18,13 +18,16 @@
 #include <cstdint>
 #include <mutex>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/gate.hpp>
 #include <penstock/core/detail/work_item.hpp>
+#include <penstock/core/errc.hpp>
 #include <penstock/core/result.hpp>
 #include <penstock/core/scheduler.hpp>
+#include <penstock/pool/strand_stats.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -95,7 +98,20 @@ class strand_core {
     won.complete_all();
   }
 
+  void count_refusal(const std::error_code& why) noexcept {
+    std::scoped_lock guard{lock_};
+    ++(why == errc::full        ? refused_.full
+       : why == errc::timeout   ? refused_.timeout
+       : why == errc::cancelled ? refused_.cancelled
+       : why == errc::deadlock  ? refused_.deadlock
+                                : refused_.closed);
+  }
+
   // --- for who runs it
+
+  /// The post that runs has thrown; or it was dropped: its turn has come, and it does not begin. Inside of it, once.
+  void count_failed() noexcept { end_as(failed_); }
+  void count_dropped() noexcept { end_as(dropped_); }
 
   /// For a thread that waits for something that the work here brings about, while the turn may be waiting for this thread: if nobody has the
   /// role, takes it and runs piece after piece until done() or there is none. False: somebody has the role, or there is nothing to run.
@@ -120,6 +136,19 @@ class strand_core {
   [[nodiscard]] std::size_t room_waiters() const noexcept {
     std::scoped_lock guard{lock_};
     return room_.size();
+  }
+  [[nodiscard]] strand_stats stats() const noexcept {
+    std::scoped_lock guard{lock_};
+    strand_stats s{.queued = posts_,
+                   .capacity = capacity_,
+                   .room_waiters = room_.size(),
+                   .running = post_runs_ ? std::size_t{1} : 0,
+                   .accepted = accepted_,
+                   .failed = failed_,
+                   .dropped = dropped_,
+                   .refused = refused_};
+    s.completed = s.accepted - s.queued - s.running - s.failed - s.dropped;
+    return s;
   }
 
   // --- the hooks of wait_operation
@@ -203,10 +232,14 @@ class strand_core {
       std::scoped_lock guard{lock_};
       item = items_.pop_front();
       if (item == nullptr) {
+        post_runs_ = false;
         running_ = false;
         drained_.win_all(outcome::granted, won);
       } else if (item->run == post_) {
+        post_runs_ = true;
         free_place(won);
+      } else {
+        post_runs_ = false;
       }
     }
     won.complete_all();
@@ -219,12 +252,19 @@ class strand_core {
     bool sends;
     {
       std::scoped_lock guard{lock_};
+      post_runs_ = false;
       running_ = false;
       sends = begin_turn();
       if (items_.empty()) drained_.win_all(outcome::granted, won);
     }
     won.complete_all();
     if (sends) send_turn();
+  }
+
+  void end_as(typename Sync::template var<std::uint64_t>& count) noexcept {
+    std::scoped_lock guard{lock_};
+    count = count + 1;
+    post_runs_ = false;
   }
 
   void send_turn() noexcept {
@@ -265,6 +305,7 @@ class strand_core {
   }
 
   void insert(work_item& post) noexcept {
+    ++accepted_;
     ++posts_;
     items_.push_back(post);
   }
@@ -282,12 +323,17 @@ class strand_core {
   turn turn_;
   mutable typename Sync::mutex lock_;
   work_list items_;
-  typename Sync::template var<std::size_t> posts_{0};  // among items_
-  typename Sync::template var<bool> running_{false};   // somebody has the role
+  typename Sync::template var<std::size_t> posts_{0};     // among items_
+  typename Sync::template var<std::uint64_t> accepted_{0};  // posts, as the next two
+  typename Sync::template var<std::uint64_t> failed_{0};
+  typename Sync::template var<std::uint64_t> dropped_{0};
+  typename Sync::template var<bool> post_runs_{false};  // the piece that runs is a post, and it is not known how it ends
+  typename Sync::template var<bool> running_{false};    // somebody has the role
   typename Sync::template var<bool> turn_sent_{false};
   typename Sync::template var<bool> closed_{false};
   wait_queue<Sync> room_;
   wait_queue<Sync> drained_;
+  strand_refusals refused_;
   typename Sync::template atomic<std::uint32_t> owners_{1};
 };
 

@@ -78,14 +78,15 @@ class strand_work : public strand_core<strand_work<Sync>, Sync, any_scheduler> {
 
   /// A posted function threw. Called while the exception is handled.
   void failed_one() noexcept {
-    failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
+    errors_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a counter
+    this->count_failed();
     if (!on_error_) return;
     try {
       on_error_(std::current_exception());
     } catch (...) {  // a handler that fails has nobody left to tell
     }
   }
-  [[nodiscard]] std::size_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }  // relaxed: a counter
+  [[nodiscard]] std::size_t errors() const noexcept { return errors_.load(std::memory_order_relaxed); }  // relaxed: a counter
 
  private:
   // A piece that this thread runs.
@@ -104,7 +105,7 @@ class strand_work : public strand_core<strand_work<Sync>, Sync, any_scheduler> {
 
   const state_ref<strand_work> over_;
   const error_handler on_error_;
-  std::atomic<std::size_t> failed_{0};
+  std::atomic<std::size_t> errors_{0};
 };
 
 template <class Sync>
@@ -187,14 +188,15 @@ class submitted_function : public future_state<R>, public strand_post<Sync> {
 
   void run_and_leave() noexcept {
     const std::unique_ptr<submitted_function, leave> self{this};
-    if (!claim()) return;
-    this->set_from([this]() -> R {
+    if (!claim()) return work_.count_dropped();
+    const bool returned = this->set_from([this]() -> R {
       F f{std::move(*f_)};  // what it holds is released before the future is ready
       f_.reset();
       if (span_ != nullptr) [[unlikely]]
         return run_traced(std::move(span_), f);
       return f();
     });
+    if (!returned) work_.count_failed();
   }
 
   // A thread is about to block for the outcome.
