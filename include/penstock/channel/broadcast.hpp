@@ -256,8 +256,8 @@ class basic_broadcast {
   alignas(detail::cache_line) mutable typename Sync::mutex lock_;
   typename Sync::template var<bool> busy_{false};  // guarded by lock_: a publisher's turn
   typename Sync::template atomic<std::size_t> subscribers_{0};
-  detail::waiting_side<Sync> room_;   // publishers wait here
-  detail::wait_queue<Sync> readers_;  // guarded by lock_: subscribers wait here, all of them at the end
+  detail::waiting_side<Sync> room_;                        // publishers wait here
+  detail::wait_queue<Sync> readers_;                       // guarded by lock_: subscribers wait here, all of them at the end
   typename Sync::template var<std::uint64_t> unheard_{0};  // guarded by lock_
   // Publications and pops that came to nothing, so an atomic addition more is not much.
   struct {

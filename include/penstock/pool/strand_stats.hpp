@@ -34,7 +34,8 @@ struct strand_stats {
   std::uint64_t accepted = 0;   ///< functions that were let in
   std::uint64_t completed = 0;  ///< that returned
   std::uint64_t failed = 0;     ///< that threw, into a future or to on_error
-  std::uint64_t dropped = 0;    ///< that did not begin, for their future was told to request_stop(), or waited for inside the strand
+  /// That did not begin, for their future was told to request_stop(), or waited for inside the strand.
+  std::uint64_t dropped = 0;
   strand_refusals refused;
   std::uint64_t errors = 0;  ///< strand::failed(): what went to on_error
 };

@@ -11,16 +11,16 @@ namespace penstock::inline v0_1 {
 template <std::copy_constructible T, class Sync>
 struct basic_broadcast<T, Sync>::publish_node : detail::channel_node<Sync>, thrown_by_move {
   explicit publish_node(T& i) noexcept : item{&i} {}
-  publish_node(basic_broadcast* b, T* i) noexcept : item{i}, to{b} {}
+  publish_node(basic_broadcast* b, T* i) noexcept : item{i}, into{b} {}
 
   result<void> result_of(detail::outcome decided) {
     this->rethrow();
     return detail::to_result(decided);
   }
-  result<void> take_result(detail::outcome decided) { return to->end(*this, decided); }
+  result<void> take_result(detail::outcome decided) { return into->end(*this, decided); }
 
   T* item;
-  basic_broadcast* to = nullptr;  // of a coroutine's
+  basic_broadcast* into = nullptr;  // of a coroutine's
 };
 
 template <std::copy_constructible T, class Sync>
@@ -47,7 +47,8 @@ broadcast_stats basic_broadcast<T, Sync>::stats() const noexcept {
                     .disconnected = disconnected_.value()};
   std::scoped_lock guard{lock_};
   s.unheard = unheard_;
-  s.published = (end_.load(std::memory_order_relaxed) >> 1) + s.unheard;  // relaxed: changed under lock_. Each of the others has a position
+  // Each of the others has a position. relaxed: changed under lock_
+  s.published = (end_.load(std::memory_order_relaxed) >> 1) + s.unheard;
   return s;
 }
 

@@ -323,7 +323,7 @@ class strand_core {
   turn turn_;
   mutable typename Sync::mutex lock_;
   work_list items_;
-  typename Sync::template var<std::size_t> posts_{0};     // among items_
+  typename Sync::template var<std::size_t> posts_{0};       // among items_
   typename Sync::template var<std::uint64_t> accepted_{0};  // posts, as the next two
   typename Sync::template var<std::uint64_t> failed_{0};
   typename Sync::template var<std::uint64_t> dropped_{0};
