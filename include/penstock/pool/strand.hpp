@@ -104,7 +104,10 @@ class basic_strand {
     requires std::constructible_from<move_only_function<void()>, F>
   result<void> try_post(F&& f) {
     auto piece = std::make_unique<posted>(*work_, callable(std::forward<F>(f)));
-    return accepted(origin_.forked() ? forked_error() : work_->try_push_post(*piece), piece);
+    if (origin_.forked()) return forked_error();
+    const result<void> how = work_->try_push_post(*piece);
+    if (!how) work_->count_refusal(how.error());
+    return accepted(how, piece);
   }
 
   /// Runs `f()` on the strand; its value or exception goes to the future, and errc::cancelled if that is told to request_stop() before `f` has begun. If
@@ -122,7 +125,6 @@ class basic_strand {
     if (accepted) {
       static_cast<void>(of_strand.release());
     } else {
-      refused(accepted.error());
       of_strand->refuse(accepted.error());
     }
     return result_of;
@@ -184,16 +186,9 @@ class basic_strand {
       return {via(context).to, {}};
     }
   }
-  result<void> accepted(result<void> how, std::unique_ptr<posted>& piece) noexcept {
-    if (how) {
-      static_cast<void>(piece.release());  // it frees itself, and may have done so by now; and the strand may have gone
-    } else {
-      refused(how.error());
-    }
+  static result<void> accepted(result<void> how, std::unique_ptr<posted>& piece) noexcept {
+    if (how) static_cast<void>(piece.release());  // it frees itself, and may have done so by now
     return how;
-  }
-  void refused(const std::error_code& why) noexcept {
-    if (!origin_.forked()) work_->count_refusal(why);
   }
   static result<void> forked_error() noexcept { return std::make_error_code(std::errc::operation_not_permitted); }
 
@@ -247,6 +242,8 @@ inline result<void> basic_strand<Sync>::put(work_item& piece, const wait_limits&
   detail::blocking_wait<typename work::core, typename work::room_node> room{mine, piece};
   const result<void> how = wait(room, limits);
   if (room.sends_turn) mine.sent(room);
+  if (!how) [[unlikely]]
+    mine.count_refusal(how.error());
   return how;
 }
 

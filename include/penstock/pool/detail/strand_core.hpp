@@ -98,7 +98,7 @@ class strand_core {
     won.complete_all();
   }
 
-  void count_refusal(const std::error_code& why) noexcept {
+  [[gnu::noinline]] void count_refusal(std::error_code why) noexcept {
     std::scoped_lock guard{lock_};
     ++(why == errc::full        ? refused_.full
        : why == errc::timeout   ? refused_.timeout
