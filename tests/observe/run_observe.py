@@ -67,8 +67,8 @@ ELSEWHERE = {
     "supervisor": "tests/supervisor/supervisor_program.cpp",
 }
 FAMILY = {"throttle": "throttle_by_key", "debounce_by_key": "debounce"}
-# What others are made of, and describe under a kind of their own; a part of a balancer; examples in comments.
-NO_COMPONENT = {"measured", "paced", "paced_by_key", "endpoint", "mailer", "orders"}
+# Reports of what is over; what others are made of, and describe under a kind of their own; a part of a balancer; examples in comments.
+NO_COMPONENT = {"retry", "stage", "measured", "paced", "paced_by_key", "endpoint", "mailer", "orders"}
 
 
 def lacks(expected, found, where):

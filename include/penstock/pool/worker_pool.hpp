@@ -232,7 +232,9 @@ class basic_worker_pool {
   };
   // Of tasks that are submitted now: the time, if they are to be measured.
   [[nodiscard]] detail::nanoseconds_point stamp(std::size_t n = 1) const noexcept {
-    return metrics_ ? timed_.stamp(clock_, n) : detail::untimed;
+    if (!metrics_) [[likely]]
+      return detail::untimed;
+    return timed_.stamp(clock_, n);
   }
   [[nodiscard]] detail::nanoseconds_point time_if(detail::nanoseconds_point since) const noexcept {
     return since != detail::untimed ? clock_.now() : since;
