@@ -11,6 +11,7 @@
 // Thread safety  any thread. Two events that begin at a time may both take the other for the last: one too many or too few is timed, with its weight.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -38,10 +39,12 @@ class event_timing {
     if (!certain && !chance_.picked()) return untimed;
     const nanoseconds_point now = clock.now();
     if (every() == 1) return now;
+    const auto at_once =
+        static_cast<nanoseconds_point>(std::clamp<std::size_t>(n, 1, 1024));  // so the product fits, whatever every() is
     // relaxed, all: guesses
     const nanoseconds_point passed = now - last_.load(std::memory_order_relaxed);
     last_.store(now, std::memory_order_relaxed);
-    const bool rare = passed >= rare_from * static_cast<nanoseconds_point>(n) * (certain ? 1 : every());
+    const bool rare = passed >= rare_from * at_once * (certain ? 1 : every());
     if (rare != rare_.load(std::memory_order_relaxed)) rare_.store(rare, std::memory_order_relaxed);
     return (now & ~nanoseconds_point{1}) | (certain ? 1 : 0);
   }
