@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What scripts/site --external makes of the answers of others, from a server of this test's own, and what --look sees. Ends with unittest's summary."""
+"""What scripts/site empties, what --external makes of the answers of others, from a server of this test's own, and what --look sees. Ends with unittest's summary."""
 
 import http.server
 import importlib.machinery
@@ -29,6 +29,19 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class Output(unittest.TestCase):
+    def test_a_folder_with_other_things_in_it_is_left_alone(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            for known in ("index.html", "site.css"):  # not all that a site has
+                (folder / known).write_text("dear", encoding="utf-8")
+            for output in (folder, folder / "site.css"):
+                ran = subprocess.run([sys.executable, SCRIPTS / "site", "-o", output], capture_output=True, text=True, check=False)
+                self.assertEqual((ran.returncode, ran.stdout), (2, ""))
+                self.assertIn("would be emptied", ran.stderr)
+            self.assertEqual({p.name: p.read_text(encoding="utf-8") for p in folder.iterdir()}, {"index.html": "dear", "site.css": "dear"})
 
 
 class External(unittest.TestCase):
