@@ -4,6 +4,7 @@
 
 usage: plot_load.py PENSTOCK_LOAD LOAD_SERVER [FOLDER]
 
+    cmake --preset release -DPENSTOCK_TESTS=ON && cmake --build --preset release --target penstock-load penstock_load_server
     scripts/plot_load.py build/release/examples/penstock-load build/release/tests/penstock_load_server
 
 Runs for a minute. Writes to FOLDER (docs/images if not given). Needs matplotlib (python3-matplotlib in Debian), and wrk, which is left out where it is not.

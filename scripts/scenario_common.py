@@ -17,7 +17,7 @@ import tempfile
 import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PATIENCE = 60  # seconds for a server's first line
+PATIENCE = 60  # seconds for a server to be ready
 
 
 class NotToBeHad(Exception):

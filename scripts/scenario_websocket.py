@@ -19,7 +19,7 @@ import subprocess
 import time
 import urllib.request
 
-from scenario_common import ROOT, Goals, NotToBeHad, free_port, machine, node_modules, say, start
+from scenario_common import PATIENCE, ROOT, Goals, NotToBeHad, free_port, machine, node_modules, say, start
 
 PACKAGES = ["ws@8.23.0"]
 OLDEST_NODE = 16  # of what hub.mjs imports; ws itself takes older ones
@@ -145,8 +145,11 @@ def crowd(connections, slow, messages):
 
 def joined(connections, messages, redis):
     with penstock(connections, "--redis", redis) as one, penstock(connections, "--redis", redis) as two:
+        until = time.monotonic() + PATIENCE
         for hub in (one, two):
             while "websocket_redis_relay_subscribed{component=\"redis\"} 1" not in hub.metrics():
+                if time.monotonic() > until:
+                    raise RuntimeError(f"a hub has not subscribed to Redis in {PATIENCE} s")
                 time.sleep(0.05)
         with Load([one, two], "--connections", connections, "--addresses", connections // 20_000 + 1, "--messages", messages) as load:
             connected = load.next("connected")
@@ -180,12 +183,14 @@ class Redis:
             self.address = f"127.0.0.1:{port}"
             command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(work), "--save", "", "--appendonly", "no"]
             self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            while self.process.poll() is None:
+            until = time.monotonic() + PATIENCE
+            while self.process.poll() is None and time.monotonic() < until:
                 try:
-                    socket.create_connection(("127.0.0.1", port)).close()
+                    socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
                     return
                 except OSError:
                     time.sleep(0.05)
+            self.__exit__()
         raise NotToBeHad("redis-server does not start")
 
     def __enter__(self):

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -161,6 +162,38 @@ def verdicts(folder, scenarios):
             check(what, got == expected and out.getvalue().endswith(f" |\n\n{end}\n\n"), (got, out.getvalue()))
 
 
+def gone(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def ends(folder, scenarios):
+    """Whatever a scenario has started in a group of its own ends with it, also if it does not end by itself, and if somebody presses Ctrl-C."""
+    told = folder / "server"  # its number, before it sleeps
+    server = f"{sys.executable} -c 'import os, time; os.setpgid(0, 0); print(os.getpid(), flush=True); time.sleep(100)' >{told}"
+    starts = f"{server} & while ! [ -s {told} ]; do sleep 0.01; done\n"
+    for name, then, expected in (
+        ("that ends well", "echo done", ("done\n", "")),
+        ("that fails", "exit 3", ("", "with status 3")),
+        ("that does not end", "sleep 100", ("", "for it did not end in 5 s")),
+    ):
+        got = scenarios.run([str(script(folder / "starts", starts + then))], 5)
+        check(f"a scenario {name}: what it said, and why it failed", got == expected, got)
+        check(f"a scenario {name}: what it has started is gone", gone(int(told.read_text(encoding="utf-8"))))
+        told.unlink()
+    hangs = script(folder / "hangs/penstock_batch_million", starts + "sleep 100").parent
+    command = [sys.executable, ROOT / "scripts/scenarios", "--build", hangs, "batch", "--small", "--to", folder / "hangs-out"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not (told.is_file() and told.read_text(encoding="utf-8").endswith("\n")) and time.monotonic() < until:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=60)[1]
+    check("Ctrl-C: it ends, without a traceback, and what it has started is gone", running.returncode == 130 and "Traceback" not in said and gone(int(told.read_text(encoding="utf-8"))), said)
+
+
 def small(folder, build, scenarios):
     # Node is there, and its packages; one server dies at once, the other one when it has told its address.
     node = 'case "$1" in --version) echo v22.1.0 ;; *hub.mjs) echo ws://127.0.0.1:1/ ;; *) echo "it is broken" >&2; exit 3 ;; esac'
@@ -234,6 +267,7 @@ def main():
         neighbours(folder)
         small(folder, build, scenarios)
         verdicts(folder, scenarios)
+        ends(folder, scenarios)
     print(f"   {time.monotonic() - began:.1f} s")
     return verdict()
 
