@@ -202,8 +202,14 @@ def small(folder, build, scenarios):
     command = [sys.executable, ROOT / "scripts/scenarios", "--build"]
 
     def run(folder_of_programs, *arguments):
-        done = subprocess.run([str(word) for word in (*command, folder_of_programs, *arguments)], env=env, capture_output=True, text=True, timeout=240, check=False)
-        return done.returncode, done.stdout, done.stderr
+        words = [str(word) for word in (*command, folder_of_programs, *arguments)]
+        process = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            told, said = process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # and so it ends what it has started
+            told, said = process.communicate(timeout=60)
+        return process.returncode, told, said
 
     check("a scenario that there is not", run(build, "x")[0] == 2)
     check("programs that there are not", run(folder, "batch")[0] == 2)
