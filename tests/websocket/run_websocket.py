@@ -286,6 +286,18 @@ def descriptors(folder):
         process.stdout.close()
 
 
+def no_hub(folder):
+    """Where a name, a number or a hub is wrong the load program says so, and ends."""
+    for url, status, said in (
+        ("ws://localhost:80/", 2, "localhost is no IPv4 address"),
+        ("ws://127.0.0.1:http/", 2, "http is not a number"),
+        ("http://127.0.0.1/", 2, "is no ws:// URL"),
+        ("ws://127.0.0.1:1/", 1, "connecting: "),
+    ):
+        done = subprocess.run([LOAD, "--connections", "3", "--threads", "2", url], capture_output=True, text=True, timeout=PATIENCE, check=False)
+        check(f"load on {url}: status {status}, and why", done.returncode == status and said in done.stderr, (done.returncode, done.stdout, done.stderr))
+
+
 def whole_frames(folder):
     """Messages and what Beast answers by itself share a connection, whose kernel takes no frame at once while its peer does not read."""
     with Hub(folder, "--when-slow", "lose", "--behind", 64, "--send-buffer", 4096, "--largest", 1_000_000, name="whole") as hub:
@@ -447,7 +459,7 @@ def main():
     HUB, LOAD = map(os.path.abspath, sys.argv[1:3])
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="penstock-websocket-") as name:
-        for part in (protocol, requests, silence, descriptors, whole_frames, cut_within_frames, slow_readers, joined, scenario):
+        for part in (protocol, requests, silence, descriptors, no_hub, whole_frames, cut_within_frames, slow_readers, joined, scenario):
             if len(sys.argv) < 4 or part.__name__ in sys.argv[3:]:
                 part(pathlib.Path(name))
     print(f"   {time.monotonic() - began:.1f} s")

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
@@ -176,12 +177,12 @@ penstock::task<penstock::result<void>> crowd_thread::try_to_connect(client& c, s
     if (error) co_return std::error_code{error};
   }
   socket.set_option(net::ip::tcp::no_delay{true}, error);
-  const net::ip::tcp::endpoint end{net::ip::make_address_v4(to.host), static_cast<std::uint16_t>(std::stoi(to.port))};
+  const net::ip::tcp::endpoint end{net::ip::make_address_v4(to.host), to.port};
   const auto connected = co_await socket.async_connect(end, penstock::use_task);
   if (!connected) co_return connected;
   c.stream().set_option(ws::stream_base::timeout{
       .handshake_timeout = std::chrono::seconds{30}, .idle_timeout = ws::stream_base::none(), .keep_alive_pings = false});
-  co_return co_await c.stream().async_handshake(to.host + ":" + to.port, to.path, penstock::use_task);
+  co_return co_await c.stream().async_handshake(to.host + ":" + std::to_string(to.port), to.path, penstock::use_task);
 }
 
 }  // namespace crowd

@@ -38,7 +38,9 @@ class crowd_thread {
   void start(bool own_table);
   /// Connects number first, first + step, and so on below end; tells `done` once.
   void connect(std::size_t first, std::size_t step, std::size_t end, bool slow, penstock::wait_group& done);
-  /// Sends a message over the first connection of this thread.
+  /// When `done` was told of all that were begun.
+  [[nodiscard]] bool has_connections() const noexcept { return !clients_.empty(); }
+  /// Sends a message over the first connection of this thread, which has one.
   void say(std::string text);
 
  private:

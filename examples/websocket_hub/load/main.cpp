@@ -92,10 +92,13 @@ class program {
       g.to_all.clear();
       before.push_back(g.each.snapshot());
     }
+    // There is one, for there are readers.
+    crowd_thread& speaker =
+        *std::find_if(threads_.begin(), threads_.end(), [](const crowd_thread& t) { return t.has_connections(); });
     std::size_t told = 0;
     for (; told < messages; ++told) {
       if (told != 0) std::this_thread::sleep_for(options_.interval);
-      threads_.front().say(measurement_.begin(options_.size));
+      speaker.say(measurement_.begin(options_.size));
       if (!measurement_.wait(options_.timeout)) break;
     }
     std::printf(

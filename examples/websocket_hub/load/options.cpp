@@ -1,5 +1,8 @@
 #include "options.hpp"
 
+#include <arpa/inet.h>
+
+#include <cstdint>
 #include <string_view>
 
 namespace crowd {
@@ -26,9 +29,10 @@ const char* const usage =
 
 namespace {
 
-url parse_url(std::string_view text) {
+url parse_url(const command_line::argument_reader& a) {
   constexpr std::string_view scheme = "ws://";
-  if (!text.starts_with(scheme)) throw command_line::usage_error{std::string{text} + " is no ws:// URL"};
+  std::string_view text = a.operand();
+  if (!text.starts_with(scheme)) throw command_line::usage_error{a.name() + " is no ws:// URL"};
   text.remove_prefix(scheme.size());
   url u;
   const std::size_t slash = text.find('/');
@@ -36,7 +40,9 @@ url parse_url(std::string_view text) {
   const std::string_view where = text.substr(0, slash);
   const std::size_t colon = where.find(':');
   u.host = where.substr(0, colon);
-  if (colon != std::string_view::npos) u.port = where.substr(colon + 1);
+  if (in_addr address; ::inet_pton(AF_INET, u.host.c_str(), &address) != 1)
+    throw command_line::usage_error{a.name() + ": " + u.host + " is no IPv4 address, as 127.0.0.1"};
+  if (colon != std::string_view::npos) u.port = a.as_number<std::uint16_t>(where.substr(colon + 1), 1, 65535);
   return u;
 }
 
@@ -70,7 +76,7 @@ options parse_command_line(const std::vector<std::string>& arguments) {
     } else if (a.is("--step")) {
       o.step = true;
     } else {
-      o.urls.push_back(parse_url(a.operand()));
+      o.urls.push_back(parse_url(a));
     }
   }
   if (o.urls.empty() && !o.help) throw command_line::usage_error{"which hub?"};

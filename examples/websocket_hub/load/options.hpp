@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@ extern const char* const usage;
 
 struct url {
   std::string host = {};  ///< an IPv4 address
-  std::string port = "80";
+  std::uint16_t port = 80;
   std::string path = "/";
 };
 
