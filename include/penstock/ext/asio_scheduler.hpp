@@ -10,7 +10,8 @@
 //   }
 //   auto session = penstock::spawn(here, serve(...));      // lives on io: each wait in it goes on there
 //
-// A scheduler (core/scheduler.hpp), for io_context and thread_pool: whatever is an Asio execution context with an executor that knows its own threads.
+// A scheduler (core/scheduler.hpp), for io_context and thread_pool: whatever is an Asio execution context with an executor that knows its own threads. With
+// ext/execution.hpp, or a header that joins penstock with an implementation, it is one of std::execution's, too: stdexec::starts_on(here, ...).
 //
 // Order          coroutines that are due go on one after the other in their order; several threads that run the context run several. Up to 32 go on
 //                within one handler, for between two handlers of a context that one thread runs Asio looks after its sockets, which is a system call; then Asio's other
@@ -147,14 +148,23 @@ inline namespace PENSTOCK_DETAIL_ASIO {
 template <class Context>
 class asio_scheduler {
  public:
+  using scheduler_concept = execution::scheduler_tag;
+
   /// Throws std::bad_alloc.
   explicit asio_scheduler(Context& context) : to_{&detail::net::use_service<detail::asio_resumptions<Context>>(context)} {}
 
   void execute(work_item& item) const noexcept { to_->execute(item); }
   /// Whether the calling thread is inside run() of the context.
   [[nodiscard]] bool running_here() const noexcept { return to_->running_here(); }
-  /// `co_await here.schedule()` goes on on a thread that runs the context.
-  [[nodiscard]] auto schedule() const noexcept { return detail::schedule_awaiter<any_scheduler>{any_scheduler{*this}}; }
+  /// `co_await here.schedule()` goes on on a thread that runs the context. As a sender it completes there; with set_stopped() if the context is
+  /// destroyed before its turn comes.
+  [[nodiscard]] auto schedule() const noexcept { return detail::schedule_awaiter<asio_scheduler>{*this}; }
+  /// What std::execution asks schedulers: the same answers as of an any_scheduler.
+  template <class Query>
+    requires detail::has_answer<any_scheduler, Query>
+  [[nodiscard]] auto query(const Query& q) const noexcept {
+    return any_scheduler{*this}.query(q);
+  }
   bool operator==(const asio_scheduler&) const noexcept = default;
 
  private:

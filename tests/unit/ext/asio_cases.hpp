@@ -23,6 +23,7 @@
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
 #include <penstock/core/task_group.hpp>
+#include <penstock/ext/execution.hpp>
 #include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/event.hpp>
 #include <penstock/sync/semaphore.hpp>
@@ -570,6 +571,38 @@ TEST_CASE("asio_scheduler: what is due when its context is destroyed still goes 
   CHECK_FALSE(waiting.done());
   io.reset();
   CHECK(waiting.result());
+}
+
+/// A receiver that keeps how it was told, and whether on the context.
+struct scheduled {
+  using receiver_concept = penstock::execution::receiver_tag;
+  void set_value() noexcept { *told = here.running_here() ? "there" : "elsewhere"; }
+  void set_stopped() noexcept { *told = "stopped"; }
+  asio_scheduler<asio::io_context> here;
+  std::string* told;
+};
+
+TEST_CASE("asio_scheduler: is a scheduler of std::execution, whose senders complete on the context, or are stopped with it",
+          "[asio][execution]") {
+  namespace execution = penstock::execution;
+  static_assert(execution::scheduler<asio_scheduler<asio::io_context>>);
+  static_assert(execution::sender_to<decltype(std::declval<asio_scheduler<asio::io_context>&>().schedule()), scheduled>);
+  std::optional<asio::io_context> io{std::in_place};
+  const asio_scheduler here{*io};
+  auto sender = here.schedule();
+  CHECK(sender.get_env().query(execution::get_completion_scheduler<execution::set_value_t>) == here);
+  CHECK(here.query(execution::get_forward_progress_guarantee) == execution::forward_progress_guarantee::parallel);
+  std::string first;
+  std::string second;
+  auto a = std::move(sender).connect(scheduled{here, &first});
+  auto b = here.schedule().connect(scheduled{here, &second});
+  a.start();
+  CHECK(first.empty());
+  io->run();
+  CHECK(first == "there");
+  b.start();
+  io.reset();  // before its turn
+  CHECK(second == "stopped");
 }
 
 #if PENSTOCK_TEST_ASIO_SLOTS

@@ -37,7 +37,10 @@ class connected_sender<schedule_awaiter<Scheduler>, Receiver> : work_item {
     }
   }
   // A context without a thread has others run what it is given.
-  [[nodiscard]] bool nobody_is_there() const noexcept { return to_.knows_its_threads() && !to_.running_here(); }
+  [[nodiscard]] bool nobody_is_there() const noexcept {
+    const any_scheduler where{to_};
+    return where.knows_its_threads() && !where.running_here();
+  }
 
   Receiver receiver_;
   Scheduler to_;
