@@ -236,6 +236,9 @@ class accumulator {
     return measured ? measured->times.snapshot() : snapshot{};
   }
 
+  /// For names (observe/named_place.hpp).
+  friend std::pair<const void*, std::size_t> inner_place(const accumulator& a) noexcept { return {a.state_.get(), sizeof(state)}; }
+
  private:
   using ticket_state = detail::dependent<detail::future_state<void>, Item>;
 

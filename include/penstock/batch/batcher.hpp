@@ -238,6 +238,9 @@ class batcher {
   /// Throws std::bad_alloc.
   [[nodiscard]] batcher_stats stats() const { return core_->stats(); }
 
+  /// For names (observe/named_place.hpp).
+  friend std::pair<const void*, std::size_t> inner_place(const batcher& b) noexcept { return {b.core_, sizeof(core_type)}; }
+
  private:
   struct departing {
     core_type& core;

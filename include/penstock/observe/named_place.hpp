@@ -5,6 +5,9 @@
 //
 // What has joined a registry has its name there for a place, too (observe/registry.hpp).
 //
+// A type whose waits and spans are at something that it keeps on the heap says where that is, by a function found beside it:
+// std::pair<const void*, std::size_t> inner_place(const T&), the first byte and how many.
+//
 // Thread safety  all of it may be called concurrently. An object is an address here, and is never looked into.
 // Cost           a lock, and a list of all names that is searched. Objects are as they were.
 #pragma once
@@ -22,12 +25,25 @@ namespace penstock::inline v0_1 {
 template <class = void>
 [[nodiscard]] std::string name_of(const void* place);
 
+namespace detail {
+/// Where the waits and spans of an object are said to be.
+template <class Place>
+[[nodiscard]] std::pair<const void*, std::size_t> place_of(const Place& object) noexcept {
+  if constexpr (requires { inner_place(object); }) {
+    return inner_place(object);
+  } else {
+    return {std::addressof(object), sizeof(Place)};
+  }
+}
+}  // namespace detail
+
 /// Gives the bytes of an object a name, for who_waits() and for tracers. Of overlapping ones the smallest counts, and of equal ones the newest.
 class named_place {
  public:
   /// Throws std::bad_alloc.
   template <class Place>
-  named_place(const Place& place, std::string name) : named_place{std::addressof(place), sizeof(Place), std::move(name)} {}
+  named_place(const Place& place, std::string name)
+      : named_place{detail::place_of(place).first, detail::place_of(place).second, std::move(name)} {}
   named_place(const void* first, std::size_t bytes, std::string name)
       : first_{reinterpret_cast<std::uintptr_t>(first)}, bytes_{bytes}, name_{std::move(name)} {
     std::scoped_lock guard{lock_};

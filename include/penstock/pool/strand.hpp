@@ -168,6 +168,9 @@ class basic_strand {
   /// Whether the calling code is a piece of this strand. Not what other contexts run inside it, such as a pool whose worker blocks there.
   [[nodiscard]] bool running_here() const noexcept { return work_->running_here(); }
 
+  /// For names (observe/named_place.hpp).
+  friend std::pair<const void*, std::size_t> inner_place(const basic_strand& s) noexcept { return {s.work_, sizeof(work)}; }
+
  private:
   // The callable itself; throws if it is none.
   template <class F>

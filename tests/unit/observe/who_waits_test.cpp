@@ -2,18 +2,31 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include <penstock/batch/accumulator.hpp>
+#include <penstock/batch/batcher.hpp>
 #include <penstock/channel/channel.hpp>
 #include <penstock/channel/select.hpp>
+#include <penstock/core/manual_clock.hpp>
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/trace_context.hpp>
+#include <penstock/core/tracer.hpp>
 #include <penstock/observe/registry.hpp>
 #include <penstock/pool/resource_pool.hpp>
+#include <penstock/pool/strand.hpp>
 #include <penstock/pool/worker_pool.hpp>
+#include <penstock/rate/adaptive_limit.hpp>
+#include <penstock/rate/keyed_limiter.hpp>
+#include <penstock/rate/limiter.hpp>
+#include <penstock/rate/sliding_window.hpp>
+#include <penstock/rate/token_bucket.hpp>
 #include <penstock/sync/event.hpp>
+#include <penstock/sync/mutex.hpp>
 #include <penstock/sync/semaphore.hpp>
 #include <penstock/testing/manual_executor.hpp>
 
@@ -148,4 +161,113 @@ TEST_CASE("who_waits: workers that sleep for want of work do not wait, one that 
   for (int i = 0; i < 200; ++i) many.push_back(spawn(e.async_wait()));
   CHECK(who_waits().size() == 200);
   e.set();
+}
+
+namespace {
+
+// What the list says of somebody who waits for this.
+template <class Operation>
+waiter_info told_of(Operation wait) {
+  auto waits = spawn(std::move(wait));
+  const std::vector<waiter_info> all = who_waits();
+  REQUIRE(all.size() == 1);
+  waits.request_stop();
+  static_cast<void>(waits.result());
+  return all[0];
+}
+template <class Operation>
+std::string words_of(Operation wait) {
+  const waiter_info w = told_of(std::move(wait));
+  return std::string{w.where} + (w.how.empty() ? "" : " ") + std::string{w.how};
+}
+
+// The names of the places of spans that begin.
+struct begun_at final : tracer {
+  void started(trace_span& s) noexcept override { names.push_back(name_of(s.place)); }
+  std::vector<std::string> names;
+};
+
+}  // namespace
+
+TEST_CASE("who_waits: calls what is waited for as people do", "[who_waits]") {
+  const wait_watch watch;
+  manual_clock clock;
+  manual_executor loop;
+  semaphore permits{0};
+  CHECK(words_of(permits.async_acquire()) == "semaphore");
+  CHECK(words_of(permits.async_acquire_permit()) == "semaphore");
+  mutex door;
+  door.lock();
+  CHECK(words_of(door.async_lock()) == "semaphore");  // which it is made of
+  door.unlock();
+  channel<int> full{1};
+  REQUIRE(full.try_push(1));
+  const int another = 2;
+  CHECK(words_of(full.async_push(another)) == "channel push");
+  CHECK(words_of(full.async_reserve()) == "channel reserve");
+  resource_pool<int> connections{[] { return 1; }, {.max_size = 1, .max_overflow = 0}};
+  const auto lease = connections.acquire();
+  CHECK(words_of(connections.async_acquire()) == "resource_pool");
+  limiter jobs{{.max_concurrent = 1}};
+  REQUIRE(jobs.try_acquire());
+  CHECK(words_of(jobs.async_acquire()) == "limiter");
+  jobs.release();
+  adaptive_limit<> calls{{.initial = 1}};
+  const auto permit = calls.acquire();
+  CHECK(words_of(calls.async_acquire()) == "adaptive_limit");
+  token_bucket<manual_clock> tokens{rate{1, 1s}, 1, clock};
+  REQUIRE(tokens.try_acquire());
+  CHECK(words_of(tokens.async_acquire()) == "token_bucket");
+  sliding_window<manual_clock> window{1, 1s, clock};
+  REQUIRE(window.try_acquire());
+  CHECK(words_of(window.async_acquire()) == "sliding_window");
+  keyed_limiter<int> users{rate{1, 1s}, 1, {.max_keys = 10, .clock = clock}};
+  REQUIRE(users.try_acquire(7));
+  CHECK(words_of(users.async_acquire(7)) == "keyed_limiter");
+  accumulator<int> writes{loop, [](std::span<const int>) {}};
+  REQUIRE(writes.push(1));
+  CHECK(words_of(writes.async_drain()) == "accumulator end");
+  writes.close();
+  loop.run_all();
+}
+
+TEST_CASE("who_waits: a select has the deadline that it was given", "[who_waits][select]") {
+  const wait_watch watch;
+  channel<int> never{1};
+  const auto left = told_of(async_select(pop_case(never)) | with_timeout(1h)).left;
+  CHECK((left && *left > 0h && *left <= 1h));
+  CHECK_FALSE(told_of(async_select(pop_case(never))).left);
+}
+
+TEST_CASE("who_waits: what keeps its line on the heap is found by its name, too", "[who_waits][registry]") {
+  const wait_watch watch;
+  manual_clock clock;
+  manual_executor loop;
+  registry all;
+  token_bucket<manual_clock> tokens{rate{1, 1s}, 1, clock};
+  REQUIRE(tokens.try_acquire());
+  const auto joined = all.join("calls", tokens);
+  CHECK(told_of(tokens.async_acquire()).name == "calls");
+  accumulator<int> writes{loop, [](std::span<const int>) {}};
+  const named_place of_writes{writes, "writes"};
+  REQUIRE(writes.push(1));
+  CHECK(told_of(writes.async_drain()).name == "writes");
+  loop.run_all();
+  CHECK(writes.drain());
+
+  begun_at spans;
+  const trace_session session{spans};
+  batcher<int, int> squares{loop, [](std::span<const int> keys) { return std::vector<int>(keys.begin(), keys.end()); }};
+  const named_place of_squares{squares, "squares"};
+  auto loads = squares.load(3);
+  loop.run_all();
+  CHECK(loads.get() == 3);
+  REQUIRE(writes.push(2));
+  writes.close();
+  loop.run_all();
+  strand serial{loop};
+  const named_place of_serial{serial, "serial"};
+  REQUIRE(serial.post([] {}));
+  loop.run_all();
+  CHECK(spans.names == std::vector<std::string>{"squares", "writes", "serial"});
 }

@@ -59,6 +59,7 @@ template <class Item, class Sync = std_sync>
 class write_line {
  public:
   using sync = Sync;
+  static constexpr const char* known_as = "accumulator";
   using batch = write_batch<Item>;
   enum class refusal : std::uint8_t { closed, full, timeout, cancelled, deadlock, no_memory };
 

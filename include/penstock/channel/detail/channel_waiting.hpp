@@ -35,6 +35,7 @@ struct basic_channel<T, Policy, Sync>::push_node : room_node {
 
 template <class T, channel_policy Policy, class Sync>
 struct basic_channel<T, Policy, Sync>::copy_node : detail::kept_item<T>, push_node {
+  static constexpr const char* known_as = "push";
   copy_node(basic_channel* c, T&& i) : detail::kept_item<T>{std::move(i)}, push_node{c, &this->kept} {}
 };
 

@@ -96,7 +96,7 @@ class completion_selection : public selection<Sync, case_of<Specs>..., case_of<s
       auto& me = static_cast<completion_selection&>(self);
       if (me.proceed()) me.resume_(me);
     };
-    mark_.begin(nullptr, kind_of_select, never);
+    mark_.begin(nullptr, kind_of_select, limit.queue() == nullptr ? limit.when() : never);
     return this->begin(false);
   }
 

@@ -12,6 +12,8 @@ namespace penstock::inline v0_1::detail {
 template <class Sync = std_sync>
 class basic_one_shot : public gate<basic_one_shot<Sync>, Sync> {
  public:
+  static constexpr const char* known_as = "future";  // what people call the end of a coroutine or a task
+
   basic_one_shot() noexcept : set_{false} {}
 
   [[nodiscard]] bool is_set() const noexcept {

@@ -39,20 +39,22 @@ struct wait_kind {
 };
 template <class Node>
 inline constexpr bool is_idle_node = requires { Node::is_idle; };
+/// What people call it, where that is not the name of the type: `known_as`.
+template <class T>
+[[nodiscard]] constexpr std::string_view word_for() noexcept {
+  if constexpr (requires { T::known_as; }) {
+    return T::known_as;
+  } else {
+    return type_word<T>();
+  }
+}
 template <class Node>
 [[nodiscard]] constexpr std::string_view asked_for() noexcept {
-  const std::string_view word = type_word<Node>();
-  return word == "plain" || word == "request" ? std::string_view{} : word;  // where there is but one thing to ask for
-}
-template <class Owner>
-[[nodiscard]] constexpr std::string_view waited_for() noexcept {
-  const std::string_view word = type_word<Owner>();
-  if (word == "one_shot") return "future";  // what people call the end of a coroutine or a task
-  if (word == "resource") return "resource_pool";
-  return word;
+  const std::string_view word = word_for<Node>();
+  return word == "plain" || word.ends_with("request") ? std::string_view{} : word;  // where there is but one thing to ask for
 }
 template <class Owner, class Node>
-inline constexpr wait_kind kind_of_wait{waited_for<Owner>(), asked_for<Node>(), is_idle_node<Node>};
+inline constexpr wait_kind kind_of_wait{word_for<Owner>(), asked_for<Node>(), is_idle_node<Node>};
 
 /// The system's number of this thread, as debuggers and `top -H` show it.
 [[nodiscard]] inline std::uint64_t number_of_this_thread() noexcept {

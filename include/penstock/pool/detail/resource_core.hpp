@@ -38,6 +38,7 @@ class resource_core : public resource_books<Sync>, timer_entry<Sync> {
 
  public:
   using sync = Sync;
+  static constexpr const char* known_as = "resource_pool";
   using slot = typename books::slot;
   using list = typename books::list;
   using request = typename books::request;

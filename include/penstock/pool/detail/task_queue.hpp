@@ -53,6 +53,7 @@ template <class Task, class Sync = std_sync>
 class task_queue {
  public:
   using sync = Sync;
+  static constexpr const char* known_as = "worker_pool";
   using slot = worker_slot<Task, Sync>;
   using fork_lane = typename guest_lanes<Sync>::lane;
   using room_node = room_waiter<Task, Sync>;

@@ -30,6 +30,7 @@ template <class Key, class Equal, class Clock = any_clock_handle, class Sync = s
 class alignas(cache_line) keyed_shard {
  public:
   using sync = Sync;
+  static constexpr const char* known_as = "keyed_limiter";
   using list = wait_list<Sync>;
   using place = key_place<Key>;
   using attempt = key_attempt;

@@ -29,6 +29,7 @@ template <class Sync>
 class share_line {
  public:
   using sync = Sync;
+  static constexpr const char* known_as = "adaptive_limit";
   using count = std::ptrdiff_t;
   struct request : wait_node<Sync> {
     explicit request(std::size_t s) noexcept : share{s} {}

@@ -35,6 +35,7 @@ template <shape Shape, clock Clock, class Sync>
 class timed_core final : private timer_entry<Sync> {
  public:
   using sync = Sync;
+  static constexpr auto known_as = Shape::name;
 
   struct request : wait_node<Sync> {
     explicit request(std::int64_t n) noexcept : wanted{n} {}

@@ -110,6 +110,9 @@ class timed_line {
   /// How many stand in line now.
   [[nodiscard]] std::size_t waiters() const noexcept { return core_->waiters(); }
 
+  /// For names (observe/named_place.hpp).
+  friend std::pair<const void*, std::size_t> inner_place(const timed_line& l) noexcept { return {l.core_, sizeof(core)}; }
+
  protected:
   using core = timed_core<Shape, Clock, Sync>;
   using request = typename core::request;
