@@ -67,8 +67,9 @@ ELSEWHERE = {
     "supervisor": "tests/supervisor/supervisor_program.cpp",
 }
 FAMILY = {"throttle": "throttle_by_key", "debounce_by_key": "debounce"}
-# Reports of what is over; what others are made of, and describe under a kind of their own; a part of a balancer; examples in comments.
-NO_COMPONENT = {"retry", "stage", "measured", "paced", "paced_by_key", "endpoint", "mailer", "orders"}
+# Reports of what is over; what others are made of, and describe under a kind of their own; a part of a balancer; values that are formatted; examples in
+# comments.
+NO_COMPONENT = {"retry", "stage", "measured", "paced", "paced_by_key", "endpoint", "gauge", "busy_time", "mailer", "orders"}
 
 
 def lacks(expected, found, where):

@@ -11,6 +11,7 @@
 
 #include <penstock/batch/accumulator_options.hpp>
 #include <penstock/batch/batcher_options.hpp>
+#include <penstock/channel/broadcast.hpp>
 #include <penstock/channel/channel_options.hpp>
 #include <penstock/core/errc.hpp>
 #include <penstock/core/manual_clock.hpp>
@@ -25,11 +26,15 @@
 #include <penstock/job/job_store.hpp>
 #include <penstock/job/job_worker_options.hpp>
 #include <penstock/job/retry.hpp>
+#include <penstock/observe/busy_time.hpp>
+#include <penstock/observe/gauge.hpp>
 #include <penstock/observe/histogram.hpp>
 #include <penstock/observe/measured.hpp>
 #include <penstock/observe/registry.hpp>
 #include <penstock/pool/pool_stats.hpp>
 #include <penstock/pool/resource_pool_stats.hpp>
+#include <penstock/pool/strand_stats.hpp>
+#include <penstock/rate/adaptive_limit_options.hpp>
 #include <penstock/rate/keyed_limiter_options.hpp>
 #include <penstock/rate/limiter_options.hpp>
 #include <penstock/route/balancer_options.hpp>
@@ -144,7 +149,9 @@ void stats() {
 
   // Whatever a component's stats() returns.
   CHECK(By::format("{}", penstock::accumulator_stats{}).starts_with("accumulator: depth=0"));
+  CHECK(By::format("{}", penstock::adaptive_limit_stats{}).starts_with("adaptive_limit: depth=0"));
   CHECK(By::format("{}", penstock::batcher_stats{}).starts_with("batcher: depth=0"));
+  CHECK(By::format("{}", penstock::broadcast_stats{}).starts_with("broadcast: "));
   CHECK(By::format("{}", penstock::channel_stats{.depth = 3, .pushed = 8})
             .starts_with("channel: depth=3 weight=0 peak_depth=0 accepted_total=8"));
   CHECK(By::format("{}", penstock::breaker_stats{}) == "circuit_breaker: state{closed}=1");
@@ -164,6 +171,7 @@ void stats() {
   CHECK(By::format("{}", penstock::redis_token_bucket_stats{.granted = 5}) == "redis_token_bucket: accepted_total=5");
   CHECK(By::format("{}", penstock::resource_pool_stats{}).starts_with("resource_pool: depth=0 in_flight=0 limit=0"));
   CHECK(By::format("{}", penstock::sqlite_store_stats{}) == "sqlite_store: depth=0");
+  CHECK(By::format("{}", penstock::strand_stats{}).starts_with("strand: depth=0"));
   CHECK(By::format("{}", penstock::supervisor_stats{.rolled = 1}) == "supervisor: running=0 ready=0 rolls_total{completed}=1");
   CHECK(By::format("{}", penstock::retry_report{.attempts = 3, .end = penstock::retry_end::out_of_time, .paused = 1500ms}) ==
         "retry: attempts=3 end{out_of_time}=1 paused=1.50 s");
@@ -207,6 +215,16 @@ void snapshots() {
   const std::string table = By::format("{}", after.since(before));
   CHECK(table == to_table(after.since(before)));
   CHECK(table.find(" 6.0 ") != std::string::npos);  // a second
+  const std::string one = By::format("{}", *after.since(before).find("broken"));
+  CHECK(one == to_table(penstock::registry_interval{2s, {*after.since(before).find("broken")}}));
+  CHECK((one.starts_with("component  kind") && one.find("half way") != std::string::npos));
+
+  penstock::gauge open;
+  open.add(9);
+  open.sub(6);
+  CHECK(By::format("[{:>27}]", open.snapshot()) == "[      gauge: value=3 peak=9]");
+  CHECK(By::format("{}", penstock::busy_snapshot{1s, 4s}) ==
+        "busy_time: busy_total=1.00 s offered_total=4.00 s utilization=0.25");
 
   penstock::histogram numbers;
   CHECK(By::format("{}", numbers.snapshot()) == "0");

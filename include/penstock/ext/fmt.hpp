@@ -11,7 +11,8 @@
 //                  that is an argument does not). result<void>: "ok"
 //   stats          whatever is an aggregate and has describe() (observe/metric_sink.hpp): the stats() of penstock's components, and your own. As a string;
 //                  "#" in front tells what is 0 as well: {:#}
-//   snapshots      registry_snapshot, component_snapshot, registry_interval, likewise; histograms': "920: P50 1200, P99 4000, max 20300", as they were recorded
+//   snapshots      registry_snapshot, component_snapshot, registry_interval, component_interval, gauge_snapshot and busy_snapshot likewise; histograms':
+//                  "920: P50 1200, P99 4000, max 20300", as they were recorded
 //
 // Exceptions     std::bad_alloc, and what T's formatter throws.
 // CMake          penstock::fmt, where fmt 9 or newer is installed (Debian: libfmt-dev). The standard's formatters: ext/format.hpp.

@@ -31,6 +31,8 @@
 
 namespace penstock::inline v0_1 {
 
+class metric_sink;
+
 namespace detail {
 
 template <class Clock>
@@ -71,6 +73,15 @@ struct busy_snapshot {
 
   friend bool operator==(const busy_snapshot&, const busy_snapshot&) = default;
 };
+
+/// As text (observe/metric_text.hpp, ext/fmt.hpp).
+template <std::same_as<metric_sink> Sink>
+void describe(const busy_snapshot& s, Sink& to) {
+  to.kind("busy_time");
+  to.counter(Sink::common::busy, s.busy);
+  to.counter(Sink::common::offered, s.offered);
+  to.gauge({"utilization", "The share of the offered time that was busy."}, s.utilization());
+}
 
 template <class Clock = std::chrono::steady_clock>
 class basic_busy_time {

@@ -14,11 +14,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <concepts>
 #include <cstdint>
 
 #include <penstock/core/detail/sync.hpp>
 
 namespace penstock::inline v0_1 {
+
+class metric_sink;
 
 /// A gauge at one moment: a plain value. A gauge has no interval: the difference of two peaks means nothing.
 struct gauge_snapshot {
@@ -34,6 +37,14 @@ struct gauge_snapshot {
 
   friend bool operator==(const gauge_snapshot&, const gauge_snapshot&) = default;
 };
+
+/// As text (observe/metric_text.hpp, ext/fmt.hpp).
+template <std::same_as<metric_sink> Sink>
+void describe(const gauge_snapshot& s, Sink& to) {
+  to.kind("gauge");
+  to.gauge({"value", "How much there is now."}, s.value);
+  to.gauge({"peak", "The most that there has been."}, s.peak);
+}
 
 class gauge {
  public:

@@ -82,8 +82,8 @@ concept histogram_value = requires(const T& t) {
 
 template <class T>
 concept formatted_as_text =
-    std::same_as<T, component_snapshot> || std::same_as<T, registry_snapshot> || std::same_as<T, registry_interval> ||
-    std::same_as<T, metric_distribution> || histogram_value<T> || described_value<T>;
+    std::same_as<T, component_snapshot> || std::same_as<T, registry_snapshot> || std::same_as<T, component_interval> ||
+    std::same_as<T, registry_interval> || std::same_as<T, metric_distribution> || histogram_value<T> || described_value<T>;
 
 template <formatted_as_text T>
 [[nodiscard]] std::string text_of(const T& value, bool zeros) {
@@ -91,6 +91,8 @@ template <formatted_as_text T>
     return to_string(value);  // a pipeline's report, which has a form of its own
   } else if constexpr (std::same_as<T, registry_interval>) {
     return to_table(value);
+  } else if constexpr (std::same_as<T, component_interval>) {
+    return to_table(registry_interval{value.elapsed, {value}});
   } else if constexpr (std::same_as<T, metric_distribution>) {
     return to_text(value);
   } else if constexpr (histogram_value<T>) {
