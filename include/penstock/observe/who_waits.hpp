@@ -5,7 +5,7 @@
 //     penstock::semaphore permits{8};
 //     const penstock::named_place name{permits, "database permits"};   // or joined to a registry by a name; else it is shown by its address
 //     …
-//     std::fputs(penstock::dump_waiters().c_str(), stderr);            // on a signal, a timeout, a request to /debug/waits
+//     std::fputs(penstock::dump_waiters().c_str(), stderr);            // after a timeout, at /debug/waits, by a thread that waits for a signal
 //
 //   for        left     who              what             where
 //   31.204 s   -        coroutine 7f…40  semaphore        database permits
@@ -17,7 +17,7 @@
 // Safety         a place is an address here, and is never looked into: who waits in something that is being destroyed does no harm. A named_place must go
 //                before its primitive (as it does, declared after it).
 // Thread safety  all of it may be called concurrently. who_waits() holds locks of the list's shards one after the other, while it copies, and allocates
-//                under none of them: it takes no snapshot of one moment.
+//                under none of them: it takes no snapshot of one moment. Not in the handler of a signal, where locks and memory are out of bounds.
 // Fork           not in a forked child of a process that has watched: it has the list of its parent, and perhaps a lock that nobody will release. A child
 //                may watch if its parent never has (the workers of ext/supervisor.hpp).
 // Cost           without a watch, or a tracer: nothing but one load where a wait is entered. With one: a look at the clock and two locks for each such
