@@ -237,7 +237,9 @@ class accumulator {
   }
 
   /// For names (observe/named_place.hpp).
-  friend std::pair<const void*, std::size_t> inner_place(const accumulator& a) noexcept { return {a.state_.get(), sizeof(state)}; }
+  friend std::pair<const void*, std::size_t> inner_place(const accumulator& a) noexcept {
+    return {a.state_.get(), sizeof(state)};
+  }
 
  private:
   using ticket_state = detail::dependent<detail::future_state<void>, Item>;
