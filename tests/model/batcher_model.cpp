@@ -83,7 +83,7 @@ struct batcher_suite : model::suite<Derived, Threads> {
     const bool fails = failing.load(std::memory_order_acquire) != 0;
     if (fails) failing.store(0, std::memory_order_release);  // one batch at a time
     flight* all[4];
-    for (std::size_t i = 0; i < n; ++i, first = first->later) {
+    for (std::size_t i = 0; i < n; ++i, first = first->after) {
       for (std::size_t j = 0; j < i; ++j) require(all[j]->key != first->key, "no key is in a batch twice");
       all[i] = first;
       var<int>& times = loaded[static_cast<std::size_t>(first->key)];

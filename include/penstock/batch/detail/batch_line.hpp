@@ -16,6 +16,7 @@
 
 #include <penstock/batch/detail/departure.hpp>
 #include <penstock/batch/detail/flight.hpp>
+#include <penstock/core/detail/node_list.hpp>
 #include <penstock/core/detail/sync.hpp>
 #include <penstock/core/detail/work_item.hpp>
 
@@ -108,7 +109,7 @@ class batch_line {
       if (f->posted != flight_item::none) {
         f = queue_.front();
         while (f->posted != flight_item::none)
-          f = f->later;  // there is one: fewer are on their way than there are batches in line
+          f = f->after;  // there is one: fewer are on their way than there are batches in line
       }
       post(*f, flight_item::line, after);
     }
@@ -119,7 +120,7 @@ class batch_line {
   // What one batch asks for is a batch, of its own: others' keys could wait for the very batch that waits for this one.
   void send_nested(const void* origin, consequences& after) noexcept {
     Flight* idle = nullptr;
-    for (Flight* f = nested_.front(); f != nullptr; f = f->later) {
+    for (Flight* f = nested_.front(); f != nullptr; f = f->after) {
       if (f->origin != origin) continue;
       if (f->posted != flight_item::none) return;
       idle = f;
@@ -199,13 +200,12 @@ class batch_line {
   // The flights of the next batch, out of the line.
   std::size_t take(Flight*& first) noexcept {
     const Flight* next = queue_.front();
-    const std::size_t n = line_.batch_size([&](std::size_t) { return std::exchange(next, next->later)->bytes; });
+    const std::size_t n = line_.batch_size([&](std::size_t) { return std::exchange(next, next->after)->bytes; });
     first = nullptr;
     Flight** link = &first;
     std::size_t bytes = 0;
     for (std::size_t i = 0; i < n; ++i) {
-      Flight* const f = queue_.front();
-      queue_.remove(*f);
+      Flight* const f = queue_.pop_front();
       bytes += f->bytes;
       add(*f, link);
     }
@@ -219,7 +219,7 @@ class batch_line {
     first = nullptr;
     Flight** link = &first;
     for (Flight* f = nested_.front(); f != nullptr && n < max_size_;) {
-      Flight* const next = f->later;
+      Flight* const next = f->after;
       if (f->origin == origin) {
         if (f->bytes > room) break;
         room -= f->bytes;
@@ -236,8 +236,9 @@ class batch_line {
   }
   static void add(Flight& f, Flight**& link) noexcept {
     f.phase = flight_phase::taken;
+    f.after = nullptr;
     *link = &f;
-    link = &f.later;
+    link = &f.after;
   }
 
   // Whether a runner goes to the back of the executor's line once more: something came since it was there last, or not often enough nothing.
@@ -256,8 +257,8 @@ class batch_line {
   const std::size_t max_running_;
   const std::size_t quiet_rounds_;  // 0: a runner takes what is there when it arrives
   const bool own_schedule_;
-  flight_line<Flight> queue_;
-  flight_line<Flight> nested_;      // asked for from within batches
+  node_list<Flight> queue_;
+  node_list<Flight> nested_;      // asked for from within batches
   std::size_t nested_running_ = 0;  // batches of those
   departure line_;                  // counts what is in queue_
   std::size_t overtaken_ = 0;       // runners on their way whose place a thread of take_here() took

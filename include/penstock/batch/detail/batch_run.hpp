@@ -89,7 +89,7 @@ class batch_work {
     if (count == 1) return;  // an idle batcher's: nothing is copied
     flights_.reserve(count);
     keys_.reserve(count);
-    for (flight_type* f = first; f != nullptr; f = f->later) {
+    for (flight_type* f = first; f != nullptr; f = f->after) {
       flights_.push_back(f);
       keys_.push_back(f->key);
     }
@@ -293,7 +293,7 @@ void run_batch(Core& core, F& f, typename Core::flight_type* first, std::size_t 
   }
   // There was no memory for the batch, or a key could not be copied.
   while (failure != nullptr && first != nullptr) {
-    auto* const f_now = std::exchange(first, first->later);
+    auto* const f_now = std::exchange(first, first->after);
     f_now->failure = failure;
     core.land({&f_now, 1}, true, first == nullptr);
   }

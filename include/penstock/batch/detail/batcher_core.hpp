@@ -43,7 +43,7 @@ class batcher_core
  public:
   using flight_type = flight<Key, Value, Sync>;
   using options_type = batcher_options<Key, Value>;
-  /// Gets the flights, linked by `later`, and owns a batch until it calls land(…, last).
+  /// Gets the flights, linked by `after`, and owns a batch until it calls land(…, last).
   using run_function = move_only_function<void(batcher_core&, flight_type* first, std::size_t count) noexcept>;
 
   /// Born with one owner. `timers`: of options.clock; null: the steady clock's.

@@ -56,8 +56,8 @@ class flight : public future_state<Value, Sync>, public work_item {
   std::error_code failed;      // an outcome: of a value that did not come
   std::exception_ptr failure;  // the same, until it is told
   flight* below = nullptr;     // in its bucket
-  flight* earlier = nullptr;   // in its line, or what is to be dropped
-  flight* later = nullptr;
+  flight* before = nullptr;    // in its line
+  flight* after = nullptr;     // likewise; or in its batch, or of what is to be dropped
   nanoseconds_point at = 0;  // queued: since when; remembered: until when
   std::size_t bytes = 0;
   var<std::uint32_t> limited{0};  // callers who may give up
@@ -70,35 +70,6 @@ class flight : public future_state<Value, Sync>, public work_item {
   trace_context trace = {};          // of who asked first, if somebody traces
 };
 
-/// In order; does not own.
-template <class Flight>
-class flight_line {
- public:
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  [[nodiscard]] Flight* front() const noexcept { return first_; }
-  [[nodiscard]] Flight* back() const noexcept { return last_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
-  void push_back(Flight& f) noexcept {
-    f.earlier = last_;
-    f.later = nullptr;
-    (last_ != nullptr ? last_->later : first_) = &f;
-    last_ = &f;
-    ++size_;
-  }
-  void remove(Flight& f) noexcept {
-    (f.earlier != nullptr ? f.earlier->later : first_) = f.later;
-    (f.later != nullptr ? f.later->earlier : last_) = f.earlier;
-    f.earlier = f.later = nullptr;
-    --size_;
-  }
-
- private:
-  Flight* first_ = nullptr;
-  Flight* last_ = nullptr;
-  std::size_t size_ = 0;
-};
-
 /// Shares that are to be dropped once the lock is free: what a user put there is destroyed then.
 template <class Flight>
 class flight_trash {
@@ -108,13 +79,13 @@ class flight_trash {
   flight_trash& operator=(const flight_trash&) = delete;
   ~flight_trash() {
     while (Flight* const f = first_) {
-      first_ = f->later;
+      first_ = f->after;
       f->drop_owner();
     }
   }
   /// It is in no line.
   void add(Flight& f) noexcept {
-    f.later = first_;
+    f.after = first_;
     first_ = &f;
   }
 

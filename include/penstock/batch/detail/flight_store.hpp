@@ -13,6 +13,7 @@
 #include <penstock/batch/batch_cache.hpp>
 #include <penstock/batch/detail/flight.hpp>
 #include <penstock/core/clock.hpp>
+#include <penstock/core/detail/node_list.hpp>
 
 namespace penstock::inline v0_1::detail {
 
@@ -29,7 +30,7 @@ class flight_store {
   /// Nothing is under way any more: what is left is remembered. In the order in which it came, which is kinder to the cache than the table's.
   ~flight_store() {
     for (Flight* f = remembered_.front(); f != nullptr;) {
-      Flight* const next = f->later;
+      Flight* const next = f->after;
       f->drop_owner();
       f = next;
     }
@@ -69,8 +70,8 @@ class flight_store {
       __builtin_prefetch(&first->hash);
       __builtin_prefetch(&first->phase);
     } else if (first->phase == flight_phase::done) {
-      if (first->earlier != nullptr) __builtin_prefetch(&first->earlier->later, 1);
-      if (first->later != nullptr) __builtin_prefetch(&first->later->earlier, 1);
+      if (first->before != nullptr) __builtin_prefetch(&first->before->after, 1);
+      if (first->after != nullptr) __builtin_prefetch(&first->after->before, 1);
     }
 #endif
   }
@@ -118,7 +119,7 @@ class flight_store {
   }
 
   flight_table<Flight> table_;
-  flight_line<Flight> remembered_;
+  node_list<Flight> remembered_;
   const std::size_t max_;
   const nanoseconds_point ttl_;
   const nanoseconds_point negative_ttl_;

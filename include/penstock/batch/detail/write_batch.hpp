@@ -86,8 +86,8 @@ struct write_batch {
   std::uint64_t number = 0;        // in the order of their opening, from 1
   nanoseconds_point first_at = 0;  // when its first item came, where that matters
   trace_context trace = {};        // in which context it came, if somebody traces
-  write_batch* next = nullptr;
-  write_batch* previous = nullptr;
+  write_batch* before = nullptr;   // in its list
+  write_batch* after = nullptr;
 
  private:
   void grow() {
@@ -99,33 +99,6 @@ struct write_batch {
     items = std::move(larger);
   }
   ticket_type take(std::size_t i) noexcept { return tickets.empty() ? nullptr : std::exchange(tickets[i], nullptr); }
-};
-
-/// An intrusive FIFO of batches. Not thread-safe.
-template <class Batch>
-class batch_list {
- public:
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  [[nodiscard]] Batch* front() const noexcept { return first_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
-  void push_back(Batch& b) noexcept {
-    b.next = nullptr;
-    b.previous = last_;
-    (last_ != nullptr ? last_->next : first_) = &b;
-    last_ = &b;
-    ++size_;
-  }
-  void unlink(Batch& b) noexcept {
-    (b.previous != nullptr ? b.previous->next : first_) = b.next;
-    (b.next != nullptr ? b.next->previous : last_) = b.previous;
-    --size_;
-  }
-
- private:
-  Batch* first_ = nullptr;
-  Batch* last_ = nullptr;
-  std::size_t size_ = 0;
 };
 
 }  // namespace penstock::inline v0_1::detail

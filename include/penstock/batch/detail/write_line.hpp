@@ -30,6 +30,7 @@
 #include <penstock/core/detail/async_wait.hpp>
 #include <penstock/core/detail/blocking_wait.hpp>
 #include <penstock/core/detail/gate.hpp>
+#include <penstock/core/detail/node_list.hpp>
 #include <penstock/core/detail/observers.hpp>
 #include <penstock/core/detail/polled_mutex.hpp>
 #include <penstock/core/detail/timer_queue.hpp>
@@ -112,10 +113,7 @@ class write_line {
   ~write_line() {
     assert(room_.empty() && ends_.empty() && "an accumulator was destroyed while somebody waits for it");
     assert(waiting_.empty() && in_flight_.empty());
-    while (batch* const b = spare_.front()) {
-      spare_.unlink(*b);
-      delete b;
-    }
+    while (batch* const b = spare_.pop_front()) delete b;
   }
 
   /// What was added so far is due. The number that the last batch of it has.
@@ -151,7 +149,7 @@ class write_line {
     std::unique_ptr<batch> surplus;
     {
       std::scoped_lock guard{lock_};
-      in_flight_.unlink(b);
+      in_flight_.remove(b);
       set_held(held() - b.added);
       held_bytes_ = held_bytes_ - b.bytes;
       acknowledged_ = acknowledged_ + written;
@@ -188,7 +186,7 @@ class write_line {
     s.attempts = attempts_;
     s.held = held();
     s.queued = held();
-    for (const batch* b = in_flight_.front(); b != nullptr; b = b->next) s.queued -= b->added;
+    for (const batch* b = in_flight_.front(); b != nullptr; b = b->after) s.queued -= b->added;
     s.held_bytes = held_bytes_;
     s.in_flight = in_flight_.size();
     s.waiting = room_.size();
@@ -329,9 +327,9 @@ class write_line {
   wait_queue<Sync> room_;
   wait_queue<Sync> writers_;
   wait_queue<Sync> ends_;
-  batch_list<batch> waiting_;                           // in the order of their numbers
-  batch_list<batch> in_flight_;                         // as well
-  batch_list<batch> spare_;                             // empty
+  node_list<batch> waiting_;                            // in the order of their numbers
+  node_list<batch> in_flight_;                          // as well
+  node_list<batch> spare_;                              // empty
   batch* open_ = nullptr;                               // the last of waiting_, if it takes more
   work_node* lingering_ = nullptr;                      // in line, with the role
   typename Sync::template var<std::size_t> coming_{0};  // writers on their way to the line for a batch

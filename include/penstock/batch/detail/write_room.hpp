@@ -48,12 +48,8 @@ void write_line<Item, Sync>::enter(room_node& n) noexcept {
 template <class Item, class Sync>
 auto write_line<Item, Sync>::batch_for(std::size_t bytes) -> batch& {
   if (open_ != nullptr && bytes <= limits_.max_bytes - open_->bytes) return *open_;
-  batch* fresh = spare_.front();
-  if (fresh != nullptr) {
-    spare_.unlink(*fresh);
-  } else {
-    fresh = new batch;
-  }
+  batch* fresh = spare_.pop_front();
+  if (fresh == nullptr) fresh = new batch;
   fresh->added = 0;
   fresh->bytes = 0;
   numbered_ = numbered_ + 1;
@@ -68,7 +64,7 @@ template <class Item, class Sync>
 void write_line<Item, Sync>::drop_empty() noexcept {
   if (open_ == nullptr || open_->added != 0) return;
   batch& b = *open_;
-  waiting_.unlink(b);
+  waiting_.remove(b);
   numbered_ = numbered_ - 1;
   spare_.push_back(b);
   open_ = nullptr;  // the one before is sealed: no harm

@@ -39,7 +39,7 @@ template <class Item, class Sync>
 void write_line<Item, Sync>::give(batch& b, work_node& n) noexcept {
   drop_role(n);
   if (open_ == &b) open_ = nullptr;
-  waiting_.unlink(b);
+  waiting_.remove(b);
   in_flight_.push_back(b);
   n.its->taken = &b;
   n.how = outcome::granted;

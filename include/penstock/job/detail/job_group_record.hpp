@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <penstock/core/detail/dependent.hpp>
+#include <penstock/core/detail/node_list.hpp>
 #include <penstock/job/detail/job_node.hpp>
 #include <penstock/job/job_group.hpp>
 
@@ -24,7 +25,7 @@ namespace penstock::inline v0_1::detail {
 /// Waiting jobs: those of priority 0 in a list, the others in a heap.
 template <class Node>
 struct job_line {
-  job_list<Node> first;
+  node_list<Node> first;
   job_heap<Node> others;  // by priority, then in order
 
   [[nodiscard]] bool empty() const noexcept { return first.empty() && others.empty(); }
@@ -33,7 +34,7 @@ struct job_line {
   /// Precondition: it is not empty.
   Node* pop() noexcept {
     Node* const n = front();
-    first.empty() ? others.erase(*n) : first.erase(*n);
+    first.empty() ? others.erase(*n) : first.remove(*n);
     return n;
   }
   void push(Node& n, bool before_others, std::uint64_t order) noexcept {
@@ -45,7 +46,7 @@ struct job_line {
       first.push_back(n);
     }
   }
-  void erase(Node& n) noexcept { n.priority != 0 ? others.erase(n) : first.erase(n); }
+  void erase(Node& n) noexcept { n.priority != 0 ? others.erase(n) : first.remove(n); }
   void append_to(std::vector<Node*>& all) const {
     for (Node* n = first.front(); n != nullptr; n = n->after) all.push_back(n);
     auto sorted = others.entries();

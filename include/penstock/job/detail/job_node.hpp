@@ -109,41 +109,6 @@ struct job_node {
   };
 };
 
-/// A FIFO that one can leave in the middle.
-template <class Node>
-class job_list {
- public:
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] Node* front() const noexcept { return first_; }
-  [[nodiscard]] Node* back() const noexcept { return last_; }
-
-  void push_back(Node& n) noexcept {
-    n.after = nullptr;
-    n.before = last_;
-    (last_ != nullptr ? last_->after : first_) = &n;
-    last_ = &n;
-    ++size_;
-  }
-  void push_front(Node& n) noexcept {
-    n.before = nullptr;
-    n.after = first_;
-    (first_ != nullptr ? first_->before : last_) = &n;
-    first_ = &n;
-    ++size_;
-  }
-  void erase(Node& n) noexcept {
-    (n.before != nullptr ? n.before->after : first_) = n.after;
-    (n.after != nullptr ? n.after->before : last_) = n.before;
-    --size_;
-  }
-
- private:
-  Node* first_ = nullptr;
-  Node* last_ = nullptr;
-  std::size_t size_ = 0;
-};
-
 /// A heap with four children to a node, the keys beside each other, that knows where each job is. The smallest (major, minor) is at the top.
 template <class Node>
 class job_heap {

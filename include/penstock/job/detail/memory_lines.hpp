@@ -17,6 +17,7 @@
 
 #include <penstock/core/clock.hpp>
 #include <penstock/core/detail/dependent.hpp>
+#include <penstock/core/detail/node_list.hpp>
 #include <penstock/job/detail/job_families.hpp>
 #include <penstock/job/detail/job_groups.hpp>
 #include <penstock/job/detail/job_keys.hpp>
@@ -35,7 +36,7 @@ template <class Payload>
 class memory_lines {
  public:
   using node = job_node<Payload>;
-  using list = job_list<node>;
+  using list = node_list<node>;
   using keys = job_keys<node>;
   static constexpr std::size_t event_backlog = 4096;
 

@@ -85,7 +85,7 @@ class memory_states : public memory_lines<Payload> {
   void redrive(node& failed, effects& e) noexcept {
     for (node* at = &failed; at != nullptr;) {
       node& n = *at;
-      failed_.erase(n);
+      failed_.remove(n);
       n.attempts_made = 0;
       n.stalled = 0;
       n.progress = 0;
@@ -161,7 +161,7 @@ class memory_states : public memory_lines<Payload> {
     }
   }
   void deactivate(node& n) noexcept {
-    active_.erase(n);
+    active_.remove(n);
     groups_.ended(n);
     n.fence = 0;
   }
@@ -182,13 +182,13 @@ class memory_states : public memory_lines<Payload> {
         deactivate(n);
         break;
       case job_state::completed:
-        completed_.erase(n);
+        completed_.remove(n);
         break;
       case job_state::failed:
-        failed_.erase(n);
+        failed_.remove(n);
         break;
       case job_state::waiting_children:
-        waiting_children_.erase(n);
+        waiting_children_.remove(n);
         break;
     }
   }
@@ -206,7 +206,7 @@ class memory_states : public memory_lines<Payload> {
       at = nullptr;
       const auto fate = families_.of(n);
       if (fate == decltype(fate)::stays) continue;
-      waiting_children_.erase(n);
+      waiting_children_.remove(n);
       if (fate == decltype(fate)::fails) {
         n.kin->by_child = true;
         n.why = families_.why(n);

@@ -78,7 +78,7 @@ class idle_lane {
     word on_it = 0;
     word last = 0;
     for (slot* s = idle.back(); s != nullptr && idle.size() > but;) {
-      slot* const before = s->prev;
+      slot* const before = s->before;
       if (s->place != no_place && may(*s)) {
         if (on_it == 0) last = static_cast<word>(s->place) << last_at;
         on_it |= bit(s->place);

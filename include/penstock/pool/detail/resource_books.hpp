@@ -161,7 +161,7 @@ class resource_books {
   }
   [[nodiscard]] bool holds_a_lease(typename Sync::thread_id thread) const noexcept {
     if (thread == typename Sync::thread_id{}) return false;
-    for (const slot* s = leases_.front(); s != nullptr; s = s->next) {
+    for (const slot* s = leases_.front(); s != nullptr; s = s->after) {
       if (s->holder == thread) return true;
     }
     return false;
@@ -203,7 +203,7 @@ class resource_books {
     const nanoseconds_point current = lane_time();
     if (lane_step_ == 0 || current > now) return;
     bool used = false;
-    for (const slot* s = idle_.front(); s != nullptr && !used; s = s->next) used = s->idle_since == current;
+    for (const slot* s = idle_.front(); s != nullptr && !used; s = s->after) used = s->idle_since == current;
     set_lane_time(used && !closed_ ? saturating_add(now, lane_step_) : never);
   }
   /// At the latest.

@@ -7,6 +7,7 @@
 #include <source_location>
 
 #include <penstock/core/deadline.hpp>
+#include <penstock/core/detail/node_list.hpp>
 #include <penstock/core/detail/wait_queue.hpp>
 #include <penstock/core/errc.hpp>
 
@@ -25,8 +26,8 @@ struct resource_slot {
     uses.store(uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }  // relaxed: one writer
 
-  typename Sync::template var<resource_slot*> prev{nullptr};
-  typename Sync::template var<resource_slot*> next{nullptr};
+  typename Sync::template var<resource_slot*> before{nullptr};
+  typename Sync::template var<resource_slot*> after{nullptr};
   nanoseconds_point born_at = 0;
   nanoseconds_point checked_at = 0;
   nanoseconds_point leased_at = 0;
@@ -44,53 +45,7 @@ struct resource_slot {
 };
 
 template <class Sync>
-class slot_list {
- public:
-  using slot = resource_slot<Sync>;
-
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-  [[nodiscard]] slot* front() const noexcept { return first_; }
-  [[nodiscard]] slot* back() const noexcept { return last_; }
-
-  void push_back(slot& s) noexcept {
-    slot* const before = last_;
-    s.prev = before;
-    s.next = nullptr;
-    (before != nullptr ? before->next : first_) = &s;
-    last_ = &s;
-    size_ = size_ + 1;
-  }
-  void push_front(slot& s) noexcept {
-    slot* const after = first_;
-    s.prev = nullptr;
-    s.next = after;
-    (after != nullptr ? after->prev : last_) = &s;
-    first_ = &s;
-    size_ = size_ + 1;
-  }
-  void remove(slot& s) noexcept {
-    slot* const before = s.prev;
-    slot* const after = s.next;
-    (before != nullptr ? before->next : first_) = after;
-    (after != nullptr ? after->prev : last_) = before;
-    size_ = size_ - 1;
-  }
-  slot* pop_front() noexcept {
-    slot* const s = first_;
-    if (s != nullptr) remove(*s);
-    return s;
-  }
-  /// Takes over all of another list.
-  void append(slot_list& other) noexcept {
-    while (slot* const s = other.pop_front()) push_back(*s);
-  }
-
- private:
-  typename Sync::template var<slot*> first_{nullptr};
-  typename Sync::template var<slot*> last_{nullptr};
-  typename Sync::template var<std::size_t> size_{0};
-};
+using slot_list = node_list<resource_slot<Sync>, Sync>;
 
 /// Who borrows.
 template <class Sync>

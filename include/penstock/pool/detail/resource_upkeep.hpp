@@ -93,7 +93,7 @@ void resource_core<Sync>::on_time() noexcept {
 template <class Sync>
 void resource_core<Sync>::sweep(nanoseconds_point now) noexcept {
   for (slot* s = idle_.front(); s != nullptr;) {
-    slot* const next = s->next;
+    slot* const next = s->after;
     if (s->expires_at <= now) {
       retire_idle_one(*s, discard_reason::lifetime);
     } else if (terms_.idle_timeout != 0 && idle_.size() > terms_.min_idle &&
@@ -117,7 +117,7 @@ void resource_core<Sync>::sweep(nanoseconds_point now) noexcept {
     s = next;
   }
   if (terms_.leak_threshold == 0) return;
-  for (const slot* s = leases_.front(); s != nullptr; s = s->next) {
+  for (const slot* s = leases_.front(); s != nullptr; s = s->after) {
     const nanoseconds_point at = saturating_add(s->leased_at, terms_.leak_threshold);
     if (at > now) {
       note_due(at);
@@ -134,7 +134,7 @@ void resource_core<Sync>::report_leaks(nanoseconds_point now) noexcept {
     {
       std::scoped_lock guard{lock_};
       slot* s = leases_.front();
-      while (s != nullptr && s->reported) s = s->next;
+      while (s != nullptr && s->reported) s = s->after;
       if (s == nullptr || saturating_add(s->leased_at, terms_.leak_threshold) > now) return;
       s->reported = true;
       ++counts_.leaks;
