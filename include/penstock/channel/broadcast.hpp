@@ -89,10 +89,7 @@ void describe(const broadcast_stats& s, metric_sink& to) {
   to.gauge(metrics::waiters, s.waiting_publishers);
   to.gauge({"subscribers", "Subscriptions now."}, s.subscribers);
   to.counter(metrics::accepted, s.published);
-  to.counter(metrics::rejected, s.refused.full, {"reason", "full"});
-  to.counter(metrics::rejected, s.refused.timeout, {"reason", "timeout"});
-  to.counter(metrics::rejected, s.refused.cancelled, {"reason", "cancelled"});
-  to.counter(metrics::rejected, s.refused.closed, {"reason", "closed"});
+  detail::describe_refusals(s.refused, to);
   to.counter(metrics::dropped, s.unheard, {"reason", "unheard"});
   to.counter({"lost", "Items that subscribers were too slow for, each of each of them."}, s.lost);
   to.counter({"disconnected", "Subscribers that were cut off, for they were too slow."}, s.disconnected);

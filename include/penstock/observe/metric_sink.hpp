@@ -141,6 +141,19 @@ void describe_any(T& component, metric_sink& to) {
   }
 }
 
+/// What was not let in, by why: those of these members that `refused` has, in this order. Components that tell them in another one do so themselves.
+template <class Refusals>
+void describe_refusals(const Refusals& refused, metric_sink& to) {
+  const auto tell = [&to](std::string_view why, auto n) { to.counter(metrics::rejected, n, {"reason", why}); };
+  if constexpr (requires { refused.empty; }) tell("empty", refused.empty);
+  if constexpr (requires { refused.full; }) tell("full", refused.full);
+  if constexpr (requires { refused.rejected; }) tell("rejected", refused.rejected);
+  if constexpr (requires { refused.timeout; }) tell("timeout", refused.timeout);
+  if constexpr (requires { refused.cancelled; }) tell("cancelled", refused.cancelled);
+  if constexpr (requires { refused.deadlock; }) tell("deadlock", refused.deadlock);
+  if constexpr (requires { refused.closed; }) tell("closed", refused.closed);
+}
+
 }  // namespace detail
 
 /// What can join a registry (observe/registry.hpp), or be told as text (observe/metric_text.hpp).

@@ -117,10 +117,7 @@ void describe(const resource_pool_stats& s, metric_sink& to) {
   to.counter(metrics::accepted, s.acquired);
   to.counter(metrics::rejected, s.timed_out, {"reason", "timeout"});
   to.counter(metrics::rejected, s.cancelled, {"reason", "cancelled"});
-  to.counter(metrics::rejected, s.refused.full, {"reason", "full"});
-  to.counter(metrics::rejected, s.refused.rejected, {"reason", "rejected"});
-  to.counter(metrics::rejected, s.refused.deadlock, {"reason", "deadlock"});
-  to.counter(metrics::rejected, s.refused.closed, {"reason", "closed"});
+  detail::describe_refusals(s.refused, to);
   to.counter({"created", "Resources that were made."}, s.created);
   to.counter({"connect_failures", "Resources that could not be made."}, s.connect_failures);
   to.counter({"waits", "Leases of those that stood in line, or had to connect."}, s.waited);

@@ -52,11 +52,7 @@ void describe(const strand_stats& s, metric_sink& to) {
   to.counter(metrics::completed, s.completed);
   to.counter(metrics::failed, s.failed);
   to.counter(metrics::dropped, s.dropped, {"reason", "given_up"});
-  to.counter(metrics::rejected, s.refused.full, {"reason", "full"});
-  to.counter(metrics::rejected, s.refused.timeout, {"reason", "timeout"});
-  to.counter(metrics::rejected, s.refused.cancelled, {"reason", "cancelled"});
-  to.counter(metrics::rejected, s.refused.deadlock, {"reason", "deadlock"});
-  to.counter(metrics::rejected, s.refused.closed, {"reason", "closed"});
+  detail::describe_refusals(s.refused, to);
   to.counter({"errors", "Exceptions that went to on_error."}, s.errors);
 }
 

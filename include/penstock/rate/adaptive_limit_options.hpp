@@ -70,10 +70,7 @@ void describe(const adaptive_limit_stats& s, metric_sink& to) {
   to.gauge(metrics::in_flight, s.in_flight);
   to.gauge(metrics::limit, s.limit);
   to.counter(metrics::accepted, s.accepted);
-  to.counter(metrics::rejected, s.refused.full, {"reason", "full"});
-  to.counter(metrics::rejected, s.refused.timeout, {"reason", "timeout"});
-  to.counter(metrics::rejected, s.refused.cancelled, {"reason", "cancelled"});
-  to.counter(metrics::rejected, s.refused.closed, {"reason", "closed"});
+  detail::describe_refusals(s.refused, to);
   to.gauge({"baseline", "What a call takes without a queue, as far as that is known."}, s.baseline);
   to.gauge({"probing", "1 while the baseline is measured, else 0."}, s.probing);
   to.counter({"target_failures", "Times that the target threw."}, s.target_failures);

@@ -65,11 +65,7 @@ void describe(const keyed_limiter_stats& s, metric_sink& to) {
   to.counter({"replaced", "Keys that gave their place to others."}, s.replaced);
   to.counter({"overflowed", "Requests of keys without a place."}, s.overflowed);
   to.counter(metrics::accepted, s.accepted);
-  to.counter(metrics::rejected, s.refused.empty, {"reason", "empty"});
-  to.counter(metrics::rejected, s.refused.rejected, {"reason", "rejected"});
-  to.counter(metrics::rejected, s.refused.timeout, {"reason", "timeout"});
-  to.counter(metrics::rejected, s.refused.cancelled, {"reason", "cancelled"});
-  to.counter(metrics::rejected, s.refused.closed, {"reason", "closed"});
+  detail::describe_refusals(s.refused, to);
 }
 
 }  // namespace penstock::inline v0_1
