@@ -244,7 +244,6 @@ class basic_channel : public detail::channel_timed_forms<basic_channel<T, Policy
   using side = detail::waiting_side<Sync>;
   using push_wait = detail::blocking_wait<basic_channel, push_node>;
   using pop_wait = detail::blocking_wait<basic_channel, pop_node>;
-  using reserve_wait = detail::blocking_wait<basic_channel, reserve_node>;
   using thrown_by_move = std::conditional_t<nothrow, detail::nothrow_move, detail::throwing_move>;
 
   static result<void> to_result(detail::ring_step s) noexcept;
