@@ -1,9 +1,8 @@
-// What stands in a node_list, and in which order, whoever joins and leaves it.
+#include <penstock/core/detail/node_list.hpp>
+
 #include <vector>
 
-#include <catch2/catch_test_macros.hpp>
-
-#include <penstock/core/detail/node_list.hpp>
+#include "../../support/catch.hpp"
 
 namespace {
 
@@ -27,7 +26,7 @@ std::vector<int> backwards(const list& l) {
 
 }  // namespace
 
-TEST_CASE("node_list: joined at both ends, and left at both ends and in the middle", "[core]") {
+TEST_CASE("node_list: joined at both ends, and left at both ends and in the middle", "[node_list]") {
   node a{1}, b{2}, c{3}, d{4};
   list l;
   CHECK(l.empty());
@@ -53,7 +52,7 @@ TEST_CASE("node_list: joined at both ends, and left at both ends and in the midd
   CHECK(l.size() == 0);
 }
 
-TEST_CASE("node_list: one takes over all of another, behind its own", "[core]") {
+TEST_CASE("node_list: one takes over all of another, behind its own", "[node_list]") {
   node a{1}, b{2}, c{3};
   list l;
   list other;
