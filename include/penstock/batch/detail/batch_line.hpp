@@ -258,7 +258,7 @@ class batch_line {
   const std::size_t quiet_rounds_;  // 0: a runner takes what is there when it arrives
   const bool own_schedule_;
   node_list<Flight> queue_;
-  node_list<Flight> nested_;      // asked for from within batches
+  node_list<Flight> nested_;        // asked for from within batches
   std::size_t nested_running_ = 0;  // batches of those
   departure line_;                  // counts what is in queue_
   std::size_t overtaken_ = 0;       // runners on their way whose place a thread of take_here() took

@@ -58,7 +58,7 @@ class flight : public future_state<Value, Sync>, public work_item {
   flight* below = nullptr;     // in its bucket
   flight* before = nullptr;    // in its line
   flight* after = nullptr;     // likewise; or in its batch, or of what is to be dropped
-  nanoseconds_point at = 0;  // queued: since when; remembered: until when
+  nanoseconds_point at = 0;    // queued: since when; remembered: until when
   std::size_t bytes = 0;
   var<std::uint32_t> limited{0};  // callers who may give up
   var<flight_phase> phase{flight_phase::queued};
