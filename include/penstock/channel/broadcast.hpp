@@ -216,6 +216,7 @@ class basic_broadcast {
   result<void> end(publish_node& n, detail::outcome how);
   progress publish_now(T& item) noexcept(ring::moves_safely);
   progress begin_turn(position& at) noexcept;
+  void count_unheard() noexcept;
   void move_in(position at, T& item, std::optional<T>& evicted) noexcept(ring::moves_safely);
   bool end_turn(position at) noexcept;
   void give_turn_back() noexcept;

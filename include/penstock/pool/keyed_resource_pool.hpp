@@ -255,6 +255,7 @@ class keyed_resource_pool {
                                .leak_threshold = each_.leak_threshold,
                                .nested = each_.nested,
                                .metrics = each_.metrics,
+                               .time_every = each_.time_every,
                                .clock = each_.clock,
                                .seed = each_.seed};
     if (check_->is_coroutine()) {

@@ -80,8 +80,9 @@ class fixed_limit {
 };
 
 struct aimd_options {
-  double backoff = 0.9;                                                        ///< in [0.5, 1): the factor of a decrease
-  std::chrono::nanoseconds latency_at_most = std::chrono::nanoseconds::max();  ///< a mean above it counts as a drop
+  double backoff = 0.9;  ///< in [0.5, 0.9999]: the factor of a decrease
+  std::chrono::nanoseconds latency_at_most =
+      std::chrono::nanoseconds::max();  ///< a mean above it counts as a drop; at least 1 ns
 };
 
 /// Additive increase, multiplicative decrease. Once a window, whose length is at least twice the latency: as TCP, once a round trip.
@@ -142,10 +143,10 @@ class vegas_limit {
 
 struct gradient2_options {
   double tolerance = 1.5;    ///< in [1, 10]: how many times the long-run latency is still well
-  double smoothing = 0.2;    ///< in (0, 1]: how much of a change is made at once
+  double smoothing = 0.2;    ///< in [0.001, 1]: how much of a change is made at once
   double headroom = 4;       ///< in [0, 1000]: what is added where all is well, if the square root of the limit is not more
   double drift = 1.2;        ///< in [1, 10]: how many times the baseline the long-run latency can become
-  std::size_t memory = 600;  ///< at least 10 windows: what the long run is
+  std::size_t memory = 600;  ///< 10 to 1'000'000'000 windows: what the long run is
 };
 
 /// Follows the ratio of the long-run latency to that of the window. The limit settles where the window's is `tolerance` times the long run's, and so

@@ -609,6 +609,14 @@ TEST_CASE("broadcast: a move that throws publishes nothing, and the room is the 
   CHECK(two.value == 2);
   CHECK(next.result());
   CHECK(s.pop()->value == 3);
+
+  broadcast<throwing> unheard{1};
+  throwing four{4};
+  throwing::moves_until_throw = 1;
+  CHECK_THROWS_AS(unheard.publish(std::move(four)), std::runtime_error);
+  CHECK(unheard.publish(std::move(four)));
+  CHECK(unheard.stats().published == 1);
+  CHECK(unheard.stats().unheard == 1);
 }
 
 TEST_CASE("broadcast: an item is stored once, copied for all readers but the last, and destroyed when all have it",

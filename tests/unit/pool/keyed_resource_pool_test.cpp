@@ -71,6 +71,15 @@ TEST_CASE("keyed_resource_pool: each key has resources, a line and a limit of it
   CHECK(all.created == all.discarded.total());
 }
 
+TEST_CASE("keyed_resource_pool: every key's pool times as many leases as it is told to", "[keyed_resource_pool]") {
+  world w;
+  manual_clock clock;
+  keyed hosts{[&](const std::string&) { return thing{w}; }, {.each = {.metrics = true, .time_every = 1, .clock = clock}}};
+  for (int n = 0; n < 100; ++n) CHECK(hosts.acquire("a").has_value());  // all at a time: of many, unless it is told otherwise
+  CHECK(hosts.stats("a").hold_time.count() == 100);
+  CHECK_THROWS_AS((keyed{[&](const std::string&) { return thing{w}; }, {.each = {.time_every = 0}}}), std::invalid_argument);
+}
+
 TEST_CASE("keyed_resource_pool: a key beyond max_keys takes the place of the unused one that was met longest ago",
           "[keyed_resource_pool][hazard-28]") {
   world w;

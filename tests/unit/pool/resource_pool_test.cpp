@@ -63,6 +63,32 @@ TEST_CASE("resource_pool: resources are made when they are needed, up to max_siz
   CHECK(w.living == 0);
 }
 
+TEST_CASE("resource_lease: one that is given another resource gives its own back; one of nothing has nothing to give",
+          "[resource_pool]") {
+  world w;
+  pool p{maker(w), {.max_size = 2}};
+  {
+    pool::lease none;
+    CHECK_FALSE(none);
+    none.release();
+    none.discard();
+    pool::lease a = p.acquire().value(), b = p.acquire().value();
+    a = std::move(b);
+    CHECK(a->number == 2);
+    CHECK_FALSE(b);
+    CHECK(p.stats().in_use == 1);
+    CHECK(p.stats().idle == 1);
+    pool::lease& same = a;
+    a = std::move(same);
+    CHECK(a->number == 2);
+    a = std::move(none);
+    CHECK_FALSE(a);
+    CHECK(p.stats().in_use == 0);
+  }
+  CHECK(p.stats().idle == 2);
+  CHECK(w.living == 2);
+}
+
 TEST_CASE("resource_pool: of the idle ones lifo gives the last used, fifo the one that rested longest", "[resource_pool]") {
   const auto numbers = [](resource_order order) {
     world w;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -338,6 +339,16 @@ TEST_CASE("keyed_limiter: tells the keys that ask for most", "[rate][keyed_limit
   CHECK(limits.heaviest(1000).size() == 52);
   limits.reset_counts();
   CHECK(limits.heaviest(2).empty());
+
+  // Counts stay at the most that they can be.
+  constexpr std::int64_t huge = std::int64_t{1} << 33;
+  per_user many{rate{1, 1s}, huge, {.max_keys = 65, .shards = 4, .clock = clock}};
+  CHECK(many.max_keys() == 68);  // as many for each shard
+  many.try_acquire("a", huge).value();
+  CHECK(many.try_acquire("a", huge) == errc::empty);
+  CHECK(many.try_acquire("a") == errc::empty);
+  CHECK(many.heaviest(1).at(0).granted == std::numeric_limits<std::uint32_t>::max());
+  CHECK(many.heaviest(1).at(0).refused == std::numeric_limits<std::uint32_t>::max());
 }
 
 TEST_CASE("keyed_limiter: counts what it lets in, and what it refuses by why", "[rate][keyed_limiter]") {

@@ -83,6 +83,7 @@ auto basic_broadcast<T, Sync>::publish_now(T& item) noexcept(ring::moves_safely)
   if (p != progress::done) return p;
   if (at == nobody_listens) {
     [[maybe_unused]] const T gone(std::move(item));
+    if constexpr (!ring::moves_safely) count_unheard();  // not what threw: it came to nothing
     return p;
   }
   std::optional<T> old;  // destroyed last: its destructor may publish
@@ -103,7 +104,7 @@ auto basic_broadcast<T, Sync>::begin_turn(position& at) noexcept -> progress {
   if (busy_) return progress::others_turn;
   at = nobody_listens;
   if (subscribers_.load(std::memory_order_relaxed) == 0) {  // relaxed: changes under lock_
-    unheard_ = unheard_ + 1;
+    if constexpr (ring::moves_safely) unheard_ = unheard_ + 1;
     return progress::done;
   }
   if (!items_.lossy()) {
@@ -116,6 +117,12 @@ auto basic_broadcast<T, Sync>::begin_turn(position& at) noexcept -> progress {
   at = end >> 1;
   busy_ = true;
   return progress::done;
+}
+
+template <std::copy_constructible T, class Sync>
+void basic_broadcast<T, Sync>::count_unheard() noexcept {
+  std::scoped_lock guard{lock_};
+  unheard_ = unheard_ + 1;
 }
 
 template <std::copy_constructible T, class Sync>
