@@ -13,6 +13,7 @@
 
 #include <penstock/core/spawn.hpp>
 #include <penstock/core/task.hpp>
+#include <penstock/pool/worker_pool.hpp>
 #include <penstock/sync/semaphore.hpp>
 
 #include "../../support/catch.hpp"
@@ -501,6 +502,17 @@ TEST_CASE("adaptive_limit: drives what has a limit of its own, such as a semapho
   m.move_to(9);
   CHECK(connections.available() == 1);
   connections.release(8);
+
+  worker_pool pool{{.threads = 2, .max_threads = 4}};
+  moved p{3, {.target = pool}};
+  CHECK(pool.threads() == 3);
+  p.move_to(100);
+  CHECK(pool.threads() == 4);  // as near as it can
+  p.move_to(1);
+  CHECK(pool.threads() == 1);
+  pool.shutdown();
+  p.move_to(3);
+  CHECK(p.limit.target_failures() == 0);
 
   unwilling target;
   moved u{4, {.target = target}};
