@@ -510,7 +510,7 @@ TEST_CASE("adaptive_limit: drives what has a limit of its own, such as a semapho
   CHECK(pool.threads() == 4);  // as near as it can
   p.move_to(1);
   CHECK(pool.threads() == 1);
-  pool.shutdown();
+  REQUIRE(pool.shutdown());
   p.move_to(3);
   CHECK(p.limit.target_failures() == 0);
 

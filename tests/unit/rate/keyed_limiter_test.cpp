@@ -342,7 +342,7 @@ TEST_CASE("keyed_limiter: tells the keys that ask for most", "[rate][keyed_limit
 
   // Counts stay at the most that they can be.
   constexpr std::int64_t huge = std::int64_t{1} << 33;
-  per_user many{rate{1, 1s}, huge, {.max_keys = 65, .shards = 4, .clock = clock}};
+  per_user many{rate{1'000, 1s}, huge, {.max_keys = 65, .shards = 4, .clock = clock}};
   CHECK(many.max_keys() == 68);  // as many for each shard
   many.try_acquire("a", huge).value();
   CHECK(many.try_acquire("a", huge) == errc::empty);
