@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compiles every C++ block of the documentation.
+"""Compiles every C++ block of the documentation, and the examples at the top of the public headers.
 
     check_code.py [--cxx COMPILER] [--jobs N] [--show] CHECKOUT [PAGE...]
 
@@ -12,6 +12,12 @@ block's fence says what it is, where it is no sequence of statements, and which 
     <!-- code: class -->      what stands inside a class
     <!-- code: more -->       goes on where the block before ends, with its names
     <!-- code: with penstock/ext/stdexec.hpp -->, <!-- code: file with penstock/ext/stdexec.hpp -->
+
+A header is a page, too (include/penstock/pool/worker_pool.hpp). Its examples are those paragraphs of the comment at its top of which each line stands three spaces in,
+and some line ends in ";" or "{": tables and pictures are none. One that begins with a template, a class or a function is at the scope of a namespace; the others are
+one function, so later ones know the names of those before. "…" or "..." in an example is what is left out, and nothing to the compiler. What they take for granted
+stands in tests/docs/headers.hpp: what all know comes first, and below "// ---- pool/worker_pool.hpp" what this one knows besides, or instead. A line
+"// ---- job/job_codec.hpp: why" leaves that one out.
 
 Where a package is missing, the blocks are left out whose includes need it, and a whole page if what it takes for granted does; a line "skipped: …" tells each page's.
 Ends with "N passed, N failed", where each page of which something was compiled is one.
@@ -28,6 +34,8 @@ import sys
 FENCE = re.compile(r"(?:^<!-- code: ([^>]*?) *-->\n+)?^( *)```cpp\n(.*?)^\2```$", re.MULTILINE | re.DOTALL)
 INCLUDE = re.compile(r"^\s*#\s*include.*?(?=\s*(?://|$))", re.MULTILINE)
 INSIDE = "// ---- in the page's namespace\n"
+HEADING = re.compile(r"^// ---- (\S+\.hpp)(?:: (.*))?$", re.MULTILINE)
+DEFINITION = re.compile(r"(template|class|struct)\b|(?!(?:co_\w+|return|else|throw)\b)[\w:<>]+[&*]? \w+\([^=]*\{")
 PAGES = ("README.md", "docs/*.md", "examples/*/README.md", "packaging/README.md")
 
 
@@ -43,6 +51,8 @@ class Block:
 
 
 class Page:
+    given_line, why_not = 1, None
+
     def __init__(self, root, path):
         self.name = str(path.relative_to(root))
         text = path.read_text(encoding="utf-8")
@@ -95,13 +105,58 @@ class Page:
                 parts.append((f"{before}\n{body}\n", after))
             else:
                 # A coroutine if it waits as one; otherwise it may return anything, or nothing.
-                result = "penstock::task<void>" if re.search(r"\bco_(await|return)\b", block.code) else "auto"
+                coroutine = re.search(r"\bco_(await|return)\b", block.code)
+                value = "penstock::result<void>" if re.search(r"\bco_return [^;]", block.code) else "void"
+                result = f"penstock::task<{value}>" if coroutine else "auto"
                 parts.append((f"{result} block_{number}() {{\n{body}\n", "}"))
-        outside, given = "", f'#line 1 "{self.given_name}"\n{without_includes(self.given)}'
+        outside, given = "", f'#line {self.given_line} "{self.given_name}"\n{without_includes(self.given)}'
         if INSIDE in given:
             outside, given = given.split(INSIDE)
         name = re.sub(r"\W", "_", self.name)
         return "\n".join([outside, f"namespace {name} {{", given, *(before + after for before, after in parts), "}", ""])
+
+
+class Header(Page):
+    GIVEN_NAME = "headers.hpp"
+    SHARED = "for_all_headers"  # names of a page's own hide those of this namespace
+
+    def __init__(self, root, path, sections):
+        self.name = str(path.relative_to(root))
+        self.given_name = self.GIVEN_NAME
+        short = str(path.relative_to(root / "include/penstock"))
+        self.given_line, self.why_not, own = sections.pop(short, (1, None, ""))
+        self.given = f"using namespace {self.SHARED};  {own}"
+        self.blocks = []
+        for line, code in examples_of(path.read_text(encoding="utf-8")):
+            block = Block(line, f"file with penstock/{short}" if DEFINITION.match(code) else f"with penstock/{short}", code)
+            before = self.blocks[-1] if self.blocks else None
+            if before and not before.kind and not block.kind:  # one function
+                before.code += "\n" * (line - before.line - before.code.count("\n")) + code
+            else:
+                self.blocks.append(block)
+
+
+def examples_of(text):
+    """The line where each begins, and the example."""
+    top = re.match(r"(?://.*\n)*", text)[0]
+    for found in re.finditer(r"(?<=^//\n)(?://   .*\n)+(?=//\n|\Z)", top, re.MULTILINE):
+        if re.search(r"[;{] *(?://.*)?$", re.sub(r"^//", "", found[0], flags=re.MULTILINE), re.MULTILINE):
+            code = re.sub(r"^//   ", "", found[0], flags=re.MULTILINE)
+            yield top.count("\n", 0, found.start()) + 1, re.sub(r"…|(?<![\w.>])\.\.\.", "", code).removesuffix("\n")
+
+
+def headers_of(root):
+    """Each public header, and what all of them take for granted."""
+    given = (root / "tests/docs" / Header.GIVEN_NAME).read_text(encoding="utf-8")
+    headings = list(HEADING.finditer(given))
+    ends = [heading.start() for heading in headings] + [len(given)]
+    sections = {
+        heading[1]: (given.count("\n", 0, heading.start()) + 1, heading[2], given[heading.start() : end]) for heading, end in zip(headings, ends[1:])
+    }
+    headers = [Header(root, path, sections) for path in sorted((root / "include/penstock").rglob("*.hpp")) if "detail" not in path.parts]
+    if sections:
+        raise SystemExit(f"{Header.GIVEN_NAME} tells of headers that are not there: {', '.join(sections)}")
+    return headers, given[: ends[0]]
 
 
 def includes_of(text):
@@ -112,9 +167,13 @@ def without_includes(text):
     return "\n".join("" if re.match(r"\s*#\s*(include|pragma once)", line) else line for line in text.splitlines())
 
 
-def whole(pages):
-    includes = dict.fromkeys(["#include <penstock/penstock.hpp>", *(line for page in pages for line in page.includes)])
-    return "\n".join([*includes, "using namespace std::chrono_literals;", "using namespace std::string_literals;", *(page.source() for page in pages)])
+def whole(pages, given):
+    if any(isinstance(page, Header) for page in pages):
+        shared = [f'namespace {Header.SHARED} {{\n#line 1 "{Header.GIVEN_NAME}"\n{without_includes(given)}\n}}']
+    else:
+        shared, given = [], ""
+    includes = dict.fromkeys(["#include <penstock/penstock.hpp>", *includes_of(given), *(line for page in pages for line in page.includes)])
+    return "\n".join([*includes, "using namespace std::chrono_literals;", "using namespace std::string_literals;", *shared, *(page.source() for page in pages)])
 
 
 def missing_of(command, pages):
@@ -140,10 +199,15 @@ def main():
     parser.add_argument("pages", nargs="*")
     options = parser.parse_args()
     root = options.checkout.resolve()
-    pages = [Page(root, path) for pattern in PAGES for path in sorted(root.glob(pattern))]
+    headers, given = headers_of(root)
+    pages = [Page(root, path) for pattern in PAGES for path in sorted(root.glob(pattern))] + headers
     pages = [page for page in pages if page.blocks and (not options.pages or page.name in options.pages)]
     if not pages:
         sys.exit(f"no page of {root} has a C++ block")
+    for page in pages:
+        if page.why_not is not None:
+            print(f"skipped: {page.name}: {page.why_not}", flush=True)
+    pages = [page for page in pages if page.why_not is None]
     command = [options.cxx, "-std=c++20", "-w", "-DASIO_HAS_CO_AWAIT=1", "-DASIO_HAS_STD_COROUTINE=1", f"-I{root / 'include'}"]
     missing = missing_of(command, pages)
     for page in pages:
@@ -151,21 +215,23 @@ def main():
     pages = [page for page in pages if page.blocks]
     sources = [part for part in ([p for p in pages if p.part == number] for number in range(3)) if part]
     if options.show:
-        print("\n".join(whole(part) for part in sources))
+        print("\n".join(whole(part, given) for part in sources))
         return
 
     def check(part):
-        return subprocess.run([*command, "-fsyntax-only", "-x", "c++", "-"], input=whole(part), capture_output=True, text=True, check=False)
+        return subprocess.run([*command, "-fsyntax-only", "-x", "c++", "-"], input=whole(part, given), capture_output=True, text=True, check=False)
 
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for part, compiled in zip(sources, pool.map(check, sources)):
             if compiled.returncode == 0:
                 continue
-            named = [page for page in part if f"{page.name}:" in compiled.stderr or f"{page.given_name}:" in compiled.stderr]
+            # At the beginning of a line: a header itself is named with its folder, in notes about its templates, too.
+            named = [page for page in part if re.search(rf"^(?:{re.escape(page.name)}|{re.escape(page.given_name)}):", compiled.stderr, re.MULTILINE)]
             failed += len(named) or len(part)
             print(compiled.stderr[:12000], flush=True)
-    print(f"{sum(len(page.blocks) for page in pages)} blocks")
+    counts = [sum(len(page.blocks) for page in pages if isinstance(page, Header) == of_header) for of_header in (False, True)]
+    print(f"{counts[0]} blocks of pages, {counts[1]} examples of headers")
     print(f"{len(pages) - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 

@@ -2,8 +2,8 @@
 //
 //   penstock::batcher<user_id, user> users{pool, [&](std::span<const user_id> ids) { return db.users(ids); }};   // one query
 //
-//   user u = users.load(7).get();                      // a thread
-//   auto u = co_await users.async_load(7);             // a coroutine: a result<user>
+//   user one = users.load(7).get();                    // a thread
+//   auto other = co_await users.async_load(8);         // a coroutine: a result<user>
 //   auto all = users.load_many(post_authors);          // shared futures, in order
 //
 // The idea       load() does not call the function, it joins a line. A batch leaves at once when none is under way, so that an idle batcher adds no

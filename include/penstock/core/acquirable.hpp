@@ -1,7 +1,9 @@
 // penstock/core/acquirable.hpp: what makes its callers wait for their turn.
 //
 //   template <penstock::acquirable Pace>
-//   void serve(Pace& pace) { while (pace.acquire({.stop = token})) answer_one(); }
+//   void serve(Pace& pace) {
+//     while (pace.acquire({.stop = token})) answer_one();
+//   }
 //
 // A token bucket is one, and so is a semaphore whose permits somebody else gives back. What takes one (`throttle` of a pipeline) knows
 // no more of it than this.

@@ -1,6 +1,6 @@
 // penstock/core/attempt_failure.hpp: how an attempt failed: what is told to those who decide whether there will be another one.
 //
-//   .retry_if = [](const penstock::attempt_failure& f) { return f.code() == std::errc::connection_refused; }
+//   penstock::retry_policy patient{.retry_if = [](const penstock::attempt_failure& f) { return f.code() == std::errc::connection_refused; }};
 //
 // Thread safety  a value.
 #pragma once

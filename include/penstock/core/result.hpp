@@ -1,7 +1,7 @@
 // penstock/core/result.hpp: a value, or the reason why there is none.
 //
 //   if (auto permit = connections.acquire_permit(limits)) use(*permit);
-//   else if (permit.error() == errc::timeout) ...
+//   else if (permit.error() == errc::timeout) try_later();
 //
 // The members are those of std::expected<T, std::error_code>, and under C++23 the two convert into each other. It is a type of
 // its own and no alias, so that translation units in C++20 and in C++23 can meet in one program; for that reason nothing here

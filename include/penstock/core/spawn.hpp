@@ -1,7 +1,7 @@
 // penstock/core/spawn.hpp: begins a coroutine now, and keeps a hold on it.
 //
 //   auto download = penstock::spawn(pool, fetch(url));   // runs on the pool
-//   ...
+//   …
 //   document d = download.result();                      // or: co_await std::move(download)
 //
 // Thread safety  a handle belongs to one thread at a time.

@@ -1,7 +1,11 @@
 // penstock/ext/as_asio.hpp: whatever can be awaited, as an asynchronous operation of Asio's, with any completion token.
 //
-//   co_await penstock::as_asio(permits.async_acquire() | penstock::with_timeout(50ms), asio::use_awaitable);   // throws asio::system_error
-//   int order = co_await penstock::as_asio(orders.async_pop(), asio::use_awaitable);
+//   asio::awaitable<void> serve() {
+//     co_await penstock::as_asio(permits.async_acquire() | penstock::with_timeout(50ms), asio::use_awaitable);   // throws asio::system_error
+//     int order = co_await penstock::as_asio(orders.async_pop(), asio::use_awaitable);
+//     …
+//   }
+//
 //   penstock::as_asio(io, orders.async_pop(), [](std::error_code e, int order) { ... });                       // runs on io
 //   std::future<void> done = penstock::as_asio(ready.async_wait(), asio::use_future);
 //

@@ -1,14 +1,15 @@
 // penstock/ext/asio_scheduler.hpp: an io_context as a place where coroutines of penstock's go on.
 //
-//   asio::io_context io;
-//   penstock::asio_scheduler here{io};
-//   penstock::task<> serve(...) {
+//   penstock::task<> serve(penstock::asio_scheduler<asio::io_context> here, http_request request) {
 //     co_await pool.schedule();                       // on a worker of the pool
 //     page p = render(request);
 //     co_await here.schedule();                       // on a thread that runs io
-//     ...
+//     …
 //   }
-//   auto session = penstock::spawn(here, serve(...));      // lives on io: each wait in it goes on there
+//
+//   asio::io_context io;
+//   penstock::asio_scheduler here{io};
+//   auto session = penstock::spawn(here, serve(here, request));      // lives on io: each wait in it goes on there
 //
 // A scheduler (core/scheduler.hpp), for io_context and thread_pool: whatever is an Asio execution context with an executor that knows its own threads. With
 // ext/execution.hpp, or a header that joins penstock with an implementation, it is one of std::execution's, too: stdexec::starts_on(here, ...).

@@ -7,7 +7,8 @@
 //     void set_error(std::exception_ptr why) noexcept;                    // what co_await would throw
 //     void set_stopped() noexcept;                                        // stop was requested, in place of errc::cancelled
 //   };
-//   auto operation = orders.async_pop().connect(notify{...});             // orders is a penstock::channel<order>
+//
+//   auto operation = orders.async_pop().connect(notify{});                // orders is a penstock::channel<order>
 //   operation.start();
 //
 // Senders      every async_…() of the library with its modifiers, tasks, futures, what spawn() gave: whatever has connect(). Also what schedule() of a

@@ -9,8 +9,8 @@
 //   errc           its message, as a string
 //   result<T>      the value, as T; the specification is T's. An error is "error: " and its message; fill, alignment and width hold for it, too (a width
 //                  that is an argument does not). result<void>: "ok"
-//   stats          whatever is an aggregate and has describe() (observe/metric_sink.hpp): the stats() of penstock's components, and your own. As a string;
-//                  "#" in front tells what is 0 as well: {:#}
+//   stats          whatever is an aggregate and has describe() (observe/metric_sink.hpp): the stats() of penstock's components, and your own. As a string,
+//                  which tells with "#" in front ({:#}) what is 0 as well
 //   snapshots      registry_snapshot, component_snapshot, registry_interval, component_interval, gauge_snapshot and busy_snapshot likewise; histograms':
 //                  "920: P50 1200, P99 4000, max 20300", as they were recorded
 //

@@ -2,8 +2,8 @@
 //
 //   penstock::worker_pool pool;
 //   penstock::pool_context context{pool};
-//   asio::post(context, [] { ... });                                           // dispatch, defer, co_spawn, bind_executor
-//   asio::strand serial{context.get_executor()};                               // any_io_executor, make_work_guard
+//   asio::post(context, [] { … });                                             // dispatch, defer, co_spawn, bind_executor
+//   auto serial = asio::make_strand(context);                                  // any_io_executor, make_work_guard
 //   asio::ip::tcp::socket socket{context};                                     // Asio's reactor on a thread of its own, handlers on the pool
 //
 // What comes through Asio is the completion of something that has happened, not new work: it goes where the pool's coroutines go (worker_pool.hpp), counts

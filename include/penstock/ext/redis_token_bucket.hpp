@@ -2,7 +2,7 @@
 //
 //   penstock::redis_token_bucket calls{{.host = "10.0.0.7"}, "limits:maps-api", penstock::rate{100, 1s}, 20};
 //   if (auto taken = calls.acquire({.stop = token}); taken) send(request);          // waits for its turn
-//   if (!calls.try_acquire()) return too_many_requests(calls.retry_after());
+//   if (!calls.try_acquire()) refuse(request, calls.retry_after());
 //   co_await calls.async_acquire(pool);                                             // the pool's threads talk to the server
 //
 // In any time t no more than burst + rate * t are taken by all who use the name: by token_bucket's law and with its names. Everybody must say the

@@ -1,7 +1,7 @@
 // penstock/ext/sqlite_error.hpp: what SQLite says when something does not go.
 //
-//   if (auto added = mails.add(mail); !added && added.error() == penstock::sqlite_errc::full) ...   // the disk, or the file's limit: nothing was
-//   added std::cerr << added.error().message();                                              // "database or disk is full"
+//   if (auto added = mails.add(letter); !added && added.error() == penstock::sqlite_errc::full)   // the disk, or the file's limit: nothing was added
+//     std::cerr << added.error().message();                                                       // "database or disk is full"
 //
 // An error_code's value is SQLite's extended result code, and its text SQLite's. One compares with a sqlite_errc, which is a class of codes, or with
 // a std::errc where one means the same. What a store reports so has not happened, and may be asked for again when the cause is gone.

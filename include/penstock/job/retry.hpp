@@ -4,7 +4,7 @@
 //
 //   auto asking = penstock::retry([&] { return ask_async(server, query); }, {.attempts = 5},               // f gives a task: so does retry
 //                                 {.timeout = 2s, .attempt_timeout = 300ms});
-//   reply r = co_await std::move(asking);    // in two steps: g++ 12 destroys the temporaries of a co_await expression twice
+//   reply s = co_await std::move(asking);    // in two steps: g++ 12 destroys the temporaries of a co_await expression twice
 //
 // Attempts       one after the other, the first at once; how many, which failures are worth another one, and after how long: the policy
 //                (core/retry_policy.hpp). An attempt fails by throwing, or by giving a result (or a std::expected) with an error. (Of an

@@ -1,15 +1,12 @@
 // penstock/observe/metric_sink.hpp: how a component says what can be known of it: numbers with names.
 //
-//   class mailer {
-//     …
-//     friend void describe(const mailer& m, penstock::metric_sink& to) {     // all that it takes to join a registry (observe/registry.hpp)
-//       to.kind("mailer");
-//       to.gauge(penstock::metrics::depth, m.waiting());
-//       to.counter(penstock::metrics::rejected, m.refused(), {"reason", "full"});
-//       to.times(penstock::metrics::queue_wait, m.waits.snapshot());
-//       to.counter({"bytes_sent", "What went out, in bytes."}, m.bytes());   // one of its own
-//     }
-//   };
+//   void describe(const mailer& m, penstock::metric_sink& to) {            // beside your class mailer, or its friend: all that it takes to join
+//     to.kind("mailer");                                                   // a registry (observe/registry.hpp)
+//     to.gauge(penstock::metrics::depth, m.waiting());
+//     to.counter(penstock::metrics::rejected, m.refused(), {"reason", "full"});
+//     to.times(penstock::metrics::queue_wait, m.waits.snapshot());
+//     to.counter({"bytes_sent", "What went out, in bytes."}, m.bytes());   // one of its own
+//   }
 //
 // A component counts as it likes, and is asked when somebody looks: being described costs its events nothing. The names of struct metrics are one
 // vocabulary for all kinds, so that one table, one dashboard and one alert serve them all.

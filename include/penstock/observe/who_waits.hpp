@@ -1,11 +1,10 @@
 // penstock/observe/who_waits.hpp: who waits where, and for how long: the first question in an outage.
 //
-//   int main() {
-//     const penstock::wait_watch watch;                                // from now on waits are noted
-//     penstock::semaphore permits{8};
-//     const penstock::named_place name{permits, "database permits"};   // or joined to a registry by a name; else it is shown by its address
-//     …
-//     std::fputs(penstock::dump_waiters().c_str(), stderr);            // after a timeout, at /debug/waits, by a thread that waits for a signal
+//   const penstock::wait_watch watch;                                // from now on waits are noted
+//   penstock::semaphore permits{8};
+//   const penstock::named_place name{permits, "database permits"};   // or joined to a registry by a name; else it is shown by its address
+//   …
+//   std::fputs(penstock::dump_waiters().c_str(), stderr);            // after a timeout, at /debug/waits, by a thread that waits for a signal
 //
 //   for        left     who              what             where
 //   31.204 s   -        coroutine 7f…40  semaphore        database permits

@@ -1,7 +1,7 @@
 // penstock/pool/resource_pool_options.hpp: what a resource pool can be asked for.
 //
 //   penstock::resource_pool<connection> pool{[] { return connection{"db"}; },
-//                                            {.max_size = 20, .validate = [](connection& c) { return c.ping(); }, .executor = workers}};
+//                                            {.max_size = 20, .validate = [](connection& c) { return c.ping(); }, .executor = workers.get_scheduler()}};
 //
 // Durations      any unit of std::chrono; 0 means that there is no such limit. All of them are counted by `clock`. A pool that is used all the time
 //                looks at the clock now and then: it may count a resource as idle from a sixteenth of its shortest limit later than in truth.

@@ -2,7 +2,7 @@
 //
 //   penstock::worker_pool compute{{.threads = penstock::sizing::cpu_bound()}};
 //   penstock::worker_pool files{{.threads = penstock::sizing::io_bound(/*waits*/ 45ms, /*computes*/ 5ms)}};   // ten for each processor
-//   penstock::semaphore in_flight{penstock::sizing::from_littles_law(/*requests a second*/ 200, /*each takes*/ 250ms)};   // 50
+//   penstock::worker_pool callers{{.threads = penstock::sizing::from_littles_law(/*requests a second*/ 200, /*each takes*/ 250ms)}};   // 50, which wait
 //
 // std::thread::hardware_concurrency() tells what the machine has. A process may be allowed fewer: by its affinity mask (taskset, cpusets), and by
 // the quota of a control group, which is how containers are limited. A pool that is larger than the quota gets throttled: all its threads

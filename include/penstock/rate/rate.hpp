@@ -1,6 +1,6 @@
 // penstock/rate/rate.hpp: how many in which time.
 //
-//   penstock::rate{100, 1s}          penstock::rate{5000, 1h}          penstock::rate{0.5, 1min}
+//   penstock::rate a_second{100, 1s};          penstock::rate an_hour{5000, 1h};          penstock::rate every_other_minute{0.5, 1min};
 //
 // Kept as a fraction of integers, tokens per nanoseconds in lowest terms, so that nothing is lost before anybody counts: 3 a second are 3 in
 // 1,000,000,000 ns and not one each 333,333,333 ns. A count in floating point is the simplest fraction that has this value: 0.1 is 1/10.

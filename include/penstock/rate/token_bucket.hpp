@@ -2,7 +2,7 @@
 //
 //   penstock::token_bucket calls{penstock::rate{100, 1s}, 20};       // 100 a second; 20 at once after a pause
 //   if (calls.acquire({.stop = token})) send(request);               // waits for its turn
-//   if (!calls.try_acquire()) return too_many_requests(calls.retry_after());
+//   if (!calls.try_acquire()) refuse(request, calls.retry_after());
 //   co_await calls.async_acquire(bytes);                             // weighted; threads and coroutines stand in one line
 //
 // A token comes into the bucket each 1 / rate of time, up to `burst`; a call takes n of them, or waits. In any time t no more than burst + rate * t

@@ -2,7 +2,7 @@
 //
 //   penstock::balancer<backend> backends{{.ejection = {.consecutive_failures = 3}, .slow_start = {.duration = 30s}, .zone = "eu-1a"}};
 //   auto id = backends.insert(backend{"10.0.0.7:80"}, {.weight = 2, .zone = "eu-1a"});
-//   for (const penstock::endpoint_stats& s : backends.stats()) ...
+//   for (const penstock::endpoint_stats& s : backends.stats()) show(s);
 //
 // Thread safety  values.
 #pragma once

@@ -1,7 +1,9 @@
 // penstock/route/placement.hpp: what the hash ring and its relatives have in common: nodes come and go, and every key has one.
 //
 //   template <penstock::placement Placement>
-//   const std::string* home_of(const Placement& servers, std::string_view user) { return servers.find(user); }
+//   const std::string* home_of(const Placement& servers, std::string_view user) {
+//     return servers.find(user);
+//   }
 //
 //   hash_ring       any weights; find_n, zones, bounded loads, an exact migration plan            route/hash_ring.hpp
 //   rendezvous      any weights, nothing to tune, the fairest; each lookup looks at every node    route/rendezvous.hpp

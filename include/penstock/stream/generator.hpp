@@ -1,6 +1,9 @@
 // penstock/stream/generator.hpp: a function that gives its values one by one, when they are asked for.
 //
-//   penstock::generator<int> squares(int n) { for (int i = 0; i < n; ++i) co_yield i * i; }
+//   penstock::generator<int> squares(int n) {
+//     for (int i = 0; i < n; ++i) co_yield i * i;
+//   }
+//
 //   for (int s : squares(10) | std::views::filter(even)) print(s);
 //
 // C++23's std::generator under C++20, but for its allocator parameter. A generator is lazy (nothing runs before begin()), can be moved but not

@@ -1,6 +1,6 @@
 // penstock/stream/operators.hpp: the stages that a pipeline is made of; pipeline.hpp says how they go together.
 //
-//   from(lines(path)) | filter(not_empty) | batch(500) | buffer(4) | parallel_map(pool, 8, parse) | named("store", to(database))
+//   auto p = from(lines(path)) | filter(not_empty) | batch(500) | buffer(4) | parallel_map(pool, 8, parse) | named("store", to(insert));
 //
 // Threads        map, filter, flat_map, batch, throttle, tee and to run on the thread of the stage that takes from them: together they are one
 //                loop. buffer, merge and parallel_map are boundaries: what stands before one runs on a thread of its own.
