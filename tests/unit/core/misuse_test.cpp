@@ -68,6 +68,8 @@ int signal_of(F f) {
 // The shared service has its thread in the parent, if another test began it: the child has one of its own.
 using service = penstock::timer_service<>;
 deadline in_a_millisecond(service& timers) { return {timers.now() + 1'000'000, timers}; }
+// One that cannot have passed before it is waited for, however busy the machine is: then nothing would be left to report.
+deadline in_an_hour(service& timers) { return {timers.now() + 3'600'000'000'000, timers}; }
 
 // A deadline that passes before the coroutine waits is seen on its own thread: it tries until the timers' resumes it.
 task<> time_out_then(pile<>& gate, service& timers, void (*then)(pile<>&, service&)) {
@@ -79,19 +81,19 @@ task<> time_out_then(pile<>& gate, service& timers, void (*then)(pile<>&, servic
 }
 
 void wait_for_a_coroutine(pile<>& gate, service& timers) {
-  static_cast<void>(penstock::sync_wait(gate.async_take() | with_deadline(in_a_millisecond(timers))));
+  static_cast<void>(penstock::sync_wait(gate.async_take() | with_deadline(in_an_hour(timers))));
 }
 void wait_for_a_group(pile<>& gate, service& timers) {
   penstock::task_group group;
-  group.spawn(gate.async_take() | with_deadline(in_a_millisecond(timers)));
+  group.spawn(gate.async_take() | with_deadline(in_an_hour(timers)));
   group.wait();
 }
 void wait_for_one_that_has_ended(pile<>& gate, service& timers) {
   gate.give();
-  static_cast<void>(penstock::sync_wait(gate.async_take() | with_deadline(in_a_millisecond(timers))));
+  static_cast<void>(penstock::sync_wait(gate.async_take() | with_deadline(in_an_hour(timers))));
 }
 void wait_by_the_steady_clock(pile<>& gate, service&) { static_cast<void>(gate.take({}, deadline::after(1ms))); }
-void wait_for_a_timer(pile<>& gate, service& timers) { static_cast<void>(gate.take({}, in_a_millisecond(timers))); }
+void wait_for_a_timer(pile<>& gate, service& timers) { static_cast<void>(gate.take({}, in_an_hour(timers))); }
 
 int signal_on_the_timers_thread(void (*then)(pile<>&, service&)) {
   return signal_of([then] {
